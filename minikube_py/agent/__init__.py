@@ -1,0 +1,1 @@
+"""The node half: kubelet, proxy, network, DNS and the container runtime."""

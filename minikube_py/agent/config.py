@@ -1,0 +1,27 @@
+"""The options of a node, given to `kpy agent` and, on a single node, to `kpy server`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minikube_py.lib.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeConfig:
+    """What a node is told."""
+
+    node_name: str = option("", "name of the node (default: the host's name)")
+    node_ip: str = option("", "address of the node (default: that of the default route)")
+    node_label: tuple[str, ...] = option((), "key=value label for the node at registration")
+    node_taint: tuple[str, ...] = option((), "key=value:effect taint for the node at registration")
+    container_runtime_endpoint: str = option("", "CRI socket (default: run containerd)")
+    pause_image: str = option("kpy.local/pause:1", "image of the pod sandbox")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig(NodeConfig):
+    """The options of `kpy agent`."""
+
+    server: str = option("", "URL of the server to join")
+    token: str = option("", "secret that the server shows or has been given", secret=True)
+    data_dir: Path = option(Path("/var/lib/kpy"), "folder that holds all state")

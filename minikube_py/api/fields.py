@@ -1,0 +1,111 @@
+"""Field paths and field errors, in the words of apimachinery's `util/validation/field`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+
+@dataclass(frozen=True)
+class FieldError:
+    """One thing wrong with one field."""
+
+    reason: str
+    """FieldValueRequired, FieldValueInvalid, ... : the `reason` of a cause."""
+    field: str
+    text: str
+    """All after `field: `."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.text}"
+
+    def cause(self) -> dict[str, Any]:
+        """Return the entry of `details.causes`."""
+        return {"reason": self.reason, "message": self.text, "field": self.field}
+
+
+class Field:
+    """A path to a field; `/` goes to a child, `[]` to an index or a map key."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+
+    def __truediv__(self, name: str) -> "Field":
+        return Field(f"{self.path}.{name}" if self.path else name)
+
+    def __getitem__(self, key: object) -> "Field":
+        return Field(f"{self.path}[{key}]")
+
+    def __str__(self) -> str:
+        return self.path or "<nil>"
+
+    def _error(self, reason: str, text: str) -> FieldError:
+        return FieldError(reason, str(self), text)
+
+    def required(self, detail: str = "") -> FieldError:
+        """The field must be given."""
+        return self._error("FieldValueRequired", f"Required value{_tail(detail)}")
+
+    def invalid(self, value: Any, detail: str) -> FieldError:
+        """The value breaks a rule."""
+        return self._error("FieldValueInvalid", f"Invalid value: {_show(value)}{_tail(detail)}")
+
+    def immutable(self, value: Any) -> FieldError:
+        """The value may not change."""
+        return self.invalid(value, "field is immutable")
+
+    def duplicate(self, value: Any) -> FieldError:
+        """The value stands elsewhere in the list."""
+        return self._error("FieldValueDuplicate", f"Duplicate value: {_show(value)}")
+
+    def not_found(self, value: Any) -> FieldError:
+        """The value refers to nothing."""
+        return self._error("FieldValueNotFound", f"Not found: {_show(value)}")
+
+    def unsupported(self, value: Any, supported: Iterable[str]) -> FieldError:
+        """The value is none of an enumeration."""
+        names = ", ".join(_show(name) for name in sorted(supported))
+        detail = f"supported values: {names}" if names else ""
+        return self._error(
+            "FieldValueNotSupported", f"Unsupported value: {_show(value)}{_tail(detail)}"
+        )
+
+    def forbidden(self, detail: str) -> FieldError:
+        """The field may not be given here."""
+        return self._error("FieldValueForbidden", f"Forbidden{_tail(detail)}")
+
+    def too_long(self, limit: int) -> FieldError:
+        """The text is over its limit of bytes."""
+        unit = "byte" if limit == 1 else "bytes"
+        return self._error("FieldValueTooLong", f"Too long: may not be more than {limit} {unit}")
+
+    def too_many(self, count: int, limit: int) -> FieldError:
+        """The list is over its limit."""
+        unit = "item" if limit == 1 else "items"
+        return self._error(
+            "FieldValueTooMany", f"Too many: {count}: must have at most {limit} {unit}"
+        )
+
+    def type_invalid(self, value: Any, detail: str) -> FieldError:
+        """The value is of the wrong type."""
+        return self._error("FieldValueTypeInvalid", f"Invalid value: {_show(value)}{_tail(detail)}")
+
+
+def _tail(detail: str) -> str:
+    return f": {detail}" if detail else ""
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "null"
+    return orjson.dumps(value).decode()
+
+
+def invalid_message(kind: str, name: str, errors: Sequence[FieldError]) -> str:
+    """Return the message of a 422 answer; `kind` is `Pod` or `Deployment.apps`."""
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    body = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+    return f'{kind} "{name}" is invalid: {body}'

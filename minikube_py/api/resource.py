@@ -1,0 +1,150 @@
+"""A kind is one value: everything that paths, discovery, storage, tables and rules derive from.
+
+One file per kind holds pure functions above and its `Resource(...)` last. Custom resources make
+the same value at run time. The functions never assign into an object: they return a new one.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py.api.fields import FieldError
+from minikube_py.api.object import Obj
+
+Default = Callable[[Obj], Obj]
+"""Fill in what the user left out; runs after decoding on every write, and on patch results."""
+PrepareForCreate = Callable[[Obj], Obj]
+"""Drop what a creator may not set (status), set generation 1."""
+PrepareForUpdate = Callable[[Obj, Obj], Obj]
+"""(new, old) -> new: keep what this endpoint may not change, raise the generation."""
+Validate = Callable[[Obj, Obj | None], Iterable[FieldError]]
+"""(new, old) -> errors; old is None on create. Metadata is validated by the registry."""
+Cells = Callable[[Obj], Sequence[Any]]
+"""The cells of one table row, in the order of the columns."""
+
+ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of `kubectl get`; priority 1 shows with -o wide only."""
+
+    name: str
+    type: str = "string"
+    format: str = ""
+    description: str = ""
+    priority: int = 0
+
+
+NAME = Column("Name", format="name")
+AGE = Column("Age")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subresource:
+    """A path below an object, such as `status`, `scale` or `log`.
+
+    `status`-like subresources (`shares_object`) read and write the object itself through
+    `prepare_for_update` and `validate`; the others (scale, binding, eviction, token, exec) have a
+    kind of their own and a handler in the server's registry, found by (plural, name).
+    """
+
+    name: str
+    kind: str = ""
+    """Kind in discovery; "" means the kind of the parent."""
+    group: str | None = None
+    version: str | None = None
+    verbs: tuple[str, ...] = ("get", "patch", "update")
+    shares_object: bool = False
+    prepare_for_update: PrepareForUpdate | None = None
+    validate: Validate | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resource:
+    """The description of one kind in one version."""
+
+    group: str = ""
+    version: str = "v1"
+    kind: str
+    plural: str
+    singular: str = ""
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    verbs: tuple[str, ...] = ALL_VERBS
+    subresources: tuple[Subresource, ...] = ()
+    schema: str = ""
+    """Name of the type in the schema table: `io.k8s.api.core.v1.Pod`."""
+    columns: tuple[Column, ...] = (NAME, AGE)
+    cells: Cells | None = None
+    """None prints name and age."""
+    default: Default = lambda obj: obj
+    prepare_for_create: PrepareForCreate = lambda obj: obj
+    prepare_for_update: PrepareForUpdate = lambda new, _old: new
+    validate: Validate = lambda _new, _old: ()
+    validate_name: Callable[[str], Iterable[str]] | None = None
+    """Yields what is wrong with a name; None means a DNS-1123 subdomain."""
+    selectable_fields: Mapping[str, Callable[[Obj], str]] = field(default_factory=dict)
+    """Field selectors beside metadata.name and metadata.namespace; value as text."""
+    graceful_deletion: bool = False
+    """Delete first sets deletionTimestamp and a grace period (pods)."""
+    allow_create_on_update: bool = False
+    """A PUT to a name that does not exist creates it."""
+    allow_unconditional_update: bool = True
+    """An update may leave resourceVersion out."""
+    default_garbage_collection: str = "Background"
+    """What an unspecified propagationPolicy means: Background or Orphan."""
+    storage: "StorageForm | None" = None
+    """How this version is stored, where it is not itself the stored one."""
+    in_discovery: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """`v1` or `apps/v1`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_resource(self) -> str:
+        """`pods` or `deployments.apps`, as messages name it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def group_kind(self) -> str:
+        """`Pod` or `Deployment.apps`, as messages name it."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
+
+    @property
+    def list_kind(self) -> str:
+        """`PodList`."""
+        return f"{self.kind}List"
+
+    @property
+    def singular_name(self) -> str:
+        """`pod`."""
+        return self.singular or self.kind.lower()
+
+    def subresource(self, name: str) -> Subresource | None:
+        """Return the subresource of that name, or None."""
+        return next((sub for sub in self.subresources if sub.name == name), None)
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """Return the REST path of the collection, an object or a subresource."""
+        parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/".join(parts)
+
+    def selected(self, obj: Obj) -> dict[str, str]:
+        """Return the values of all field selectors of an object."""
+        return {path: value(obj) for path, value in self.selectable_fields.items()}
+
+
+@dataclass(frozen=True)
+class StorageForm:
+    """The stored version of a kind that is served in several."""
+
+    resource: Resource
+    to_storage: Callable[[Obj], Obj]
+    from_storage: Callable[[Obj], Obj]

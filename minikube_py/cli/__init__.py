@@ -1,0 +1,1 @@
+"""The `kpy` program: commands and configuration."""

@@ -1,0 +1,1 @@
+"""How every part reaches a cluster: one Client protocol, informers, work queues, controllers."""

@@ -1,0 +1,1 @@
+"""Bytes and revisions: the only part that touches the database."""

@@ -1,0 +1,132 @@
+"""The interface of every datastore, and its promises.
+
+Revisions rise by one and never repeat, also after a crash and a restore. Replaying
+`watch(prefix, after=0)` gives `list(prefix)`. A watch is ordered, unique, atomic and resumable,
+and has no gap or raises `CompactedError`. `list(revision=r)` is a consistent snapshot. Of two
+writers with the same revision exactly one wins. What was acknowledged is on disk.
+
+Every write of a key gets one revision, the value of a global counter; revision 0 is "nothing".
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class KeyValue(NamedTuple):
+    """One key as of its last write."""
+
+    key: str
+    value: bytes
+    revision: int
+    """Revision of the last write of this key."""
+    create_revision: int
+    """Revision of the write that created it."""
+    lease: int = 0
+
+
+class Event(NamedTuple):
+    """One write: a put, or a delete whose `value` is the last value before it."""
+
+    key: str
+    value: bytes
+    revision: int
+    create_revision: int
+    deleted: bool = False
+    lease: int = 0
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of a listing in key order."""
+
+    items: Sequence[KeyValue]
+    revision: int
+    """The revision that the listing shows."""
+    more: bool = False
+    remaining: int = 0
+    """Keys after this page; 0 where `more` is False."""
+
+
+class DatastoreError(Exception):
+    """Anything that a datastore refuses."""
+
+
+class KeyExistsError(DatastoreError):
+    """The key to create is there already."""
+
+
+class RevisionMismatchError(DatastoreError):
+    """The key is at another revision than the writer thought; `current` is None when absent."""
+
+    def __init__(self, key: str, expected: int, current: KeyValue | None) -> None:
+        found = f"at revision {current.revision}" if current else "absent"
+        super().__init__(f"key {key!r} is {found}, not at revision {expected}")
+        self.key = key
+        self.expected = expected
+        self.current = current
+
+
+class CompactedError(DatastoreError):
+    """The history from that revision on is gone."""
+
+    def __init__(self, asked: int, oldest: int) -> None:
+        super().__init__(f"revision {asked} has been compacted, the oldest is {oldest}")
+        self.asked = asked
+        self.oldest = oldest
+
+
+class FutureRevisionError(DatastoreError):
+    """The revision has not been written yet."""
+
+    def __init__(self, asked: int, current: int) -> None:
+        super().__init__(f"revision {asked} is in the future, the newest is {current}")
+        self.asked = asked
+        self.current = current
+
+
+class UnavailableError(DatastoreError):
+    """The database cannot be reached or is closed; nothing was written or it is not known."""
+
+
+class Backend(Protocol):
+    """An etcd-like store."""
+
+    async def get(self, key: str) -> KeyValue | None:
+        """Return the key, or None."""
+
+    async def list(
+        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
+    ) -> Page:
+        """Return keys below the prefix in order, those after `after`, at most `limit` (0: all).
+
+        Raises:
+            CompactedError: the snapshot asked for is gone.
+            FutureRevisionError: it is not there yet.
+
+        """
+
+    async def create(self, key: str, value: bytes, *, lease: int = 0) -> int:
+        """Write a new key and return its revision; raises KeyExistsError."""
+
+    async def update(self, key: str, value: bytes, *, revision: int, lease: int = 0) -> int:
+        """Write a key that is at `revision`, return the new one; raises RevisionMismatchError."""
+
+    async def delete(self, key: str, *, revision: int) -> int:
+        """Delete a key that is at `revision` (0: at any), return the revision of the delete."""
+
+    def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+        """Yield what was and will be written after a revision, in order, in non-empty batches.
+
+        One batch holds whole transactions. Raises CompactedError, also later, if the reader is
+        so slow that its place in the history is lost.
+        """
+
+    async def revision(self) -> int:
+        """Return the newest revision; 0 in an empty store."""
+
+    async def compact(self, revision: int) -> None:
+        """Drop the history before a revision; keys keep their last value."""
+
+    async def close(self) -> None:
+        """Finish what was accepted and release everything."""

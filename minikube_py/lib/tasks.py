@@ -1,0 +1,88 @@
+"""Structured concurrency: every task has a parent and a name, and no failure is lost.
+
+`asyncio.create_task` stands nowhere else. A `Nursery` is for parts that come and go while their
+parent runs (a pod worker, a watch); `restarting` is for parts that must always run.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from minikube_py.lib.backoff import Backoff
+
+log = logging.getLogger(__name__)
+RESTART = Backoff(first_seconds=0.2, max_seconds=30.0)
+HEALTHY_SECONDS = 60.0
+"""A part that ran this long before it failed starts over with the shortest wait."""
+
+
+class Nursery:
+    """Tasks that end at the latest when their parent leaves the block.
+
+    A task that fails is logged with its traceback and does not end the others.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.cancel()
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a child task."""
+        task = asyncio.get_running_loop().create_task(self._guard(name, work), name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("task failed task=%s parent=%s", name, self.name)
+
+    async def cancel(self) -> None:
+        """End all children and wait for them."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+
+async def restarting(
+    name: str,
+    run: Callable[[], Awaitable[None]],
+    *,
+    backoff: Backoff = RESTART,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Run a part for ever: when it fails or returns, log why and start it again after a wait."""
+    loop = asyncio.get_running_loop()
+    failures = 0
+    while True:
+        started = loop.time()
+        try:
+            await run()
+            log.warning("part ended, starting it again part=%s", name)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("part failed, starting it again part=%s", name)
+        failures = 1 if loop.time() - started > HEALTHY_SECONDS else failures + 1
+        await sleep(backoff.wait_seconds(failures))

@@ -1,0 +1,1 @@
+"""The control plane half: API server, scheduler, controllers, cloud controllers."""

@@ -1,0 +1,39 @@
+"""The options of `kpy server`; the names are those of k3s wherever k3s has the option."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from minikube_py.lib.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerConfig:
+    """What a control plane is told; everything else is a constant with a reason."""
+
+    data_dir: Path = option(Path("/var/lib/kpy"), "folder that holds all state")
+    https_listen_port: int = option(6443, "port of the API server")
+    bind_address: str = option("0.0.0.0", "address that the API server listens on")
+    advertise_address: str = option("", "address that others reach it at (default: the node's)")
+    tls_san: tuple[str, ...] = option((), "more names or addresses for the serving certificate")
+    datastore_endpoint: str = option("", "URL of the datastore (default: SQLite in --data-dir)")
+    token: str = option(
+        "", "secret that agents join with (default: made on first start)", secret=True
+    )
+    write_kubeconfig: Path = option(Path("/etc/kpy/kpy.yaml"), "where to write the kubeconfig")
+    write_kubeconfig_mode: str = option("0600", "file mode of the kubeconfig, in octal")
+    anonymous_auth: bool = option(False, "let in requests without credentials as system:anonymous")
+    disable_agent: bool = option(False, "run no node on this machine")
+    disable_scheduler: bool = option(False, "run no scheduler")
+    disable_controller_manager: bool = option(False, "run no controllers")
+    disable_cloud_controller: bool = option(False, "run no cloud controllers")
+    disable_kube_proxy: bool = option(False, "run no kube-proxy on the nodes")
+    disable_network_policy: bool = option(False, "enforce no network policies")
+    cluster_cidr: str = option("10.42.0.0/16", "network that pods get addresses from")
+    service_cidr: str = option("10.43.0.0/16", "network that services get addresses from")
+    service_node_port_range: str = option("30000-32767", "ports for services of type NodePort")
+    cluster_dns: str = option("", "address of the cluster DNS (default: tenth of --service-cidr)")
+    cluster_domain: str = option("cluster.local", "domain of the cluster")
+    disable: tuple[str, ...] = option((), "packaged components to leave out")
+    service_account_issuer: str = option(
+        "https://kubernetes.default.svc.cluster.local", "issuer and audience of tokens"
+    )
