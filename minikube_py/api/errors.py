@@ -151,7 +151,7 @@ class ServiceUnavailableError(StatusError):
     reason, code = "ServiceUnavailable", 503
 
 
-class TimeoutError_(StatusError):  # noqa: N801 -- the builtin has the plain name
+class ServerTimeoutError(StatusError):
     """The server gave up waiting."""
 
     reason, code = "Timeout", 504
@@ -175,7 +175,7 @@ ERRORS: tuple[type[StatusError], ...] = (
     InternalError,
     NotImplementedYetError,
     ServiceUnavailableError,
-    TimeoutError_,
+    ServerTimeoutError,
 )
 
 

@@ -1,11 +1,11 @@
 """The one way to a cluster: in process a function call, on a worker HTTPS, with equal meaning."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
 from minikube_py.api.item import Item
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
@@ -103,3 +103,23 @@ class Client(Protocol):
         options: Obj | None = None,
     ) -> None:
         """Delete all objects that match."""
+
+
+class Lister(Protocol):
+    """What a cache of one kind answers, at once and without waiting.
+
+    The server's watch cache and a client's informer are listers alike.
+    """
+
+    @property
+    def revision(self) -> int:
+        """The revision up to which the cache has seen everything; rises with every change."""
+
+    def get(self, key: Key) -> Obj | None:
+        """Return one object, or None."""
+
+    def items(self, namespace: str = "") -> Iterable[Item]:
+        """Return the items of a namespace, or of all where it is ""; in no order."""
+
+    def owned_by(self, uid: str) -> Sequence[Obj]:
+        """Return the objects with an ownerReference to that uid; found by an index."""

@@ -1,1 +1,1 @@
-"""What knows nothing of Kubernetes: tasks, clock, back-off, keys and certificates, logs, options."""
+"""What knows nothing of Kubernetes: tasks, clock, back-off, certificates, logs, options."""

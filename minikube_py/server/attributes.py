@@ -1,0 +1,111 @@
+"""Who asks for what: the values that authentication, authorisation and admission hand on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+
+Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
+
+
+@dataclass(frozen=True)
+class User:
+    """An authenticated user, as `SelfSubjectReview` shows it."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    uid: str = ""
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a connection and its headers say of who asks."""
+
+    authorization: str = ""
+    """The Authorization header."""
+    peer_certificate: bytes | None = None
+    """DER of the client certificate; TLS has verified its chain to the client CA."""
+
+
+class Authenticator(Protocol):
+    """One way to know a user; a chain asks them in turn."""
+
+    async def authenticate(self, credentials: Credentials) -> User | None:
+        """Return the user, None where these credentials are not of this method's kind.
+
+        Raises:
+            UnauthorizedError: they are of its kind and wrong.
+
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attributes:
+    """One request, as authorisation sees it."""
+
+    user: User
+    verb: str
+    """get, list, watch, create, update, patch, delete, deletecollection; for other paths the
+    HTTP method in lower case."""
+    path: str = ""
+    is_resource: bool = True
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class Decision(NamedTuple):
+    """An authoriser's answer; with allowed and denied both False it has no opinion."""
+
+    allowed: bool
+    denied: bool = False
+    reason: str = ""
+
+
+class Authorizer(Protocol):
+    """One way to decide; a chain asks them in turn until one has an opinion."""
+
+    def authorize(self, attributes: Attributes) -> Decision:
+        """Decide at once, from caches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """One write, as admission plugins see it."""
+
+    user: User
+    operation: Operation
+    resource: Resource
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    obj: Obj | None = None
+    """The object as it would be written; None on DELETE."""
+    old: Obj | None = None
+    options: Obj = field(default_factory=dict)
+    dry_run: bool = False
+
+
+class AdmissionPlugin(Protocol):
+    """One rule about writes; a chain runs all `admit` first, then validation, then `validate`.
+
+    Both raise ForbiddenError (or another StatusError) to refuse. A plugin that has nothing to do
+    with the resource returns at once.
+    """
+
+    name: str
+
+    async def admit(self, admission: Admission) -> Obj | None:
+        """Return the object, changed where the plugin fills in something."""
+
+    async def validate(self, admission: Admission) -> Sequence[str]:
+        """Check the final object; return warnings for the client."""
