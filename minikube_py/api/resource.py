@@ -40,6 +40,16 @@ NAME = Column("Name", format="name")
 AGE = Column("Age")
 
 
+@dataclass(frozen=True)
+class Age:
+    """A cell that the table renders as the time since `timestamp`; None shows `<unknown>`."""
+
+    timestamp: str | None
+    before: str = ""
+    """Text before the duration: the `3 (` of `3 (5m ago)`."""
+    after: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subresource:
     """A path below an object, such as `status`, `scale` or `log`.
