@@ -1,0 +1,327 @@
+"""Keys and certificates: a CA for ten years, leaves for one, all on P-256.
+
+A key is written before its certificate and each file is whole or absent, so a start that was
+killed anywhere goes on: a key without a certificate gets one, a leaf that does not fit is made
+anew. Curves rather than RSA, because a key takes 0.4 ms rather than 150.
+"""
+
+import hashlib
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from minikube_py.lib.errors import StartError
+from minikube_py.lib.fsutil import read_if_there, write_atomic
+from minikube_py.lib.net import is_address
+
+Usage = Literal["server", "client"]
+PrivateKey = ec.EllipticCurvePrivateKey
+Certificate = x509.Certificate
+
+CA_LIFE = timedelta(days=3650)
+LEAF_LIFE = timedelta(days=365)
+RENEW_BEFORE = timedelta(days=90)
+"""A leaf with less than this left is renewed at the next start, as k3s does."""
+CLOCK_SKEW = timedelta(minutes=5)
+"""Certificates begin that long ago, for machines whose clocks are behind."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, and where both are kept."""
+
+    certificate: Certificate
+    key: PrivateKey
+    certificate_path: Path
+    key_path: Path
+
+    @cached_property
+    def certificate_pem(self) -> bytes:
+        """The certificate as text."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @cached_property
+    def key_pem(self) -> bytes:
+        """The key as text; never to be logged."""
+        return key_to_pem(self.key)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificate's PEM text, in hex, as join tokens hold it."""
+        return hashlib.sha256(self.certificate_pem).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Whom a leaf is for."""
+
+    name: str
+    organizations: tuple[str, ...] = ()
+    alternatives: tuple[str, ...] = ()
+    """DNS names and IP addresses."""
+
+
+def new_key() -> PrivateKey:
+    """Make a key."""
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def key_to_pem(key: PrivateKey) -> bytes:
+    """Return a key as PKCS 8 text, without a password."""
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def load_key(path: Path) -> PrivateKey | None:
+    """Return the key of a file, or None where there is none.
+
+    Raises:
+        StartError: the file holds something else.
+
+    """
+    data = read_if_there(path)
+    if data is None:
+        return None
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        raise StartError(f"{path} holds no key; restore it or remove it") from error
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise StartError(f"{path} holds a key of another kind than EC; remove it")
+    return key
+
+
+def load_certificate(path: Path) -> Certificate | None:
+    """Return the certificate of a file, or None where there is none.
+
+    Raises:
+        StartError: the file holds something else.
+
+    """
+    data = read_if_there(path)
+    if data is None:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(data)
+    except ValueError as error:
+        raise StartError(f"{path} holds no certificate; restore it or remove it") from error
+
+
+def ensure_key(path: Path) -> PrivateKey:
+    """Return the key of a file; make both where there is none."""
+    key = load_key(path)
+    if key is None:
+        key = new_key()
+        write_atomic(path, key_to_pem(key))
+    return key
+
+
+def ensure_ca(folder: Path, name: str, common_name: str, now: datetime) -> Pair:
+    """Return the CA kept as `name.crt` and `name.key`; make what is missing.
+
+    Raises:
+        StartError: the certificate is there without its key, or they do not belong together.
+
+    """
+    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
+    certificate = load_certificate(certificate_path)
+    if certificate is not None and not key_path.exists():
+        raise StartError(f"{key_path} is missing beside its certificate; restore it")
+    key = ensure_key(key_path)
+    if certificate is None:
+        certificate = _self_signed(common_name, key, now)
+        write_atomic(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+    if certificate.public_key() != key.public_key():
+        raise StartError(f"{certificate_path} does not belong to {key_path}; restore one of them")
+    return Pair(certificate, key, certificate_path, key_path)
+
+
+def ensure_leaf(
+    folder: Path, name: str, ca: Pair, subject: Subject, usage: Usage, *, now: datetime
+) -> Pair:
+    """Return the leaf kept as `name.crt` and `name.key`; make it anew where it does not fit.
+
+    It fits when its key is there, this CA signed it for this subject (more alternative names may
+    be in it), and at least `RENEW_BEFORE` of its life is left.
+    """
+    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
+    key, certificate = load_key(key_path), load_certificate(certificate_path)
+    if key is None or certificate is None or not _fits(certificate, key, ca, subject, now):
+        key = new_key()
+        certificate = sign(ca, subject, key.public_key(), usage, now=now)
+        write_atomic(key_path, key_to_pem(key))
+        write_atomic(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
+    return Pair(certificate, key, certificate_path, key_path)
+
+
+def sign(
+    ca: Pair,
+    subject: Subject,
+    public_key: ec.EllipticCurvePublicKey,
+    usage: Usage,
+    *,
+    now: datetime,
+    life: timedelta = LEAF_LIFE,
+) -> Certificate:
+    """Sign a leaf; it never outlives its CA."""
+    end = min(now + life, ca.certificate.not_valid_after_utc)
+    builder = (
+        _builder(subject_name(subject), ca.certificate.subject, public_key, (now, end))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([_EXTENDED[usage]]), critical=False)
+        .add_extension(_authority(ca), critical=False)
+    )
+    if subject.alternatives:
+        names = [_general_name(name) for name in subject.alternatives]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(ca.key, hashes.SHA256())
+
+
+def request(subject: Subject, key: PrivateKey) -> bytes:
+    """Return a certificate signing request as PEM text (RFC 2986)."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(subject_name(subject))
+    if subject.alternatives:
+        names = [_general_name(name) for name in subject.alternatives]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def requested_key(pem: bytes) -> ec.EllipticCurvePublicKey:
+    """Return the key of a signing request whose own signature holds.
+
+    Raises:
+        ValueError: the text is no request, its signature is wrong, or its key is not EC.
+
+    """
+    csr = x509.load_pem_x509_csr(pem)
+    if not csr.is_signature_valid:
+        raise ValueError("the signature of the certificate request is wrong")
+    key = csr.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise ValueError("the key of the certificate request is not an EC key")  # noqa: TRY004
+    return key
+
+
+def subject_name(subject: Subject) -> x509.Name:
+    """Return the distinguished name, organizations first as upstream writes it."""
+    organizations = [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, name) for name in subject.organizations
+    ]
+    return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, subject.name)])
+
+
+def alternatives_of(certificate: Certificate) -> set[str]:
+    """Return the DNS names and IP addresses of a certificate."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return set()
+    names = extension.value.get_values_for_type(x509.DNSName)
+    addresses = extension.value.get_values_for_type(x509.IPAddress)
+    return {*names, *(str(address) for address in addresses)}
+
+
+def alternatives(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names without those that are empty or repeated, in their order."""
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+_EXTENDED = {
+    "server": ExtendedKeyUsageOID.SERVER_AUTH,
+    "client": ExtendedKeyUsageOID.CLIENT_AUTH,
+}
+
+
+def _fits(
+    certificate: Certificate, key: PrivateKey, ca: Pair, subject: Subject, now: datetime
+) -> bool:
+    wanted = {_canonical(name) for name in subject.alternatives}
+    return (
+        certificate.public_key() == key.public_key()
+        and _signed_by(certificate, ca)
+        and certificate.subject == subject_name(subject)
+        and certificate.not_valid_before_utc <= now
+        and certificate.not_valid_after_utc - now >= RENEW_BEFORE
+        and wanted <= alternatives_of(certificate)
+    )
+
+
+def _signed_by(certificate: Certificate, ca: Pair) -> bool:
+    try:
+        certificate.verify_directly_issued_by(ca.certificate)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def _self_signed(common_name: str, key: PrivateKey, now: datetime) -> Certificate:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    public = key.public_key()
+    return (
+        _builder(name, name, public, (now, now + CA_LIFE))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    public_key: ec.EllipticCurvePublicKey,
+    life: tuple[datetime, datetime],
+) -> x509.CertificateBuilder:
+    start, end = life
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start - CLOCK_SKEW)
+        .not_valid_after(end)
+    )
+
+
+def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+    """RFC 5280, 4.2.1.3: a CA signs certificates, a leaf signs handshakes."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority(ca: Pair) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key())
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    if is_address(name):
+        return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.DNSName(name)
+
+
+def _canonical(name: str) -> str:
+    return str(ipaddress.ip_address(name)) if is_address(name) else name
