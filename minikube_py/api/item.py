@@ -23,7 +23,18 @@ class Document(dict[str, Any]):
 class Item:
     """An object of one kind at one revision; `data` is its JSON with resourceVersion inside."""
 
-    __slots__ = ("_parsed", "data", "fields", "key", "labels", "owners", "revision", "uid")
+    __slots__ = (
+        "_parsed",
+        "data",
+        "deleting",
+        "fields",
+        "finalizers",
+        "key",
+        "labels",
+        "owners",
+        "revision",
+        "uid",
+    )
 
     def __init__(self, obj: Obj, data: bytes, revision: int, fields: Mapping[str, str]) -> None:
         metadata = obj["metadata"]
@@ -33,6 +44,8 @@ class Item:
         self.uid: str = metadata.get("uid", "")
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
         self.owners: tuple[str, ...] = tuple(o["uid"] for o in metadata.get("ownerReferences", ()))
+        self.finalizers: tuple[str, ...] = tuple(metadata.get("finalizers") or ())
+        self.deleting = metadata.get("deletionTimestamp") is not None
         self.fields = fields
         """The values of the kind's field selectors, by path."""
         self._parsed: weakref.ref[Document] | None = None

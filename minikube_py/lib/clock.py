@@ -2,8 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
+
+
+class Timer(Protocol):
+    """A call to come that can be called off."""
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it is past."""
 
 
 class Clock(Protocol):
@@ -17,6 +25,9 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, after a wait."""
 
 
 class SystemClock:
@@ -33,3 +44,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, after a wait, from the running loop."""
+        return asyncio.get_running_loop().call_later(seconds, callback)

@@ -6,13 +6,14 @@ parent runs (a pod worker, a watch); `restarting` is for parts that must always 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from minikube_py.lib.backoff import Backoff
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 RESTART = Backoff(first_seconds=0.2, max_seconds=30.0)
 HEALTHY_SECONDS = 60.0
 """A part that ran this long before it failed starts over with the shortest wait."""
@@ -86,3 +87,15 @@ async def restarting(
             log.exception("part failed, starting it again part=%s", name)
         failures = 1 if loop.time() - started > HEALTHY_SECONDS else failures + 1
         await sleep(backoff.wait_seconds(failures))
+
+
+async def together(works: Iterable[Awaitable[T]]) -> list[T | Exception]:
+    """Run some works at the same time; return what each gave or raised, in their order."""
+    return await asyncio.gather(*(_outcome(work) for work in works))
+
+
+async def _outcome(work: Awaitable[T]) -> T | Exception:
+    try:
+        return await work
+    except Exception as error:  # noqa: BLE001 -- handed to the caller, who decides
+        return error
