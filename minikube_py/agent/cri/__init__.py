@@ -1,0 +1,1 @@
+"""The container runtime interface: typed calls to any CRI v1 runtime, without generated stubs."""
