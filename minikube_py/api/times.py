@@ -1,0 +1,119 @@
+"""Times in objects are RFC 3339 text in UTC: seconds in most fields, microseconds in a few.
+
+A time stays text from end to end; it is parsed only to compare or to compute. The canonical forms
+and the errors are those of apimachinery's `Time` and `MicroTime`.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+
+from minikube_py.lib.clock import Clock
+
+LAYOUT = "2006-01-02T15:04:05Z07:00"
+_RFC3339 = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII
+)
+_PARTS = (
+    (re.compile(r"\d{4}"), "2006"),
+    (re.compile("-"), "-"),
+    (re.compile(r"\d\d"), "01"),
+    (re.compile("-"), "-"),
+    (re.compile(r"\d\d"), "02"),
+    (re.compile("T"), "T"),
+    (re.compile(r"\d\d?"), "15"),
+    (re.compile(":"), ":"),
+    (re.compile(r"\d\d"), "04"),
+    (re.compile(":"), ":"),
+    (re.compile(r"\d\d(?:[.,]\d+)?"), "05"),
+    (re.compile(r"Z|[+-]\d\d:\d\d"), "Z07:00"),
+)
+"""The pieces of LAYOUT in order: what each looks like and how errors name it."""
+
+
+def parse(text: str) -> datetime:
+    """Parse an RFC 3339 time of any precision; what is finer than a microsecond is cut off.
+
+    Raises:
+        ValueError: in the words of Go's time package.
+
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise ValueError(_complaint(text))
+    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    try:
+        return datetime(
+            int(year),
+            int(month),
+            int(day),
+            int(hour),
+            int(minute),
+            int(second),
+            int((fraction or "0")[:6].ljust(6, "0")),
+            _zone(zone),
+        ).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f'parsing time "{text}": {_range(error)} out of range') from None
+
+
+def _zone(zone: str) -> timezone:
+    if zone == "Z":
+        return UTC
+    delta = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+    return timezone(-delta if zone[0] == "-" else delta)
+
+
+def _range(error: Exception) -> str:
+    """Return which part of a time Python found out of range."""
+    # "day is out of range for month" names two of them.
+    parts = ("day is", "month", "hour", "minute", "second")
+    return next((part for part in parts if part in str(error)), "day").removesuffix(" is")
+
+
+def _complaint(text: str) -> str:
+    """Say at which piece of the layout a text goes wrong."""
+    rest = text
+    for pattern, element in _PARTS:
+        match = pattern.match(rest)
+        if match is None:
+            return f'parsing time "{text}" as "{LAYOUT}": cannot parse "{rest}" as "{element}"'
+        rest = rest[match.end() :]
+    return f'parsing time "{text}": extra text: "{rest}"'
+
+
+def format_seconds(moment: datetime) -> str:
+    """Return a time as `Time` fields have it: `2026-01-31T08:00:00Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def format_micros(moment: datetime) -> str:
+    """Return a time as `MicroTime` fields have it: `2026-01-31T08:00:00.000000Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def now_string(clock: Clock) -> str:
+    """Return the present time for a `Time` field."""
+    return format_seconds(clock.now())
+
+
+def now_micros(clock: Clock) -> str:
+    """Return the present time for a `MicroTime` field."""
+    return format_micros(clock.now())
+
+
+def canonical(text: str) -> str:
+    """Return what the server stores for a `Time` field; raises ValueError."""
+    if len(text) == 20 and text[19] == "Z":
+        parse(text)
+        return text
+    return format_seconds(parse(text))
+
+
+def canonical_micros(text: str) -> str:
+    """Return what the server stores for a `MicroTime` field; raises ValueError."""
+    return format_micros(parse(text))
+
+
+def seconds_between(earlier: str, later: str) -> float:
+    """Return the seconds from one time to another, negative where they are the other way round."""
+    return (parse(later) - parse(earlier)).total_seconds()
