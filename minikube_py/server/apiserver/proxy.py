@@ -1,0 +1,251 @@
+"""Plain HTTP through the API server: container logs, and the proxy paths of nodes, pods, services.
+
+Bodies stream both ways and are never held whole. A request ends when its client goes, which needs
+a server made with `handler_cancellation=True`.
+"""
+
+import ssl as tls
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+from aiohttp import hdrs, web
+from yarl import URL
+
+from minikube_py.api.errors import (
+    BadRequestError,
+    InternalError,
+    ServiceUnavailableError,
+    StatusError,
+    from_status,
+)
+
+CONNECT_SECONDS = 30.0
+CONNECTIONS_MAX = 200
+"""To one address at once; more wait for a free one."""
+ERROR_BODY_MAX = 50_000
+"""Of a kubelet's error text, no more is read than this (upstream's maxReadLength)."""
+
+HOP_BY_HOP = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
+    "te", "trailer", "transfer-encoding", "upgrade",
+})  # fmt: skip
+"""Headers about one connection, which a proxy does not pass on (RFC 9110, 7.6.1)."""
+GENERIC_WORDS = {
+    401: "the server has asked for the client to provide credentials",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be "
+    "processing the request",
+}
+"""What upstream says for a status alone (apimachinery, NewGenericServerResponse)."""
+PRIVATE = ("authorization", "impersonate-", "x-remote-")
+"""What says who the user is goes no further than this server."""
+
+
+class Proxy:
+    """Sends requests on; holds the connections to kubelets, pods and services."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def forward(
+        self,
+        request: web.BaseRequest,
+        url: str,
+        ssl: tls.SSLContext | None,
+        *,
+        prefix: str = "",
+    ) -> web.StreamResponse:
+        """Send the request to `url` and its answer back.
+
+        `prefix` is the path at which the client sees the far end's root
+        (`/api/v1/namespaces/a/pods/b/proxy`); redirects are rewritten below it.
+
+        Raises:
+            ServiceUnavailableError: the far end cannot be reached.
+
+        """
+        try:
+            far = await self._open(
+                request.method,
+                url,
+                ssl,
+                headers=_forwarded_headers(request),
+                data=request.content if request.can_read_body else None,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise ServiceUnavailableError(f"error trying to reach service: {why(error)}") from error
+        async with far:
+            return await _relay(request, far, _answer_headers(far, url, prefix))
+
+    async def stream(
+        self, request: web.BaseRequest, url: str, ssl: tls.SSLContext | None, *, target: str = ""
+    ) -> web.StreamResponse:
+        """Answer with the body of a kubelet's endpoint, such as a container's log, as it comes.
+
+        `target` names what was asked for in errors: `pods/log web-1`.
+
+        Raises:
+            StatusError: the kubelet refused, in its words, or cannot be reached.
+
+        """
+        try:
+            far = await self._open("GET", url, ssl)
+        except (aiohttp.ClientError, OSError) as error:
+            raise InternalError(f'Get "{url}": {why(error)}') from error
+        async with far:
+            if not 200 <= far.status <= 206:
+                raise await _refusal(far, target)
+            kind = far.headers.get(hdrs.CONTENT_TYPE, "text/plain")
+            return await _relay(request, far, [(hdrs.CONTENT_TYPE, kind)])
+
+    async def _open(
+        self,
+        method: str,
+        url: str,
+        ssl: tls.SSLContext | None,
+        *,
+        headers: list[tuple[str, str]] | None = None,
+        data: aiohttp.StreamReader | None = None,
+    ) -> aiohttp.ClientResponse:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX),
+                timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            )
+        return await self._session.request(
+            method,
+            URL(url, encoded=True),
+            ssl=ssl if ssl is not None else True,
+            headers=headers,
+            data=data,
+            allow_redirects=False,
+        )
+
+
+def end_to_end_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the headers that a proxy passes on: none about the connection or about the user."""
+    named = {name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(",")}
+    for name, value in headers.items():
+        lower = name.lower()
+        if lower not in HOP_BY_HOP and lower not in named and not lower.startswith(PRIVATE):
+            yield name, value
+
+
+def why(error: BaseException) -> str:
+    """Return why a server could not be reached, in a few words."""
+    if isinstance(error, TimeoutError):
+        return "i/o timeout"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"dial tcp {error.host}:{error.port}: {_os_words(error.os_error)}"
+    if isinstance(error, OSError):
+        return _os_words(error)
+    return str(error) or type(error).__name__
+
+
+def _os_words(error: OSError) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "connect: connection refused"
+    return (error.strerror or str(error)).lower()
+
+
+def _forwarded_headers(request: web.BaseRequest) -> list[tuple[str, str]]:
+    """Add what upstream's proxy transport tells the far end about the way here."""
+    headers = [item for item in end_to_end_headers(request.headers) if item[0].lower() != "host"]
+    if request.remote:
+        earlier = request.headers.get("X-Forwarded-For")
+        headers = [item for item in headers if item[0].lower() != "x-forwarded-for"]
+        chain = f"{earlier}, {request.remote}" if earlier else request.remote
+        headers.append(("X-Forwarded-For", chain))
+    headers.append(("X-Forwarded-Uri", request.raw_path.partition("?")[0]))
+    headers.append(("X-Forwarded-Host", request.host))
+    headers.append(("X-Forwarded-Proto", request.scheme))
+    return headers
+
+
+def _answer_headers(far: aiohttp.ClientResponse, url: str, prefix: str) -> list[tuple[str, str]]:
+    headers = []
+    for name, value in end_to_end_headers(far.headers):
+        if name.lower() == "location" and prefix:
+            headers.append((name, rewritten(value, url, prefix)))
+        else:
+            headers.append((name, value))
+    return headers
+
+
+def rewritten(location: str, url: str, prefix: str) -> str:
+    """Return a redirect of the far end as the client has to follow it, below `prefix`."""
+    target, base = urlsplit(location), urlsplit(url)
+    if target.netloc and target.netloc != base.netloc:
+        return location
+    if not target.path.startswith("/") or target.path.startswith(prefix):
+        return location
+    tail = f"?{target.query}" if target.query else ""
+    return f"{prefix.rstrip('/')}{target.path}{tail}"
+
+
+async def _relay(
+    request: web.BaseRequest, far: aiohttp.ClientResponse, headers: list[tuple[str, str]]
+) -> web.StreamResponse:
+    answer = web.StreamResponse(status=far.status, reason=far.reason)
+    for name, value in headers:
+        answer.headers.add(name, value)
+    await answer.prepare(request)
+    try:
+        async for chunk in far.content.iter_any():
+            await answer.write(chunk)
+        await answer.write_eof()
+    except (aiohttp.ClientError, ConnectionError):
+        # The status line is out: ending the connection is the only way to say "incomplete".
+        if request.transport is not None:
+            request.transport.close()
+    return answer
+
+
+async def _refusal(far: aiohttp.ClientResponse, target: str) -> StatusError:
+    """Word a kubelet's error as upstream's response checker does."""
+    try:
+        text = (await far.content.read(ERROR_BODY_MAX)).decode(errors="replace")
+    except (aiohttp.ClientError, TimeoutError):
+        text = ""
+    if far.status == 500:
+        return InternalError(f"Internal error occurred: {text}")
+    if far.status == 400:
+        return BadRequestError(text)
+    words = GENERIC_WORDS.get(far.status, f"an error on the server ({quoted(text)}) has prevented "
+                              "the request from succeeding")  # fmt: skip
+    if far.status == 403:
+        words = text
+    cause = {"reason": "UnexpectedServerResponse", "message": text}
+    message = f"{words} ( {target})" if target else words
+    return from_status({"code": far.status, "message": message, "details": {"causes": [cause]}})
+
+
+def quoted(text: str) -> str:
+    """Return the text in quotes, as Go's %q writes it."""
+    return orjson.dumps(text).decode()
