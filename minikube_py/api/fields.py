@@ -1,6 +1,8 @@
 """Field paths and field errors, in the words of apimachinery's `util/validation/field`."""
 
+import re
 from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +59,18 @@ class Field:
         """The value may not change."""
         return self.invalid(value, "field is immutable")
 
-    def duplicate(self, value: Any) -> FieldError:
+    def duplicate(self, value: Any, detail: str = "") -> FieldError:
         """The value stands elsewhere in the list."""
-        return self._error("FieldValueDuplicate", f"Duplicate value: {_show(value)}")
+        return self._error("FieldValueDuplicate", f"Duplicate value: {_show(value)}{_tail(detail)}")
 
     def not_found(self, value: Any) -> FieldError:
         """The value refers to nothing."""
         return self._error("FieldValueNotFound", f"Not found: {_show(value)}")
 
     def unsupported(self, value: Any, supported: Iterable[str]) -> FieldError:
-        """The value is none of an enumeration."""
-        names = ", ".join(_show(name) for name in sorted(supported))
+        """The value is none of an enumeration; a set is shown sorted, a sequence as it stands."""
+        ordered = sorted(supported) if isinstance(supported, AbstractSet) else supported
+        names = ", ".join(_show(name) for name in ordered)
         detail = f"supported values: {names}" if names else ""
         return self._error(
             "FieldValueNotSupported", f"Unsupported value: {_show(value)}{_tail(detail)}"
@@ -98,10 +101,35 @@ def _tail(detail: str) -> str:
     return f": {detail}" if detail else ""
 
 
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f"}
+_ESCAPES |= {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+_NEEDS_ESCAPE = re.compile(r'["\\]')
+
+
+def quote(text: str) -> str:
+    """Return the text as Go's `%q` prints it, which is how messages show strings."""
+    if text.isprintable() and not _NEEDS_ESCAPE.search(text):
+        return f'"{text}"'
+    return f'"{"".join(map(_escape, text))}"'
+
+
+def _escape(char: str) -> str:
+    if char in _ESCAPES:
+        return _ESCAPES[char]
+    if char.isprintable():
+        return char
+    code = ord(char)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def _show(value: Any) -> str:
-    if value is None:
-        return "null"
-    return orjson.dumps(value).decode()
+    if isinstance(value, str):
+        return quote(value)
+    # Go's JSON escapes these three, so that the text may stand in HTML.
+    text = orjson.dumps(value).decode()
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def invalid_message(kind: str, name: str, errors: Sequence[FieldError]) -> str:
