@@ -25,6 +25,8 @@ class StatusError(Exception):
     ) -> None:
         super().__init__(message)
         self.message = message
+        self.metadata: dict[str, Any] = {}
+        """ListMeta of the Status: the token that continues an expired list."""
         self.details: dict[str, Any] = dict(details or {})
         if causes:
             self.details["causes"] = list(causes)
@@ -36,7 +38,7 @@ class StatusError(Exception):
         document: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": self.metadata,
             "status": "Failure",
             "message": self.message,
             "reason": self.reason,

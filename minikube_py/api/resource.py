@@ -107,6 +107,10 @@ class Resource:
     """What an unspecified propagationPolicy means: Background or Orphan."""
     storage: "StorageForm | None" = None
     """How this version is stored, where it is not itself the stored one."""
+    returns_deleted_object: bool = False
+    """A DELETE that removes at once answers with the object instead of a Status."""
+    custom: bool = False
+    """Made by a CustomResourceDefinition."""
     in_discovery: bool = True
 
     @property

@@ -1,0 +1,1 @@
+"""HTTP over the registry: paths, verbs, representations, watches and streams."""

@@ -1,0 +1,177 @@
+"""A list is a join of cached bytes; what a page leaves out, its continue token names.
+
+The first page is as new as the cache. A later page shows the revision of the first: from the cache
+where nothing of the kind has changed since, else from the history in the datastore.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import orjson
+
+from minikube_py.api.errors import BadRequestError, ExpiredError, ServerTimeoutError
+from minikube_py.api.item import Item
+from minikube_py.api.resource import Resource
+from minikube_py.datastore.kv import CompactedError, FutureRevisionError
+from minikube_py.server.apiserver.parameters import ListOptions
+from minikube_py.server.registry.cache import KindCache
+from minikube_py.server.registry.encoding import splice
+from minikube_py.server.registry.store import Store
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One page of a list."""
+
+    items: Sequence[Item]
+    revision: int
+    continue_: str = ""
+    remaining: int = field(default=0)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a list goes on: after which key, at which revision (-1: the newest)."""
+
+    revision: int
+    start: str
+
+    def token(self) -> str:
+        """Return the opaque text for the client."""
+        body = orjson.dumps({"v": "meta.k8s.io/v1", "rv": self.revision, "start": self.start})
+        return base64.urlsafe_b64encode(body).rstrip(b"=").decode()
+
+
+def place_of(token: str) -> Place:
+    """Read a continue token; raises BadRequestError."""
+    try:
+        body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise _bad_token("illegal base64 data") from error
+    try:
+        read = orjson.loads(body)
+        if read["v"] != "meta.k8s.io/v1":
+            raise _bad_token(f'server does not recognize this encoded version "{read["v"]}"')
+        return Place(int(read["rv"]), str(read["start"]))
+    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise _bad_token(str(error)) from error
+
+
+def _bad_token(why: str) -> BadRequestError:
+    return BadRequestError(f"invalid continue token: continue key is not valid: {why}")
+
+
+async def list_items(
+    store: Store, resource: Resource, namespace: str, options: ListOptions
+) -> Listing:
+    """Return the page that the options ask for, in the version of the resource."""
+    kind = store.kind(resource)
+    if options.continue_:
+        if options.resource_version not in ("", "0"):
+            raise BadRequestError("specifying resource version is not allowed when using continue")
+        place = place_of(options.continue_)
+    else:
+        place = Place(await _first_revision(store, options), "")
+    if place.revision < 0 or place.revision >= kind.revision:
+        shown = store.cache.revision if place.revision < 0 else place.revision
+        return _page(store, resource, kind, namespace, options, Place(shown, place.start))
+    return await _old_page(store, resource, kind, namespace, options, place)
+
+
+async def _first_revision(store: Store, options: ListOptions) -> int:
+    asked = options.revision
+    if asked > store.cache.revision:
+        raise ServerTimeoutError(
+            f"Timeout: Too large resource version: {asked}, current: {store.cache.revision}",
+            causes=[{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+            retry_after_seconds=1,
+        )
+    if options.match == "Exact":
+        return asked
+    return store.cache.revision
+
+
+def _page(
+    store: Store,
+    resource: Resource,
+    kind: KindCache,
+    namespace: str,
+    options: ListOptions,
+    place: Place,
+) -> Listing:
+    """Return a page of the present state."""
+    chosen, last = _choose(kind.after(place.start, namespace), options)
+    items = [store.served(resource, item) for item in chosen]
+    if last is None:
+        return Listing(items, place.revision)
+    remaining = kind.count_after(last, namespace) if options.selection.everything else 0
+    if options.selection.everything and not remaining:
+        return Listing(items, place.revision)
+    return Listing(items, place.revision, Place(place.revision, last).token(), remaining)
+
+
+async def _old_page(
+    store: Store,
+    resource: Resource,
+    kind: KindCache,
+    namespace: str,
+    options: ListOptions,
+    place: Place,
+) -> Listing:
+    """Return a page of a state of the past, from the datastore."""
+    prefix = f"{kind.prefix}{namespace}/" if namespace else kind.prefix
+    try:
+        page = await store.backend.list(
+            prefix,
+            after=f"{kind.prefix}{place.start}" if place.start else "",
+            revision=place.revision,
+        )
+    except CompactedError as error:
+        raise _expired(place, continued=bool(options.continue_)) from error
+    except FutureRevisionError as error:
+        raise BadRequestError(str(error)) from error
+    items = [_parsed(kind, kv.value, kv.revision) for kv in page.items]
+    chosen, last = _choose(items, options)
+    if last is not None and str(items[-1].key) == last:
+        last = None
+    served = [store.served(resource, item) for item in chosen]
+    if last is None:
+        return Listing(served, place.revision)
+    rest = [str(item.key) for item in items].index(last) + 1
+    remaining = len(items) - rest if options.selection.everything else 0
+    return Listing(served, place.revision, Place(place.revision, last).token(), remaining)
+
+
+def _parsed(kind: KindCache, value: bytes, revision: int) -> Item:
+    obj = orjson.loads(value)
+    return Item(obj, splice(value, revision), revision, kind.resource.selected(obj))
+
+
+def _choose(items: Iterable[Item], options: ListOptions) -> tuple[list[Item], str | None]:
+    """Return the items of a page, and the last key where the limit cut it off."""
+    matches, everything = options.selection.matches, options.selection.everything
+    chosen: list[Item] = []
+    for item in items:
+        if everything or matches(item):
+            chosen.append(item)
+            if options.limit and len(chosen) == options.limit:
+                return chosen, str(item.key)
+    return chosen, None
+
+
+def _expired(place: Place, *, continued: bool) -> ExpiredError:
+    if not continued:
+        return ExpiredError(
+            "The resourceVersion for the provided list is too old.",
+        )
+    error = ExpiredError(
+        "The provided continue parameter is too old to display a consistent list result. You can "
+        "start a new list without the continue parameter, or use the continue token in this "
+        "response to retrieve the remainder of the results. Continuing with the provided token "
+        "results in an inconsistent list - objects that were created, modified, or deleted between "
+        "the time the first chunk was returned and now may show up in the list.",
+    )
+    error.metadata = {"continue": Place(-1, place.start).token()}
+    return error

@@ -1,0 +1,88 @@
+"""A path and a method become a RequestInfo, as apiserver's `endpoints/request/requestinfo.go`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+_NAMESPACE_SUBRESOURCES = ("status", "finalize")
+
+
+@dataclass(frozen=True)
+class RequestInfo:
+    """What a request is about; `is_resource` False leaves all below `path` empty."""
+
+    path: str
+    verb: str
+    is_resource: bool = False
+    group: str = ""
+    version: str = ""
+    namespace: str = ""
+    plural: str = ""
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    """What follows the subresource, for `proxy`; without the leading slash."""
+
+
+def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
+    """Return what a request asks for."""
+    parts = path.strip("/").split("/")
+    located = _locate(parts)
+    if located is None:
+        return RequestInfo(path, method.lower())
+    group, version, rest = located
+    verb = _VERBS.get(method, method.lower())
+    if rest[0] == "watch" and len(rest) > 1:
+        verb, rest = "watch", rest[1:]
+    namespace, rest = _namespace(rest)
+    plural, name, subresource = (*rest[:3], "", "", "")[:3]
+    return RequestInfo(
+        path=path,
+        verb=_collection_verb(verb, name, query),
+        is_resource=True,
+        group=group,
+        version=version,
+        namespace=namespace,
+        plural=plural,
+        name=name,
+        subresource=subresource,
+        rest="/".join(rest[3:]),
+    )
+
+
+def _locate(parts: list[str]) -> tuple[str, str, list[str]] | None:
+    """Split off group and version; None where the path is not below one."""
+    if parts[0] == "api" and len(parts) > 2 and parts[2]:
+        return "", parts[1], parts[2:]
+    if parts[0] == "apis" and len(parts) > 3 and parts[3]:
+        return parts[1], parts[2], parts[3:]
+    return None
+
+
+def _namespace(rest: list[str]) -> tuple[str, list[str]]:
+    """Split off `namespaces/<name>`, which also is the path of the namespace itself."""
+    if rest[0] != "namespaces" or len(rest) < 2:
+        return "", rest
+    if len(rest) > 2 and rest[2] not in _NAMESPACE_SUBRESOURCES:
+        return rest[1], rest[2:]
+    return rest[1], rest
+
+
+def _collection_verb(verb: str, name: str, query: Mapping[str, str]) -> str:
+    if verb == "get" and is_true(query.get("watch", "")):
+        return "watch"
+    if not name:
+        return {"get": "list", "delete": "deletecollection"}.get(verb, verb)
+    return verb
+
+
+def is_true(text: str) -> bool:
+    """Read a boolean query parameter as Go's conversion does: absent, 0 and false are not."""
+    return text.lower() not in ("", "0", "false")

@@ -1,0 +1,154 @@
+"""A watch: what changed after a revision, filtered for one watcher.
+
+The cache tells every subscription of each batch of changes; a subscription turns them into events
+that fit its selection, as upstream's cacher does: an object that enters the selection is ADDED,
+one that leaves it is DELETED. In process the items themselves are handed over; over HTTP their
+encoded lines, gathered for one loop tick, so that one watcher costs one socket write.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from minikube_py.api.errors import ExpiredError
+from minikube_py.api.item import Item
+from minikube_py.api.resource import Resource
+from minikube_py.client.protocol import EventType, WatchEvent
+from minikube_py.server.apiserver.parameters import ListOptions, Selection
+from minikube_py.server.registry.cache import Change, KindCache
+from minikube_py.server.registry.store import Store
+
+PENDING_MAX = 20_000
+"""Events that a watcher in process may leave unread before its watch ends with 410."""
+
+
+class Shown(NamedTuple):
+    """One event for one watcher and the change it comes from (None: from the initial list)."""
+
+    type: EventType
+    item: Item
+    change: Change | None
+
+
+def shown(change: Change, selection: Selection, namespace: str) -> Shown | None:
+    """Return what a watcher with that selection sees of a change; None for nothing."""
+    if namespace and change.item.key.namespace != namespace:
+        return None
+    if selection.everything:
+        fits = not change.deleted
+        fitted = change.previous is not None
+    else:
+        fits = not change.deleted and selection.matches(change.item)
+        fitted = change.previous is not None and selection.matches(change.previous)
+    if fits:
+        return Shown("MODIFIED" if fitted else "ADDED", change.item, change)
+    if fitted or (change.deleted and change.previous is None):
+        return Shown("DELETED", change.left(), change)
+    return None
+
+
+class Start(NamedTuple):
+    """How a watch begins: with what it shows first, and from where on it follows."""
+
+    initial: Sequence[Shown]
+    initial_end: bool
+    """Whether a bookmark tells the end of the initial events."""
+    revision: int
+
+
+def start(store: Store, kind: KindCache, namespace: str, options: ListOptions) -> Start:
+    """Decide how a watch begins; raises ExpiredError where its revision is too old."""
+    selection = options.selection
+    revision = options.revision
+    if options.send_initial_events or (
+        options.send_initial_events is None and options.resource_version in ("", "0")
+    ):
+        items = (item for item in kind.after("", namespace) if selection.matches(item))
+        initial = [Shown("ADDED", item, None) for item in items]
+        end = bool(options.send_initial_events) and options.bookmarks
+        return Start(initial, end, store.cache.revision)
+    if options.send_initial_events is False and options.resource_version in ("", "0"):
+        return Start((), initial_end=False, revision=store.cache.revision)
+    missed = (shown(change, selection, namespace) for change in kind.since(revision))
+    return Start([event for event in missed if event], initial_end=False, revision=revision)
+
+
+class Subscription:
+    """The events of one watcher; iterate over it to get them in batches."""
+
+    def __init__(self, kind: KindCache, namespace: str, selection: Selection) -> None:
+        self._namespace = namespace
+        self._selection = selection
+        self._pending: list[Shown] = []
+        self._ready = asyncio.Event()
+        self._overrun = False
+        self._closed = False
+        self._stop = kind.subscribe(self._take)
+
+    def _take(self, changes: Sequence[Change]) -> None:
+        for change in changes:
+            event = shown(change, self._selection, self._namespace)
+            if event is not None:
+                self._pending.append(event)
+        if len(self._pending) > PENDING_MAX:
+            self._overrun = True
+            self._pending.clear()
+        if self._pending or self._overrun:
+            self._ready.set()
+
+    def put(self, events: Sequence[Shown]) -> None:
+        """Show these first."""
+        self._pending.extend(events)
+        if self._pending:
+            self._ready.set()
+
+    async def next(self) -> Sequence[Shown]:
+        """Return the next batch; empty once closed.
+
+        Raises:
+            ExpiredError: the watcher was too slow.
+
+        """
+        await self._ready.wait()
+        self._ready.clear()
+        if self._overrun:
+            raise ExpiredError(
+                "too old resource version: the watch was too slow and lost its place"
+            )
+        batch, self._pending = self._pending, []
+        return batch
+
+    def close(self) -> None:
+        """End the watch; a waiting reader gets an empty batch."""
+        self._stop()
+        self._closed = True
+        self._ready.set()
+
+
+async def follow(
+    store: Store,
+    resource: Resource,
+    namespace: str,
+    options: ListOptions,
+    closing: Callable[[Callable[[], None]], Callable[[], None]],
+) -> AsyncIterator[Sequence[WatchEvent]]:
+    """Yield the events of a watch in process, until the server closes.
+
+    `closing` registers what to call when the server closes and returns how to forget that.
+    """
+    kind = store.kind(resource)
+    begin = start(store, kind, namespace, options)
+    subscription = Subscription(kind, namespace, options.selection)
+    subscription.put(begin.initial)
+    forget = closing(subscription.close)
+    try:
+        while batch := await subscription.next():
+            yield [WatchEvent(e.type, store.served(resource, e.item)) for e in batch]
+    finally:
+        forget()
+        subscription.close()
+
+
+def chunks_of(events: Sequence[Shown], encode: Callable[[Shown], bytes]) -> Iterator[bytes]:
+    """Yield the lines of events, for one write."""
+    return (encode(event) for event in events)

@@ -1,0 +1,340 @@
+"""The watch cache: decode once, encode once, serve all.
+
+One subscription to the datastore feeds a `KindCache` for each stored kind. It holds the items in
+key order, a bounded history of events for watches that start in the past, and the watchers. GET,
+LIST and every watcher send the same bytes; nothing is read from disk to serve.
+"""
+
+import asyncio
+import logging
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+
+from minikube_py.api.errors import ExpiredError
+from minikube_py.api.item import Item
+from minikube_py.api.object import Key, Obj
+from minikube_py.api.resource import Resource
+from minikube_py.datastore.kv import Backend, Event
+from minikube_py.server.registry.encoding import PREFIX, splice
+
+log = logging.getLogger(__name__)
+HISTORY_EVENTS_MAX = 10_000
+"""Events kept for each kind; a watch from before them gets 410 and lists again."""
+HISTORY_BYTES_MAX = 16 << 20
+
+
+class Change:
+    """One event of the cache: what an object was and what it is.
+
+    `item` of a deletion is the last state at the revision of the deletion. The encoded forms are
+    made once and shared by all watchers.
+    """
+
+    __slots__ = ("_encoded", "_left", "deleted", "item", "previous")
+
+    def __init__(self, item: Item, previous: Item | None, *, deleted: bool) -> None:
+        self.item = item
+        self.previous = previous
+        self.deleted = deleted
+        self._encoded: dict[str, bytes] = {}
+        self._left: Item | None = None
+
+    @property
+    def revision(self) -> int:
+        """The revision of the write."""
+        return self.item.revision
+
+    def left(self) -> Item:
+        """Return the item that a watcher sees when the object leaves its selection.
+
+        That is the previous state at the new revision, as upstream's cacher does.
+        """
+        if self.deleted or self.previous is None:
+            return self.item
+        if self._left is None:
+            obj = {**self.previous.obj}
+            obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.revision)}
+            self._left = Item(obj, orjson.dumps(obj), self.revision, self.previous.fields)
+        return self._left
+
+    def encoded(self, kind: str, item: Item) -> bytes:
+        """Return the JSON line of a watch event of that type."""
+        line = self._encoded.get(kind)
+        if line is None:
+            line = b'{"type":"%b","object":%b}\n' % (kind.encode(), item.data)
+            self._encoded[kind] = line
+        return line
+
+
+Watcher = Callable[[Sequence[Change]], None]
+"""Told of every batch of changes of a kind, in order; must not block and not raise."""
+
+
+class KindCache:
+    """All objects of one stored kind. It is a `Lister`."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self.prefix = prefix_of(resource)
+        self.revision = 0
+        """Revision of the newest change of this kind."""
+        self.synced_revision: Callable[[], int] = lambda: self.revision
+        self._items: dict[str, Item] = {}
+        self._order: list[str] = []
+        self._owned: dict[str, set[str]] = {}
+        self._history: deque[Change] = deque()
+        self._history_bytes = 0
+        self._history_start = 0
+        self._watchers: set[Watcher] = set()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def get(self, key: Key) -> Obj | None:
+        """Return one object, or None."""
+        item = self._items.get(str(key))
+        return item.obj if item is not None else None
+
+    def item(self, key: Key) -> Item | None:
+        """Return one item, or None."""
+        return self._items.get(f"{key[0]}/{key[1]}" if key[0] else key[1])
+
+    def items(self, namespace: str = "") -> Iterable[Item]:
+        """Return the items of a namespace, or of all, in key order."""
+        return list(self.after("", namespace))
+
+    def after(self, start: str, namespace: str = "") -> Iterator[Item]:
+        """Yield items in key order, those whose key is greater than `start`."""
+        order, items = self._order, self._items
+        first = f"{namespace}/" if namespace else ""
+        place = bisect_left(order, max(first, f"{start}\0" if start else ""))
+        while place < len(order) and order[place].startswith(first):
+            yield items[order[place]]
+            place += 1
+
+    def count_after(self, start: str, namespace: str = "") -> int:
+        """Return how many items `after` would yield."""
+        first = f"{namespace}/" if namespace else ""
+        begin = bisect_left(self._order, max(first, f"{start}\0" if start else ""))
+        end = bisect_left(self._order, f"{namespace}0") if namespace else len(self._order)
+        return max(end - begin, 0)
+
+    def owned_by(self, uid: str) -> Sequence[Obj]:
+        """Return the objects with an ownerReference to that uid."""
+        return [self._items[key].obj for key in sorted(self._owned.get(uid, ()))]
+
+    def load(self, items: Iterable[Item], revision: int) -> None:
+        """Fill the empty cache with what the datastore held at a revision."""
+        for item in items:
+            key = str(item.key)
+            self._items[key] = item
+            self._index(key, item)
+        self._order = sorted(self._items)
+        self._history_start = revision
+        self.revision = revision
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Take in committed changes and tell the watchers."""
+        for change in changes:
+            self._apply(change)
+        for watcher in tuple(self._watchers):
+            watcher(changes)
+
+    def find_previous(self, key: str) -> Item | None:
+        """Return the item under a key text (`namespace/name`), or None."""
+        return self._items.get(key)
+
+    def _apply(self, change: Change) -> None:
+        item, key = change.item, str(change.item.key)
+        if change.previous is not None:
+            self._unindex(key, change.previous)
+        if change.deleted:
+            if self._items.pop(key, None) is not None:
+                del self._order[bisect_left(self._order, key)]
+        else:
+            if key not in self._items:
+                insort(self._order, key)
+            self._items[key] = item
+            self._index(key, item)
+        self.revision = item.revision
+        self._remember(change)
+
+    def _remember(self, change: Change) -> None:
+        self._history.append(change)
+        self._history_bytes += len(change.item.data)
+        while len(self._history) > HISTORY_EVENTS_MAX or self._history_bytes > HISTORY_BYTES_MAX:
+            oldest = self._history.popleft()
+            self._history_bytes -= len(oldest.item.data)
+            self._history_start = oldest.revision
+
+    def _index(self, key: str, item: Item) -> None:
+        for uid in item.owners:
+            self._owned.setdefault(uid, set()).add(key)
+
+    def _unindex(self, key: str, item: Item) -> None:
+        for uid in item.owners:
+            keys = self._owned.get(uid)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._owned[uid]
+
+    def since(self, revision: int) -> Sequence[Change]:
+        """Return the changes after a revision.
+
+        Raises:
+            ExpiredError: the history does not go back that far.
+
+        """
+        if revision < self._history_start:
+            raise ExpiredError(f"too old resource version: {revision} ({self._history_start})")
+        return [change for change in self._history if change.revision > revision]
+
+    def subscribe(self, watcher: Watcher) -> Callable[[], None]:
+        """Tell `watcher` of all later changes; call the result to end that."""
+        self._watchers.add(watcher)
+        return lambda: self._watchers.discard(watcher)
+
+    @property
+    def watchers(self) -> int:
+        """How many watchers there are."""
+        return len(self._watchers)
+
+
+def prefix_of(resource: Resource) -> str:
+    """Return the part of the key space where a stored kind lives."""
+    group = f"{resource.group}/" if resource.group else ""
+    return f"{PREFIX}{group}{resource.plural}/"
+
+
+def stored(resource: Resource) -> Resource:
+    """Return the resource in whose version the objects are stored."""
+    return resource.storage.resource if resource.storage is not None else resource
+
+
+class Cache:
+    """The caches of all kinds and the one feed that fills them."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.revision = 0
+        """Everything up to this revision has been applied."""
+        self._kinds: dict[str, KindCache] = {}
+        self._waiters: dict[asyncio.Future[None], int] = {}
+        self._written: dict[str, tuple[bytes, Obj]] = {}
+
+    def kind(self, resource: Resource) -> KindCache:
+        """Return the cache of a kind that has been added."""
+        return self._kinds[prefix_of(stored(resource))]
+
+    def find(self, resource: Resource) -> KindCache | None:
+        """Return the cache of a kind, or None where it has not been added."""
+        return self._kinds.get(prefix_of(stored(resource)))
+
+    async def load(self, resources: Iterable[Resource]) -> None:
+        """Read what the datastore holds of these kinds, at one revision."""
+        revision = await self.backend.revision()
+        for resource in resources:
+            if resource.storage is None and prefix_of(resource) not in self._kinds:
+                await self._load(KindCache(resource), revision)
+        self.revision = max(self.revision, revision)
+
+    async def _load(self, cache: KindCache, revision: int) -> None:
+        page = await self.backend.list(cache.prefix, revision=revision)
+        items = [self._item(cache, kv.value, kv.revision) for kv in page.items]
+        cache.load(items, revision)
+        self._kinds[cache.prefix] = cache
+
+    async def add(self, resource: Resource) -> KindCache:
+        """Serve one more kind while the feed runs (custom resources).
+
+        The feed ignores keys of unknown kinds, so listing and adding must see no change between:
+        list at a revision, then apply what the feed brought meanwhile by listing again if it did.
+        """
+        cache = KindCache(resource)
+        if cache.prefix in self._kinds:
+            return self._kinds[cache.prefix]
+        while True:
+            await self._load(cache, await self.backend.revision())
+            if self.revision <= cache.revision:
+                return cache
+            del self._kinds[cache.prefix]
+            cache = KindCache(resource)
+
+    def remove(self, resource: Resource) -> None:
+        """Serve a kind no longer."""
+        self._kinds.pop(prefix_of(resource), None)
+
+    @staticmethod
+    def _item(cache: KindCache, value: bytes, revision: int, obj: Obj | None = None) -> Item:
+        data = splice(value, revision)
+        document: Any = obj if obj is not None else orjson.loads(value)
+        return Item(document, data, revision, cache.resource.selected(document))
+
+    async def feed(self) -> None:
+        """Apply every commit, for as long as the server runs."""
+        async for events in self.backend.watch(PREFIX, after=self.revision):
+            self._take(events)
+
+    def _take(self, events: Sequence[Event]) -> None:
+        by_kind: dict[KindCache, list[Change]] = {}
+        seen: dict[str, Item | None] = {}
+        for event in events:
+            cache = self._kind_of(event.key)
+            if cache is None:
+                continue
+            by_kind.setdefault(cache, []).append(self._change(cache, event, seen))
+        for cache, changes in by_kind.items():
+            cache.apply(changes)
+        self.revision = events[-1].revision
+        self._wake()
+
+    def _change(self, cache: KindCache, event: Event, seen: dict[str, Item | None]) -> Change:
+        """Make the change of one event; `seen` holds what earlier events of the batch left."""
+        name = event.key[len(cache.prefix) :]
+        previous = seen[event.key] if event.key in seen else cache.find_previous(name)
+        written = self._written.get(event.key)
+        known = written[1] if written is not None and written[0] is event.value else None
+        if event.deleted and known is None and previous is not None:
+            known = previous.obj
+        item = self._item(cache, event.value, event.revision, known)
+        seen[event.key] = None if event.deleted else item
+        return Change(item, previous, deleted=event.deleted)
+
+    def _kind_of(self, key: str) -> KindCache | None:
+        """Find the kind of a key; no core plural is also the name of a group."""
+        first, _, rest = key[len(PREFIX) :].partition("/")
+        core = self._kinds.get(f"{PREFIX}{first}/")
+        if core is not None:
+            return core
+        return self._kinds.get(f"{PREFIX}{first}/{rest.partition('/')[0]}/")
+
+    def writing(self, key: str, value: bytes, obj: Obj) -> None:
+        """Remember the parsed form of bytes about to be written, to spare parsing them again."""
+        self._written[key] = (value, obj)
+
+    def written(self, key: str, value: bytes) -> None:
+        """Forget what `writing` remembered."""
+        kept = self._written.get(key)
+        if kept is not None and kept[0] is value:
+            del self._written[key]
+
+    async def reached(self, revision: int) -> None:
+        """Wait until everything up to a revision has been applied."""
+        if revision <= self.revision:
+            return
+        future = asyncio.get_running_loop().create_future()
+        self._waiters[future] = revision
+        try:
+            await future
+        finally:
+            self._waiters.pop(future, None)
+
+    def _wake(self) -> None:
+        for future, revision in list(self._waiters.items()):
+            if revision <= self.revision and not future.done():
+                future.set_result(None)

@@ -1,0 +1,54 @@
+"""What a kind needs beyond its pure rules when it is written: I/O, allocation, other objects.
+
+A hook is found by the kind's group resource in one visible mapping that the composition root
+builds. What a failed write had allocated is given back by `undo`.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.server.attributes import Operation, User
+
+if TYPE_CHECKING:
+    from minikube_py.server.registry.store import Store
+
+Undo = Callable[[], Awaitable[None]]
+
+
+async def nothing() -> None:
+    """Undo nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Write:
+    """One request to write, as the registry sees it."""
+
+    user: User
+    resource: Resource
+    operation: Operation
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    dry_run: bool = False
+    field_manager: str = ""
+    options: Obj = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    """Collected for the client; the one part of a request that grows."""
+
+
+class Hook(Protocol):
+    """What one kind needs when it is written."""
+
+    async def before_create(self, store: "Store", write: Write, obj: Obj) -> tuple[Obj, Undo]:
+        """Return the object with what was allocated for it."""
+
+    async def before_update(
+        self, store: "Store", write: Write, new: Obj, old: Obj
+    ) -> tuple[Obj, Undo]:
+        """Return the new object with what was allocated for it."""
+
+    async def after_write(self, store: "Store", new: Obj | None, old: Obj | None) -> None:
+        """Give back what the write made superfluous; `new` is None after a removal."""

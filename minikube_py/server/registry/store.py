@@ -1,0 +1,401 @@
+"""The generic store: every write of every kind takes this one road.
+
+default -> admission mutates -> prepare -> validate -> admission validates -> hook -> datastore.
+Reads come from the watch cache. A writer who names no resourceVersion gets the change applied to
+the newest object, however often others write meanwhile (bounded); one who names it gets a 409.
+"""
+
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from minikube_py.api import metadata, times
+from minikube_py.api.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    ServerTimeoutError,
+    ServiceUnavailableError,
+)
+from minikube_py.api.fields import FieldError
+from minikube_py.api.item import Item
+from minikube_py.api.object import Key, Obj
+from minikube_py.api.resource import Resource, Subresource
+from minikube_py.datastore.kv import (
+    Backend,
+    DatastoreError,
+    KeyExistsError,
+    RevisionMismatchError,
+)
+from minikube_py.lib.clock import Clock
+from minikube_py.server.attributes import Admission, AdmissionPlugin
+from minikube_py.server.registry import deletion
+from minikube_py.server.registry.cache import Cache, KindCache
+from minikube_py.server.registry.encoding import encode, splice, with_revision
+from minikube_py.server.registry.hooks import Hook, Undo, Write, nothing
+from minikube_py.server.registry.refusals import (
+    already_exists,
+    check_resource_version,
+    invalid,
+    not_found,
+)
+
+RETRIES_MAX = 32
+"""Tries of an unconditional change while others write the same object."""
+GENERATED_NAME_TRIES_MAX = 8
+TrackFields = Callable[[Write, Obj, Obj | None], Obj]
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """What a DELETE did: the object as last seen, and whether it is gone."""
+
+    item: Item
+    gone: bool
+
+
+class Store:
+    """All objects of all kinds."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        cache: Cache,
+        *,
+        clock: Clock,
+        admission: Sequence[AdmissionPlugin] = (),
+        hooks: Mapping[str, Hook] | None = None,
+        track_fields: TrackFields = lambda _write, new, _old: new,
+    ) -> None:
+        self.backend = backend
+        self.cache = cache
+        self.clock = clock
+        self.admission = tuple(admission)
+        self.hooks = dict(hooks or {})
+        self.track_fields = track_fields
+
+    # Reading
+
+    def kind(self, resource: Resource) -> KindCache:
+        """Return the cache of a kind."""
+        cache = self.cache.find(resource)
+        if cache is None:
+            raise NotFoundError("the server could not find the requested resource")
+        return cache
+
+    def served(self, resource: Resource, item: Item) -> Item:
+        """Return a stored item in the version of the resource."""
+        if resource.storage is None:
+            return item
+        return Item.from_object(resource.storage.from_storage(item.obj), item.fields)
+
+    def find(self, resource: Resource, namespace: str, name: str) -> Item | None:
+        """Return the stored item, or None."""
+        return self.kind(resource).item(Key(namespace if resource.namespaced else "", name))
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Item:
+        """Return one item in the version of the resource; raises NotFoundError."""
+        item = self.find(resource, namespace, name)
+        if item is None:
+            raise not_found(resource, name)
+        return self.served(resource, item)
+
+    # Writing
+
+    async def create(self, write: Write, obj: Obj) -> Item:
+        """Write a new object and return it as stored."""
+        generated = not obj["metadata"].get("name") and obj["metadata"].get("generateName")
+        for _ in range(GENERATED_NAME_TRIES_MAX if generated else 1):
+            named = self._identify(write, obj)
+            try:
+                return await self._create(replace(write, name=named["metadata"]["name"]), named)
+            except AlreadyExistsError:
+                if not generated:
+                    raise
+        raise AlreadyExistsError(
+            f'{write.resource.group_resource} "{obj["metadata"]["generateName"]}" already exists, '
+            "the server was not able to generate a unique name for the object",
+            details=deletion.details_of(write.resource, obj["metadata"]["generateName"]),
+        )
+
+    def _identify(self, write: Write, obj: Obj) -> dict[str, Any]:
+        """Give the object its name, namespace, uid and time stamp."""
+        prepared = metadata.prepare_for_create(
+            obj["metadata"],
+            uid=str(uuid.uuid4()),
+            now=times.now_string(self.clock),
+            suffix="".join(secrets.choice(metadata.SUFFIX_ALPHABET) for _ in range(5)),
+        )
+        prepared.pop("resourceVersion", None)
+        if write.resource.namespaced:
+            prepared["namespace"] = write.namespace
+        return {**obj, "metadata": prepared}
+
+    async def _create(self, write: Write, obj: Obj) -> Item:
+        resource = write.resource
+        obj = await self._admit(write, obj, None)
+        obj = resource.prepare_for_create(obj)
+        errors = [
+            *metadata.validate_create(obj, resource, custom=resource.custom),
+            *resource.validate(obj, None),
+        ]
+        self._check(write, errors, obj)
+        obj = self.track_fields(write, obj, None)
+        await self._validate_admission(write, obj, None)
+        obj, undo = await self._before(write, obj, None)
+        if write.dry_run:
+            await undo()
+            return self._imagined(write, obj, None)
+        try:
+            item = await self._insert(write, obj)
+        except BaseException:
+            await undo()
+            raise
+        await self._after(write, item.obj, None)
+        return self.served(resource, item)
+
+    async def update(
+        self,
+        write: Write,
+        change: Callable[[Obj], Obj],
+        *,
+        create: Callable[[], Obj] | None = None,
+    ) -> tuple[Item, bool]:
+        """Change an object; return it and whether it was created.
+
+        `change` gets the newest object in the version of the resource and returns the wanted one;
+        a resourceVersion in what it returns must be the newest. `create` makes the object where
+        there is none; None raises NotFoundError then.
+        """
+        for _ in range(RETRIES_MAX):
+            item = self.find(write.resource, write.namespace, write.name)
+            if item is None:
+                if create is None:
+                    raise not_found(write.resource, write.name)
+                return await self.create(replace(write, operation="CREATE"), create()), True
+            try:
+                return await self._update(write, item, change), False
+            except RevisionMismatchError as error:
+                await self._catch_up(write, error)
+        raise ServerTimeoutError("the object changes too quickly; try again")
+
+    async def _catch_up(self, write: Write, error: RevisionMismatchError) -> None:
+        """Wait until the cache shows what another writer wrote meanwhile."""
+        if error.current is None:
+            await self.cache.reached(await self.backend.revision())
+            if self.find(write.resource, write.namespace, write.name) is None:
+                raise not_found(write.resource, write.name) from error
+        else:
+            await self.cache.reached(error.current.revision)
+
+    async def _update(self, write: Write, item: Item, change: Callable[[Obj], Obj]) -> Item:
+        resource = write.resource
+        old = self.served(resource, item).obj
+        wanted = change(old)
+        check_resource_version(resource, wanted, old)
+        sub = resource.subresource(write.subresource) if write.subresource else None
+        new = await self._admit(write, carry_metadata(wanted, old), old)
+        prepare = (sub and sub.prepare_for_update) or resource.prepare_for_update
+        new = prepare(carry_metadata(new, old), old)
+        self._check(write, self._update_errors(resource, sub, new, old), new)
+        new = self.track_fields(write, new, old)
+        await self._validate_admission(write, new, old)
+        new, undo = await self._before(write, new, old)
+        if write.dry_run:
+            await undo()
+            return self._imagined(write, new, old)
+        return await self._replace(write, item, new, undo)
+
+    async def _replace(self, write: Write, item: Item, new: Obj, undo: Undo) -> Item:
+        """Write the new state, or remove the object where nothing holds it any more."""
+        resource = write.resource
+        old = self.served(resource, item).obj
+        new = with_revision(new, item.revision)
+        if deletion.is_done(new):
+            removed = await self._remove(write, item)
+            return Item.from_object(with_revision(new, removed.revision))
+        if new == old:
+            await undo()
+            return self.served(resource, item)
+        try:
+            written = await self._put(write, item, new)
+        except BaseException:
+            await undo()
+            raise
+        await self._after(write, written.obj, old)
+        return self.served(resource, written)
+
+    async def delete(self, write: Write, options: Obj) -> Deleted:
+        """Delete an object or mark it as being deleted."""
+        for _ in range(RETRIES_MAX):
+            item = self.find(write.resource, write.namespace, write.name)
+            if item is None:
+                raise not_found(write.resource, write.name)
+            try:
+                return await self._delete(write, item, options)
+            except RevisionMismatchError as error:
+                await self._catch_up(write, error)
+        raise ServerTimeoutError("the object changes too quickly; try again")
+
+    async def _delete(self, write: Write, item: Item, options: Obj) -> Deleted:
+        resource = write.resource
+        old = self.served(resource, item).obj
+        deletion.check_preconditions(resource, old, options)
+        await self._validate_admission(write, None, old)
+        step = deletion.plan(resource, old, options, self.clock.now())
+        if step.remove:
+            gone = item if write.dry_run else await self._remove(write, item)
+            return Deleted(self.served(resource, gone), gone=True)
+        marked = terminating(step.obj) if step.obj is not None else None
+        if marked is None or write.dry_run:
+            shown = Item.from_object(marked) if marked is not None else item
+            return Deleted(shown, gone=False)
+        written = await self._put(write, item, marked)
+        return Deleted(self.served(resource, written), gone=False)
+
+    # Steps
+
+    async def _admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
+        for plugin in self.admission:
+            changed = await plugin.admit(_admission(write, obj, old))
+            if changed is not None and changed is not obj:
+                obj = changed
+        return obj
+
+    async def _validate_admission(self, write: Write, obj: Obj | None, old: Obj | None) -> None:
+        for plugin in self.admission:
+            write.warnings.extend(await plugin.validate(_admission(write, obj, old)))
+
+    async def connect(self, write: Write, obj: Obj) -> None:
+        """Let admission see a CONNECT or the create of a subresource with a kind of its own."""
+        await self._validate_admission(write, await self._admit(write, obj, None), None)
+
+    def _update_errors(
+        self, resource: Resource, sub: Subresource | None, new: Obj, old: Obj
+    ) -> list[FieldError]:
+        validate = (sub and sub.validate) or resource.validate
+        return [
+            *metadata.validate_update(new, old, resource, custom=resource.custom),
+            *validate(new, old),
+        ]
+
+    @staticmethod
+    def _check(write: Write, errors: Sequence[FieldError], obj: Obj) -> None:
+        if errors:
+            raise invalid(write.resource, obj["metadata"].get("name", ""), errors)
+
+    async def _before(self, write: Write, new: Obj, old: Obj | None) -> tuple[Obj, Undo]:
+        hook = self.hooks.get(write.resource.group_resource)
+        if hook is None:
+            return new, nothing
+        if old is None:
+            return await hook.before_create(self, write, new)
+        return await hook.before_update(self, write, new, old)
+
+    async def _after(self, write: Write, new: Obj | None, old: Obj | None) -> None:
+        hook = self.hooks.get(write.resource.group_resource)
+        if hook is not None:
+            await hook.after_write(self, new, old)
+
+    def _imagined(self, write: Write, obj: Obj, old: Obj | None) -> Item:
+        """Return the result of a dry run."""
+        del write
+        if old is not None:
+            obj = with_revision(obj, int(old["metadata"]["resourceVersion"]))
+        return Item.from_object(obj)
+
+    # Datastore
+
+    async def _insert(self, write: Write, obj: Obj) -> Item:
+        kind, document, value = self._stored_form(write, obj)
+        key = f"{kind.prefix}{_key_text(document)}"
+        try:
+            return await self._commit(kind, document, value, self.backend.create(key, value))
+        except KeyExistsError as error:
+            raise already_exists(write.resource, obj["metadata"]["name"]) from error
+
+    async def _put(self, write: Write, item: Item, obj: Obj) -> Item:
+        kind, document, value = self._stored_form(write, obj)
+        writing = self.backend.update(f"{kind.prefix}{item.key}", value, revision=item.revision)
+        return await self._commit(kind, document, value, writing)
+
+    async def _remove(self, write: Write, item: Item) -> Item:
+        kind = self.kind(write.resource)
+        deleting = self.backend.delete(f"{kind.prefix}{item.key}", revision=item.revision)
+        with _refusing():
+            revision = await deleting
+        await self.cache.reached(revision)
+        await self._after(write, None, item.obj)
+        return Item.from_object(with_revision(item.obj, revision), item.fields)
+
+    def _stored_form(self, write: Write, obj: Obj) -> tuple[KindCache, Obj, bytes]:
+        resource = write.resource
+        document = resource.storage.to_storage(obj) if resource.storage is not None else obj
+        return self.kind(resource), document, encode(document)
+
+    async def _commit(
+        self, kind: KindCache, document: Obj, value: bytes, writing: Awaitable[int]
+    ) -> Item:
+        """Write, and return the item once every later reader will see it."""
+        text = _key_text(document)
+        key = f"{kind.prefix}{text}"
+        self.cache.writing(key, value, document)
+        try:
+            with _refusing():
+                revision = await writing
+            await self.cache.reached(revision)
+        finally:
+            self.cache.written(key, value)
+        item = kind.find_previous(text)
+        if item is not None and item.revision == revision:
+            return item
+        obj = with_revision(document, revision)
+        return Item(obj, splice(value, revision), revision, kind.resource.selected(obj))
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Tell the client of a failing datastore; lost races are for the callers."""
+    try:
+        yield
+    except (KeyExistsError, RevisionMismatchError):
+        raise
+    except DatastoreError as error:
+        raise ServiceUnavailableError(f"the datastore refused the write: {error}") from error
+
+
+def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
+    return Admission(
+        user=write.user,
+        operation=write.operation,
+        resource=write.resource,
+        subresource=write.subresource,
+        namespace=write.namespace,
+        name=write.name,
+        obj=obj,
+        old=old,
+        options=write.options,
+        dry_run=write.dry_run,
+    )
+
+
+def _key_text(obj: Obj) -> str:
+    namespace, name = obj["metadata"].get("namespace"), obj["metadata"]["name"]
+    return f"{namespace}/{name}" if namespace else str(name)
+
+
+def carry_metadata(new: Obj, old: Obj) -> dict[str, Any]:
+    """Fill in what an update may leave out and keep what it cannot change."""
+    prepared = metadata.prepare_for_update(new["metadata"], old["metadata"])
+    prepared.pop("selfLink", None)
+    prepared["resourceVersion"] = old["metadata"]["resourceVersion"]
+    return {**new, "metadata": prepared}
+
+
+def terminating(obj: Obj) -> Obj:
+    """Return the marked object with what its kind shows while it ends."""
+    if obj["kind"] != "Namespace":
+        return obj
+    return {**obj, "status": {**(obj.get("status") or {}), "phase": "Terminating"}}
