@@ -13,6 +13,11 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 
+def prefix_end(prefix: str) -> str:
+    """Return a text after all keys that start with the prefix."""
+    return prefix + chr(0x10FFFF)
+
+
 class KeyValue(NamedTuple):
     """One key as of its last write."""
 

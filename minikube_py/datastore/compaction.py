@@ -1,0 +1,44 @@
+"""When history is dropped.
+
+After five minutes, as the API server of Kubernetes has etcd do it; earlier where so many writes
+happen that the log would grow without bound.
+"""
+
+import logging
+from collections import deque
+
+from minikube_py.datastore.kv import Backend, CompactedError, UnavailableError
+from minikube_py.lib.clock import Clock
+
+log = logging.getLogger(__name__)
+
+KEEP_SECONDS = 300.0
+"""How long a revision can be listed or watched from (kube-apiserver --etcd-compaction-interval)."""
+KEEP_REVISIONS = 100_000
+"""History that is kept at most, however young it is."""
+STEP_SECONDS = 30.0
+
+
+async def compact_forever(backend: Backend, clock: Clock) -> None:
+    """Compact the store every half a minute in which something was written; never returns."""
+    seen: deque[tuple[float, int]] = deque()
+    compacted = 0
+    while True:
+        now, newest = clock.monotonic(), await backend.revision()
+        seen.append((now, newest))
+        target = max(newest - KEEP_REVISIONS, 0)
+        while seen[0][0] <= now - KEEP_SECONDS:
+            target = max(target, seen.popleft()[1])
+        if target > compacted:
+            await _compact(backend, target)
+            compacted = target
+        await clock.sleep(STEP_SECONDS)
+
+
+async def _compact(backend: Backend, revision: int) -> None:
+    try:
+        await backend.compact(revision)
+    except UnavailableError as error:
+        log.warning("compaction failed, it will be tried again revision=%d: %s", revision, error)
+    except CompactedError:
+        log.debug("compacted already revision=%d", revision)

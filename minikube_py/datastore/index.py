@@ -1,0 +1,103 @@
+"""From keys to revisions, in memory: which row holds what a key was at a revision.
+
+This is etcd's idea: the disk keeps values by revision, and a tree in memory knows the revisions
+of every key. Each key has a chain of versions, newest first; a snapshot at revision r follows
+every chain down to the first version not after r. Compaction cuts chains from the old end.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from minikube_py.datastore.kv import prefix_end
+
+
+class Version:
+    """One write of one key."""
+
+    __slots__ = ("create_revision", "deleted", "key", "lease", "previous", "revision", "value")
+
+    def __init__(self, key: str, revision: int, *, create_revision: int, lease: int = 0) -> None:
+        self.key = key
+        self.revision = revision
+        self.create_revision = create_revision
+        self.lease = lease
+        self.deleted = False
+        self.previous: Version | None = None
+        self.value: bytes | None = None
+        """The value while it is not on disk yet; None once it is."""
+
+
+class Index:
+    """The versions of all keys since the last compaction."""
+
+    def __init__(self) -> None:
+        self._heads: dict[str, Version] = {}
+        self._sorted: list[str] = []
+        self._fresh: list[str] = []
+        self.revision = 0
+        """The newest revision in it."""
+        self._replaced: deque[Version] = deque()
+        """Versions that made an older row useless, in order of revision; compaction eats them."""
+
+    def head(self, key: str) -> Version | None:
+        """Return the newest version of a key; None where it does not exist."""
+        version = self._heads.get(key)
+        return None if version is None or version.deleted else version
+
+    def add(self, version: Version) -> None:
+        """Make a version, newer than all others, the head of its key."""
+        before = self._heads.get(version.key)
+        if before is None:
+            self._fresh.append(version.key)
+        elif before.value is not None and not version.deleted:
+            # Never reached the disk and never will: it leaves no trace in the history.
+            version.previous, before.previous = before.previous, None
+        else:
+            version.previous = before
+        self._heads[version.key] = version
+        self.revision = version.revision
+        if version.previous is not None:
+            self._replaced.append(version)
+
+    def snapshot(self, prefix: str, *, after: str, revision: int) -> Iterator[Version]:
+        """Yield the versions that existed at a revision, in key order."""
+        for key in self._keys(prefix, after):
+            version: Version | None = self._heads[key]
+            while version is not None and version.revision > revision:
+                version = version.previous
+            if version is not None and not version.deleted:
+                yield version
+
+    def _keys(self, prefix: str, after: str) -> Sequence[str]:
+        if self._fresh:
+            self._sorted += sorted(self._fresh)
+            self._sorted.sort()  # two sorted runs: a merge
+            self._fresh = []
+        keys = self._sorted
+        low = bisect_right(keys, after) if after >= prefix else bisect_left(keys, prefix)
+        return keys[low : bisect_left(keys, prefix_end(prefix), low)]
+
+    def garbage(self, revision: int, limit: int) -> list[Version]:
+        """Return versions not after a revision whose predecessors nobody can ask for any more."""
+        return [v for v in islice(self._replaced, limit) if v.revision <= revision]
+
+    def drop(self, versions: Sequence[Version]) -> None:
+        """Forget what `garbage` returned: the predecessors, and deleted keys altogether."""
+        gone: set[str] = set()
+        for version in versions:
+            self._replaced.popleft()
+            version.previous = None
+            if version.deleted and self._heads[version.key] is version:
+                del self._heads[version.key]
+                gone.add(version.key)
+        if gone:
+            self._sorted = [key for key in self._sorted if key not in gone]
+            self._fresh = [key for key in self._fresh if key not in gone]
+
+
+def rows_of(versions: Sequence[Version]) -> list[int]:
+    """Return the rows that become useless when these versions are dropped."""
+    rows = [v.previous.revision for v in versions if v.previous is not None]
+    return rows + [v.revision for v in versions if v.deleted]

@@ -1,0 +1,132 @@
+"""The datastore in a list: the model that the tests hold the real backends against.
+
+All it has is the list of all events, and what they amount to; an old snapshot is computed anew.
+It forgets nothing and is obviously right. `memory://` also serves clusters that may be forgotten.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from minikube_py.datastore.kv import (
+    CompactedError,
+    Event,
+    FutureRevisionError,
+    KeyExistsError,
+    KeyValue,
+    Page,
+    RevisionMismatchError,
+    UnavailableError,
+)
+
+
+class MemoryBackend:
+    """A store that ends with the process."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._now: dict[str, KeyValue] = {}
+        self._compacted = 0
+        self._written = asyncio.Condition()
+        self._closed = False
+
+    def _at(self, revision: int) -> dict[str, KeyValue]:
+        if revision == len(self._events):
+            return self._now
+        state: dict[str, KeyValue] = {}
+        for event in self._events[:revision]:
+            _apply(state, event)
+        return state
+
+    def _check(self, revision: int) -> None:
+        if revision > len(self._events):
+            raise FutureRevisionError(revision, len(self._events))
+        if revision < self._compacted:
+            raise CompactedError(revision, self._compacted)
+
+    async def revision(self) -> int:
+        """Return the newest revision."""
+        return len(self._events)
+
+    async def get(self, key: str) -> KeyValue | None:
+        """Return the key, or None."""
+        return self._now.get(key)
+
+    async def list(
+        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
+    ) -> Page:
+        """Return keys below the prefix as they were at a revision (0: now)."""
+        shown = revision or len(self._events)
+        self._check(shown)
+        found = sorted(
+            item for key, item in self._at(shown).items() if key.startswith(prefix) and key > after
+        )
+        items = found[:limit] if limit else found
+        remaining = len(found) - len(items)
+        return Page(tuple(items), shown, more=remaining > 0, remaining=remaining)
+
+    async def create(self, key: str, value: bytes, *, lease: int = 0) -> int:
+        """Write a new key and return its revision."""
+        if key in self._now:
+            raise KeyExistsError(f"key {key!r} exists")
+        revision = len(self._events) + 1
+        return await self._add(Event(key, value, revision, revision, lease=lease))
+
+    async def update(self, key: str, value: bytes, *, revision: int, lease: int = 0) -> int:
+        """Write a key that is at `revision`; return the new one."""
+        current = self._now.get(key)
+        if current is None or current.revision != revision:
+            raise RevisionMismatchError(key, revision, current)
+        at = len(self._events) + 1
+        return await self._add(Event(key, value, at, current.create_revision, lease=lease))
+
+    async def delete(self, key: str, *, revision: int) -> int:
+        """Delete a key that is at `revision` (0: at any)."""
+        current = self._now.get(key)
+        if current is None or revision not in (0, current.revision):
+            raise RevisionMismatchError(key, revision, current)
+        _, value, _, created, lease = current
+        at = len(self._events) + 1
+        return await self._add(Event(key, value, at, created, deleted=True, lease=lease))
+
+    async def _add(self, event: Event) -> int:
+        if self._closed:
+            raise UnavailableError("the datastore is closed")
+        self._events.append(event)
+        _apply(self._now, event)
+        async with self._written:
+            self._written.notify_all()
+        return event.revision
+
+    async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+        """Yield what was and will be written after a revision, in order."""
+        while True:
+            self._check(after)
+            new = tuple(e for e in self._events[after:] if e.key.startswith(prefix))
+            after = len(self._events)
+            if new:
+                yield new
+            async with self._written:
+                while not self._closed and len(self._events) == after:
+                    await self._written.wait()
+            if len(self._events) == after:
+                raise UnavailableError("the datastore is closed")
+
+    async def compact(self, revision: int) -> None:
+        """Drop the history before a revision."""
+        if revision > len(self._events):
+            raise FutureRevisionError(revision, len(self._events))
+        self._compacted = max(self._compacted, revision)
+
+    async def close(self) -> None:
+        """End the watches."""
+        self._closed = True
+        async with self._written:
+            self._written.notify_all()
+
+
+def _apply(state: dict[str, KeyValue], event: Event) -> None:
+    if event.deleted:
+        del state[event.key]
+    else:
+        key, value, revision, created, _, lease = event
+        state[key] = KeyValue(key, value, revision, created, lease)

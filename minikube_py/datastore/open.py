@@ -1,0 +1,47 @@
+"""From the URL of `--datastore-endpoint` to an open datastore."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minikube_py.datastore.kv import Backend, DatastoreError
+from minikube_py.lib.clock import Clock, SystemClock
+
+FILE = Path("server/db/state.db")
+"""The embedded datastore, below the data dir; its folder has mode 0700, the file 0600."""
+LATER = ("postgres", "postgresql", "mysql", "etcd", "http", "https")
+"""Schemes of datastores that the design has and this version does not."""
+
+
+async def open_backend(
+    endpoint: str,
+    *,
+    data_dir: Path,
+    lazy_prefixes: Sequence[str] = (),
+    clock: Clock | None = None,
+) -> Backend:
+    """Open the datastore that an endpoint names: "" is SQLite in the data dir.
+
+    Updates of keys below `lazy_prefixes` are heartbeats: acknowledged before they are on disk.
+
+    Raises:
+        DatastoreError: the endpoint is not understood or the datastore cannot be used.
+
+    """
+    scheme = endpoint.partition("://")[0]
+    if not endpoint:
+        from minikube_py.datastore.sqlite import SqliteBackend  # noqa: PLC0415 -- heavy
+
+        path = data_dir / FILE
+        return await SqliteBackend.open(
+            path, lazy_prefixes=lazy_prefixes, clock=clock or SystemClock()
+        )
+    if scheme == "memory":
+        from minikube_py.datastore.memory import MemoryBackend  # noqa: PLC0415
+
+        return MemoryBackend()
+    if scheme in LATER:
+        raise DatastoreError(f"datastore endpoint {scheme}:// is not supported by this version")
+    raise DatastoreError(
+        f"datastore endpoint {scheme!r} is not known; leave it empty for SQLite in the data dir, "
+        "or use memory:// for a store that ends with the process"
+    )

@@ -1,0 +1,237 @@
+"""The SQLite file: its one table of writes, and the few things that are done to it.
+
+`log` is append-only: one row for each write, whose row number is the revision. Nothing is ever
+updated in place and there is no index beside the row number, because the index from keys to
+revisions lives in memory (`index`); so a write dirties the fewest pages. `state` holds numbers
+that outlive their rows: how far the log is compacted, and a ceiling below which revisions may
+have been handed out without a row.
+
+All that runs on the database runs on one thread, in the order asked for, and one call is one
+transaction. The connection holds the file exclusively: a second server on it is refused.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import aiosqlite
+
+from minikube_py.datastore.kv import DatastoreError, UnavailableError, prefix_end
+
+APPLICATION_ID = 0x6B707931
+"""Marks the file as kpy's (`kpy1`), so that another program's database is not taken for ours."""
+FORMAT = 1
+BUSY_SECONDS = 3.0
+"""How long to wait for a server that is just ending on the same file."""
+WAL_KEPT_BYTES = 8 << 20
+"""The write-ahead log is cut to this after a checkpoint; a checkpoint comes every 4 MB."""
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS log (
+    revision INTEGER PRIMARY KEY,
+    key TEXT NOT NULL,
+    create_revision INTEGER NOT NULL,
+    previous INTEGER NOT NULL,  -- revision that this write replaces; 0: none
+    lease INTEGER NOT NULL,
+    value BLOB                  -- NULL: the key was deleted
+);
+CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+APPEND = (
+    "INSERT INTO log (revision, key, create_revision, previous, lease, value)"
+    " VALUES (?, ?, ?, ?, ?, ?)"
+)
+SET_STATE = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)"
+VALUE = "SELECT value FROM log WHERE revision = ?"
+REMOVE = "DELETE FROM log WHERE revision = ?"
+SCAN = (
+    "SELECT revision, key, create_revision, lease, value IS NULL FROM log"
+    " WHERE revision > ? ORDER BY revision LIMIT ?"
+)
+HISTORY = """
+SELECT log.key, coalesce(log.value, before.value), log.revision, log.create_revision,
+       log.value IS NULL, log.lease
+FROM log LEFT JOIN log AS before ON log.value IS NULL AND before.revision = log.previous
+WHERE log.revision > ? AND log.revision <= ? AND log.key >= ? AND log.key < ?
+ORDER BY log.revision LIMIT ?
+"""
+
+
+class Row(NamedTuple):
+    """One write as it stands in the log."""
+
+    revision: int
+    key: str
+    create_revision: int
+    previous: int
+    lease: int
+    value: bytes | None
+
+
+Head = tuple[int, str, int, int, int]
+"""A row of SCAN: revision, key, create_revision, lease, deleted."""
+EventRow = tuple[str, bytes, int, int, int, int]
+"""A row of HISTORY, in the order of the fields of `Event`."""
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    _check_format(connection)
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {FORMAT}")
+    connection.execute("COMMIT")
+
+
+def _check_format(connection: sqlite3.Connection) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise DatastoreError("it is the database of another program")
+    if version > FORMAT:
+        raise DatastoreError(f"it has format {version}, this kpy knows {FORMAT}; use a newer kpy")
+
+
+class Database(aiosqlite.Connection):
+    """The open file; every method runs as one piece of work on the connection's thread.
+
+    All raise UnavailableError where SQLite fails; then nothing of the call was done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(partial(_connect, path), iter_chunk_size=64)
+        # A server that dies of an error must not hang on this thread; what is committed is safe.
+        self._thread.daemon = True
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open or create the file; raises DatastoreError, whose message names the file."""
+        database = cls(path)
+        try:
+            await database
+        except (sqlite3.Error, OSError, DatastoreError) as error:
+            raise DatastoreError(f"datastore {path}: {_explain(error)}") from error
+        return database
+
+    async def append(
+        self, rows: Sequence[Row], state: Iterable[tuple[str, int]], deleted: Sequence[int]
+    ) -> list[bytes]:
+        """Add rows and set state in one durable transaction; return the values of `deleted`."""
+        values: list[bytes] = await self._guarded(self._append, rows, state, deleted)
+        return values
+
+    async def values(self, revisions: Sequence[int]) -> list[bytes | None]:
+        """Return the values of rows; None where there is no row or it is a delete."""
+        values: list[bytes | None] = await self._guarded(self._values, revisions)
+        return values
+
+    async def state(self) -> dict[str, int]:
+        """Return the numbers kept beside the log."""
+        return dict(await self._guarded(self._rows, "SELECT name, value FROM state", ()))
+
+    async def scan(self, after: int, limit: int) -> list[Head]:
+        """Return the rows after a revision without their values."""
+        rows: list[Head] = await self._guarded(self._rows, SCAN, (after, limit))
+        return rows
+
+    async def history(self, after: int, until: int, prefix: str, limit: int) -> list[EventRow]:
+        """Return the writes below a prefix with after < revision <= until."""
+        bounds = (after, until, prefix, prefix_end(prefix), limit)
+        rows: list[EventRow] = await self._guarded(self._rows, HISTORY, bounds)
+        return rows
+
+    async def remove(self, revisions: Sequence[int], compacted: int) -> None:
+        """Remove rows, and note that the history before `compacted` is gone."""
+        await self._guarded(self._remove, revisions, compacted)
+
+    async def pages(self) -> tuple[int, int]:
+        """Return how many pages the file has, and how many of them are free."""
+        (count,), (free,) = await self._guarded(self._pages)
+        return count, free
+
+    async def shrink(self, pages: int) -> None:
+        """Give up to that many free pages back to the file system."""
+        await self._guarded(self._rows, f"PRAGMA incremental_vacuum({pages})", ())
+
+    async def _guarded(self, work: object, *arguments: object) -> list:  # type: ignore[type-arg]
+        try:
+            return await self._execute(work, *arguments)  # type: ignore[no-untyped-call, no-any-return]
+        except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's word for closed
+            raise UnavailableError(f"the datastore failed: {error}") from error
+
+    def _append(
+        self, rows: Sequence[Row], state: Iterable[tuple[str, int]], deleted: Sequence[int]
+    ) -> list[bytes | None]:
+        with _transaction(self._conn) as connection:
+            values = self._values(deleted)
+            connection.executemany(APPEND, rows)
+            connection.executemany(SET_STATE, state)
+        return values
+
+    def _values(self, revisions: Sequence[int]) -> list[bytes | None]:
+        connection = self._conn
+        found = (connection.execute(VALUE, (revision,)).fetchone() for revision in revisions)
+        return [row[0] if row else None for row in found]
+
+    def _rows(self, statement: str, arguments: tuple[object, ...]) -> list[object]:
+        return self._conn.execute(statement, arguments).fetchall()
+
+    def _remove(self, revisions: Sequence[int], compacted: int) -> None:
+        with _transaction(self._conn) as connection:
+            connection.execute(SET_STATE, ("compacted", compacted))
+            connection.executemany(REMOVE, ((revision,) for revision in revisions))
+
+    def _pages(self) -> list[object]:
+        return [
+            self._conn.execute(f"PRAGMA {name}").fetchone()
+            for name in ("page_count", "freelist_count")
+        ]
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+        return "another kpy server uses it; stop that one or choose another --data-dir"
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return str(error)
+
+
+class _transaction:  # noqa: N801 -- reads as a statement
+    """BEGIN and COMMIT, or ROLLBACK where anything failed."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self._connection
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if kind is None:
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
