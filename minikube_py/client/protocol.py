@@ -28,6 +28,11 @@ class WatchEvent(NamedTuple):
     item: Item
 
 
+def bookmark(revision: int) -> WatchEvent:
+    """Return the event that tells nothing but how far the watch has come."""
+    return WatchEvent("BOOKMARK", Item({"metadata": {"name": ""}}, b"", revision, {}))
+
+
 class Client(Protocol):
     """The verbs. All raise a child of `StatusError` where the server refuses.
 

@@ -1,0 +1,228 @@
+"""The runtime of controllers: queues, workers, back-off and what a `reconcile` is given.
+
+A controller is level based: an event only says at which key to look. `reconcile` reads the caches,
+computes a plan with a pure function, applies it, and may return in how many seconds it wants to
+look again. Whatever it raises is retried with a growing wait; nothing it raises ends the process.
+"""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from minikube_py.api.errors import ConflictError, StatusError
+from minikube_py.api.item import Item
+from minikube_py.api.object import Key, Obj
+from minikube_py.api.resource import Resource
+from minikube_py.client.actions import Action
+from minikube_py.client.events import Recorder
+from minikube_py.client.everything import Everything
+from minikube_py.client.executor import Executor, is_terminating
+from minikube_py.client.informer import Informer, Informers
+from minikube_py.client.protocol import Client
+from minikube_py.client.workqueue import WorkQueue
+from minikube_py.lib.clock import Clock
+from minikube_py.lib.tasks import Nursery
+
+log = logging.getLogger(__name__)
+RECONCILE_SECONDS = 300.0
+"""No single look at a key may take longer; the largest namespaces are deleted in several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What controllers are told beside the objects of the cluster."""
+
+    root_ca: str = ""
+    """PEM of the certificates that clients in pods trust the API server by."""
+    node_monitor_grace_seconds: float = 50.0
+    """A node whose Lease is older is not ready; upstream's default since v1.32."""
+    terminated_pods_max: int = 12500
+    """Finished pods beyond this many are deleted, oldest first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """With what a controller works: its rights, its events, its clock."""
+
+    client: Client
+    events: Recorder
+    clock: Clock
+    settings: Settings
+
+
+class Context:
+    """All that one controller may use."""
+
+    def __init__(self, identity: Identity, informers: Informers, everything: Everything) -> None:
+        self.client = identity.client
+        self.events = identity.events
+        self.clock = identity.clock
+        self.settings = identity.settings
+        self.informers = informers
+        self.everything = everything
+        self._executor = Executor(identity.client, informers, identity.events)
+
+    def lister(self, resource: Resource) -> Informer:
+        """Return the cache of a kind."""
+        return self.informers.get(resource)
+
+    def now(self) -> datetime:
+        """Return the wall time."""
+        return self.clock.now()
+
+    async def apply(self, actions: Iterable[Action]) -> list[Obj]:
+        """Carry out a plan; returns when the caches show what was written."""
+        return await self._executor.apply(actions)
+
+
+KeysOf = Callable[[Item | None, Item | None, Context], Iterable[Key]]
+"""(old, new, context) -> the keys to look at after a change; old or new is None."""
+AnyKeysOf = Callable[[Resource, Item | None, Item | None, Context], Iterable[Key]]
+Reconcile = Callable[[Key, Context], Awaitable[float | None]]
+
+
+@dataclass(frozen=True)
+class Also:
+    """Another kind whose changes make a controller look."""
+
+    resource: Resource
+    keys: KeysOf
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controller:
+    """One control loop."""
+
+    name: str
+    """As upstream names its identity: `replicaset-controller`."""
+    watches: Resource
+    reconcile: Reconcile
+    owns: tuple[Resource, ...] = ()
+    """Kinds whose objects lead to their owner by ownerReference."""
+    also: tuple[Also, ...] = ()
+    anything: AnyKeysOf | None = None
+    """Called for changes of every kind."""
+    reads: tuple[Resource, ...] = ()
+    """Kinds that are only read; their changes start nothing."""
+    workers: int = 5
+    start: Callable[[Context], None] | None = None
+    """Called once before the first event: the place to add indexes."""
+
+    async def run(self, context: Context) -> None:
+        """Run the loop; never ends by itself."""
+        await _Loop(self, context).run()
+
+
+class Part(Protocol):
+    """What a process of controllers runs; a Controller is one."""
+
+    @property
+    def name(self) -> str:
+        """The identity: `deployment-controller`."""
+
+    async def run(self, context: Context) -> None:
+        """Work until cancelled."""
+
+
+class _Loop:
+    """One controller at work."""
+
+    def __init__(self, controller: Controller, context: Context) -> None:
+        self._controller = controller
+        self._context = context
+        self._queue: WorkQueue[Key] = WorkQueue(context.clock)
+        self._ends: list[Callable[[], None]] = []
+
+    async def run(self) -> None:
+        controller = self._controller
+        try:
+            if controller.start is not None:
+                controller.start(self._context)
+            await self._sync()
+            self._subscribe()
+            async with Nursery(controller.name) as nursery:
+                workers = [
+                    nursery.start(f"{controller.name} {number}", self._work())
+                    for number in range(controller.workers)
+                ]
+                await asyncio.wait(workers)
+        finally:
+            self._queue.close()
+            for end in self._ends:
+                end()
+
+    async def _sync(self) -> None:
+        controller = self._controller
+        others = (also.resource for also in controller.also)
+        resources = (controller.watches, *controller.owns, *others, *controller.reads)
+        await self._context.informers.synced(resources)
+        if controller.anything is not None:
+            await self._context.everything.wait_synced()
+
+    def _subscribe(self) -> None:
+        controller, context = self._controller, self._context
+        self._ends.append(context.lister(controller.watches).subscribe(self._changed))
+        for resource in controller.owns:
+            self._ends.append(context.lister(resource).subscribe(self._owned_changed))
+        for also in controller.also:
+            handler = functools.partial(self._also_changed, also.keys)
+            self._ends.append(context.lister(also.resource).subscribe(handler))
+        if controller.anything is not None:
+            handler_of_any = functools.partial(self._any_changed, controller.anything)
+            self._ends.append(context.everything.subscribe(handler_of_any))
+
+    def _changed(self, old: Item | None, new: Item | None) -> None:
+        item = new or old
+        if item is not None:
+            self._queue.add(item.key)
+
+    def _owned_changed(self, old: Item | None, new: Item | None) -> None:
+        owners = self._context.lister(self._controller.watches)
+        uids = {uid for item in (old, new) if item is not None for uid in item.owners}
+        for uid in uids:
+            owner = owners.with_uid(uid)
+            if owner is not None:
+                self._queue.add(owner.key)
+
+    def _also_changed(self, keys: KeysOf, old: Item | None, new: Item | None) -> None:
+        for key in keys(old, new, self._context):
+            self._queue.add(key)
+
+    def _any_changed(
+        self, keys: AnyKeysOf, resource: Resource, old: Item | None, new: Item | None
+    ) -> None:
+        for key in keys(resource, old, new, self._context):
+            self._queue.add(key)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.get()
+            try:
+                await self._look(key)
+            finally:
+                self._queue.done(key)
+
+    async def _look(self, key: Key) -> None:
+        name = self._controller.name
+        try:
+            async with asyncio.timeout(RECONCILE_SECONDS):
+                again = await self._controller.reconcile(key, self._context)
+        except ConflictError as error:
+            log.debug("object changed meanwhile controller=%s key=%s error=%s", name, key, error)
+            self._queue.retry(key)
+        except StatusError as error:
+            if is_terminating(error):
+                return  # the deletion of the namespace is an event too
+            log.warning("reconcile failed controller=%s key=%s error=%s", name, key, error)
+            self._queue.retry(key)
+        except Exception:
+            log.exception("reconcile failed controller=%s key=%s", name, key)
+            self._queue.retry(key)
+        else:
+            self._queue.forget(key)
+            if again is not None:
+                self._queue.add_after(key, again)

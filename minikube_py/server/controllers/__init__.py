@@ -1,0 +1,1 @@
+"""The control loops; `CONTROLLERS` is all of them."""
