@@ -1,6 +1,51 @@
 """Every built-in kind; what a server serves before custom kinds join."""
 
-from minikube_py.api import core
+from minikube_py.api import (
+    admissionregistration,
+    apiextensions,
+    apiregistration,
+    apps,
+    authentication,
+    authorization,
+    autoscaling,
+    batch,
+    certificates,
+    coordination,
+    core,
+    endpointslices,
+    events,
+    flowcontrol,
+    networking,
+    node,
+    policy,
+    rbac,
+    resource_k8s,
+    scheduling,
+    storage,
+)
 from minikube_py.api.resource import Resource
 
-BUILTIN: tuple[Resource, ...] = (*core.RESOURCES,)
+BUILTIN: tuple[Resource, ...] = (
+    *core.RESOURCES,
+    *apiregistration.RESOURCES,
+    *apps.RESOURCES,
+    *events.RESOURCES,
+    *authentication.RESOURCES,
+    *authorization.RESOURCES,
+    *autoscaling.RESOURCES,
+    *batch.RESOURCES,
+    *certificates.RESOURCES,
+    *networking.RESOURCES,
+    *policy.RESOURCES,
+    *rbac.RESOURCES,
+    *storage.RESOURCES,
+    *admissionregistration.RESOURCES,
+    *apiextensions.RESOURCES,
+    *scheduling.RESOURCES,
+    *coordination.RESOURCES,
+    *node.RESOURCES,
+    *endpointslices.RESOURCES,
+    *resource_k8s.RESOURCES,
+    *flowcontrol.RESOURCES,
+)
+"""In the order in which upstream's discovery lists the groups."""

@@ -1,0 +1,19 @@
+"""API services: which server answers for a group and version."""
+
+from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
+
+APISERVICES = Resource(
+    group="apiregistration.k8s.io",
+    kind="APIService",
+    plural="apiservices",
+    namespaced=False,
+    categories=("api-extensions",),
+    schema="io.k8s.kube-aggregator.pkg.apis.apiregistration.v1.APIService",
+    subresources=(Subresource(name="status", shares_object=True),),
+    columns=(
+        NAME,
+        Column("Service"),
+        Column("Available"),
+        AGE,
+    ),
+)

@@ -1,0 +1,11 @@
+"""May somebody do something in this namespace."""
+
+from minikube_py.api.resource import Resource
+
+LOCALSUBJECTACCESSREVIEWS = Resource(
+    group="authorization.k8s.io",
+    kind="LocalSubjectAccessReview",
+    plural="localsubjectaccessreviews",
+    verbs=("create",),
+    schema="io.k8s.api.authorization.v1.LocalSubjectAccessReview",
+)

@@ -1,0 +1,12 @@
+"""May I do something."""
+
+from minikube_py.api.resource import Resource
+
+SELFSUBJECTACCESSREVIEWS = Resource(
+    group="authorization.k8s.io",
+    kind="SelfSubjectAccessReview",
+    plural="selfsubjectaccessreviews",
+    namespaced=False,
+    verbs=("create",),
+    schema="io.k8s.api.authorization.v1.SelfSubjectAccessReview",
+)

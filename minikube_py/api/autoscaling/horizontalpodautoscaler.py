@@ -1,0 +1,23 @@
+"""Horizontal pod autoscalers: a number of replicas that follows metrics."""
+
+from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
+
+HORIZONTALPODAUTOSCALERS = Resource(
+    group="autoscaling",
+    version="v2",
+    kind="HorizontalPodAutoscaler",
+    plural="horizontalpodautoscalers",
+    short_names=("hpa",),
+    categories=("all",),
+    schema="io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
+    subresources=(Subresource(name="status", shares_object=True),),
+    columns=(
+        NAME,
+        Column("Reference"),
+        Column("Targets"),
+        Column("MinPods"),
+        Column("MaxPods"),
+        Column("Replicas"),
+        AGE,
+    ),
+)
