@@ -1,5 +1,6 @@
 """One gRPC channel to a runtime's socket, spoken by message names instead of stubs."""
 
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ class Connection:
 
     def _open(self) -> Any:
         if self._channel is None:
+            # kpy starts programs (nft, mount) while calls are under way; it never forks itself.
+            os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
             import grpc.aio  # noqa: PLC0415 -- 13 MB that only a node needs
 
             options = [

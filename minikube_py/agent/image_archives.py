@@ -1,0 +1,108 @@
+"""Images that come with the node: archives in a folder, imported into containerd when missing.
+
+An archive is imported again when its size or time changed, or when one of its images is gone. What
+was imported is remembered beside the archives, so that a start does not unpack anything twice.
+"""
+
+import asyncio
+import json
+import logging
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from minikube_py.agent.containerd import run_program
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.images import Images
+from minikube_py.lib.fsutil import read_if_there, write_atomic
+
+log = logging.getLogger(__name__)
+RECORD = "imported.json"
+APPEAR_SECONDS = 10.0
+"""The image store follows containerd's events; it is milliseconds behind."""
+NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+INDEX_BYTES_MAX = 4 << 20
+
+
+def names_in(archive: Path) -> list[str]:
+    """Return the names of the images in an OCI or docker archive.
+
+    Raises:
+        ValueError: it is neither.
+
+    """
+    try:
+        with tarfile.open(archive) as tar:
+            return sorted(_names(tar))
+    except (tarfile.TarError, OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"{archive} is no image archive: {error}") from error
+
+
+def _names(tar: tarfile.TarFile) -> Iterator[str]:
+    members = {member.name.removeprefix("./"): member for member in tar}
+    if "index.json" in members:
+        for manifest in _read(tar, members["index.json"])["manifests"]:
+            annotations = manifest.get("annotations") or {}
+            yield from (annotations[name] for name in NAMES[:1] if name in annotations)
+    elif "manifest.json" in members:
+        for image in _read(tar, members["manifest.json"]):
+            yield from image.get("RepoTags") or ()
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
+    file = tar.extractfile(member)
+    return {} if file is None else json.loads(file.read(INDEX_BYTES_MAX))
+
+
+def _archives(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.tar"))
+
+
+def _stamp(archive: Path) -> list[int]:
+    stat = archive.stat()
+    return [stat.st_size, stat.st_mtime_ns]
+
+
+async def import_archives(folder: Path, socket: Path, images: Images) -> int:
+    """Import what is new in the folder; return how many archives that were.
+
+    A broken archive is logged and left out: the rest of the node does not depend on it.
+    """
+    record_path = folder / RECORD
+    record: dict[str, Any] = json.loads(read_if_there(record_path) or b"{}")
+    imported = 0
+    for archive in _archives(folder):
+        stamp = _stamp(archive)
+        try:
+            names = await asyncio.to_thread(names_in, archive)
+            if record.get(archive.name) == stamp and await _all_here(images, names):
+                continue
+            await _import(archive, socket, images, names)
+        except (ValueError, CriError) as error:
+            log.error("image archive not imported archive=%s error=%s", archive, error)  # noqa: TRY400
+            continue
+        record[archive.name] = stamp
+        write_atomic(record_path, orjson.dumps(record))
+        imported += 1
+    return imported
+
+
+async def _all_here(images: Images, names: Iterable[str]) -> bool:
+    for name in names:
+        if await images.status(name) is None:
+            return False
+    return True
+
+
+async def _import(archive: Path, socket: Path, images: Images, names: list[str]) -> None:
+    command = ["ctr", "-a", str(socket), "-n", "k8s.io", "images", "import", str(archive)]
+    status, output = await run_program(command)
+    if status:
+        raise ValueError(output.splitlines()[-1] if output else f"ctr ended with {status}")
+    async with asyncio.timeout(APPEAR_SECONDS):
+        while not await _all_here(images, names):  # noqa: ASYNC110 -- CRI tells of no images
+            await asyncio.sleep(0.02)
+    log.info("images imported archive=%s names=%s", archive.name, ",".join(names))
