@@ -1,0 +1,151 @@
+"""What the pod network needs of the kernel: a bridge, addresses, routes and switches.
+
+All calls block for about a millisecond and are made from a worker thread. All may be repeated:
+each compares what is there with what is wanted.
+"""
+
+import contextlib
+import logging
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from minikube_py.agent.network.routes import RouteChange
+
+log = logging.getLogger(__name__)
+PROTOCOL = 75
+"""Marks our routes among others (the numbers above 4 are free for routing daemons)."""
+MAIN_TABLE = 254
+UNIVERSE, HOST = 0, 254
+"""Scopes of addresses: the latter is never chosen as a source for others."""
+SYSCTLS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/conf/all/forwarding": "1",
+    # Without it a pod that reaches a neighbour on the bridge through a service gets the answer
+    # from an address that it never asked.
+    "net/bridge/bridge-nf-call-iptables": "1",
+}
+SYSCTLS_V6 = {
+    "net/ipv6/conf/all/forwarding": "1",
+    "net/bridge/bridge-nf-call-ip6tables": "1",
+}
+
+
+@contextlib.contextmanager
+def netlink() -> Iterator[Any]:
+    """Open a netlink socket; the library loads in 0.1 s and only nodes pay that."""
+    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415
+
+    with IPRoute() as socket:
+        yield socket
+
+
+def set_switches(*, ipv6: bool, root: Path = Path("/proc/sys")) -> None:
+    """Make the kernel forward packets, also those that a bridge passes on.
+
+    A switch that cannot be set is logged: others may have set what is needed in another way.
+    """
+    wanted = SYSCTLS | (SYSCTLS_V6 if ipv6 else {})
+    if not (root / "net/bridge").exists() and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True, timeout=10)
+    for name, value in wanted.items():
+        path = root / name
+        try:
+            if path.read_text().strip() != value:
+                path.write_text(value)
+        except OSError as error:
+            log.warning("sysctl not set name=%s value=%s error=%s", name, value, error.strerror)
+
+
+def ensure_bridge(name: str, addresses: Sequence[str], mtu: int) -> None:
+    """Have a bridge that is up with exactly these global addresses (`10.42.0.1/24`)."""
+    with netlink() as socket:
+        index = _index(socket, name)
+        if index is None:
+            socket.link("add", ifname=name, kind="bridge", **({"mtu": mtu} if mtu else {}))
+            index = _index(socket, name)
+        socket.link("set", index=index, state="up")
+        current = {
+            f"{entry.get('address')}/{entry['prefixlen']}"
+            for entry in socket.get_addr(index=index)
+            if entry["scope"] == UNIVERSE
+        }
+        for address in current - set(addresses):
+            ip, _, prefix = address.partition("/")
+            socket.addr("del", index=index, address=ip, prefixlen=int(prefix))
+        for address in set(addresses) - current:
+            ip, _, prefix = address.partition("/")
+            # A bridge without ports has no carrier, which would keep an IPv6 address tentative.
+            flags = {"flags": 0x02} if ":" in ip else {}
+            socket.addr("add", index=index, address=ip, prefixlen=int(prefix), **flags)
+
+
+def ensure_local_address(address: str) -> None:
+    """Make an address local to this node, on `lo`, so that a server can listen on it."""
+    prefix = 128 if ":" in address else 32
+    with netlink() as socket:
+        index = _index(socket, "lo")
+        if not list(socket.get_addr(index=index, address=address)):
+            scope = {} if ":" in address else {"scope": HOST}
+            socket.addr("add", index=index, address=address, prefixlen=prefix, **scope)
+        socket.link("set", index=index, state="up")
+
+
+def has_default_route() -> bool:
+    """Tell whether packets for unknown networks have somewhere to go."""
+    with netlink() as socket:
+        return any(
+            route["dst_len"] == 0 and route.get("oif") is not None
+            for route in socket.get_routes(family=2, table=MAIN_TABLE)
+        )
+
+
+def ensure_device_route(cidr: str, link: str) -> None:
+    """Have a route to a network through a link without a gateway."""
+    with netlink() as socket:
+        socket.route("replace", dst=cidr, oif=_index(socket, link), proto=PROTOCOL)
+
+
+def link_mtu_of(address: str) -> int:
+    """Return the MTU of the link that has the address; 0 where none has."""
+    with netlink() as socket:
+        for entry in socket.get_addr():
+            if entry.get("address") == address:
+                links = socket.get_links(entry["index"])
+                return int(next(iter(links)).get("mtu") or 0)
+    return 0
+
+
+def gateway_routes() -> dict[str, str]:
+    """Return our routes through gateways: network -> gateway."""
+    routes = {}
+    with netlink() as socket:
+        for family in (2, 10):
+            for route in socket.get_routes(family=family, table=MAIN_TABLE):
+                if route["proto"] == PROTOCOL and route.get("gateway"):
+                    routes[f"{route.get('dst')}/{route['dst_len']}"] = route.get("gateway")
+    return routes
+
+
+def change_routes(changes: Sequence[RouteChange]) -> list[tuple[RouteChange, str]]:
+    """Carry out the changes; return those that the kernel refused, with its words."""
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    refused = []
+    with netlink() as socket:
+        for change in changes:
+            try:
+                if change.gateway:
+                    socket.route("replace", dst=change.cidr, gateway=change.gateway, proto=PROTOCOL)
+                else:
+                    socket.route("del", dst=change.cidr, proto=PROTOCOL)
+            except NetlinkError as error:
+                refused.append((change, str(error)))
+    return refused
+
+
+def _index(socket: Any, name: str) -> int | None:
+    found = socket.link_lookup(ifname=name)
+    return int(found[0]) if found else None
