@@ -1,4 +1,4 @@
-"""Keys and certificates: a CA for ten years, leaves for one, all on P-256.
+"""Keys and certificates: a CA for ten years, leaves for one, on P-256.
 
 A key is written before its certificate and each file is whole or absent, so a start that was
 killed anywhere goes on: a key without a certificate gets one, a leaf that does not fit is made
@@ -17,7 +17,7 @@ from typing import Literal
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from minikube_py.lib.errors import StartError
@@ -26,6 +26,8 @@ from minikube_py.lib.net import is_address
 
 Usage = Literal["server", "client"]
 PrivateKey = ec.EllipticCurvePrivateKey
+SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+"""What signs tokens."""
 Certificate = x509.Certificate
 
 CA_LIFE = timedelta(days=3650)
@@ -76,7 +78,7 @@ def new_key() -> PrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
 
-def key_to_pem(key: PrivateKey) -> bytes:
+def key_to_pem(key: SigningKey) -> bytes:
     """Return a key as PKCS 8 text, without a password."""
     return key.private_bytes(
         serialization.Encoding.PEM,
@@ -85,8 +87,8 @@ def key_to_pem(key: PrivateKey) -> bytes:
     )
 
 
-def load_key(path: Path) -> PrivateKey | None:
-    """Return the key of a file, or None where there is none.
+def load_signing_key(path: Path) -> SigningKey | None:
+    """Return the EC or RSA key of a file, or None where there is none.
 
     Raises:
         StartError: the file holds something else.
@@ -99,8 +101,21 @@ def load_key(path: Path) -> PrivateKey | None:
         key = serialization.load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
         raise StartError(f"{path} holds no key; restore it or remove it") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise StartError(f"{path} holds a key of another kind than EC; remove it")
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise StartError(f"{path} holds a key that is neither EC nor RSA; remove it")
+    return key
+
+
+def load_key(path: Path) -> PrivateKey | None:
+    """Return the EC key of a file, or None where there is none.
+
+    Raises:
+        StartError: the file holds something else.
+
+    """
+    key = load_signing_key(path)
+    if isinstance(key, rsa.RSAPrivateKey):
+        raise StartError(f"{path} holds an RSA key, not an EC key; remove it")
     return key
 
 
@@ -125,6 +140,15 @@ def ensure_key(path: Path) -> PrivateKey:
     key = load_key(path)
     if key is None:
         key = new_key()
+        write_atomic(path, key_to_pem(key))
+    return key
+
+
+def ensure_signing_key(path: Path) -> SigningKey:
+    """Return the key of a file; make an RSA key of 2048 bits where there is none (25 ms)."""
+    key = load_signing_key(path)
+    if key is None:
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         write_atomic(path, key_to_pem(key))
     return key
 

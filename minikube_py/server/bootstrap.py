@@ -44,7 +44,7 @@ class Bootstrap:
     kubelet_client: Pair
     """What the API server shows to kubelets."""
     front_proxy_client: Pair
-    service_account_key: pki.PrivateKey = field(repr=False)
+    service_account_key: pki.SigningKey = field(repr=False)
     token: str = field(repr=False)
     """The secret that agents join with, in full form."""
     kubeconfig: Path
@@ -87,7 +87,7 @@ def prepare(
         front_proxy_client=pki.ensure_leaf(
             tls, "front-proxy-client", front_ca, FRONT_PROXY_CLIENT, "client", now=now
         ),
-        service_account_key=pki.ensure_key(tls / "service-account.key"),
+        service_account_key=pki.ensure_signing_key(tls / "service-account.key"),
         token=_token(folder / "token", config.token, cluster_ca),
         kubeconfig=config.write_kubeconfig,
         advertise_address=advertise,

@@ -1,0 +1,1 @@
+"""Who asks: one file per method, and the chain that tries them in turn."""

@@ -1,0 +1,11 @@
+"""The user of requests without credentials, where the server lets them in."""
+
+from minikube_py.server.attributes import ANONYMOUS, Credentials, User
+
+
+class Anonymous:
+    """Lets everybody in, as system:anonymous; the last of a chain."""
+
+    async def authenticate(self, credentials: Credentials) -> User | None:  # noqa: ARG002
+        """Return system:anonymous."""
+        return ANONYMOUS

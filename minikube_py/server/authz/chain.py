@@ -1,0 +1,34 @@
+"""The chain of authorisers: the first with an opinion decides; reasons of all others are joined."""
+
+from collections.abc import Sequence
+
+from minikube_py.server.attributes import Attributes, Authorizer, Decision
+from minikube_py.server.authz.rbac import NO_OPINION
+
+MASTERS = "system:masters"
+
+
+class Masters:
+    """Members of system:masters may do everything, whatever the roles say."""
+
+    def authorize(self, attributes: Attributes) -> Decision:
+        """Allow members, have no opinion on others."""
+        return Decision(allowed=MASTERS in attributes.user.groups)
+
+
+class AuthorizerChain:
+    """Asks its members in turn."""
+
+    def __init__(self, members: Sequence[Authorizer]) -> None:
+        self.members = tuple(members)
+
+    def authorize(self, attributes: Attributes) -> Decision:
+        """Return the first opinion; without any, all reasons, one a line."""
+        reasons = []
+        for member in self.members:
+            decision = member.authorize(attributes)
+            if decision.allowed or decision.denied:
+                return decision
+            if decision.reason:
+                reasons.append(decision.reason)
+        return Decision(allowed=False, reason="\n".join(reasons)) if reasons else NO_OPINION
