@@ -7,7 +7,7 @@ happen that the log would grow without bound.
 import logging
 from collections import deque
 
-from minikube_py.datastore.kv import Backend, CompactedError, UnavailableError
+from minikube_py.datastore.kv import Backend, UnavailableError
 from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -29,16 +29,15 @@ async def compact_forever(backend: Backend, clock: Clock) -> None:
         target = max(newest - KEEP_REVISIONS, 0)
         while seen[0][0] <= now - KEEP_SECONDS:
             target = max(target, seen.popleft()[1])
-        if target > compacted:
-            await _compact(backend, target)
+        if target > compacted and await _compact(backend, target):
             compacted = target
         await clock.sleep(STEP_SECONDS)
 
 
-async def _compact(backend: Backend, revision: int) -> None:
+async def _compact(backend: Backend, revision: int) -> bool:
     try:
         await backend.compact(revision)
     except UnavailableError as error:
         log.warning("compaction failed, it will be tried again revision=%d: %s", revision, error)
-    except CompactedError:
-        log.debug("compacted already revision=%d", revision)
+        return False
+    return True

@@ -39,7 +39,7 @@ class Index:
         self.revision = 0
         """The newest revision in it."""
         self._replaced: deque[Version] = deque()
-        """Versions that made an older row useless, in order of revision; compaction eats them."""
+        """Versions that made a row useless, older ones or (deletes) their own, in order."""
 
     def head(self, key: str) -> Version | None:
         """Return the newest version of a key; None where it does not exist."""
@@ -58,7 +58,7 @@ class Index:
             version.previous = before
         self._heads[version.key] = version
         self.revision = version.revision
-        if version.previous is not None:
+        if version.previous is not None or version.deleted:
             self._replaced.append(version)
 
     def snapshot(self, prefix: str, *, after: str, revision: int) -> Iterator[Version]:

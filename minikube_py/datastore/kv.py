@@ -62,11 +62,12 @@ class KeyExistsError(DatastoreError):
 
 
 class RevisionMismatchError(DatastoreError):
-    """The key is at another revision than the writer thought; `current` is None when absent."""
+    """The key is not at the `expected` revision (0: any); `current` is None when absent."""
 
     def __init__(self, key: str, expected: int, current: KeyValue | None) -> None:
         found = f"at revision {current.revision}" if current else "absent"
-        super().__init__(f"key {key!r} is {found}, not at revision {expected}")
+        wanted = f", not at revision {expected}" if expected else ""
+        super().__init__(f"key {key!r} is {found}{wanted}")
         self.key = key
         self.expected = expected
         self.current = current

@@ -95,6 +95,7 @@ class MemoryBackend:
         _apply(self._now, event)
         async with self._written:
             self._written.notify_all()
+        await asyncio.sleep(0)  # watchers come first, as with every other backend
         return event.revision
 
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:

@@ -132,6 +132,7 @@ class Database(aiosqlite.Connection):
         try:
             await database
         except (sqlite3.Error, OSError, DatastoreError) as error:
+            database._thread.join()  # it is ending, and must do so while there is a loop
             raise DatastoreError(f"datastore {path}: {_explain(error)}") from error
         return database
 

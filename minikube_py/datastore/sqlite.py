@@ -173,11 +173,13 @@ class SqliteBackend:
         if revision > self._writer.revision:
             raise FutureRevisionError(revision, self._writer.revision)
         async with self._compaction:
-            # What is on disk has rows; after this all versions up to `revision` have.
-            await self._writer.flush()
-            self._compacted = max(self._compacted, revision)
-            while versions := self._index.garbage(self._compacted, REMOVE_VERSIONS):
-                await self._database.remove(rows_of(versions), self._compacted)
+            if revision < self._compacted:
+                return
+            await self._writer.flush()  # now every version up to `revision` has its row
+            self._compacted = revision
+            await self._database.remove((), revision)
+            while versions := self._index.garbage(revision, REMOVE_VERSIONS):
+                await self._database.remove(rows_of(versions), revision)
                 self._index.drop(versions)
             await self._shrink()
 

@@ -139,6 +139,8 @@ class Writer:
     async def flush(self) -> None:
         """Return once every lazy update that was acknowledged is on disk."""
         self._check_open()
+        if not self.unsaved:
+            return
         flushed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._flushes.append(flushed)
         self._wake.set()
