@@ -88,6 +88,9 @@ def differences(ours: Any, theirs: Any, at: str = "") -> list[str]:
             for name, value in ours.items()
             for text in differences(value, theirs.get(name), f"{at}.{name}")
         ]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [text for n, pair in pairs for text in differences(*pair, f"{at}[{n}]")]
     made_up = str(theirs).strip("[']").startswith("<")
     return [] if made_up or ours == theirs else [f"{at}: {ours} is not {theirs}"]
 
