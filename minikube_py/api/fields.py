@@ -4,9 +4,12 @@ import re
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import orjson
+
+OMIT: Final = object()
+"""In place of a value that an error text does not show."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class Field:
         return self._error("FieldValueRequired", f"Required value{_tail(detail)}")
 
     def invalid(self, value: Any, detail: str) -> FieldError:
-        """The value breaks a rule."""
-        return self._error("FieldValueInvalid", f"Invalid value: {_show(value)}{_tail(detail)}")
+        """The value breaks a rule; OMIT keeps it out of the text."""
+        shown = "" if value is OMIT else f": {_show(value)}"
+        return self._error("FieldValueInvalid", f"Invalid value{shown}{_tail(detail)}")
 
     def immutable(self, value: Any) -> FieldError:
         """The value may not change."""
@@ -63,9 +67,9 @@ class Field:
         """The value stands elsewhere in the list."""
         return self._error("FieldValueDuplicate", f"Duplicate value: {_show(value)}{_tail(detail)}")
 
-    def not_found(self, value: Any) -> FieldError:
+    def not_found(self, value: Any, detail: str = "") -> FieldError:
         """The value refers to nothing."""
-        return self._error("FieldValueNotFound", f"Not found: {_show(value)}")
+        return self._error("FieldValueNotFound", f"Not found: {_show(value)}{_tail(detail)}")
 
     def unsupported(self, value: Any, supported: Iterable[str]) -> FieldError:
         """The value is none of an enumeration; a set is shown sorted, a sequence as it stands."""

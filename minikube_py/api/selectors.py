@@ -270,6 +270,7 @@ def _requirement_errors(
     key_errors = list(names.qualified_name(key))
     if key_errors:
         yield Field("key").invalid(key, "; ".join(key_errors))
+    yield from _count_errors(operator, values)
     if operator in {"gt", "lt"}:
         for index, value in enumerate(values):
             if not _INTEGER.fullmatch(value):
@@ -280,6 +281,16 @@ def _requirement_errors(
         errors = list(names.label_value(value))
         if errors:
             yield Field("values")[index][key].invalid(value, "; ".join(errors))
+
+
+def _count_errors(operator: Operator, values: Sequence[str]) -> Iterator[FieldError]:
+    field = Field("values")
+    if operator in {"in", "notin"} and not values:
+        yield field.invalid([], "for 'in', 'notin' operators, values set can't be empty")
+    if operator in {"exists", "!"} and values:
+        yield field.invalid(
+            list(values), "values set must be empty for exists and does not exist"
+        )
 
 
 _OBJECT_OPERATORS: Mapping[str, Operator] = {
@@ -307,6 +318,19 @@ def from_object(selector: Obj | None) -> LabelSelector:
         values = tuple(sorted(set(expression.get("values") or ())))
         requirements.append(Requirement(expression["key"], operator, values))
     return LabelSelector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
+
+
+def compiled(selector: Obj | None) -> LabelSelector:
+    """Return the selector of a document that need not be valid.
+
+    Raises:
+        ValueError: a key, an operator or a value of it can match no labels.
+
+    """
+    made = from_object(selector)
+    for one in made.requirements:
+        requirement(one.key, one.operator, one.values)
+    return made
 
 
 def from_labels(labels: Mapping[str, str] | None) -> LabelSelector:

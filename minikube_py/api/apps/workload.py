@@ -1,0 +1,102 @@
+"""What the workloads of this group share: a selector, and a template of pods."""
+
+from collections.abc import Iterator
+
+from minikube_py.api import intstr, printing, selectors
+from minikube_py.api.core.pod_defaults import default_pod_template
+from minikube_py.api.fields import Field, FieldError
+from minikube_py.api.object import Obj, get
+from minikube_py.api.strategy import changed
+
+SPEC = Field("spec")
+STATUS = Field("status")
+MISMATCH = "`selector` does not match template `labels`"
+
+
+def default_template(spec: Obj) -> Obj:
+    """Fill in what the user left out of the pod template of a spec."""
+    return changed(spec, "template", default_pod_template)
+
+
+def validate_selector(selector: Obj | None, noun: str) -> Iterator[FieldError]:
+    """Report what is wrong with a selector that must be given and select something."""
+    field = SPEC / "selector"
+    if selector is None:
+        yield field.required()
+        return
+    yield from selectors.validate(selector, field)
+    if not (selector.get("matchLabels") or selector.get("matchExpressions")):
+        yield field.invalid(selector, f"empty selector is invalid for {noun}")
+
+
+def validate_template_labels(
+    spec: Obj, *, detail: str = "", even_empty: bool = False
+) -> Iterator[FieldError]:
+    """Report a template whose pods the selector would not find.
+
+    `detail` is the text for a selector that cannot be compiled; `even_empty` applies an empty
+    selector too.
+    """
+    try:
+        selector = selectors.compiled(spec.get("selector"))
+    except ValueError:
+        yield (SPEC / "selector").invalid(spec.get("selector"), detail)
+        return
+    labels = get(spec, "template.metadata.labels")
+    if (selector or even_empty) and not selector.matches(labels or {}):
+        yield (SPEC / "template" / "metadata" / "labels").invalid(labels, MISMATCH)
+
+
+def compiles(selector: Obj | None) -> bool:
+    """Tell whether a selector document can be used."""
+    try:
+        selectors.compiled(selector)
+    except ValueError:
+        return False
+    return True
+
+
+def validate_runs_always(template: Obj, kind: str) -> Iterator[FieldError]:
+    """Report a template whose pods are meant to end."""
+    field = SPEC / "template" / "spec"
+    policy = get(template, "spec.restartPolicy", "")
+    if policy != "Always":
+        yield (field / "restartPolicy").unsupported(policy, ("Always",))
+    if get(template, "spec.activeDeadlineSeconds") is not None:
+        yield (field / "activeDeadlineSeconds").forbidden(
+            f"activeDeadlineSeconds in {kind} is not Supported"
+        )
+
+
+def validate_template(spec: Obj, kind: str) -> Iterator[FieldError]:
+    """Report what is wrong with the pod template of a kind whose pods run for ever."""
+    yield from validate_runs_always(spec.get("template") or {}, kind)
+
+
+def int_or_percent(value: intstr.IntOrString) -> int:
+    """Return the number before a percent sign, or the integer."""
+    percent = intstr.percent_of(value)
+    return percent if percent is not None else intstr.number_of(value)
+
+
+def validate_not_above(
+    status: Obj, limit_key: str, keys: tuple[str, ...], text: str
+) -> Iterator[FieldError]:
+    """Report counts of a status that are greater than another one."""
+    limit = status.get(limit_key) or 0
+    for key in keys:
+        count = status.get(key) or 0
+        if count > limit:
+            yield (STATUS / key).invalid(count, text)
+
+
+def validate_collision_count(new: Obj, old: Obj) -> Iterator[FieldError]:
+    """Report a collision count that falls: names would repeat."""
+    before, after = get(old, "status.collisionCount"), get(new, "status.collisionCount")
+    if before is not None and (after or 0) < before:
+        yield (STATUS / "collisionCount").invalid(after or 0, "cannot be decremented")
+
+
+def template_cells(spec: Obj) -> tuple[str, str]:
+    """Return the cells that show names and images of the containers."""
+    return printing.containers(spec.get("template") or {})
