@@ -8,6 +8,7 @@ from minikube_py.api.errors import BadRequestError, InvalidError, StatusError
 from minikube_py.api.field_selectors import FieldSelector
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.item import Item
+from minikube_py.api.metadata import validate_field_manager
 from minikube_py.api.resource import Resource
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.server.apiserver.request import is_true
@@ -210,26 +211,31 @@ class WriteOptions:
         return self.field_manager or self.user_agent.partition("/")[0] or "unknown"
 
 
-def write_options(query: Mapping[str, str], user_agent: str = "") -> WriteOptions:
+_OPTION_KINDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
+
+
+def write_options(query: Mapping[str, str], verb: str, user_agent: str = "") -> WriteOptions:
     """Read and check the options of a write."""
-    dry_run = query.get("dryRun", "")
+    dry_run = query.get("dryRun")
     validation = query.get("fieldValidation", "")
+    manager = query.get("fieldManager", "")
     errors = []
-    if dry_run not in ("", "All"):
+    if dry_run is not None and dry_run != "All":
         errors.append(Field("dryRun").unsupported([dry_run], ["All"]))
+    errors.extend(validate_field_manager(manager, Field("fieldManager")))
     if validation not in ("", "Ignore", "Warn", "Strict"):
-        errors.append(
-            Field("fieldValidation").unsupported(validation, ["", "Ignore", "Strict", "Warn"])
-        )
+        supported = ["", "Ignore", "Strict", "Warn"]
+        errors.append(Field("fieldValidation").unsupported(validation, supported))
     if errors:
+        kind = _OPTION_KINDS.get(verb, "DeleteOptions")
         raise InvalidError(
-            invalid_message("CreateOptions.meta.k8s.io", "", errors),
-            details={"group": "meta.k8s.io", "kind": "CreateOptions"},
+            invalid_message(f"{kind}.meta.k8s.io", "", errors),
+            details={"group": "meta.k8s.io", "kind": kind},
             causes=[error.cause() for error in errors],
         )
     return WriteOptions(
         dry_run=dry_run == "All",
-        field_manager=query.get("fieldManager", ""),
+        field_manager=manager,
         field_validation=validation or "Warn",
         force=is_true(query.get("force", "")),
         user_agent=user_agent,

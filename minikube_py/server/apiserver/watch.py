@@ -7,7 +7,7 @@ encoded lines, gathered for one loop tick, so that one watcher costs one socket 
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from minikube_py.api.errors import ExpiredError
@@ -18,6 +18,8 @@ from minikube_py.server.apiserver.parameters import ListOptions, Selection
 from minikube_py.server.registry.cache import Change, KindCache
 from minikube_py.server.registry.store import Store
 
+BOOKMARK_SECONDS = 60.0
+"""How often watches that want bookmarks get one; one timer serves all."""
 PENDING_MAX = 20_000
 """Events that a watcher in process may leave unread before its watch ends with 410."""
 
@@ -82,7 +84,7 @@ class Subscription:
         self._pending: list[Shown] = []
         self._ready = asyncio.Event()
         self._overrun = False
-        self._closed = False
+        self.closed = False
         self._stop = kind.subscribe(self._take)
 
     def _take(self, changes: Sequence[Change]) -> None:
@@ -103,7 +105,7 @@ class Subscription:
             self._ready.set()
 
     async def next(self) -> Sequence[Shown]:
-        """Return the next batch; empty once closed.
+        """Return the next batch; an empty one asks for a bookmark, or tells that it is closed.
 
         Raises:
             ExpiredError: the watcher was too slow.
@@ -112,43 +114,79 @@ class Subscription:
         await self._ready.wait()
         self._ready.clear()
         if self._overrun:
-            raise ExpiredError(
-                "too old resource version: the watch was too slow and lost its place"
-            )
+            raise ExpiredError("too old resource version: the watch was too slow, list again")
         batch, self._pending = self._pending, []
+        if self.closed:
+            self._ready.set()
         return batch
 
+    def tick(self) -> None:
+        """Ask for a bookmark."""
+        self._ready.set()
+
     def close(self) -> None:
-        """End the watch; a waiting reader gets an empty batch."""
+        """End the watch; the reader gets what is pending, then an empty batch."""
         self._stop()
-        self._closed = True
+        self.closed = True
         self._ready.set()
 
 
-async def follow(
-    store: Store,
-    resource: Resource,
-    namespace: str,
-    options: ListOptions,
-    closing: Callable[[Callable[[], None]], Callable[[], None]],
-) -> AsyncIterator[Sequence[WatchEvent]]:
-    """Yield the events of a watch in process, until the server closes.
+class Watches:
+    """All watches of a server: they get their bookmarks, and end, together."""
 
-    `closing` registers what to call when the server closes and returns how to forget that.
-    """
+    def __init__(self) -> None:
+        self._open: set[Subscription] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, subscription: Subscription) -> None:
+        """Take in one watch; it is closed at once where the server is closing."""
+        self._open.add(subscription)
+        if self.closed:
+            subscription.close()
+        if self._timer is None and not self.closed:
+            self._schedule()
+
+    def remove(self, subscription: Subscription) -> None:
+        """Forget one watch and close it."""
+        self._open.discard(subscription)
+        subscription.close()
+
+    def _schedule(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(BOOKMARK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        for subscription in self._open:
+            subscription.tick()
+        if self._open:
+            self._schedule()
+
+    def close(self) -> None:
+        """End all watches; clients list again elsewhere."""
+        self.closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for subscription in tuple(self._open):
+            subscription.close()
+
+
+async def follow(
+    store: Store, resource: Resource, namespace: str, options: ListOptions, watches: Watches
+) -> AsyncIterator[Sequence[WatchEvent]]:
+    """Yield the events of a watch in process, until the server closes."""
     kind = store.kind(resource)
     begin = start(store, kind, namespace, options)
     subscription = Subscription(kind, namespace, options.selection)
     subscription.put(begin.initial)
-    forget = closing(subscription.close)
+    watches.add(subscription)
     try:
-        while batch := await subscription.next():
-            yield [WatchEvent(e.type, store.served(resource, e.item)) for e in batch]
+        while (batch := await subscription.next()) or not subscription.closed:
+            if batch:
+                yield [WatchEvent(e.type, store.served(resource, e.item)) for e in batch]
     finally:
-        forget()
-        subscription.close()
-
-
-def chunks_of(events: Sequence[Shown], encode: Callable[[Shown], bytes]) -> Iterator[bytes]:
-    """Yield the lines of events, for one write."""
-    return (encode(event) for event in events)
+        watches.remove(subscription)

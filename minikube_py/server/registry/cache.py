@@ -211,6 +211,11 @@ def prefix_of(resource: Resource) -> str:
     return f"{PREFIX}{group}{resource.plural}/"
 
 
+def is_stored(resource: Resource) -> bool:
+    """Tell whether objects are stored in this very version; reviews are never stored."""
+    return resource.storage is None and "list" in resource.verbs
+
+
 def stored(resource: Resource) -> Resource:
     """Return the resource in whose version the objects are stored."""
     return resource.storage.resource if resource.storage is not None else resource
@@ -235,11 +240,16 @@ class Cache:
         """Return the cache of a kind, or None where it has not been added."""
         return self._kinds.get(prefix_of(stored(resource)))
 
+    def counts(self) -> Iterator[tuple[str, int]]:
+        """Yield how many objects there are of each kind."""
+        for cache in self._kinds.values():
+            yield cache.resource.group_resource, len(cache)
+
     async def load(self, resources: Iterable[Resource]) -> None:
         """Read what the datastore holds of these kinds, at one revision."""
         revision = await self.backend.revision()
         for resource in resources:
-            if resource.storage is None and prefix_of(resource) not in self._kinds:
+            if is_stored(resource) and prefix_of(resource) not in self._kinds:
                 await self._load(KindCache(resource), revision)
         self.revision = max(self.revision, revision)
 

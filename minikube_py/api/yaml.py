@@ -1,0 +1,87 @@
+"""YAML as Kubernetes reads it: the types of YAML 1.2 JSON, nothing guessed.
+
+PyYAML follows YAML 1.1, where `on` is true, `014` is twelve and `12:30` a number; Go's
+sigs.k8s.io/yaml, which users' manifests are written for, does not turn dates into objects and
+takes only `true`/`false`-like words of 1.1 as booleans.
+"""
+
+import re
+from typing import Any
+
+import yaml
+
+NODES_MAX = 500_000
+"""Nodes of one document, aliases counted: an alias bomb is refused, not expanded."""
+
+
+class _Loader(yaml.CSafeLoader):
+    """The C loader with its own table of implicit types."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    (
+        "bool",
+        r"^(?:true|True|TRUE|false|False|FALSE|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$",
+        "tTfFyYnNoO",
+    ),
+    (
+        "int",
+        r"^(?:[-+]?0b[01_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0o?[0-7_]+|[-+]?(?:0|[1-9][0-9_]*))$",
+        "-+0123456789",
+    ),
+    (
+        "float",
+        r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
+        r"|[0-9]+[eE][-+]?[0-9]+))$",
+        "-+0123456789.",
+    ),
+    ("merge", r"^(?:<<)$", "<"),
+    ("null", r"^(?:~|null|Null|NULL|)$", "~nN\0"),
+):
+    _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
+        f"tag:yaml.org,2002:{_tag}",
+        re.compile(_pattern),
+        list(_first) + ([""] if _tag == "null" else []),
+    )
+
+
+def load(data: bytes | str) -> Any:
+    """Return the one document of a text; raises ValueError or yaml.YAMLError."""
+    document = yaml.load(data, Loader=_Loader)  # noqa: S506 -- a safe loader
+    _bound(document)
+    return document
+
+
+def load_all(data: bytes | str) -> list[Any]:
+    """Return the documents of a text that are not empty."""
+    documents = [d for d in yaml.load_all(data, Loader=_Loader) if d is not None]
+    _bound(documents)
+    return documents
+
+
+def _bound(document: Any) -> None:
+    """Refuse what grew by aliases beyond any honest size, and keys that JSON cannot have."""
+    stack, seen = [document], 0
+    while stack:
+        value = stack.pop()
+        seen += 1
+        if seen > NODES_MAX:
+            raise ValueError("document contains excessive aliasing")
+        if isinstance(value, dict):
+            stack.extend(value.values())
+        elif isinstance(value, list):
+            stack.extend(value)
+
+
+def dump(document: Any) -> bytes:
+    """Return a document as YAML text, keys sorted as Go's marshaller does."""
+    text: bytes = yaml.dump(
+        document,
+        Dumper=yaml.CSafeDumper,
+        default_flow_style=False,
+        allow_unicode=True,
+        encoding="utf-8",
+        width=1_000_000,
+    )
+    return text

@@ -1,0 +1,211 @@
+"""The verbs over the registry, the same for HTTP and for the parts in process.
+
+Every verb is authorised first. A document that comes in is checked against its kind, pruned and
+defaulted (`body.decode`), then handed to the store; subresources with a kind of their own, and
+kinds that are answered and never stored, are endpoints.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from minikube_py.api.errors import BadRequestError, MethodNotAllowedError, NotFoundError
+from minikube_py.api.item import Item
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource, Subresource
+from minikube_py.api.scheme import Scheme
+from minikube_py.client.protocol import PatchType
+from minikube_py.server.apiserver import body
+from minikube_py.server.apiserver.call import Call, Change, Endpoint
+from minikube_py.server.apiserver.listing import Listing, list_items
+from minikube_py.server.apiserver.parameters import ListOptions
+from minikube_py.server.apiserver.patching import patched
+from minikube_py.server.attributes import Authorizer
+from minikube_py.server.authz.errors import forbidden
+from minikube_py.server.registry.deletion import details_of
+from minikube_py.server.registry.refusals import mismatched_namespace
+from minikube_py.server.registry.store import Deleted, Store
+
+DELETES_AT_ONCE_MAX = 32
+"""Objects of one deletecollection that are deleted at the same time."""
+
+Endpoints = Mapping[tuple[str, str], Endpoint]
+"""By group resource and subresource ("" for kinds that are never stored)."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb gives back: the document's HTTP status, and the object in one of two forms."""
+
+    status: int
+    item: Item | None = None
+    document: Obj | None = None
+
+
+class Api:
+    """The verbs."""
+
+    def __init__(
+        self, scheme: Scheme, store: Store, authorizer: Authorizer, endpoints: Endpoints
+    ) -> None:
+        self.scheme = scheme
+        self.store = store
+        self.authorizer = authorizer
+        self.endpoints = endpoints
+
+    def authorize(self, call: Call) -> None:
+        """Raise ForbiddenError where the user may not do that."""
+        decision = self.authorizer.authorize(call.attributes)
+        if not decision.allowed:
+            raise forbidden(call.attributes, decision.reason)
+
+    def find(self, call: Call) -> tuple[Subresource | None, Endpoint | None]:
+        """Return what answers the call; raises where the resource has no such path or verb."""
+        resource = call.resource
+        endpoint = self.endpoints.get((resource.group_resource, call.subresource))
+        if not call.subresource:
+            _check_verb(call, resource.verbs)
+            return None, endpoint
+        sub = resource.subresource(call.subresource)
+        if sub is None:
+            raise NotFoundError("the server could not find the requested resource")
+        _check_verb(call, sub.verbs)
+        return sub, endpoint
+
+    # Reading
+
+    async def get(self, call: Call) -> Answer:
+        """Return one object."""
+        _, endpoint = self.find(call)
+        if endpoint is not None and endpoint.get is not None:
+            return Answer(200, document=await endpoint.get(call))
+        return Answer(200, item=self.store.get(call.resource, call.namespace, call.name))
+
+    async def list(self, call: Call, options: ListOptions) -> Listing:
+        """Return a page of a list."""
+        self.find(call)
+        return await list_items(self.store, call.resource, call.namespace, options)
+
+    # Writing
+
+    async def create(self, call: Call, document: dict[str, Any]) -> Answer:
+        """Create an object, or post to an endpoint."""
+        _, endpoint = self.find(call)
+        if endpoint is not None and endpoint.create is not None:
+            return Answer(201, document=await endpoint.create(call, document))
+        obj = self._decode(call, document)
+        if call.name and not call.subresource:
+            raise MethodNotAllowedError(NOT_SUPPORTED)
+        _check_namespace(call, obj)
+        item = await self.store.create(call.write("CREATE"), obj)
+        return Answer(201, item=item)
+
+    async def update(self, call: Call, document: dict[str, Any]) -> Answer:
+        """Replace an object."""
+        _, endpoint = self.find(call)
+        if endpoint is not None and endpoint.update is not None:
+            return Answer(200, document=await endpoint.update(call, lambda _current: document))
+        obj = self._decode(call, document)
+        _check_namespace(call, obj)
+        _check_name(call, obj)
+        create = (lambda: obj) if call.resource.allow_create_on_update else None
+        item, created = await self.store.update(
+            call.write("UPDATE"), lambda _current: obj, create=create
+        )
+        return Answer(201 if created else 200, item=item)
+
+    async def patch(self, call: Call, kind: PatchType, patch: Any) -> Answer:
+        """Change part of an object."""
+        _, endpoint = self.find(call)
+        if endpoint is not None and endpoint.update is not None:
+            document = await endpoint.update(
+                call, lambda current: patched(call, kind, current, patch)
+            )
+            return Answer(200, document=document)
+        change: Change = lambda current: self._patched(call, kind, current, patch)  # noqa: E731
+        create = (lambda: self._decode(call, dict(patch))) if kind == "apply" else None
+        item, created = await self.store.update(call.write("UPDATE"), change, create=create)
+        return Answer(201 if created else 200, item=item)
+
+    def _patched(self, call: Call, kind: PatchType, current: Obj, patch: Any) -> Obj:
+        obj = self._decode(call, patched(call, kind, current, patch))
+        _check_namespace(call, obj)
+        _check_name(call, obj)
+        return obj
+
+    def _decode(self, call: Call, document: dict[str, Any]) -> dict[str, Any]:
+        decoded = body.decode(document, call.resource, validation=call.options.field_validation)
+        call.warnings.extend(decoded.warnings)
+        return decoded.obj
+
+    # Deleting
+
+    async def delete(self, call: Call, options: Obj) -> Answer:
+        """Delete an object; answers with it, or with a Status where it is gone."""
+        self.find(call)
+        deleted = await self.store.delete(call.write("DELETE", options), options)
+        resource = call.resource
+        if not deleted.gone or resource.returns_deleted_object or resource.graceful_deletion:
+            waits = not deleted.gone and options.get("orphanDependents") is False
+            return Answer(202 if waits else 200, item=deleted.item)
+        return Answer(200, document=gone_status(resource, call.name, deleted.item.uid))
+
+    async def delete_collection(
+        self, call: Call, options: Obj, list_options: ListOptions
+    ) -> Listing:
+        """Delete all that match; returns what was there."""
+        self.find(call)
+        listing = await list_items(self.store, call.resource, call.namespace, list_options)
+        gate = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
+
+        async def delete(item: Item) -> Deleted | None:
+            one = replace(call, namespace=item.key.namespace, name=item.key.name, verb="delete")
+            async with gate:
+                try:
+                    return await self.store.delete(one.write("DELETE", options), options)
+                except NotFoundError:
+                    return None
+
+        done = await asyncio.gather(*(delete(item) for item in listing.items))
+        items = [
+            result.item if result else item
+            for item, result in zip(listing.items, done, strict=True)
+        ]
+        return replace(listing, items=items, revision=self.store.cache.revision)
+
+
+NOT_SUPPORTED = "the server does not allow this method on the requested resource"
+
+
+def _check_verb(call: Call, verbs: tuple[str, ...]) -> None:
+    verb = "list" if call.verb == "watch" and "watch" not in verbs else call.verb
+    if verb not in verbs and not (call.subresource and verb in ("list", "watch")):
+        raise MethodNotAllowedError(NOT_SUPPORTED)
+
+
+def _check_namespace(call: Call, obj: Obj) -> None:
+    given = obj["metadata"].get("namespace")
+    if given and call.resource.namespaced and given != call.namespace:
+        raise mismatched_namespace()
+
+
+def _check_name(call: Call, obj: Obj) -> None:
+    given = obj["metadata"].get("name")
+    if not given:
+        raise BadRequestError("name must be provided")
+    if given != call.name:
+        raise BadRequestError(
+            f"the name of the object ({given}) does not match the name on the URL ({call.name})"
+        )
+
+
+def gone_status(resource: Resource, name: str, uid: str) -> dict[str, Any]:
+    """Return the Status that tells that an object is gone."""
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details_of(resource, name, uid),
+    }

@@ -1,0 +1,157 @@
+"""A body becomes an object: by content type, with its kind checked, pruned and defaulted.
+
+The texts of errors are those of apimachinery's serializers, because clients show them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from yaml import YAMLError
+
+from minikube_py.api import schema, schema_check
+from minikube_py.api.errors import (
+    BadRequestError,
+    RequestTooLargeError,
+    UnsupportedMediaTypeError,
+)
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.api.schema_report import DecodeError
+from minikube_py.api.yaml import load as load_yaml
+from minikube_py.server.apiserver.negotiate import MEDIA_TYPES, Format
+
+BODY_BYTES_MAX = 3 * 1024 * 1024
+"""Upstream's limit of a request body: `MaxRequestBodyBytes`, twice etcd's limit of a request."""
+PROTOBUF_MAGIC = b"k8s\x00"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An object as the registry takes it, and what the client should be warned of."""
+
+    obj: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def format_of(content_type: str) -> Format:
+    """Return the format that a Content-Type names; none means JSON."""
+    media = content_type.partition(";")[0].strip().lower()
+    if not media:
+        return "json"
+    form = MEDIA_TYPES.get(media)
+    if form is None:
+        known = ", ".join(MEDIA_TYPES)
+        raise UnsupportedMediaTypeError(
+            "the body of the request was in an unknown format - accepted media types include: "
+            f"{known}"
+        )
+    return form
+
+
+def too_large() -> RequestTooLargeError:
+    """Make the error of a body over the limit."""
+    return RequestTooLargeError(f"Request entity too large: limit is {BODY_BYTES_MAX}")
+
+
+def parse(data: bytes, form: Format, kind: str) -> dict[str, Any]:
+    """Return the document of a body; `kind` is what the path expects, for the messages."""
+    try:
+        match form:
+            case "json":
+                document = orjson.loads(data)
+            case "yaml":
+                document = load_yaml(data)
+            case "protobuf":
+                document = _protobuf(data)
+    except (ValueError, RecursionError, YAMLError) as error:
+        raise BadRequestError(
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
+            f"version/kind; json parse error: {error}"
+        ) from error
+    if not isinstance(document, dict):
+        raise BadRequestError(
+            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
+            f"version/kind; json parse error: json: cannot unmarshal {_go_type(document)} into Go "
+            'value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind '
+            'string "json:\\"kind,omitempty\\"" }'
+        )
+    return document
+
+
+def _protobuf(data: bytes) -> dict[str, Any]:
+    from minikube_py.api import protobuf  # noqa: PLC0415 -- its tables are loaded when first used
+
+    if not data.startswith(PROTOBUF_MAGIC):
+        raise ValueError(
+            "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
+        )
+    return protobuf.decode(data)
+
+
+def _go_type(value: Any) -> str:
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "number"
+
+
+def check_kind(document: Mapping[str, Any], resource: Resource) -> None:
+    """Raise where the document is not of the kind that the path expects; absent means it is."""
+    kind, api_version = resource.kind, resource.api_version
+    given_kind, given_version = document.get("kind"), document.get("apiVersion")
+    version = resource.version
+    if given_kind and given_kind != kind:
+        raise BadRequestError(
+            f"{given_kind} in version {version!r} cannot be handled as a {kind}".replace("'", '"')
+        )
+    if given_version and given_version != api_version:
+        raise BadRequestError(
+            f"the API version in the data ({given_version}) does not match the expected API "
+            f"version ({api_version})"
+        )
+
+
+def decode(
+    document: dict[str, Any], resource: Resource, *, validation: str = "Warn", default: bool = True
+) -> Decoded:
+    """Check a document against its kind, prune it, and fill in defaults.
+
+    Raises:
+        BadRequestError: it does not fit, or (Strict) has fields that the kind does not.
+
+    """
+    document = {"kind": resource.kind, "apiVersion": resource.api_version, **document}
+    if not document.get("metadata"):
+        document["metadata"] = {}
+    obj: Obj = document
+    unknown: list[str] = []
+    if resource.schema:
+        try:
+            obj, unknown = schema_check.check(schema.type_of(resource.schema), document)
+        except DecodeError as error:
+            raise BadRequestError(
+                f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+                f"{resource.kind}: {error}"
+            ) from error
+    warnings = _unknown_fields(unknown, validation)
+    if "metadata" not in obj:
+        obj = {**obj, "metadata": {}}
+    return Decoded(dict(resource.default(obj) if default else obj), warnings)
+
+
+def _unknown_fields(unknown: list[str], validation: str) -> tuple[str, ...]:
+    texts = tuple(f'unknown field "{path}"' for path in unknown)
+    if texts and validation == "Strict":
+        raise BadRequestError(f"strict decoding error: {', '.join(texts)}")
+    return texts if validation == "Warn" else ()
+
+
+def parse_patch(data: bytes, *, yaml: bool) -> Any:
+    """Return the document of a patch; an apply patch may be YAML."""
+    try:
+        return load_yaml(data) if yaml else orjson.loads(data)
+    except (ValueError, RecursionError, YAMLError) as error:
+        raise BadRequestError(f"error decoding patch: {error}") from error

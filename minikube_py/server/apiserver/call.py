@@ -1,0 +1,72 @@
+"""One request about a resource, however it came in: over HTTP or from a part in process."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.server.apiserver.parameters import WriteOptions
+from minikube_py.server.attributes import Attributes, Operation, User
+from minikube_py.server.registry.hooks import Write
+
+Change = Callable[[Obj], Obj]
+"""Takes the newest object and returns the wanted one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """Who asks for what of which resource."""
+
+    user: User
+    resource: Resource
+    verb: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+    options: WriteOptions = field(default_factory=WriteOptions)
+    warnings: list[str] = field(default_factory=list)
+    """Collected on the way, for the client."""
+
+    @property
+    def attributes(self) -> Attributes:
+        """The call as authorisation sees it."""
+        return Attributes(
+            user=self.user,
+            verb=self.verb,
+            path=self.resource.path(self.namespace, self.name, self.subresource),
+            group=self.resource.group,
+            version=self.resource.version,
+            resource=self.resource.plural,
+            subresource=self.subresource,
+            namespace=self.namespace,
+            name=self.name,
+        )
+
+    def write(self, operation: Operation, options: Obj | None = None) -> Write:
+        """Return the call as the registry sees it."""
+        return Write(
+            user=self.user,
+            resource=self.resource,
+            operation=operation,
+            namespace=self.namespace if self.resource.namespaced else "",
+            name=self.name,
+            subresource=self.subresource,
+            dry_run=self.options.dry_run,
+            field_manager=self.options.manager,
+            options=options or {},
+            warnings=self.warnings,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """A subresource with a kind of its own, or a kind that is answered and never stored.
+
+    It has the functions whose verbs its resource has: `get` for GET, `create` for POST, `update`
+    for PUT and PATCH.
+    """
+
+    get: Callable[[Call], Awaitable[Obj]] | None = None
+    create: Callable[[Call, dict[str, Any]], Awaitable[Obj]] | None = None
+    update: Callable[[Call, Change], Awaitable[Obj]] | None = None

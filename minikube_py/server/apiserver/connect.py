@@ -1,0 +1,234 @@
+"""Requests that are handed on: exec, attach, port-forward, logs and the three kinds of proxy.
+
+Authorisation and admission (CONNECT) happen here; the bytes go straight between the client and
+the kubelet, the pod or the service.
+"""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from urllib.parse import quote, urlencode
+
+from aiohttp import web
+
+from minikube_py.api.core import NODES, PODS, SERVICES
+from minikube_py.api.endpointslices import ENDPOINTSLICES
+from minikube_py.api.errors import BadRequestError, ServiceUnavailableError
+from minikube_py.api.object import Obj, get
+from minikube_py.api.resource import Resource
+from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.proxy import Proxy
+from minikube_py.server.apiserver.request import RequestInfo
+from minikube_py.server.apiserver.upgrade import is_upgrade, tunnel
+from minikube_py.server.registry.store import Store
+
+KUBELET_PORT = 10250
+_KUBELET = {
+    "exec": "exec",
+    "attach": "attach",
+    "portforward": "portForward",
+    "log": "containerLogs",
+}
+_STREAMS = ("exec", "attach", "portforward")
+
+
+class Connector:
+    """Hands requests on; `tls` carries the client certificate that kubelets know."""
+
+    def __init__(self, store: Store, proxy: Proxy, tls: ssl.SSLContext) -> None:
+        self._store = store
+        self._proxy = proxy
+        self._tls = tls
+
+    def connects(self, resource: Resource, subresource: str) -> bool:
+        """Tell whether this subresource is handed on."""
+        if subresource == "proxy":
+            return resource.group_resource in ("pods", "services", "nodes")
+        return resource.group_resource == "pods" and subresource in _KUBELET
+
+    async def handle(
+        self, request: web.BaseRequest, call: Call, info: RequestInfo
+    ) -> web.StreamResponse:
+        """Hand one request on and its answer back."""
+        obj = self._store.get(call.resource, call.namespace, _plain_name(call)).obj
+        if call.verb in ("create", "get") and call.subresource != "log":
+            await self._store.connect(call.write("CONNECT"), obj)
+        if call.subresource == "proxy":
+            return await self._forward(request, call, info, obj)
+        url = self._kubelet_url(request, call, obj)
+        if call.subresource in _STREAMS:
+            if not is_upgrade(request):
+                raise BadRequestError("Upgrade request required")
+            return await tunnel(request, url, self._tls)
+        return await self._proxy.forward(request, url, self._tls)
+
+    def _kubelet_url(self, request: web.BaseRequest, call: Call, pod: Obj) -> str:
+        """Return where the kubelet answers for a container of the pod."""
+        query = dict(request.query)
+        container = _container(pod, query.pop("container", ""), call.subresource)
+        node = get(pod, "spec.nodeName")
+        if not node:
+            raise BadRequestError(f"pod {call.name} does not have a host assigned")
+        if call.subresource == "log":
+            _check_started(pod, container)
+        parts = [_KUBELET[call.subresource], call.namespace, call.name]
+        if call.subresource != "portforward":
+            parts.append(container)
+        path = "/".join(quote(part) for part in parts)
+        pairs = [(key, value) for key, value in request.query.items() if key != "container"]
+        flags = _flags(pairs) if call.subresource in ("exec", "attach") else pairs
+        return f"{self._kubelet_base(str(node))}/{path}" + (f"?{urlencode(flags)}" if flags else "")
+
+    def _kubelet_base(self, node_name: str) -> str:
+        node = self._store.get(NODES, "", node_name).obj
+        address = node_address(node)
+        if address is None:
+            raise ServiceUnavailableError(f"no preferred addresses found; node {node_name!r}")
+        port = get(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT)
+        return f"https://{_bracketed(address)}:{port}"
+
+    async def _forward(
+        self, request: web.BaseRequest, call: Call, info: RequestInfo, obj: Obj
+    ) -> web.StreamResponse:
+        scheme, _, port = _split_name(call.name)
+        if call.resource is NODES:
+            base, tls = self._kubelet_base(_plain_name(call)), self._tls
+        else:
+            base = self._target(call, obj, scheme, port)
+            tls = None
+        tail = f"?{request.query_string}" if request.query_string else ""
+        url = f"{base}/{info.rest}{tail}"
+        prefix = call.resource.path(call.namespace, call.name, "proxy")
+        if is_upgrade(request):
+            return await tunnel(request, url, tls)
+        return await self._proxy.forward(request, url, tls, prefix=prefix)
+
+    def _target(self, call: Call, obj: Obj, scheme: str, port: str) -> str:
+        """Return the address of a pod, or of one ready endpoint of a service."""
+        if call.resource is PODS:
+            address = get(obj, "status.podIP")
+            number = port or str(_first_port(obj))
+        else:
+            address, number = self._endpoint(call, obj, port)
+        if not address:
+            raise ServiceUnavailableError(f'no endpoints available for "{call.name}"')
+        return f"{scheme or 'http'}://{_bracketed(str(address))}:{number}"
+
+    def _endpoint(self, call: Call, service: Obj, port: str) -> tuple[str, str]:
+        ports: Sequence[Obj] = get(service, "spec.ports", ())
+        wanted = _service_port(ports, port)
+        if wanted is None:
+            raise ServiceUnavailableError(
+                f'no service port "{port}" found for service "{service["metadata"]["name"]}"'
+            )
+        for item in self._store.kind(ENDPOINTSLICES).items(call.namespace):
+            if item.labels.get("kubernetes.io/service-name") != service["metadata"]["name"]:
+                continue
+            found = _ready_endpoint(item.obj, str(wanted.get("name", "")))
+            if found is not None:
+                return found
+        raise ServiceUnavailableError(f'no endpoints available for service "{call.name}"')
+
+
+def _ready_endpoint(endpoint_slice: Obj, port_name: str) -> tuple[str, str] | None:
+    ports = (p for p in get(endpoint_slice, "ports", ()) if (p.get("name") or "") == port_name)
+    port = next(ports, None)
+    if port is None:
+        return None
+    for endpoint in get(endpoint_slice, "endpoints", ()):
+        if get(endpoint, "conditions.ready", default=True) and endpoint.get("addresses"):
+            return str(endpoint["addresses"][0]), str(port.get("port"))
+    return None
+
+
+def _service_port(ports: Sequence[Obj], wanted: str) -> Obj | None:
+    if not wanted:
+        return ports[0] if len(ports) == 1 else None
+    return next((p for p in ports if wanted in (p.get("name"), str(p.get("port")))), None)
+
+
+def _split_name(name: str) -> tuple[str, str, str]:
+    """Split `https:name:port`, `name:port` or `name`."""
+    parts = name.split(":")
+    if len(parts) == 3:
+        return parts[0], parts[1], parts[2]
+    if len(parts) == 2:
+        return "", parts[0], parts[1]
+    return "", name, ""
+
+
+def _plain_name(call: Call) -> str:
+    if call.subresource != "proxy":
+        return call.name
+    if call.resource is SERVICES or call.resource is PODS:
+        return _split_name(call.name)[1]
+    return call.name.partition(":")[0]
+
+
+def _first_port(pod: Obj) -> int:
+    for container in get(pod, "spec.containers", ()):
+        for port in container.get("ports", ()):
+            return int(port["containerPort"])
+    return 80
+
+
+def _container(pod: Obj, wanted: str, subresource: str) -> str:
+    """Return the container that is meant; raises where that is not clear."""
+    containers = [c["name"] for c in get(pod, "spec.containers", ())]
+    inits = [c["name"] for c in get(pod, "spec.initContainers", ())]
+    ephemeral = [c["name"] for c in get(pod, "spec.ephemeralContainers", ())]
+    name = pod["metadata"]["name"]
+    if wanted:
+        if wanted not in (*containers, *inits, *ephemeral):
+            raise BadRequestError(f"container {wanted} is not valid for pod {name}")
+        return wanted
+    if len(containers) == 1 or subresource == "portforward":
+        return str(containers[0])
+    message = f"a container name must be specified for pod {name}, choose one of: "
+    message += f"[{' '.join(containers)}]"
+    if inits:
+        message += f" or one of the init containers: [{' '.join(inits)}]"
+    raise BadRequestError(message)
+
+
+def _check_started(pod: Obj, container: str) -> None:
+    """Refuse logs of a container that has not begun, in the kubelet's words."""
+    for field in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"):
+        for status in get(pod, f"status.{field}", ()):
+            if status["name"] == container:
+                waiting = get(status, "state.waiting")
+                if waiting is not None and not get(status, "lastState.terminated"):
+                    reason = waiting.get("reason", "")
+                    raise BadRequestError(
+                        f'container "{container}" in pod "{pod["metadata"]["name"]}" is waiting '
+                        "to start: " + (waiting.get("message") or reason)
+                    )
+                return
+
+
+def _flags(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return exec's query as the kubelet reads it: its own names for the streams, 1 for true."""
+    names = {"stdin": "input", "stdout": "output", "stderr": "error"}
+    flags = []
+    for key, value in pairs:
+        if key in ("stdin", "stdout", "stderr", "tty"):
+            if value.lower() in ("true", "1"):
+                flags.append((names.get(key, key), "1"))
+        else:
+            flags.append((key, value))
+    return flags
+
+
+def node_address(node: Obj) -> str | None:
+    """Return the address of a node's kubelet, in upstream's order of preference."""
+    addresses: Mapping[str, str] = {
+        address["type"]: address["address"]
+        for address in reversed(get(node, "status.addresses", ()))
+    }
+    for kind in ("InternalIP", "ExternalIP", "Hostname", "InternalDNS", "ExternalDNS"):
+        if kind in addresses:
+            return addresses[kind]
+    return None
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

@@ -1,0 +1,63 @@
+"""DeleteOptions come in the body or as query parameters, and are checked either way."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from minikube_py.api.errors import InvalidError
+from minikube_py.api.fields import Field, FieldError, invalid_message
+from minikube_py.api.object import Obj
+from minikube_py.server.apiserver import body
+from minikube_py.server.apiserver.parameters import integer
+from minikube_py.server.apiserver.request import is_true
+
+_POLICIES = ("Background", "Foreground", "Orphan")
+
+
+def delete_options(query: Mapping[str, str], data: bytes, content_type: str) -> dict[str, Any]:
+    """Return the options of a delete; raises InvalidError or BadRequestError."""
+    options = _from_body(data, content_type) if data else _from_query(query)
+    errors = list(_errors(options))
+    if errors:
+        raise InvalidError(
+            invalid_message("DeleteOptions.meta.k8s.io", "", errors),
+            details={"group": "meta.k8s.io", "kind": "DeleteOptions"},
+            causes=[error.cause() for error in errors],
+        )
+    return options
+
+
+def _from_body(data: bytes, content_type: str) -> dict[str, Any]:
+    document = body.parse(data, body.format_of(content_type), "DeleteOptions")
+    return {key: value for key, value in document.items() if value is not None}
+
+
+def _from_query(query: Mapping[str, str]) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if query.get("gracePeriodSeconds"):
+        options["gracePeriodSeconds"] = integer(query, "gracePeriodSeconds")
+    if query.get("propagationPolicy"):
+        options["propagationPolicy"] = query["propagationPolicy"]
+    if query.get("orphanDependents"):
+        options["orphanDependents"] = is_true(query["orphanDependents"])
+    if "dryRun" in query:
+        options["dryRun"] = [query["dryRun"]]
+    return options
+
+
+def _errors(options: Obj) -> list[FieldError]:
+    """Apply apimachinery's ValidateDeleteOptions."""
+    errors = []
+    policy, orphan = options.get("propagationPolicy"), options.get("orphanDependents")
+    if policy is not None and orphan is not None:
+        errors.append(
+            Field("propagationPolicy").invalid(
+                policy, "orphanDependents and deletionPropagation cannot be both set"
+            )
+        )
+    if policy is not None and policy not in _POLICIES:
+        errors.append(Field("propagationPolicy").unsupported(policy, (*_POLICIES, "nil")))
+    for value in options.get("dryRun") or ():
+        if value != "All":
+            errors.append(Field("dryRun").unsupported(options["dryRun"], ["All"]))
+            break
+    return errors

@@ -1,0 +1,1 @@
+"""Subresources with a kind of their own and kinds that are answered but never stored."""

@@ -1,0 +1,66 @@
+"""`scale`: how many replicas a workload wants and has, in one form for all workloads."""
+
+from typing import Any
+
+from minikube_py.api import selectors
+from minikube_py.api.fields import Field
+from minikube_py.api.object import Obj, evolve, get
+from minikube_py.server.apiserver.call import Call, Change
+from minikube_py.server.registry.refusals import invalid
+from minikube_py.server.registry.store import Store
+
+
+class Scale:
+    """The scale of deployments, replica sets, stateful sets and replication controllers."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, call: Call) -> Obj:
+        """Return the scale."""
+        return scale_of(self._store.get(call.resource, call.namespace, call.name).obj)
+
+    async def update(self, call: Call, change: Change) -> Obj:
+        """Set the number of replicas."""
+
+        def rescale(current: Obj) -> Obj:
+            before = scale_of(current)
+            wanted = change(before)
+            replicas = get(wanted, "spec.replicas", 0)
+            if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
+                error = (Field("spec") / "replicas").invalid(
+                    replicas, "must be greater than or equal to 0"
+                )
+                raise invalid(call.resource, call.name, [error])
+            scaled = evolve(current, "spec.replicas", replicas)
+            version = get(wanted, "metadata.resourceVersion")
+            return evolve(scaled, "metadata.resourceVersion", version or "")
+
+        item, _ = await self._store.update(call.write("UPDATE"), rescale)
+        return scale_of(item.obj)
+
+
+def scale_of(obj: Obj) -> dict[str, Any]:
+    """Return the Scale of a workload."""
+    copied = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
+    metadata = {key: obj["metadata"][key] for key in copied if key in obj["metadata"]}
+    replicas = get(obj, "spec.replicas", 0)
+    status: dict[str, Any] = {"replicas": get(obj, "status.replicas", 0)}
+    selector = _selector(obj)
+    if selector:
+        status["selector"] = selector
+    return {
+        "kind": "Scale",
+        "apiVersion": "autoscaling/v1",
+        "metadata": metadata,
+        "spec": {"replicas": replicas} if replicas else {},
+        "status": status,
+    }
+
+
+def _selector(obj: Obj) -> str:
+    """Return the pods' selector as text; a replication controller has plain labels."""
+    selector = get(obj, "spec.selector")
+    if obj["kind"] == "ReplicationController":
+        return str(selectors.from_labels(selector))
+    return str(selectors.from_object(selector))

@@ -1,0 +1,340 @@
+"""HTTPS in front of the API: one visible chain, then a verb.
+
+    authenticate -> impersonate -> authorise -> verb -> represent
+
+aiohttp's low-level server calls `handle` for every request; there is no router and no access log
+on the way. What a handler raises as `StatusError` becomes a Status document; anything else is a
+fault of ours: logged with its traceback, answered 500 without details.
+"""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from minikube_py.api.errors import (
+    BadRequestError,
+    InternalError,
+    MethodNotAllowedError,
+    NotFoundError,
+    StatusError,
+)
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.lib.clock import Clock
+from minikube_py.server.apiserver import body
+from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
+from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.connect import Connector
+from minikube_py.server.apiserver.delete_options import delete_options
+from minikube_py.server.apiserver.negotiate import Accepted, accepted
+from minikube_py.server.apiserver.nonresource import Nonresource
+from minikube_py.server.apiserver.parameters import list_options, write_options
+from minikube_py.server.apiserver.patching import patch_type
+from minikube_py.server.apiserver.represent import Form
+from minikube_py.server.apiserver.request import RequestInfo, is_true, parse
+from minikube_py.server.apiserver.streams import (
+    NO_CACHE,
+    WATCH_SECONDS_MIN,
+    Watch,
+    send_list,
+    send_watch,
+)
+from minikube_py.server.apiserver.watch import Watches
+from minikube_py.server.attributes import Attributes, Credentials, User
+from minikube_py.server.authn.chain import Chain
+from minikube_py.server.authn.impersonation import impersonate
+from minikube_py.server.authz.errors import forbidden
+
+log = logging.getLogger(__name__)
+PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
+"""Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
+_BROWSERS = ("Mozilla", "curl", "Wget")
+SHUTDOWN_SECONDS = 5.0
+
+
+class Frontend:
+    """Answers requests."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        authenticator: Chain,
+        watches: Watches,
+        connector: Connector,
+        nonresource: Nonresource,
+        clock: Clock,
+    ) -> None:
+        self.api = api
+        self.authenticator = authenticator
+        self.watches = watches
+        self.connector = connector
+        self.nonresource = nonresource
+        self.clock = clock
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        try:
+            return await self._answer(request)
+        except StatusError as error:
+            return self._refusal(request, error)
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception:
+            log.exception("request failed method=%s path=%s", request.method, request.path)
+            return self._refusal(request, InternalError("Internal error occurred; see the log"))
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path.startswith(PUBLIC_PATHS):
+            return await self.nonresource.handle(request, None)
+        if request.path.startswith(self.nonresource.open_prefixes):
+            return await self.nonresource.handle(request, None)
+        user = await self.authenticate(request)
+        user = impersonate(user, request.headers.items(), self.api.authorizer)
+        info = parse(request.method, request.path, request.query)
+        if not info.is_resource:
+            self._authorize_path(user, info)
+            return await self.nonresource.handle(request, user)
+        resource = self.api.scheme.by_path(info.group, info.version, info.plural)
+        if resource is None:
+            self._authorize_unknown(user, info)
+            raise NotFoundError("the server could not find the requested resource", details={})
+        return await self._serve(request, user, info, resource)
+
+    async def authenticate(self, request: web.BaseRequest) -> User:
+        """Return who asks; raises UnauthorizedError."""
+        transport = request.transport
+        certificate: bytes | None = None
+        tls = transport.get_extra_info("ssl_object") if transport is not None else None
+        if tls is not None:
+            certificate = tls.getpeercert(binary_form=True)
+        return await self.authenticator.authenticate(
+            Credentials(request.headers.get("Authorization", ""), certificate)
+        )
+
+    def _authorize_path(self, user: User, info: RequestInfo) -> None:
+        attributes = Attributes(user=user, verb=info.verb, path=info.path, is_resource=False)
+        decision = self.api.authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden(attributes, decision.reason)
+
+    def _authorize_unknown(self, user: User, info: RequestInfo) -> None:
+        attributes = Attributes(
+            user=user,
+            verb=info.verb,
+            path=info.path,
+            group=info.group,
+            version=info.version,
+            resource=info.plural,
+            subresource=info.subresource,
+            namespace=info.namespace,
+            name=info.name,
+        )
+        decision = self.api.authorizer.authorize(attributes)
+        if not decision.allowed:
+            raise forbidden(attributes, decision.reason)
+
+    async def _serve(
+        self, request: web.BaseRequest, user: User, info: RequestInfo, resource: Resource
+    ) -> web.StreamResponse:
+        call = Call(
+            user=user,
+            resource=resource,
+            verb=info.verb,
+            namespace=info.namespace if resource.namespaced else "",
+            name=info.name,
+            subresource=info.subresource,
+        )
+        if resource.plural == "namespaces" and not resource.group:
+            call = _replace(call, namespace="")
+        self.api.authorize(
+            call if resource.namespaced else _replace(call, namespace=info.namespace)
+        )
+        _check_scope(resource, info)
+        if self.connector.connects(resource, info.subresource):
+            return await self.connector.handle(request, call, info)
+        verb = self._verbs().get(info.verb)
+        if verb is None:
+            raise MethodNotAllowedError(NOT_SUPPORTED)
+        return await verb(request, call)
+
+    def _verbs(
+        self,
+    ) -> Mapping[str, Callable[[web.BaseRequest, Call], Awaitable[web.StreamResponse]]]:
+        return {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._write,
+            "update": self._write,
+            "patch": self._write,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
+
+    # Reading
+
+    async def _get(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        return self._reply(request, call, await self.api.get(call))
+
+    async def _list(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        form = self.form(request)
+        options = list_options(call.resource, request.query)
+        listing = await self.api.list(call, options)
+        return await send_list(request, form, call.resource, listing)
+
+    async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        self.api.find(call)
+        form = self.form(request)
+        options = list_options(call.resource, request.query, name=call.name, watch=True)
+        lasts = float(options.timeout_seconds) or WATCH_SECONDS_MIN * (1 + random.random())  # noqa: S311 -- spreads reconnects
+        watch = Watch(self.api.store, call.resource, call.namespace, options, form, lasts)
+        return await send_watch(request, watch, self.watches)
+
+    # Writing
+
+    async def _write(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        options = write_options(
+            request.query, call.verb, user_agent=request.headers.get("User-Agent", "")
+        )
+        call = _replace(call, options=options)
+        content_type = request.headers.get("Content-Type", "")
+        if call.verb == "patch":
+            kind = patch_type(content_type)
+            data = await read_body(request)
+            patch = body.parse_patch(data, yaml=kind == "apply")
+            return self._reply(request, call, await self.api.patch(call, kind, patch))
+        form = body.format_of(content_type)
+        document = body.parse(await read_body(request), form, call.resource.kind)
+        if call.verb == "create":
+            return self._reply(request, call, await self.api.create(call, document))
+        return self._reply(request, call, await self.api.update(call, document))
+
+    async def _delete(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        options = delete_options(
+            request.query, await read_body(request), request.headers.get("Content-Type", "")
+        )
+        call = _replace(call, options=write_options_of_delete(options))
+        return self._reply(request, call, await self.api.delete(call, options))
+
+    async def _delete_collection(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        options = delete_options(
+            request.query, await read_body(request), request.headers.get("Content-Type", "")
+        )
+        call = _replace(call, options=write_options_of_delete(options))
+        chosen = list_options(call.resource, request.query)
+        listing = await self.api.delete_collection(call, options, chosen)
+        return await send_list(request, self.form(request), call.resource, listing)
+
+    # Answering
+
+    def form(self, request: web.BaseRequest) -> Form:
+        """Return how the request wants its answer; raises NotAcceptableError."""
+        query = request.query
+        agent = request.headers.get("User-Agent", "")
+        pretty = query.get("pretty")
+        return Form(
+            accepted=accepted(request.headers.get("Accept", "")),
+            now=self.clock.now(),
+            pretty=is_true(pretty) if pretty is not None else agent.startswith(_BROWSERS),
+            include_object=_include_object(query),
+        )
+
+    def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
+        form = self.form(request)
+        if answer.item is not None:
+            data = form.item(call.resource, answer.item)
+        else:
+            data = form.document(answer.document or {})
+        response = web.Response(
+            body=data,
+            status=answer.status,
+            headers={**NO_CACHE, "Content-Type": form.accepted.content_type},
+        )
+        for warning in dict.fromkeys(call.warnings):
+            response.headers.add("Warning", f"299 - {orjson.dumps(warning).decode()}")
+        return response
+
+    def _refusal(self, request: web.BaseRequest, error: StatusError) -> web.Response:
+        try:
+            form = self.form(request)
+        except StatusError:
+            form = Form(Accepted(), self.clock.now())
+        if form.accepted.view:
+            form = Form(Accepted(form.accepted.format), form.now, form.pretty)
+        headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
+        retry = error.details.get("retryAfterSeconds")
+        if retry:
+            headers["Retry-After"] = str(retry)
+        if isinstance(error, MethodNotAllowedError) and error.details.get("allow"):
+            headers["Allow"] = error.details["allow"]
+        return web.Response(body=form.document(error.status()), status=error.code, headers=headers)
+
+
+def write_options_of_delete(options: Obj) -> Any:
+    """Return the write options that a DeleteOptions document has."""
+    return write_options({"dryRun": "All"} if options.get("dryRun") else {}, "delete")
+
+
+def _include_object(query: Mapping[str, str]) -> str:
+    wanted = query.get("includeObject", "Metadata")
+    if wanted not in ("None", "Metadata", "Object"):
+        raise BadRequestError(f'unrecognized includeObject value: "{wanted}"')
+    return wanted
+
+
+def _check_scope(resource: Resource, info: RequestInfo) -> None:
+    """Refuse paths that a resource does not have: a namespace it is not in, or none."""
+    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
+        raise NotFoundError("the server could not find the requested resource", details={})
+    if resource.namespaced and not info.namespace and (info.name or info.verb == "create"):
+        if info.name:
+            raise NotFoundError("the server could not find the requested resource", details={})
+        if info.verb == "create" and "list" in resource.verbs:
+            raise MethodNotAllowedError(NOT_SUPPORTED)
+
+
+def _replace(call: Call, **changes: Any) -> Call:
+    return Call(**{**vars(call), **changes})
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """Return the whole body; raises RequestTooLargeError over the limit."""
+    length = request.content_length
+    if length is not None and length > body.BODY_BYTES_MAX:
+        raise body.too_large()
+    data = bytearray()
+    async for chunk in request.content.iter_any():
+        data += chunk
+        if len(data) > body.BODY_BYTES_MAX:
+            raise body.too_large()
+    return bytes(data)
+
+
+class HttpServer:
+    """The listening socket."""
+
+    def __init__(self, frontend: Frontend, host: str, port: int, tls: ssl.SSLContext) -> None:
+        self._server = web.Server(frontend.handle, keepalive_timeout=90.0)
+        self._runner = web.ServerRunner(
+            self._server, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        )
+        self._host, self._port, self._tls = host, port, tls
+
+    async def start(self) -> None:
+        """Listen; raises OSError where the port is in use."""
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, self._host, self._port, ssl_context=self._tls, backlog=1024
+        )
+        await site.start()
+
+    async def stop(self) -> None:
+        """Stop listening and let requests in flight end."""
+        await self._runner.cleanup()

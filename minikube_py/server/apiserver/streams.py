@@ -1,0 +1,170 @@
+"""Long answers over HTTP: lists in chunks and watches, one socket write for each loop tick."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+from aiohttp import web
+
+from minikube_py.api.errors import ExpiredError, StatusError
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.lib.tasks import Nursery
+from minikube_py.server.apiserver.listing import Listing
+from minikube_py.server.apiserver.parameters import ListOptions
+from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
+from minikube_py.server.apiserver.watch import Shown, Subscription, Watches, start
+from minikube_py.server.registry.store import Store
+
+WATCH_SECONDS_MIN = 1800
+"""A watch without timeoutSeconds lasts this long up to twice as long (upstream's default)."""
+UNSENT_BYTES_MAX = 16 << 20
+"""Bytes that a slow watcher may leave in its socket's buffer before its watch ends."""
+NO_CACHE = {"Cache-Control": "no-cache, private"}
+INITIAL_END = "k8s.io/initial-events-end"
+
+
+async def send_list(
+    request: web.BaseRequest, form: Form, resource: Resource, listing: Listing
+) -> web.StreamResponse:
+    """Send a list; a long one in chunks, so that nobody waits for it."""
+    chunks = form.listing(resource, listing)
+    headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
+    if len(listing.items) <= CHUNK_ITEMS:
+        return web.Response(body=b"".join(chunks), headers=headers)
+    response = web.StreamResponse(headers=headers)
+    response.enable_chunked_encoding()
+    await response.prepare(request)
+    for chunk in chunks:
+        await response.write(chunk)
+        await asyncio.sleep(0)
+    await response.write_eof()
+    return response
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One watch over HTTP, before it begins."""
+
+    store: Store
+    resource: Resource
+    namespace: str
+    options: ListOptions
+    form: Form
+    lasts_seconds: float
+
+    def content_type(self) -> str:
+        """Return the Content-Type of the stream."""
+        if self.form.accepted.format == "yaml":
+            return "application/yaml"
+        if self.form.accepted.format == "protobuf":
+            return "application/vnd.kubernetes.protobuf;stream=watch"
+        return "application/json"
+
+
+async def send_watch(
+    request: web.BaseRequest, watch: Watch, watches: Watches
+) -> web.StreamResponse:
+    """Send events until the time is over, the client leaves or the server closes."""
+    kind = watch.store.kind(watch.resource)
+    response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": watch.content_type()})
+    response.enable_chunked_encoding()
+    try:
+        begin = start(watch.store, kind, watch.namespace, watch.options)
+    except ExpiredError as error:
+        await response.prepare(request)
+        await response.write(error_line(watch, error))
+        await response.write_eof()
+        return response
+    subscription = Subscription(kind, watch.namespace, watch.options.selection)
+    watches.add(subscription)
+    timer = asyncio.get_running_loop().call_later(watch.lasts_seconds, subscription.close)
+    async with Nursery("watch") as nursery:
+        nursery.start("disconnect", _close_when_gone(request, subscription))
+        try:
+            await response.prepare(request)
+            await _send_initial(response, watch, begin.initial)
+            if begin.initial_end:
+                await response.write(bookmark_line(watch, begin.revision, initial_end=True))
+            await _send_events(request, response, watch, subscription)
+        finally:
+            timer.cancel()
+            watches.remove(subscription)
+    await response.write_eof()
+    return response
+
+
+async def _close_when_gone(request: web.BaseRequest, subscription: Subscription) -> None:
+    await request.wait_for_disconnection()
+    subscription.close()
+
+
+async def _send_initial(
+    response: web.StreamResponse, watch: Watch, initial: Sequence[Shown]
+) -> None:
+    for begin in range(0, len(initial), CHUNK_ITEMS):
+        batch = initial[begin : begin + CHUNK_ITEMS]
+        await response.write(b"".join(lines(watch, batch)))
+
+
+async def _send_events(
+    request: web.BaseRequest,
+    response: web.StreamResponse,
+    watch: Watch,
+    subscription: Subscription,
+) -> None:
+    """Send batches as they come; a slow or absent client ends it."""
+    while True:
+        try:
+            batch = await subscription.next()
+        except ExpiredError as error:
+            await response.write(error_line(watch, error))
+            return
+        if _is_gone(request):
+            return
+        if batch:
+            await response.write(b"".join(lines(watch, batch)))
+        elif watch.options.bookmarks:
+            await response.write(bookmark_line(watch, watch.store.cache.revision))
+        if subscription.closed and not batch:
+            return
+
+
+def _is_gone(request: web.BaseRequest) -> bool:
+    transport = request.transport
+    return (
+        transport is None
+        or transport.is_closing()
+        or transport.get_write_buffer_size() > UNSENT_BYTES_MAX
+    )
+
+
+def lines(watch: Watch, events: Sequence[Shown]) -> Iterator[bytes]:
+    """Yield the encoded events; plain ones are encoded once for all watchers."""
+    plain = watch.form.accepted.is_plain_json and watch.resource.storage is None
+    for event in events:
+        if plain and event.change is not None:
+            yield event.change.encoded(event.type, event.item)
+        elif plain:
+            yield b'{"type":"%b","object":%b}\n' % (event.type.encode(), event.item.data)
+        else:
+            obj = watch.store.served(watch.resource, event.item).obj
+            yield event_line(watch.form, watch.resource, event.type, obj)
+
+
+def bookmark_line(watch: Watch, revision: int, *, initial_end: bool = False) -> bytes:
+    """Encode a bookmark: an empty object of the kind with a resourceVersion."""
+    metadata: dict[str, object] = {"resourceVersion": str(revision)}
+    if initial_end:
+        metadata["annotations"] = {INITIAL_END: "true"}
+    resource = watch.resource
+    obj: Obj = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    if watch.form.accepted.is_plain_json:
+        return orjson.dumps({"type": "BOOKMARK", "object": obj}, option=orjson.OPT_APPEND_NEWLINE)
+    return event_line(watch.form, resource, "BOOKMARK", obj)
+
+
+def error_line(watch: Watch, error: StatusError) -> bytes:
+    """Encode the event that ends a watch with an error."""
+    return event_line(watch.form, watch.resource, "ERROR", error.status())

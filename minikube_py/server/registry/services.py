@@ -1,0 +1,291 @@
+"""Services get addresses and ports when they are written.
+
+A cluster IP is owned by an IPAddress object of that name: creating it is the one atomic step, so
+that two servers never give one address twice and a crash leaves something that can be found
+(upstream's `MultiCIDRServiceAllocator`). Node ports are taken from the ports in use.
+"""
+
+import ipaddress
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from minikube_py.api.core import SERVICES
+from minikube_py.api.errors import AlreadyExistsError, InternalError, NotFoundError
+from minikube_py.api.fields import Field
+from minikube_py.api.networking import IPADDRESSES
+from minikube_py.api.object import Obj, evolve, get, without
+from minikube_py.server.attributes import User
+from minikube_py.server.registry.hooks import Undo, Write, nothing
+from minikube_py.server.registry.refusals import invalid
+from minikube_py.server.registry.store import Store
+
+ALLOCATOR = User("system:apiserver", ("system:masters",))
+TRIES_MAX = 1024
+"""Random addresses to try before the whole range is walked."""
+HEADLESS = "None"
+
+
+class ServiceHook:
+    """Allocates for services."""
+
+    def __init__(self, service_cidr: str, node_ports: range) -> None:
+        self._network = ipaddress.ip_network(service_cidr)
+        self._node_ports = node_ports
+        self._reserved: set[int] = set()
+        """Node ports of writes that are under way."""
+
+    async def before_create(self, store: Store, write: Write, obj: Obj) -> tuple[Obj, Undo]:
+        """Give a new service its addresses and ports."""
+        return await self._allocate(store, write, obj, None)
+
+    async def before_update(
+        self, store: Store, write: Write, new: Obj, old: Obj
+    ) -> tuple[Obj, Undo]:
+        """Give a changed service what its new type needs."""
+        if write.subresource:
+            return new, nothing
+        return await self._allocate(store, write, new, old)
+
+    async def after_write(self, store: Store, new: Obj | None, old: Obj | None) -> None:
+        """Give back addresses that the service has no longer."""
+        if new is not None:
+            self._reserved.difference_update(node_ports_of(new))
+        if old is None:
+            return
+        kept = set(cluster_ips(new)) if new is not None else set()
+        for address in cluster_ips(old):
+            if address not in kept:
+                await _release(store, address, old)
+
+    async def _allocate(
+        self, store: Store, write: Write, obj: Obj, old: Obj | None
+    ) -> tuple[Obj, Undo]:
+        taken: list[str] = []
+        ports: set[int] = set()
+
+        async def undo() -> None:
+            self._reserved.difference_update(ports)
+            for address in taken:
+                await _release(store, address, obj)
+
+        try:
+            obj = await self._with_cluster_ip(store, write, obj, old, taken)
+            obj = self._with_node_ports(store, write, obj, old, ports)
+        except BaseException:
+            await undo()
+            raise
+        return obj, undo
+
+    # Cluster IPs
+
+    async def _with_cluster_ip(
+        self, store: Store, write: Write, obj: Obj, old: Obj | None, taken: list[str]
+    ) -> Obj:
+        spec = obj["spec"]
+        if spec.get("type") == "ExternalName":
+            return without(without(obj, "spec.clusterIP"), "spec.clusterIPs")
+        wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
+        if wanted == HEADLESS or (old is not None and wanted and wanted in cluster_ips(old)):
+            return _with_addresses(obj, wanted)
+        if wanted:
+            await self._take_wanted(store, write, obj, wanted)
+            address = wanted
+        elif write.dry_run:
+            address = str(next(self._candidates()))
+        else:
+            address = await self._take_any(store, obj)
+        if not write.dry_run:
+            taken.append(address)
+        return _with_addresses(obj, address)
+
+    async def _take_wanted(self, store: Store, write: Write, obj: Obj, address: str) -> None:
+        path = (Field("spec") / "clusterIPs")[0]
+        name = obj["metadata"]["name"]
+        inside = ipaddress.ip_address(address) in self._network
+        if not inside:
+            error = path.invalid(
+                [address],
+                "failed to allocate IP "
+                f"{address}: the provided IP ({address}) is not in the valid range. "
+                f"The range of valid IPs is {self._network}",
+            )
+            raise invalid(SERVICES, name, [error])
+        if write.dry_run:
+            return
+        if not await _claim(store, address, obj):
+            error = path.invalid(
+                [address], f"failed to allocate IP {address}: provided IP is already allocated"
+            )
+            raise invalid(SERVICES, name, [error])
+
+    async def _take_any(self, store: Store, obj: Obj) -> str:
+        used = {item.key.name for item in store.kind(IPADDRESSES).items()}
+        for address in self._candidates():
+            text = str(address)
+            if text not in used and await _claim(store, text, obj):
+                return text
+        raise InternalError(f"failed to allocate a serviceIP: range {self._network} is full")
+
+    def _candidates(self) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+        """Yield addresses, random ones first; the low part of the range is left for wishes."""
+        size = self._network.num_addresses
+        low = min(max(16, size // 16), 256)
+        first, last = min(low, size - 2), size - 2
+        for _ in range(TRIES_MAX):
+            yield self._network[random.randint(max(first, 1), max(last, 1))]  # noqa: S311 -- no secret
+        for index in range(1, last + 1):
+            yield self._network[index]
+
+    # Node ports
+
+    def _with_node_ports(
+        self, store: Store, write: Write, obj: Obj, old: Obj | None, ports: set[int]
+    ) -> Obj:
+        spec = obj["spec"]
+        if not _wants_node_ports(spec):
+            return _without_node_ports(obj) if old is not None else obj
+        own = set(node_ports_of(old)) if old is not None else set()
+        used = self._used_ports(store, own)
+        result = []
+        for index, port in enumerate(spec.get("ports") or ()):
+            number = port.get("nodePort") or self._shared(result, port)
+            if not number:
+                number = self._free_port(used, own)
+            elif number in used and not self._shared(result, port):
+                error = (Field("spec.ports")[index] / "nodePort").invalid(
+                    number, "provided port is already allocated"
+                )
+                raise invalid(SERVICES, obj["metadata"]["name"], [error])
+            elif number not in self._node_ports and number not in own:
+                low, high = self._node_ports.start, self._node_ports.stop - 1
+                error = (Field("spec.ports")[index] / "nodePort").invalid(
+                    number,
+                    "provided port is not in the valid range. The range of valid ports is "
+                    f"{low}-{high}",
+                )
+                raise invalid(SERVICES, obj["metadata"]["name"], [error])
+            used.add(number)
+            if number not in own and not write.dry_run:
+                ports.add(number)
+            result.append({**port, "nodePort": number})
+        self._reserved |= ports
+        return evolve(obj, "spec.ports", result)
+
+    @staticmethod
+    def _shared(before: Sequence[Obj], port: Obj) -> int:
+        """Return the node port of the same port number with another protocol, or 0."""
+        for other in before:
+            if other["port"] == port["port"] and other.get("protocol") != port.get("protocol"):
+                return int(other["nodePort"])
+        return 0
+
+    def _used_ports(self, store: Store, own: set[int]) -> set[int]:
+        used = set(self._reserved)
+        for item in store.kind(SERVICES).items():
+            if b'"nodePort"' in item.data:
+                used.update(node_ports_of(item.obj))
+        return used - own
+
+    def _free_port(self, used: set[int], own: set[int]) -> int:
+        for _ in range(TRIES_MAX):
+            number = random.choice(self._node_ports)  # noqa: S311 -- no secret
+            if number not in used and number not in own:
+                return number
+        for number in self._node_ports:
+            if number not in used and number not in own:
+                return number
+        raise InternalError("failed to allocate a nodePort: range is full")
+
+
+def _wants_node_ports(spec: Obj) -> bool:
+    if spec.get("type") == "LoadBalancer":
+        return bool(spec.get("allocateLoadBalancerNodePorts", True)) or any(
+            port.get("nodePort") for port in spec.get("ports") or ()
+        )
+    return spec.get("type") == "NodePort"
+
+
+def _without_node_ports(obj: Obj) -> Obj:
+    ports = obj["spec"].get("ports")
+    if not ports or not any("nodePort" in port for port in ports):
+        return obj
+    stripped = [{k: v for k, v in port.items() if k != "nodePort"} for port in ports]
+    return evolve(obj, "spec.ports", stripped)
+
+
+def _with_addresses(obj: Obj, address: str) -> Obj:
+    spec: dict[str, Any] = {**obj["spec"], "clusterIP": address}
+    spec["clusterIPs"] = [address, *(spec.get("clusterIPs") or ())[1:]]
+    return {**obj, "spec": spec}
+
+
+def cluster_ips(service: Obj) -> Sequence[str]:
+    """Return the addresses that a service owns."""
+    addresses: Iterable[str] = get(service, "spec.clusterIPs") or ()
+    return [address for address in addresses if address and address != HEADLESS]
+
+
+def node_ports_of(service: Obj) -> Iterator[int]:
+    """Yield the node ports of a service."""
+    for port in get(service, "spec.ports", ()):
+        if port.get("nodePort"):
+            yield int(port["nodePort"])
+    health = get(service, "spec.healthCheckNodePort", 0)
+    if health:
+        yield int(health)
+
+
+async def _claim(store: Store, address: str, service: Obj) -> bool:
+    """Create the IPAddress of an address; False where another service has it."""
+    write = Write(user=ALLOCATOR, resource=IPADDRESSES, operation="CREATE")
+    try:
+        await store.create(write, ip_address(address, service))
+    except AlreadyExistsError:
+        held = store.find(IPADDRESSES, "", address)
+        return held is not None and _is_own(held.obj, service)
+    return True
+
+
+def _is_own(held: Obj, service: Obj) -> bool:
+    parent = get(held, "spec.parentRef") or {}
+    metadata = service["metadata"]
+    same = (parent.get("namespace"), parent.get("name")) == (
+        metadata.get("namespace"),
+        metadata["name"],
+    )
+    return same and parent.get("resource") == "services"
+
+
+async def _release(store: Store, address: str, service: Obj) -> None:
+    held = store.find(IPADDRESSES, "", address)
+    if held is None or not _is_own(held.obj, service):
+        return
+    write = Write(user=ALLOCATOR, resource=IPADDRESSES, operation="DELETE", name=address)
+    try:
+        await store.delete(write, {})
+    except NotFoundError:
+        return
+
+
+def ip_address(address: str, service: Obj) -> dict[str, Any]:
+    """Return the IPAddress object that makes an address a service's own."""
+    return {
+        "kind": IPADDRESSES.kind,
+        "apiVersion": IPADDRESSES.api_version,
+        "metadata": {
+            "name": address,
+            "labels": {
+                "ipaddress.kubernetes.io/ip-family": "IPv6" if ":" in address else "IPv4",
+                "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
+            },
+        },
+        "spec": {
+            "parentRef": {
+                "group": "",
+                "resource": "services",
+                "namespace": service["metadata"]["namespace"],
+                "name": service["metadata"]["name"],
+            }
+        },
+    }
