@@ -1,18 +1,68 @@
 # The whole developer interface; `make` alone prints it.
 SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+IMAGES := build/images/.ready
+CODE := minikube_py tests packaging .ci
+PYTEST := $(BIN)/pytest -q
 
-.PHONY: help setup fmt check unit test run bench clean
+.PHONY: help setup system fmt check unit test test-integration test-e2e run bench golden clean
+
 help: ## print this
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
-fmt: ## format the code
-	@$(BIN)/ruff check --fix --quiet minikube_py tests packaging .ci; $(BIN)/ruff format minikube_py tests packaging .ci
+setup: system $(READY) $(IMAGES) ## install what is missing: apt packages, .venv, tables, images
 
-check: ## lint, format, types, layers, sizes
-	@$(BIN)/ruff check minikube_py tests packaging .ci
-	@$(BIN)/ruff format --check --quiet minikube_py tests packaging .ci
-	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+system:
+	@packaging/setup.sh
+
+$(READY): pyproject.toml packaging/backend.py packaging/build_schema.py | system
+	@echo "venv: $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(IMAGES): packaging/images/build_images.py packaging/images/pause.c | system $(READY)
+	@echo "images: build/images"
+	@$(BIN)/python packaging/images/build_images.py --out build/images >/dev/null
+	@touch $@
+
+fmt: $(READY) ## format the code and mend what lint can
+	@$(BIN)/ruff check --fix --quiet $(CODE) || true
+	@$(BIN)/ruff format --quiet $(CODE)
+
+check: setup ## lint, format, types, layers, sizes
+	@echo "ruff";         $(BIN)/ruff check --quiet $(CODE)
+	@echo "format";       $(BIN)/ruff format --check --quiet $(CODE)
+	@echo "mypy";         $(BIN)/mypy --no-error-summary
+	@echo "import-linter"; $(BIN)/lint-imports --no-logo >build/imports.txt 2>&1 || { cat build/imports.txt; exit 1; }
+	@echo "sizes";        $(BIN)/python .ci/sizes.py minikube_py tests packaging .ci
+
+unit: setup ## unit and datastore tests: no root, no network
+	@$(PYTEST) tests/unit tests/datastore
+
+test: setup ## every test
+	@$(PYTEST) --ignore tests/e2e --ignore tests/bench
+	@$(PYTEST) tests/e2e
+
+test-integration: setup ## the server in process, simulations
+	@$(PYTEST) $(wildcard tests/integration tests/simulation)
+
+test-e2e: setup ## root: containerd, network namespaces, kubectl
+	@$(PYTEST) tests/e2e
+
+run: setup ## a single-node cluster in the foreground with an example; Ctrl-C stops it
+	@$(BIN)/python packaging/run.py
+
+bench: setup ## figures of docs/performance.md
+	@$(BIN)/python -m pytest -q -s tests/bench
+
+golden: setup ## rewrite the golden files of tests
+	@$(PYTEST) tests/unit tests/datastore --golden
+
+clean: ## remove what was built; keeps .venv
+	@rm -rf build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find minikube_py tests -name __pycache__ -type d -prune -exec rm -rf {} +
