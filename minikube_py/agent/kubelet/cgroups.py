@@ -99,7 +99,8 @@ class Cgroups:
 
     def remove(self, group: str) -> bool:
         """Remove a group with all below it; tell whether it is gone from every tree."""
-        return all([_remove(folder) for folder in self.folders(group)])
+        gone = [_remove(folder) for folder in self.folders(group)]
+        return all(gone)
 
     def pods(self) -> dict[str, str]:
         """Return the groups of pods that exist, uid -> group."""
