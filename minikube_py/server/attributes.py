@@ -61,6 +61,8 @@ class Attributes:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    field_selector: str = ""
+    """The field selector of a list or watch, as the client wrote it."""
 
 
 class Decision(NamedTuple):
