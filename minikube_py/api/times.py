@@ -117,3 +117,46 @@ def canonical_micros(text: str) -> str:
 def seconds_between(earlier: str, later: str) -> float:
     """Return the seconds from one time to another, negative where they are the other way round."""
     return (parse(later) - parse(earlier)).total_seconds()
+
+
+_UNITS = {
+    "ns": 1e-9,
+    "us": 1e-6,
+    "\u00b5s": 1e-6,
+    "\u03bcs": 1e-6,
+    "ms": 1e-3,
+    "s": 1.0,
+    "m": 60.0,
+    "h": 3600.0,
+}
+_DURATION_PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]*)", re.ASCII)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration as Go writes them, such as `1h30m` or `1.5s`.
+
+    Raises:
+        ValueError: in the words of Go's time package.
+
+    """
+    rest = text[1:] if text[:1] in {"+", "-"} else text
+    if rest == "0":
+        return 0.0
+    if not rest:
+        raise ValueError(f'time: invalid duration "{text}"')
+    seconds = 0.0
+    while rest:
+        match = _DURATION_PART.match(rest)
+        if match is None or not (match[1] or match[2]):
+            raise ValueError(f'time: invalid duration "{text}"')
+        seconds += float(f"{match[1] or 0}.{match[2] or 0}") * _unit(match[3], text)
+        rest = rest[match.end() :]
+    return -seconds if text.startswith("-") else seconds
+
+
+def _unit(unit: str, text: str) -> float:
+    if not unit:
+        raise ValueError(f'time: missing unit in duration "{text}"')
+    if unit not in _UNITS:
+        raise ValueError(f'time: unknown unit "{unit}" in duration "{text}"')
+    return _UNITS[unit]
