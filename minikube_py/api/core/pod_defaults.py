@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from minikube_py.api import quantity
 from minikube_py.api.core.claim_defaults import default_claim_template
+from minikube_py.api.core.pod_resources import default_pod_resources
 from minikube_py.api.object import Obj
 
 FILE_MODE: Final = 0o644
@@ -136,7 +137,7 @@ def _default_only_in_pods(spec: Obj) -> Obj:
         changes["enableServiceLinks"] = True
     for key in ("containers", "initContainers"):
         _update(changes, spec, key, _requests_from_limits)
-    spec = with_values(spec, changes)
+    spec = default_pod_resources(with_values(spec, changes))
     if not spec.get("hostNetwork"):
         return spec
     changes = {}

@@ -1,0 +1,142 @@
+"""What a pod asks for as a whole, and the class of service that follows from it."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from minikube_py.api import quantity
+from minikube_py.api.core.resources import is_huge_page
+from minikube_py.api.object import Obj
+from minikube_py.api.quantity import ZERO, Quantity
+
+Amounts = Mapping[str, Quantity]
+_COMPUTE: Final = ("cpu", "memory")
+
+
+def is_sidecar(container: Obj) -> bool:
+    """Tell whether an init container keeps running beside the regular ones."""
+    return container.get("restartPolicy") == "Always"
+
+
+def amounts_of(container: Obj, key: str) -> dict[str, Quantity]:
+    """Return the `requests` or `limits` of a container, parsed."""
+    listed: Mapping[str, str] = (container.get("resources") or {}).get(key) or {}
+    return {name: quantity.parse(amount) for name, amount in listed.items()}
+
+
+def added(left: Amounts, right: Amounts) -> dict[str, Quantity]:
+    """Return the sum of two lists of amounts."""
+    return {
+        name: _plus(left.get(name), right.get(name)) for name in (*left, *(right.keys() - left))
+    }
+
+
+def _plus(left: Quantity | None, right: Quantity | None) -> Quantity:
+    return (
+        (left or ZERO) + right if left is not None and right is not None else left or right or ZERO
+    )
+
+
+def highest(left: Amounts, right: Amounts) -> dict[str, Quantity]:
+    """Return the greater of two amounts, by resource."""
+    most = dict(left)
+    for name, amount in right.items():
+        if name not in most or amount > most[name]:
+            most[name] = amount
+    return most
+
+
+def aggregate(spec: Obj, key: str) -> dict[str, Quantity]:
+    """Return what the containers of a pod need together of `requests` or `limits`.
+
+    Regular containers and sidecars run at the same time; an init container runs alone with the
+    sidecars that were started before it.
+    """
+    total: dict[str, Quantity] = {}
+    for container in spec.get("containers") or ():
+        total = added(total, amounts_of(container, key))
+    sidecars: dict[str, Quantity] = {}
+    peak: dict[str, Quantity] = {}
+    for container in spec.get("initContainers") or ():
+        amounts = amounts_of(container, key)
+        if is_sidecar(container):
+            total = added(total, amounts)
+            sidecars = added(sidecars, amounts)
+            amounts = sidecars
+        else:
+            amounts = added(amounts, sidecars)
+        peak = highest(peak, amounts)
+    return highest(total, peak)
+
+
+def default_pod_resources(spec: Obj) -> Obj:
+    """Return a pod's spec with the requests and limits at pod level that follow from the others.
+
+    Only where the pod has `resources` of its own (upstream's `defaultPodRequests`).
+    """
+    resources = spec.get("resources")
+    if not resources:
+        return spec
+    limits = _default_limits(spec, resources)
+    requests = _default_requests(spec, resources, limits)
+    changed = {key: value for key, value in (("limits", limits), ("requests", requests)) if value}
+    if all(resources.get(key) == value for key, value in changed.items()):
+        return spec
+    return {**spec, "resources": {**resources, **changed}}
+
+
+def _default_limits(spec: Obj, resources: Obj) -> dict[str, str]:
+    limits: dict[str, str] = dict(resources.get("limits") or {})
+    if limits or resources.get("requests"):
+        for name, amount in aggregate(spec, "limits").items():
+            if is_huge_page(name):
+                limits.setdefault(name, str(amount))
+    return limits
+
+
+def _default_requests(spec: Obj, resources: Obj, limits: Mapping[str, str]) -> dict[str, str]:
+    requests: dict[str, str] = dict(resources.get("requests") or {})
+    if limits:
+        for name, amount in aggregate(spec, "requests").items():
+            if name in _COMPUTE:
+                requests.setdefault(name, str(amount))
+        for name, limit in limits.items():
+            requests.setdefault(name, limit)
+    return requests
+
+
+def qos_class(spec: Obj) -> str:
+    """Return the class of service: Guaranteed, Burstable or BestEffort."""
+    resources = spec.get("resources") or {}
+    if resources.get("requests") or resources.get("limits"):
+        return _class_of([{"resources": resources}])
+    return _class_of([*(spec.get("containers") or ()), *(spec.get("initContainers") or ())])
+
+
+def _class_of(containers: Sequence[Obj]) -> str:
+    requests = _positive(containers, "requests")
+    limits = _positive(containers, "limits")
+    if not requests and not limits:
+        return "BestEffort"
+    guaranteed = all(_has_both(container) for container in containers) and requests == limits
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _positive(containers: Sequence[Obj], key: str) -> dict[str, Quantity]:
+    total: dict[str, Quantity] = {}
+    for container in containers:
+        for name, amount in amounts_of(container, key).items():
+            if name in _COMPUTE and amount > ZERO:
+                total[name] = total[name] + amount if name in total else amount
+    return total
+
+
+def _has_both(container: Obj) -> bool:
+    limits = amounts_of(container, "limits")
+    return all(limits.get(name, ZERO) > ZERO for name in _COMPUTE)
+
+
+def visit_containers(spec: Obj) -> Iterator[tuple[str, int, Obj]]:
+    """Yield each container with the list it stands in and its place there."""
+    for key in ("initContainers", "containers", "ephemeralContainers"):
+        for index, container in enumerate(spec.get(key) or ()):
+            yield key, index, container
