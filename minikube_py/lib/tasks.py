@@ -99,3 +99,52 @@ async def _outcome(work: Awaitable[T]) -> T | Exception:
         return await work
     except Exception as error:  # noqa: BLE001 -- handed to the caller, who decides
         return error
+
+
+_UNINTERRUPTED: set[asyncio.Task[Any]] = set()
+"""Keeps tasks alive whose callers have gone; each ends by itself."""
+
+
+async def uninterrupted(name: str, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end even where the caller is cancelled meanwhile.
+
+    For a write that a client no longer waits for: what it began is finished or undone.
+    """
+    task = asyncio.get_running_loop().create_task(work, name=name)
+    _UNINTERRUPTED.add(task)
+    task.add_done_callback(_UNINTERRUPTED.discard)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(_log_failure)
+        raise
+
+
+def _log_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.info("abandoned work failed task=%s error=%s", task.get_name(), task.exception())
+
+
+class StoppedError(Exception):
+    """Work was given up because what it was for is no longer wanted."""
+
+
+async def unless(stop: asyncio.Event, name: str, work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`, but give it up as soon as `stop` is set.
+
+    Raises:
+        StoppedError: it was set before the work was done.
+
+    """
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work, name=name)
+    stopped = loop.create_task(stop.wait(), name=f"{name} stop")
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise StoppedError(name)
+    finally:
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)

@@ -1,0 +1,104 @@
+"""The volumes of each pod under the kubelet's folder, and how all of a pod's files go away.
+
+    pods/<uid>/etc-hosts                                  what containers see as /etc/hosts
+    pods/<uid>/volumes/kubernetes.io~<kind>/<name>        the volumes
+    pods/<uid>/volume-subpaths/<name>/<container>/<n>     parts of volumes, bind-mounted
+    pods/<uid>/containers/<name>/<n>                      last words (terminationMessagePath)
+
+Removal never crosses a mount point: what is mounted is unmounted first, and where that fails the
+folder stays for another try, lest the files of somebody else's disk be deleted.
+"""
+
+import asyncio
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from minikube_py.agent.kubelet.pod import volumes_of
+from minikube_py.agent.kubelet.volumes.kinds import Place, kind_of, set_up
+from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
+from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
+from minikube_py.api.object import Obj, get, uid_of
+
+log = logging.getLogger(__name__)
+_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
+ALWAYS_READ_ONLY = frozenset({"configMap", "secret", "downwardAPI", "projected"})
+"""Kinds whose contents are the cluster's: a container may not change them."""
+
+
+def _plugin(kind: str) -> str:
+    """Return the folder of a kind: `emptyDir` -> `kubernetes.io~empty-dir`."""
+    name = "configmap" if kind == "configMap" else _CAPITAL.sub("-", kind).lower()
+    return f"kubernetes.io~{name}"
+
+
+class PodVolumes:
+    """The files of all pods of this node."""
+
+    def __init__(self, root: Path) -> None:
+        """Take the kubelet's folder."""
+        self._pods = root / "pods"
+
+    def pod_folder(self, uid: str) -> Path:
+        """Return the folder of a pod."""
+        return self._pods / uid
+
+    def prepare(self, uid: str) -> Path:
+        """Make the folder of a pod."""
+        folder = self.pod_folder(uid)
+        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        return folder
+
+    async def set_up(self, pod: Obj, sources: Sources) -> Mapping[str, Path]:
+        """Make or refresh all volumes of a pod; return where each lies, by name.
+
+        Raises:
+            VolumeError: one cannot be set up now.
+
+        """
+        return await asyncio.to_thread(self._set_up, pod, sources)
+
+    def _set_up(self, pod: Obj, sources: Sources) -> dict[str, Path]:
+        folder = self.prepare(uid_of(pod)) / "volumes"
+        group = get(pod, "spec.securityContext.fsGroup")
+        found = {}
+        for volume in volumes_of(pod):
+            name = volume["name"]
+            try:
+                place = Place(pod, folder / _plugin(kind_of(volume)) / name, sources, group)
+                found[name] = set_up(volume, place)
+            except VolumeError as error:
+                raise VolumeError(
+                    f'MountVolume.SetUp failed for volume "{name}" : {error}'
+                ) from None
+        return found
+
+    def uids(self) -> Iterator[str]:
+        """Yield the pods that have a folder."""
+        if self._pods.exists():
+            yield from (entry.name for entry in self._pods.iterdir() if entry.is_dir())
+
+    async def tear_down(self, uid: str) -> bool:
+        """Unmount and remove all files of a pod; tell whether they are gone."""
+        return await asyncio.to_thread(self._tear_down, uid)
+
+    def _tear_down(self, uid: str) -> bool:
+        folder = self.pod_folder(uid)
+        if not uid or not folder.exists():
+            return True
+        for point in points_below(folder):
+            try:
+                unmount(point)
+            except OSError as error:
+                log.warning("volume not unmounted path=%s error=%s", point, error.strerror)
+        if points_below(folder):
+            return False
+        shutil.rmtree(folder, onerror=_report)
+        return not folder.exists()
+
+
+def _report(_function: object, path: str, info: object) -> None:
+    error = info[1] if isinstance(info, tuple) else info
+    log.warning("file of a pod not removed path=%s error=%s", path, error)
