@@ -14,6 +14,8 @@ class StatusError(Exception):
 
     reason = "InternalError"
     code = 500
+    keeps_empty_details = False
+    """Whether the Status shows `details` where there are none, as some of upstream's do."""
 
     def __init__(
         self,
@@ -45,9 +47,10 @@ class StatusError(Exception):
             "details": self.details,
             "code": self.code,
         }
-        for key in ("details", "reason"):
-            if not document[key]:
-                del document[key]
+        if not self.details and not self.keeps_empty_details:
+            del document["details"]
+        if not self.reason:
+            del document["reason"]
         return document
 
 
