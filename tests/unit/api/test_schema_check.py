@@ -146,3 +146,14 @@ def test_both_roads_give_the_same_object():
     fast = checker_of(POD)(pod)
     slow, unknown = schema_report.report(POD, pod)
     assert (fast, []) == (slow, unknown)
+
+
+def test_empty_fields_that_go_leaves_out_are_dropped_and_pointers_are_kept():
+    spec = {"replicas": 0, "minReadySeconds": 0, "paused": False, "template": {"spec": {}}}
+    checked = check(DEPLOYMENT, {"metadata": {"namespace": "", "labels": {}}, "spec": spec})
+    assert checked.obj == {"metadata": {}, "spec": {"replicas": 0, "template": {"spec": {}}}}
+
+
+def test_a_named_go_type_is_named():
+    with pytest.raises(DecodeError, match=r"PodStatus\.status\.phase of type v1\.PodPhase$"):
+        check(POD, {"status": {"phase": 1}})
