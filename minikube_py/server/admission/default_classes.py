@@ -1,0 +1,115 @@
+"""Claims and ingresses that name no class get the default one, where a class says it is that."""
+
+from collections.abc import Sequence
+
+from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from minikube_py.api.networking import INGRESSES
+from minikube_py.api.object import Obj, annotations_of, evolve, get
+from minikube_py.client.protocol import Lister
+from minikube_py.server.attributes import Admission
+
+STORAGE_DEFAULT = "storageclass.kubernetes.io/is-default-class"
+STORAGE_DEFAULT_BETA = "storageclass.beta.kubernetes.io/is-default-class"
+STORAGE_CLASS_BETA = "volume.beta.kubernetes.io/storage-class"
+INGRESS_DEFAULT = "ingressclass.kubernetes.io/is-default-class"
+INGRESS_CLASS_OLD = "kubernetes.io/ingress.class"
+PROTECTION = {
+    PERSISTENTVOLUMECLAIMS: "kubernetes.io/pvc-protection",
+    PERSISTENTVOLUMES: "kubernetes.io/pv-protection",
+}
+
+
+class DefaultStorageClass:
+    """Gives a claim without a class the default one."""
+
+    name = "DefaultStorageClass"
+
+    def __init__(self, classes: Lister) -> None:
+        self._classes = classes
+
+    async def admit(self, admission: Admission) -> Obj | None:
+        """Complete a new claim; "" means that none is wanted."""
+        claim = admission.obj
+        if not _is_new(admission, PERSISTENTVOLUMECLAIMS) or claim is None:
+            return claim
+        if STORAGE_CLASS_BETA in annotations_of(claim):
+            return claim
+        if get(claim, "spec.storageClassName") is not None:
+            return claim
+        default = newest_default(self._classes, STORAGE_DEFAULT, STORAGE_DEFAULT_BETA)
+        return evolve(claim, "spec.storageClassName", default) if default else claim
+
+    async def validate(self, admission: Admission) -> Sequence[str]:
+        """Check nothing more."""
+        del admission
+        return ()
+
+
+class DefaultIngressClass:
+    """Gives an ingress without a class the default one."""
+
+    name = "DefaultIngressClass"
+
+    def __init__(self, classes: Lister) -> None:
+        self._classes = classes
+
+    async def admit(self, admission: Admission) -> Obj | None:
+        """Complete a new ingress."""
+        ingress = admission.obj
+        if not _is_new(admission, INGRESSES) or ingress is None:
+            return ingress
+        if INGRESS_CLASS_OLD in annotations_of(ingress):
+            return ingress
+        if get(ingress, "spec.ingressClassName") is not None:
+            return ingress
+        default = newest_default(self._classes, INGRESS_DEFAULT)
+        return evolve(ingress, "spec.ingressClassName", default) if default else ingress
+
+    async def validate(self, admission: Admission) -> Sequence[str]:
+        """Check nothing more."""
+        del admission
+        return ()
+
+
+class StorageObjectInUseProtection:
+    """Volumes and claims end only when nobody uses them: their controllers lift the finalizer."""
+
+    name = "StorageObjectInUseProtection"
+
+    async def admit(self, admission: Admission) -> Obj | None:
+        """Add the finalizer to a new volume or claim."""
+        obj, finalizer = admission.obj, PROTECTION.get(admission.resource)
+        if obj is None or finalizer is None or not _is_new(admission, admission.resource):
+            return obj
+        finalizers = obj["metadata"].get("finalizers") or ()
+        if finalizer in finalizers:
+            return obj
+        return evolve(obj, "metadata.finalizers", [*finalizers, finalizer])
+
+    async def validate(self, admission: Admission) -> Sequence[str]:
+        """Check nothing more."""
+        del admission
+        return ()
+
+
+def _is_new(admission: Admission, resource: object) -> bool:
+    return (
+        admission.resource is resource
+        and admission.operation == "CREATE"
+        and not admission.subresource
+    )
+
+
+def newest_default(classes: Lister, *annotations: str) -> str:
+    """Return the name of the class marked as default, "" without one.
+
+    Of several the newest counts, of equally old ones the first by name, as upstream decides.
+    """
+    marked = [
+        item.obj
+        for item in classes.items()
+        if any(annotations_of(item.obj).get(name) == "true" for name in annotations)
+    ]
+    marked.sort(key=lambda found: str(found["metadata"]["name"]))
+    marked.sort(key=lambda found: str(found["metadata"].get("creationTimestamp")), reverse=True)
+    return str(marked[0]["metadata"]["name"]) if marked else ""

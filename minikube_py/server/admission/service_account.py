@@ -1,0 +1,143 @@
+"""Every pod runs as a service account, and finds its token where client libraries look."""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from minikube_py.api.core import PODS
+from minikube_py.api.object import Key, Obj, annotations_of, evolve, get
+from minikube_py.client.protocol import Lister
+from minikube_py.server.admission.errors import forbidden
+from minikube_py.server.attributes import Admission
+from minikube_py.server.authz.references import MIRROR
+
+DEFAULT = "default"
+VOLUME_PREFIX = "kube-api-access-"
+MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+TOKEN_SECONDS = 3607
+"""An hour and a bit: an odd number, so that such tokens can be told apart (upstream's)."""
+SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
+"""Letters of generated names: no vowels, no look-alikes (apimachinery's `rand`)."""
+
+
+class ServiceAccount:
+    """Fills in the account, its pull secrets and the volume with its token."""
+
+    name = "ServiceAccount"
+
+    def __init__(self, service_accounts: Lister) -> None:
+        self._service_accounts = service_accounts
+
+    async def admit(self, admission: Admission) -> Obj | None:
+        """Complete a new pod; leave a mirror pod as its node made it."""
+        pod = admission.obj
+        if pod is None or admission.resource is not PODS or admission.subresource:
+            return pod
+        if admission.operation != "CREATE":
+            return pod
+        if MIRROR in annotations_of(pod):
+            check_mirror(admission, pod)
+            return pod
+        return complete(pod, self._account(admission, pod))
+
+    async def validate(self, admission: Admission) -> Sequence[str]:
+        """Check nothing more."""
+        del admission
+        return ()
+
+    def _account(self, admission: Admission, pod: Obj) -> Obj:
+        name = get(pod, "spec.serviceAccountName") or DEFAULT
+        namespace = admission.namespace
+        account = self._service_accounts.get(Key(namespace, name))
+        if account is None:
+            raise forbidden(
+                admission,
+                f"error looking up service account {namespace}/{name}: "
+                f'serviceaccount "{name}" not found',
+            )
+        return account
+
+
+def check_mirror(admission: Admission, pod: Obj) -> None:
+    """Refuse a mirror pod that would need the API: its node runs it without."""
+    if get(pod, "spec.serviceAccountName"):
+        raise forbidden(admission, "a mirror pod may not reference service accounts")
+    for volume in get(pod, "spec.volumes") or ():
+        if volume.get("secret"):
+            raise forbidden(admission, "a mirror pod may not reference secrets")
+        sources = get(volume, "projected.sources") or ()
+        if any(source.get("serviceAccountToken") for source in sources):
+            raise forbidden(
+                admission, "a mirror pod may not use ServiceAccountToken volume projections"
+            )
+
+
+def complete(pod: Obj, account: Obj) -> Obj:
+    """Return the pod with what it gets of its account."""
+    name = account["metadata"]["name"]
+    pod = evolve(pod, "spec.serviceAccountName", name)
+    pod = evolve(pod, "spec.serviceAccount", name)
+    if mounts_token(pod, account):
+        pod = with_token(pod)
+    pulls = account.get("imagePullSecrets")
+    if pulls and not get(pod, "spec.imagePullSecrets"):
+        pod = evolve(pod, "spec.imagePullSecrets", pulls)
+    return pod
+
+
+def mounts_token(pod: Obj, account: Obj) -> bool:
+    """Tell whether a pod wants its token; the pod's word counts before the account's."""
+    wish = get(pod, "spec.automountServiceAccountToken")
+    if wish is None:
+        wish = account.get("automountServiceAccountToken")
+    return wish is not False
+
+
+def with_token(pod: Obj) -> Obj:
+    """Return the pod with the token's volume, mounted where a container has nothing else."""
+    spec = pod["spec"]
+    volumes: Sequence[Obj] = spec.get("volumes") or ()
+    existing = next(
+        (volume["name"] for volume in volumes if volume["name"].startswith(VOLUME_PREFIX)), ""
+    )
+    suffix = "".join(secrets.choice(SUFFIX_LETTERS) for _ in range(5))
+    name = existing or f"{VOLUME_PREFIX}{suffix}"
+    changed = {
+        group: list(_mounted(spec[group], name))
+        for group in ("initContainers", "containers")
+        if spec.get(group)
+    }
+    mounts = any(changed[group] != list(spec[group]) for group in changed)
+    if mounts and not existing:
+        changed["volumes"] = [*volumes, token_volume(name)]
+    return {**pod, "spec": {**spec, **changed}}
+
+
+def _mounted(containers: Sequence[Obj], volume: str) -> Iterator[Obj]:
+    mount = {"name": volume, "readOnly": True, "mountPath": MOUNT_PATH}
+    for container in containers:
+        mounts = container.get("volumeMounts") or ()
+        if any(other.get("mountPath") == MOUNT_PATH for other in mounts):
+            yield container
+        else:
+            yield {**container, "volumeMounts": [*mounts, mount]}
+
+
+def token_volume(name: str) -> Mapping[str, Any]:
+    """Return the volume of token, CA and namespace."""
+    namespace = {
+        "path": "namespace",
+        "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"},
+    }
+    ca = {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    return {
+        "name": name,
+        "projected": {
+            "defaultMode": 0o644,
+            "sources": [
+                {"serviceAccountToken": {"expirationSeconds": TOKEN_SECONDS, "path": "token"}},
+                {"configMap": ca},
+                {"downwardAPI": {"items": [namespace]}},
+            ],
+        },
+    }

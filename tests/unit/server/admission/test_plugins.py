@@ -1,0 +1,476 @@
+"""Admission: what each plugin fills in, and what it refuses in upstream's words."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from minikube_py.api.core import (
+    CONFIGMAPS,
+    NAMESPACES,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SERVICEACCOUNTS,
+)
+from minikube_py.api.errors import ForbiddenError, NotFoundError
+from minikube_py.api.scheduling import PRIORITYCLASSES
+from minikube_py.server.admission import plugins
+from minikube_py.server.admission.default_classes import (
+    DefaultStorageClass,
+    StorageObjectInUseProtection,
+)
+from minikube_py.server.admission.default_tolerations import DefaultTolerationSeconds
+from minikube_py.server.admission.limit_ranger import LimitRanger
+from minikube_py.server.admission.namespace_lifecycle import NamespaceLifecycle
+from minikube_py.server.admission.node_restriction import NodeRestriction
+from minikube_py.server.admission.node_taints import TaintNodesByCondition
+from minikube_py.server.admission.priority import Priority
+from minikube_py.server.admission.service_account import MOUNT_PATH, ServiceAccount
+from minikube_py.server.attributes import Admission, User
+
+Listing = Callable[..., Any]
+ADMIN = User("admin", ("system:masters",))
+KUBELET = User("system:node:n1", ("system:nodes",))
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"namespace": "a", "name": "p"},
+        "spec": {"containers": [{"name": "c", "image": "i"}], **spec},
+    }
+
+
+def write(resource: Any, obj: Any, operation: Any = "CREATE", **more: Any) -> Admission:
+    namespace = "a" if resource.namespaced else ""
+    return Admission(
+        **{
+            "user": ADMIN,
+            "operation": operation,
+            "resource": resource,
+            "namespace": namespace,
+            "name": obj["metadata"]["name"] if obj else "",
+            "obj": obj,
+            **more,
+        }
+    )
+
+
+async def run(plugin: Any, admission: Admission) -> Any:
+    admitted = await plugin.admit(admission)
+    await plugin.validate(admission)
+    return admitted
+
+
+async def refusal(plugin: Any, admission: Admission) -> str:
+    with pytest.raises(ForbiddenError) as caught:
+        await run(plugin, admission)
+    return caught.value.message
+
+
+# NamespaceLifecycle
+
+
+def namespace(name: str, phase: str = "Active") -> dict[str, Any]:
+    return {"metadata": {"name": name}, "status": {"phase": phase}}
+
+
+async def test_nothing_is_made_in_a_namespace_that_is_not_there(listing: Listing) -> None:
+    with pytest.raises(NotFoundError, match='namespaces "a" not found'):
+        await run(NamespaceLifecycle(listing()), write(CONFIGMAPS, {"metadata": {"name": "x"}}))
+
+
+async def test_nothing_is_made_in_a_namespace_that_ends(listing: Listing) -> None:
+    plugin = NamespaceLifecycle(listing(namespace("a", "Terminating")))
+    obj = {"metadata": {"name": "x"}}
+    with pytest.raises(ForbiddenError, match="because it is being terminated") as caught:
+        await run(plugin, write(CONFIGMAPS, obj))
+    assert caught.value.details["causes"][0]["reason"] == "NamespaceTerminating"
+    assert await run(plugin, write(CONFIGMAPS, obj, "UPDATE")) == obj
+    await run(plugin, write(CONFIGMAPS, None, "DELETE", name="x"))
+
+
+async def test_four_namespaces_never_end(listing: Listing) -> None:
+    plugin = NamespaceLifecycle(listing())
+    text = await refusal(plugin, write(NAMESPACES, None, "DELETE", name="default"))
+    assert text == 'namespaces "default" is forbidden: this namespace may not be deleted'
+    await run(plugin, write(NAMESPACES, None, "DELETE", name="mine"))
+
+
+# ServiceAccount
+
+
+def account(**more: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": "a", "name": "default"}, **more}
+
+
+async def test_a_pod_gets_its_account_and_token(listing: Listing) -> None:
+    made = await run(ServiceAccount(listing(account())), write(PODS, pod()))
+    spec = made["spec"]
+    assert spec["serviceAccountName"] == spec["serviceAccount"] == "default"
+    (volume,) = spec["volumes"]
+    assert volume["name"].startswith("kube-api-access-")
+    assert len(volume["name"]) == len("kube-api-access-") + 5
+    token, ca, info = volume["projected"]["sources"]
+    assert token == {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}
+    assert ca["configMap"]["name"] == "kube-root-ca.crt"
+    assert info["downwardAPI"]["items"][0]["fieldRef"]["fieldPath"] == "metadata.namespace"
+    (mount,) = spec["containers"][0]["volumeMounts"]
+    assert mount == {"name": volume["name"], "readOnly": True, "mountPath": MOUNT_PATH}
+
+
+@pytest.mark.parametrize(
+    ("on_account", "on_pod", "mounted"),
+    [(None, None, True), (False, None, False), (False, True, True), (True, False, False)],
+)
+async def test_the_pods_word_on_tokens_counts_before_the_accounts(
+    listing: Listing, on_account: Any, on_pod: Any, *, mounted: bool
+) -> None:
+    plugin = ServiceAccount(listing(account(automountServiceAccountToken=on_account)))
+    made = await run(plugin, write(PODS, pod(automountServiceAccountToken=on_pod)))
+    assert ("volumes" in made["spec"]) is mounted
+
+
+async def test_a_mount_at_the_same_place_is_left_alone(listing: Listing) -> None:
+    own = {"name": "own", "mountPath": MOUNT_PATH}
+    containers = [{"name": "c", "image": "i", "volumeMounts": [own]}]
+    made = await run(ServiceAccount(listing(account())), write(PODS, pod(containers=containers)))
+    assert made["spec"]["containers"] == containers
+    assert "volumes" not in made["spec"]
+
+
+async def test_pull_secrets_come_from_the_account_unless_given(listing: Listing) -> None:
+    plugin = ServiceAccount(listing(account(imagePullSecrets=[{"name": "pull"}])))
+    made = await run(plugin, write(PODS, pod()))
+    assert made["spec"]["imagePullSecrets"] == [{"name": "pull"}]
+    own = [{"name": "own"}]
+    made = await run(plugin, write(PODS, pod(imagePullSecrets=own)))
+    assert made["spec"]["imagePullSecrets"] == own
+
+
+async def test_an_account_that_is_missing_is_named(listing: Listing) -> None:
+    text = await refusal(ServiceAccount(listing()), write(PODS, pod()))
+    assert text == (
+        'pods "p" is forbidden: error looking up service account a/default: '
+        'serviceaccount "default" not found'
+    )
+
+
+async def test_a_mirror_pod_does_without_the_api(listing: Listing) -> None:
+    mirror = pod(serviceAccountName="default")
+    mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
+    text = await refusal(ServiceAccount(listing(account())), write(PODS, mirror))
+    assert text.endswith("a mirror pod may not reference service accounts")
+
+
+# DefaultTolerationSeconds
+
+NOT_READY = {
+    "key": "node.kubernetes.io/not-ready",
+    "operator": "Exists",
+    "effect": "NoExecute",
+    "tolerationSeconds": 300,
+}
+UNREACHABLE = {**NOT_READY, "key": "node.kubernetes.io/unreachable"}
+
+
+@pytest.mark.parametrize(
+    ("given", "result"),
+    [
+        ([], [NOT_READY, UNREACHABLE]),
+        ([{"operator": "Exists"}], [{"operator": "Exists"}]),
+        (
+            [{**NOT_READY, "tolerationSeconds": 1}],
+            [{**NOT_READY, "tolerationSeconds": 1}, UNREACHABLE],
+        ),
+        (
+            [{"key": "x", "effect": "NoSchedule"}],
+            [{"key": "x", "effect": "NoSchedule"}, NOT_READY, UNREACHABLE],
+        ),
+    ],
+)
+async def test_pods_tolerate_a_lost_node_for_five_minutes(given: Any, result: Any) -> None:
+    made = await run(DefaultTolerationSeconds(), write(PODS, pod(tolerations=given)))
+    assert made["spec"]["tolerations"] == result
+
+
+# Priority
+
+
+def priority_class(name: str, value: int, **more: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "value": value, **more}
+
+
+@pytest.mark.parametrize(
+    ("spec", "result"),
+    [
+        ({}, {"priority": 0, "preemptionPolicy": "PreemptLowerPriority"}),
+        (
+            {"priorityClassName": "hi"},
+            {"priority": 777, "preemptionPolicy": "Never", "priorityClassName": "hi"},
+        ),
+        (
+            {"priorityClassName": "hi", "priority": 777},
+            {"priority": 777, "preemptionPolicy": "Never", "priorityClassName": "hi"},
+        ),
+    ],
+)
+async def test_a_priority_class_gives_number_and_policy(
+    listing: Listing, spec: Any, result: Any
+) -> None:
+    plugin = Priority(listing(priority_class("hi", 777, preemptionPolicy="Never")))
+    made = await run(plugin, write(PODS, pod(**spec)))
+    assert {key: made["spec"].get(key) for key in result} == result
+
+
+@pytest.mark.parametrize(
+    ("spec", "text"),
+    [
+        ({"priorityClassName": "nope"}, "no PriorityClass with name nope was found"),
+        (
+            {"priority": 5},
+            (
+                "the integer value of priority (5) must not be provided in pod spec; priority "
+                "admission controller computed 0 from the given PriorityClass name"
+            ),
+        ),
+        (
+            {"preemptionPolicy": "Never"},
+            (
+                "the string value of PreemptionPolicy (Never) must not be provided in pod spec; "
+                "priority admission controller computed PreemptLowerPriority from the given "
+                "PriorityClass name"
+            ),
+        ),
+    ],
+)
+async def test_a_priority_of_ones_own_is_refused(listing: Listing, spec: Any, text: str) -> None:
+    found = await refusal(Priority(listing()), write(PODS, pod(**spec)))
+    assert found == f'pods "p" is forbidden: {text}'
+
+
+async def test_the_lowest_default_class_counts_and_a_second_is_refused(listing: Listing) -> None:
+    first = priority_class("d", 5, globalDefault=True)
+    plugin = Priority(listing(first, priority_class("e", 9, globalDefault=True)))
+    made = await run(plugin, write(PODS, pod()))
+    assert (made["spec"]["priority"], made["spec"]["priorityClassName"]) == (5, "d")
+    await run(plugin, write(PRIORITYCLASSES, first, "UPDATE"))
+    text = await refusal(plugin, write(PRIORITYCLASSES, {**first, "metadata": {"name": "f"}}))
+    assert text.endswith("PriorityClass d is already marked as default. Only one default can exist")
+
+
+async def test_an_update_keeps_what_the_client_left_out(listing: Listing) -> None:
+    old = pod(priority=7, preemptionPolicy="Never")
+    made = await run(Priority(listing()), write(PODS, pod(), "UPDATE", old=old))
+    assert made["spec"]["priority"] == 7
+
+
+# LimitRanger
+
+LIMITS = {
+    "metadata": {"namespace": "a", "name": "l"},
+    "spec": {
+        "limits": [
+            {
+                "type": "Container",
+                "max": {"cpu": "1"},
+                "min": {"cpu": "100m"},
+                "maxLimitRequestRatio": {"cpu": "4"},
+                "default": {"cpu": "1"},
+                "defaultRequest": {"cpu": "1"},
+            },
+            {"type": "Pod", "max": {"memory": "1Gi"}},
+            {
+                "type": "PersistentVolumeClaim",
+                "max": {"storage": "2Gi"},
+                "min": {"storage": "1Gi"},
+            },
+        ]
+    },
+}
+
+
+def sized(requests: dict[str, str], limits: dict[str, str]) -> dict[str, Any]:
+    resources = {"requests": requests, "limits": limits}
+    return pod(containers=[{"name": "c", "resources": resources}])
+
+
+@pytest.mark.parametrize(
+    ("obj", "text"),
+    [
+        (
+            sized({"cpu": "2"}, {"cpu": "2", "memory": "1Mi"}),
+            "maximum cpu usage per Container is 1, but limit is 2",
+        ),
+        (
+            sized({"cpu": "50m"}, {"cpu": "50m", "memory": "1Mi"}),
+            "minimum cpu usage per Container is 100m, but request is 50m",
+        ),
+        (
+            sized({"cpu": "100m"}, {"cpu": "900m", "memory": "2Gi"}),
+            (
+                "[cpu max limit to request ratio per Container is 4, but provided ratio is "
+                "9.000000, maximum memory usage per Pod is 1Gi, but limit is 2Gi]"
+            ),
+        ),
+        (
+            sized({"cpu": "1"}, {"cpu": "1"}),
+            "maximum memory usage per Pod is 1Gi.  No limit is specified",
+        ),
+    ],
+)
+async def test_what_is_out_of_bounds_is_refused(listing: Listing, obj: Any, text: str) -> None:
+    found = await refusal(LimitRanger(listing(LIMITS)), write(PODS, obj))
+    assert found == f'pods "p" is forbidden: {text}'
+
+
+@pytest.mark.parametrize(
+    ("storage", "text"),
+    [
+        ("5Gi", "maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 5Gi"),
+        ("1Mi", "minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 1Mi"),
+    ],
+)
+async def test_claims_have_bounds_too(listing: Listing, storage: str, text: str) -> None:
+    claim = {"metadata": {"name": "x"}, "spec": {"resources": {"requests": {"storage": storage}}}}
+    found = await refusal(LimitRanger(listing(LIMITS)), write(PERSISTENTVOLUMECLAIMS, claim))
+    assert found.endswith(text)
+
+
+async def test_containers_get_defaults_and_the_pod_a_note(listing: Listing) -> None:
+    made = await LimitRanger(listing(LIMITS)).admit(write(PODS, pod()))
+    assert made is not None
+    assert made["spec"]["containers"][0]["resources"] == {
+        "requests": {"cpu": "1"},
+        "limits": {"cpu": "1"},
+    }
+    assert made["metadata"]["annotations"]["kubernetes.io/limit-ranger"] == (
+        "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
+    )
+
+
+# Nodes
+
+
+async def test_a_new_node_is_tainted_once(listing: Listing) -> None:
+    node = {"metadata": {"name": "n1"}}
+    made = await run(TaintNodesByCondition(), write(NODES, node))
+    assert made["spec"]["taints"] == [
+        {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
+    ]
+    assert await run(TaintNodesByCondition(), write(NODES, made)) == made
+
+
+@pytest.mark.parametrize(
+    ("admission", "text"),
+    [
+        (
+            write(NODES, {"metadata": {"name": "n2"}}, user=KUBELET),
+            'node "n1" is not allowed to modify node "n2"',
+        ),
+        (
+            write(
+                NODES,
+                {"metadata": {"name": "n1", "labels": {"node-restriction.kubernetes.io/x": "y"}}},
+                "UPDATE",
+                old={"metadata": {"name": "n1"}},
+                user=KUBELET,
+            ),
+            "is not allowed to modify labels: node-restriction.kubernetes.io/x",
+        ),
+        (
+            write(
+                NODES,
+                {"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a"}]}},
+                "UPDATE",
+                old={"metadata": {"name": "n1"}},
+                user=KUBELET,
+            ),
+            'node "n1" is not allowed to modify taints',
+        ),
+        (
+            write(PODS, pod(), user=KUBELET),
+            (
+                'pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only '
+                "create mirror pods"
+            ),
+        ),
+        (
+            write(PODS, None, "DELETE", name="p", old=pod(nodeName="n2"), user=KUBELET),
+            'node "n1" can only delete pods with spec.nodeName set to itself',
+        ),
+        (
+            write(
+                PODS,
+                pod(nodeName="n2"),
+                "UPDATE",
+                old=pod(nodeName="n2"),
+                subresource="status",
+                user=KUBELET,
+            ),
+            'node "n1" can only update pod status for pods with spec.nodeName set to itself',
+        ),
+        (
+            write(
+                SERVICEACCOUNTS,
+                {"metadata": {"name": "default"}, "spec": {}},
+                subresource="token",
+                user=KUBELET,
+            ),
+            "node requested token not bound to a pod",
+        ),
+    ],
+)
+async def test_a_kubelet_is_held_to_what_is_its_own(
+    listing: Listing, admission: Admission, text: str
+) -> None:
+    assert (await refusal(NodeRestriction(listing()), admission)).endswith(text)
+
+
+async def test_a_kubelet_does_its_work(listing: Listing) -> None:
+    bound = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"}
+    token = {"metadata": {"name": "default"}, "spec": {"boundObjectRef": bound}}
+    mine = pod(nodeName="n1")
+    mine["metadata"]["uid"] = "u"
+    plugin = NodeRestriction(listing(mine))
+    labels = {"kubernetes.io/hostname": "n1", "custom": "x", "node.kubernetes.io/y": "z"}
+    node = {"metadata": {"name": "n1", "labels": labels}}
+    for admission in (
+        write(NODES, node, user=KUBELET),
+        write(NODES, node, "UPDATE", old=node, subresource="status", user=KUBELET),
+        write(PODS, None, "DELETE", name="p", user=KUBELET),
+        write(SERVICEACCOUNTS, token, subresource="token", user=KUBELET),
+    ):
+        assert await run(plugin, admission) == admission.obj
+
+
+# Storage
+
+
+async def test_a_claim_without_a_class_gets_the_newest_default(listing: Listing) -> None:
+    default = {"storageclass.kubernetes.io/is-default-class": "true"}
+    classes = [
+        {"metadata": {"name": name, "annotations": default, "creationTimestamp": f"2026-0{n}"}}
+        for n, name in ((1, "old"), (2, "new-b"), (2, "new-a"))
+    ]
+    plugin = DefaultStorageClass(listing(*classes))
+    claim = {"metadata": {"name": "x"}, "spec": {}}
+    made = await run(plugin, write(PERSISTENTVOLUMECLAIMS, claim))
+    assert made["spec"]["storageClassName"] == "new-a"
+    none = {"metadata": {"name": "x"}, "spec": {"storageClassName": ""}}
+    assert await run(plugin, write(PERSISTENTVOLUMECLAIMS, none)) == none
+
+
+@pytest.mark.parametrize("resource", [PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES])
+async def test_volumes_and_claims_are_protected(resource: Any) -> None:
+    plugin = StorageObjectInUseProtection()
+    made = await run(plugin, write(resource, {"metadata": {"name": "x"}}))
+    assert len(made["metadata"]["finalizers"]) == 1
+    assert await run(plugin, write(resource, made)) == made
+
+
+def test_the_chain_has_upstreams_names(listing: Listing, clock: Any) -> None:
+    names = [plugin.name for plugin in plugins(lambda _resource: listing(), clock)]
+    assert len(names) == len(set(names))
+    assert names[0] == "NamespaceLifecycle"
