@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from minikube_py.api import names
 from minikube_py.api.fields import Field, FieldError
@@ -346,6 +346,22 @@ def _equalities(labels: Mapping[str, str]) -> Iterator[Requirement]:
 def format_object(selector: Obj | None) -> str:
     """Return a LabelSelector document as `kubectl get -o wide` shows it: `<none>` where empty."""
     return str(from_object(selector)) or "<none>"
+
+
+def shown(selector: Obj | None) -> Obj | None:
+    """Return a LabelSelector document with its keys in the order in which error texts show them."""
+    if selector is None:
+        return None
+    labels, expressions = selector.get("matchLabels"), selector.get("matchExpressions")
+    ordered: dict[str, Any] = {}
+    if labels:
+        ordered["matchLabels"] = dict(sorted(labels.items()))
+    if expressions:
+        ordered["matchExpressions"] = [
+            {key: one[key] for key in ("key", "operator", "values") if one.get(key)}
+            for one in expressions
+        ]
+    return ordered
 
 
 def validate(

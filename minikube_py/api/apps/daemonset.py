@@ -83,15 +83,12 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated daemon set."""
     spec = new["spec"]
     if old is not None:
-        selector, before = spec.get("selector"), old["spec"].get("selector")
-        yield from strategy.immutable(selector, before, SPEC / "selector")
+        yield from workload.validate_selector_kept(new, old)
     yield from selectors.validate(spec.get("selector"), SPEC / "selector")
     if workload.compiles(spec.get("selector")):
         yield from workload.validate_template_labels(spec, even_empty=True)
     if spec.get("selector") is not None and not any(spec["selector"].values()):
-        yield (SPEC / "selector").invalid(
-            spec["selector"], "empty selector is invalid for daemonset"
-        )
+        yield (SPEC / "selector").invalid({}, "empty selector is invalid for daemonset")
     yield from workload.validate_template(spec, "DaemonSet")
     yield from strategy.non_negative(spec, SPEC, "minReadySeconds")
     yield from _validate_strategy(spec["updateStrategy"], SPEC / "updateStrategy")

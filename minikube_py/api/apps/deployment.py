@@ -57,8 +57,7 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     yield from strategy.non_negative(spec, SPEC, "minReadySeconds", "revisionHistoryLimit")
     yield from _validate_deadline(spec)
     if old is not None:
-        selector, before = spec.get("selector"), old["spec"].get("selector")
-        yield from strategy.immutable(selector, before, SPEC / "selector")
+        yield from workload.validate_selector_kept(new, old)
 
 
 def _validate_deadline(spec: Obj) -> Iterator[FieldError]:

@@ -45,8 +45,7 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     if workload.compiles(spec.get("selector")):
         yield from workload.validate_template(spec, "ReplicaSet")
     if old is not None:
-        selector, before = spec.get("selector"), old["spec"].get("selector")
-        yield from strategy.immutable(selector, before, SPEC / "selector")
+        yield from workload.validate_selector_kept(new, old)
 
 
 def validate_status(new: Obj, _old: Obj | None) -> Iterator[FieldError]:

@@ -1,9 +1,10 @@
 """What the workloads of this group share: a selector, and a template of pods."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from minikube_py.api import intstr, printing, selectors
 from minikube_py.api.core.pod_defaults import default_pod_template
+from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.strategy import changed
@@ -26,7 +27,7 @@ def validate_selector(selector: Obj | None, noun: str) -> Iterator[FieldError]:
         return
     yield from selectors.validate(selector, field)
     if not (selector.get("matchLabels") or selector.get("matchExpressions")):
-        yield field.invalid(selector, f"empty selector is invalid for {noun}")
+        yield field.invalid({}, f"empty selector is invalid for {noun}")
 
 
 def validate_template_labels(
@@ -40,11 +41,23 @@ def validate_template_labels(
     try:
         selector = selectors.compiled(spec.get("selector"))
     except ValueError:
-        yield (SPEC / "selector").invalid(spec.get("selector"), detail)
+        yield (SPEC / "selector").invalid(selectors.shown(spec.get("selector")), detail)
         return
     labels = get(spec, "template.metadata.labels")
     if (selector or even_empty) and not selector.matches(labels or {}):
-        yield (SPEC / "template" / "metadata" / "labels").invalid(labels, MISMATCH)
+        yield (SPEC / "template" / "metadata" / "labels").invalid(shown_labels(labels), MISMATCH)
+
+
+def shown_labels(labels: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """Return labels in the order in which error texts show them."""
+    return dict(sorted(labels.items())) if labels else None
+
+
+def validate_selector_kept(new: Obj, old: Obj) -> Iterator[FieldError]:
+    """Report a selector that changed."""
+    selector = new["spec"].get("selector")
+    if selector != old["spec"].get("selector"):
+        yield (SPEC / "selector").immutable(selectors.shown(selector))
 
 
 def compiles(selector: Obj | None) -> bool:
@@ -70,7 +83,9 @@ def validate_runs_always(template: Obj, kind: str) -> Iterator[FieldError]:
 
 def validate_template(spec: Obj, kind: str) -> Iterator[FieldError]:
     """Report what is wrong with the pod template of a kind whose pods run for ever."""
-    yield from validate_runs_always(spec.get("template") or {}, kind)
+    template = spec.get("template") or {}
+    yield from validate_pod_template(template, SPEC / "template")
+    yield from validate_runs_always(template, kind)
 
 
 def int_or_percent(value: intstr.IntOrString) -> int:
