@@ -2,11 +2,11 @@
 
 The rules are those of apimachinery's `api/validation/objectmeta.go` and of the generic registry's
 `BeforeCreate` and `BeforeUpdate`. Built-in kinds check finalizers once more than custom ones do,
-and an update is checked twice upstream (by the registry and by the kind), so that each error of
-metadata stands twice among the causes of the answer; clients compare that too.
+and an update is checked by the registry and once more by the kind, so that an error of metadata
+stands several times among the causes of the answer; clients that compare answers see that too.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from minikube_py.api import names
@@ -78,33 +78,54 @@ def prepare_for_update(new: Obj, old: Obj) -> dict[str, Any]:
 def validate_create(obj: Obj, resource: Resource, *, custom: bool = False) -> Iterator[FieldError]:
     """Report what is wrong with the metadata of a new object; `custom` is a kind of a CRD."""
     metadata = obj.get("metadata") or {}
-    yield from _validate_names(metadata, resource)
-    yield from _validate_namespace(metadata, namespaced=resource.namespaced)
-    if (generation := metadata.get("generation") or 0) < 0:
-        yield (METADATA / "generation").invalid(generation, NOT_NEGATIVE)
-    yield from _validate_common(metadata)
-    yield from _validate_finalizers(metadata.get("finalizers") or ())
-    yield from _validate_managed_fields(metadata.get("managedFields") or ())
+    check = resource.validate_name or names.dns1123_subdomain
+    yield from _validate_create(metadata, check, namespaced=resource.namespaced)
     if not custom:
         yield from _validate_standard_finalizers(metadata.get("finalizers") or ())
 
 
 def validate_update(
-    new: Obj, old: Obj, _resource: Resource, *, custom: bool = False
+    new: Obj,
+    old: Obj,
+    resource: Resource,
+    *,
+    custom: bool = False,
+    checks: tuple[str, ...] | None = None,
 ) -> Iterator[FieldError]:
-    """Report what is wrong with the metadata of an update, each error twice as upstream does."""
-    errors = list(_validate_update(new["metadata"], old["metadata"]))
-    yield from errors
-    yield from errors
-    if not custom:
-        yield from _validate_standard_finalizers(new["metadata"].get("finalizers") or ())
+    """Report what is wrong with the metadata of an update.
+
+    `checks` is `Resource.metadata_checks`, or what stands in its place for a subresource.
+    """
+    metadata = new["metadata"]
+    updated = list(_validate_update(metadata, old["metadata"]))
+    yield from _validate_create(metadata, names.path_segment, namespaced=resource.namespaced)
+    yield from updated
+    finalizers = () if custom else metadata.get("finalizers") or ()
+    for check in resource.metadata_checks if checks is None else checks:
+        if check == "update":
+            yield from updated
+        else:
+            name_check = resource.validate_name or names.dns1123_subdomain
+            yield from _validate_create(metadata, name_check, namespaced=resource.namespaced)
+        yield from _validate_standard_finalizers(finalizers)
+
+
+def _validate_create(
+    metadata: Obj, check_name: Callable[[str], Iterable[str]], *, namespaced: bool
+) -> Iterator[FieldError]:
+    yield from _validate_names(metadata, check_name)
+    yield from _validate_namespace(metadata, namespaced=namespaced)
+    if (generation := metadata.get("generation") or 0) < 0:
+        yield (METADATA / "generation").invalid(generation, NOT_NEGATIVE)
+    yield from _validate_common(metadata)
+    yield from _validate_finalizers(metadata.get("finalizers") or ())
+    yield from _validate_managed_fields(metadata.get("managedFields") or ())
 
 
 NOT_NEGATIVE: Final = "must be greater than or equal to 0"
 
 
-def _validate_names(metadata: Obj, resource: Resource) -> Iterator[FieldError]:
-    check = resource.validate_name or names.dns1123_subdomain
+def _validate_names(metadata: Obj, check: Callable[[str], Iterable[str]]) -> Iterator[FieldError]:
     if generate_name := metadata.get("generateName"):
         for message in check(names.as_prefix(generate_name)):
             yield (METADATA / "generateName").invalid(generate_name, message)

@@ -6,7 +6,7 @@ the same value at run time. The functions never assign into an object: they retu
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from minikube_py.api.fields import FieldError
 from minikube_py.api.object import Obj
@@ -19,6 +19,8 @@ PrepareForUpdate = Callable[[Obj, Obj], Obj]
 """(new, old) -> new: keep what this endpoint may not change, raise the generation."""
 Validate = Callable[[Obj, Obj | None], Iterable[FieldError]]
 """(new, old) -> errors; old is None on create. Metadata is validated by the registry."""
+Warn = Callable[[Obj, Obj | None], Iterable[str]]
+"""(new, old) -> what the writer should know, sent as Warning headers; old is None on create."""
 Cells = Callable[[Obj], Sequence[Any]]
 """The cells of one table row, in the order of the columns."""
 
@@ -93,6 +95,10 @@ class Resource:
     prepare_for_create: PrepareForCreate = lambda obj: obj
     prepare_for_update: PrepareForUpdate = lambda new, _old: new
     validate: Validate = lambda _new, _old: ()
+    warn: Warn = lambda _new, _old: ()
+    metadata_checks: tuple[Literal["create", "update"], ...] = ("update",)
+    """Which of its own checks of metadata upstream's kind runs on an update, beside those of the
+    registry; each run is one more cause in the answer."""
     validate_name: Callable[[str], Iterable[str]] | None = None
     """Yields what is wrong with a name; None means a DNS-1123 subdomain."""
     selectable_fields: Mapping[str, Callable[[Obj], str]] = field(default_factory=dict)

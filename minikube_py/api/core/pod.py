@@ -1,7 +1,33 @@
-"""Pods: the unit that is scheduled and run."""
+"""Pods: the unit that is scheduled and run.
 
+The rules fill several modules: `pod_defaults`, `pod_prepare`, `pod_validation` with its parts,
+`pod_update`, `pod_status` and `pod_columns`; here they become the description of the kind.
+"""
+
+from minikube_py.api.core import pod_columns, pod_prepare, pod_status, pod_update, pod_warnings
+from minikube_py.api.core.pod_defaults import default_pod
 from minikube_py.api.object import Obj, get
-from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
+from minikube_py.api.resource import Resource, Subresource
+
+
+def default(pod: Obj) -> Obj:
+    """Fill in what the user left out; the first of several addresses is also the only one."""
+    pod = default_pod(pod)
+    status = pod["status"]
+    address, addresses = status.get("podIP"), status.get("podIPs")
+    if not address and not addresses:
+        return pod
+    if not addresses or (address and addresses[0].get("ip") != address):
+        addresses = [{"ip": address}]
+    elif address:
+        return pod
+    return {**pod, "status": {**status, "podIP": addresses[0].get("ip"), "podIPs": addresses}}
+
+
+def pod_ip(pod: Obj) -> str:
+    """Return the first address of a pod, or ""."""
+    addresses = get(pod, "status.podIPs") or ()
+    return str(addresses[0].get("ip") or "") if addresses else ""
 
 
 def pod_ips(pod: Obj) -> str:
@@ -18,7 +44,12 @@ PODS = Resource(
     subresources=(
         Subresource(name="attach", kind="PodAttachOptions", verbs=("create", "get")),
         Subresource(name="binding", kind="Binding", verbs=("create",)),
-        Subresource(name="ephemeralcontainers", shares_object=True),
+        Subresource(
+            name="ephemeralcontainers",
+            shares_object=True,
+            prepare_for_update=pod_prepare.prepare_ephemeral_update,
+            validate=pod_update.validate_ephemeral_update,
+        ),
         Subresource(
             name="eviction", kind="Eviction", group="policy", version="v1", verbs=("create",)
         ),
@@ -30,20 +61,27 @@ PODS = Resource(
             kind="PodProxyOptions",
             verbs=("create", "delete", "get", "patch", "update"),
         ),
-        Subresource(name="resize", shares_object=True),
-        Subresource(name="status", shares_object=True),
+        Subresource(
+            name="resize",
+            shares_object=True,
+            prepare_for_update=pod_prepare.prepare_resize,
+            validate=pod_update.validate_resize,
+        ),
+        Subresource(
+            name="status",
+            shares_object=True,
+            prepare_for_update=pod_prepare.prepare_status_update,
+            validate=pod_status.validate_status_update,
+        ),
     ),
-    columns=(
-        NAME,
-        Column("Ready"),
-        Column("Status"),
-        Column("Restarts"),
-        AGE,
-        Column("IP", priority=1),
-        Column("Node", priority=1),
-        Column("Nominated Node", priority=1),
-        Column("Readiness Gates", priority=1),
-    ),
+    columns=pod_columns.COLUMNS,
+    cells=pod_columns.cells,
+    default=default,
+    prepare_for_create=pod_prepare.prepare_for_create,
+    prepare_for_update=pod_prepare.prepare_for_update,
+    validate=pod_update.validate_pod,
+    warn=pod_warnings.warn,
+    metadata_checks=("update", "create"),
     graceful_deletion=True,
     selectable_fields={
         "spec.hostNetwork": lambda pod: "true" if get(pod, "spec.hostNetwork") else "false",
@@ -53,7 +91,7 @@ PODS = Resource(
         "spec.serviceAccountName": lambda pod: get(pod, "spec.serviceAccountName", ""),
         "status.nominatedNodeName": lambda pod: get(pod, "status.nominatedNodeName", ""),
         "status.phase": lambda pod: get(pod, "status.phase", ""),
-        "status.podIP": lambda pod: get(pod, "status.podIP", ""),
+        "status.podIP": pod_ip,
         "status.podIPs": pod_ips,
     },
 )
