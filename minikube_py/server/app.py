@@ -13,12 +13,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from minikube_py.api.core import NODES, PODS, SECRETS, SERVICEACCOUNTS
+from minikube_py.api.core import (
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SECRETS,
+    SERVICEACCOUNTS,
+)
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Resource
 from minikube_py.api.scheme import Scheme
+from minikube_py.api.storage import VOLUMEATTACHMENTS
 from minikube_py.client.protocol import Client, Lister
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend, CompactedError
@@ -26,7 +34,7 @@ from minikube_py.datastore.open import open_backend
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.tasks import Nursery, restarting
-from minikube_py.server import bootstrap_objects, metrics
+from minikube_py.server import bootstrap_objects, bootstrap_roles, metrics
 from minikube_py.server.admission import plugins
 from minikube_py.server.apiserver.api import Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
@@ -50,8 +58,10 @@ from minikube_py.server.authn.signing import TokenSigner
 from minikube_py.server.authn.tokens import TokenIssuer, openid_configuration
 from minikube_py.server.authn.x509 import ClientCertificates
 from minikube_py.server.authz.chain import AuthorizerChain, Masters
+from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
 from minikube_py.server.bootstrap import Bootstrap
+from minikube_py.server.bootstrap_rbac import parse_rule
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
@@ -173,7 +183,16 @@ class Parts:
                 cluster_role_bindings=self.lister(CLUSTERROLEBINDINGS),
             )
         )
-        self.authorizer: Authorizer = AuthorizerChain((Masters(), self.rbac))
+        node_listers = NodeListers(
+            pods=self.lister(PODS),
+            claims=self.lister(PERSISTENTVOLUMECLAIMS),
+            volumes=self.lister(PERSISTENTVOLUMES),
+            attachments=self.lister(VOLUMEATTACHMENTS),
+        )
+        node_rules = [parse_rule(sentence) for sentence in bootstrap_roles.ROLES["system:node"]]
+        self.authorizer: Authorizer = AuthorizerChain(
+            (Masters(), NodeAuthorizer(node_listers, node_rules), self.rbac)
+        )
         self.store = Store(
             backend,
             cache,

@@ -11,8 +11,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 import orjson
 from aiohttp import web
@@ -27,6 +27,7 @@ from minikube_py.api.errors import (
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tasks import uninterrupted
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
@@ -52,10 +53,12 @@ from minikube_py.server.authn.impersonation import impersonate
 from minikube_py.server.authz.errors import forbidden
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
 """Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
 _BROWSERS = ("Mozilla", "curl", "Wget")
 SHUTDOWN_SECONDS = 5.0
+KEEPALIVE_SECONDS = 90.0
 
 
 class Frontend:
@@ -209,19 +212,19 @@ class Frontend:
             kind = patch_type(content_type)
             data = await read_body(request)
             patch = body.parse_patch(data, yaml=kind == "apply")
-            return self._reply(request, call, await self.api.patch(call, kind, patch))
+            return self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         document = body.parse(await read_body(request), form, call.resource.kind)
         if call.verb == "create":
-            return self._reply(request, call, await self.api.create(call, document))
-        return self._reply(request, call, await self.api.update(call, document))
+            return self._reply(request, call, await _whole(self.api.create(call, document)))
+        return self._reply(request, call, await _whole(self.api.update(call, document)))
 
     async def _delete(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
         call = _replace(call, options=write_options_of_delete(options))
-        return self._reply(request, call, await self.api.delete(call, options))
+        return self._reply(request, call, await _whole(self.api.delete(call, options)))
 
     async def _delete_collection(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = delete_options(
@@ -229,7 +232,7 @@ class Frontend:
         )
         call = _replace(call, options=write_options_of_delete(options))
         chosen = list_options(call.resource, request.query)
-        listing = await self.api.delete_collection(call, options, chosen)
+        listing = await _whole(self.api.delete_collection(call, options, chosen))
         return await send_list(request, self.form(request), call.resource, listing)
 
     # Answering
@@ -277,15 +280,23 @@ class Frontend:
         return web.Response(body=form.document(error.status()), status=error.code, headers=headers)
 
 
+async def _whole(write: Coroutine[Any, Any, T]) -> T:
+    """Carry a write out to its end, also where the client leaves meanwhile."""
+    return await uninterrupted("write", write)
+
+
 def write_options_of_delete(options: Obj) -> Any:
     """Return the write options that a DeleteOptions document has."""
     return write_options({"dryRun": "All"} if options.get("dryRun") else {}, "delete")
 
 
 def _include_object(query: Mapping[str, str]) -> str:
-    wanted = query.get("includeObject", "Metadata")
+    wanted = query.get("includeObject") or "Metadata"
     if wanted not in ("None", "Metadata", "Object"):
-        raise BadRequestError(f'unrecognized includeObject value: "{wanted}"')
+        raise BadRequestError(
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            f"\"{wanted}\": must be 'Metadata', 'Object', 'None', or empty"
+        )
     return wanted
 
 
@@ -321,10 +332,14 @@ class HttpServer:
     """The listening socket."""
 
     def __init__(self, frontend: Frontend, host: str, port: int, tls: ssl.SSLContext) -> None:
-        self._server = web.Server(frontend.handle, keepalive_timeout=90.0)
-        self._runner = web.ServerRunner(
-            self._server, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS
+        # A watch or list whose client has left is cancelled; writes are not, see `_whole`.
+        self._server = web.Server(
+            frontend.handle,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=KEEPALIVE_SECONDS,
         )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)
         self._host, self._port, self._tls = host, port, tls
 
     async def start(self) -> None:

@@ -158,10 +158,12 @@ def _protobuf(document: Obj) -> bytes:
     return protobuf.encode(document)
 
 
-def event_line(form: Form, resource: Resource, kind: str, obj: Obj) -> bytes:
-    """Encode a watch event in a form other than plain JSON."""
+def event_line(
+    form: Form, resource: Resource, kind: str, obj: Obj, *, first: bool = False
+) -> bytes:
+    """Encode a watch event in a form other than plain JSON; the first table names its columns."""
     if form.accepted.view == "Table":
-        shown: Obj = _event_table(form, resource, kind, obj)
+        shown: Obj = _event_table(form, resource, kind, obj, columns=first)
     elif form.accepted.view == "PartialObjectMetadata":
         shown = table.partial(obj) if kind != "ERROR" else obj
     else:
@@ -172,7 +174,7 @@ def event_line(form: Form, resource: Resource, kind: str, obj: Obj) -> bytes:
     return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _event_table(form: Form, resource: Resource, kind: str, obj: Obj) -> Obj:
+def _event_table(form: Form, resource: Resource, kind: str, obj: Obj, *, columns: bool) -> Obj:
     if kind == "ERROR":
         return obj
     revision = obj["metadata"].get("resourceVersion", "")
@@ -182,4 +184,5 @@ def _event_table(form: Form, resource: Resource, kind: str, obj: Obj) -> Obj:
         form.now,
         include_object=form.include_object,
         metadata={"resourceVersion": revision},
+        columns=columns,
     )

@@ -10,7 +10,6 @@ from aiohttp import web
 from minikube_py.api.errors import ExpiredError, StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
-from minikube_py.lib.tasks import Nursery
 from minikube_py.server.apiserver.listing import Listing
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
@@ -43,9 +42,9 @@ async def send_list(
     return response
 
 
-@dataclass(frozen=True)
+@dataclass
 class Watch:
-    """One watch over HTTP, before it begins."""
+    """One watch over HTTP."""
 
     store: Store
     resource: Resource
@@ -53,6 +52,8 @@ class Watch:
     options: ListOptions
     form: Form
     lasts_seconds: float
+    begun: bool = False
+    """Whether the first event has been sent; a table names its columns only then."""
 
     def content_type(self) -> str:
         """Return the Content-Type of the stream."""
@@ -80,24 +81,17 @@ async def send_watch(
     subscription = Subscription(kind, watch.namespace, watch.options.selection)
     watches.add(subscription)
     timer = asyncio.get_running_loop().call_later(watch.lasts_seconds, subscription.close)
-    async with Nursery("watch") as nursery:
-        nursery.start("disconnect", _close_when_gone(request, subscription))
-        try:
-            await response.prepare(request)
-            await _send_initial(response, watch, begin.initial)
-            if begin.initial_end:
-                await response.write(bookmark_line(watch, begin.revision, initial_end=True))
-            await _send_events(request, response, watch, subscription)
-        finally:
-            timer.cancel()
-            watches.remove(subscription)
+    try:
+        await response.prepare(request)
+        await _send_initial(response, watch, begin.initial)
+        if begin.initial_end:
+            await response.write(bookmark_line(watch, begin.revision, initial_end=True))
+        await _send_events(request, response, watch, subscription)
+    finally:
+        timer.cancel()
+        watches.remove(subscription)
     await response.write_eof()
     return response
-
-
-async def _close_when_gone(request: web.BaseRequest, subscription: Subscription) -> None:
-    await request.wait_for_disconnection()
-    subscription.close()
 
 
 async def _send_initial(
@@ -150,7 +144,9 @@ def lines(watch: Watch, events: Sequence[Shown]) -> Iterator[bytes]:
             yield b'{"type":"%b","object":%b}\n' % (event.type.encode(), event.item.data)
         else:
             obj = watch.store.served(watch.resource, event.item).obj
-            yield event_line(watch.form, watch.resource, event.type, obj)
+            first = not watch.begun
+            watch.begun = True
+            yield event_line(watch.form, watch.resource, event.type, obj, first=first)
 
 
 def bookmark_line(watch: Watch, revision: int, *, initial_end: bool = False) -> bytes:

@@ -91,14 +91,18 @@ def check_preconditions(resource: Resource, obj: Obj, options: Obj) -> None:
     """Raise ConflictError where the object is not the one that the caller means."""
     metadata = obj["metadata"]
     wanted = options.get("preconditions") or {}
-    for field, title in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+    for field, title, how in (
+        ("uid", "UID", "deleted and then recreated"),
+        ("resourceVersion", "ResourceVersion", "modified"),
+    ):
         value = wanted.get(field)
         if value is not None and value != metadata.get(field):
+            details = details_of(resource, metadata["name"])
             raise ConflictError(
-                f'Operation cannot be fulfilled on {resource.group_resource} "{metadata["name"]}": '
-                f"Precondition failed: {title} in precondition: {value}, "
-                f"{title} in object meta: {metadata.get(field)}",
-                details=details_of(resource, metadata["name"]),
+                f'Operation cannot be fulfilled on {resource.group_kind} "{metadata["name"]}": '
+                f"the {title} in the precondition ({value}) does not match the {title} in record "
+                f"({metadata.get(field)}). The object might have been {how}",
+                details={**details, "kind": resource.kind},
             )
 
 
