@@ -1,0 +1,285 @@
+"""How a node becomes part of a cluster: with a token it fetches certificates, and keeps them.
+
+The token names the CA by its hash, so the first answer can be trusted although nothing is known
+of the server yet. What was given is kept in a folder; a later start needs the server only when
+something in there is missing or ends soon. The steps, in order:
+
+    cacerts   fetch the CA unverified, compare its hash with the token's
+    join      over verified TLS, with the secret: name, password and keys; get certificates
+
+A node password, made once and kept on both sides, stops a second machine from taking the name.
+"""
+
+import hashlib
+import json
+import logging
+import re
+import secrets
+import ssl
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from minikube_py.lib import pki
+from minikube_py.lib.backoff import Backoff
+from minikube_py.lib.clock import Clock
+from minikube_py.lib.errors import StartError
+from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
+
+log = logging.getLogger(__name__)
+PATH = "/v1-kpy"
+TOKEN = re.compile(r"K10([0-9a-f]{64})::[a-z]+:(\S+)", re.ASCII)
+RETRY = Backoff(first_seconds=0.5, max_seconds=15.0)
+REQUEST_SECONDS = 15.0
+ANSWER_BYTES_MAX = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterFacts:
+    """What every node of a cluster must know alike."""
+
+    cluster_cidr: str
+    service_cidr: str
+    cluster_dns: str
+    cluster_domain: str
+    kube_proxy: bool = True
+    network_policy: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Membership:
+    """A node's place in a cluster: who it is, and what it was given."""
+
+    node_name: str
+    node_ip: str
+    server: str
+    """URL of the API server."""
+    folder: Path
+    facts: ClusterFacts
+
+    @property
+    def cluster_ca(self) -> Path:
+        """What the API server's certificate is checked with."""
+        return self.folder / "cluster-ca.crt"
+
+    @property
+    def client_ca(self) -> Path:
+        """What the kubelet checks its clients with."""
+        return self.folder / "client-ca.crt"
+
+    @property
+    def serving(self) -> tuple[Path, Path]:
+        """Certificate and key of the kubelet's server."""
+        return self._pair("kubelet-serving")
+
+    @property
+    def kubelet(self) -> tuple[Path, Path]:
+        """Certificate and key of the user system:node:<name>."""
+        return self._pair("kubelet-client")
+
+    @property
+    def proxy(self) -> tuple[Path, Path]:
+        """Certificate and key of the user system:kube-proxy, which DNS and routes use too."""
+        return self._pair("proxy-client")
+
+    def _pair(self, name: str) -> tuple[Path, Path]:
+        return self.folder / f"{name}.crt", self.folder / f"{name}.key"
+
+
+LEAVES = ("kubelet-serving", "kubelet-client", "proxy-client")
+
+
+@dataclass(frozen=True)
+class Token:
+    """A join token, taken apart."""
+
+    ca_hash: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Token(ca_hash={self.ca_hash!r})"
+
+
+def parse_token(text: str) -> Token:
+    """Take a token in full form apart.
+
+    Raises:
+        StartError: it is not in full form.
+
+    """
+    match = TOKEN.fullmatch(text.strip())
+    if match is None:
+        raise StartError(
+            "--token is not a join token (K10<hash>::server:<secret>); "
+            "`kpy token` on the server prints it"
+        )
+    return Token(*match.groups())
+
+
+def parse_server(text: str) -> str:
+    """Return the URL of a server without what follows its port.
+
+    Raises:
+        StartError: it is no https URL.
+
+    """
+    parts = urlsplit(text)
+    if parts.scheme != "https" or not parts.hostname or parts.path.strip("/"):
+        raise StartError(f"--server {text!r} is no URL such as https://10.0.0.1:6443; pass one")
+    return f"https://{parts.netloc}"
+
+
+async def join(
+    *, server: str, token: str, node_name: str, node_ip: str, folder: Path, clock: Clock
+) -> Membership:
+    """Return the node's membership; ask the server where what is kept does not do.
+
+    While the server is away it is asked again, later and later, for as long as it takes.
+
+    Raises:
+        StartError: the server refuses, for a reason that waiting does not mend.
+
+    """
+    make_dir(folder)
+    wanted, parsed = parse_token(token), parse_server(server)
+    kept = load(folder, parsed, node_name, node_ip, wanted, now=clock.now())
+    if kept is not None:
+        return kept
+    failures = 0
+    while True:
+        try:
+            return await _join_once(parsed, wanted, node_name, node_ip, folder)
+        except (TimeoutError, _Unavailable) as error:
+            failures += 1
+            wait = RETRY.wait_seconds(failures)
+            log.warning(
+                "server is away, asking again server=%s in=%.1fs why=%s", server, wait, error
+            )
+            await clock.sleep(wait)
+
+
+def load(
+    folder: Path, server: str, node_name: str, node_ip: str, token: Token, *, now: datetime
+) -> Membership | None:
+    """Return what is kept, None where a part is missing, ends soon or is of something else."""
+    data = read_if_there(folder / "cluster.json")
+    ca = read_if_there(folder / "cluster-ca.crt")
+    if data is None or ca is None or hashlib.sha256(ca).hexdigest() != token.ca_hash:
+        return None
+    if not all(_is_good(folder, name, node_name, node_ip, now) for name in LEAVES):
+        return None
+    facts = ClusterFacts(**json.loads(data))
+    return Membership(
+        node_name=node_name, node_ip=node_ip, server=server, folder=folder, facts=facts
+    )
+
+
+def _is_good(folder: Path, name: str, node_name: str, node_ip: str, now: datetime) -> bool:
+    certificate = pki.load_certificate(folder / f"{name}.crt")
+    key = pki.load_key(folder / f"{name}.key")
+    if certificate is None or key is None or certificate.public_key() != key.public_key():
+        return False
+    if certificate.not_valid_after_utc - now < pki.RENEW_BEFORE:
+        return False
+    return name != "kubelet-serving" or {node_name, node_ip} <= pki.alternatives_of(certificate)
+
+
+def save_facts(folder: Path, facts: ClusterFacts) -> None:
+    """Keep the facts of the cluster."""
+    write_atomic(folder / "cluster.json", json.dumps(asdict(facts), indent=2).encode())
+
+
+def node_password(folder: Path) -> str:
+    """Return the password of this node; make one the first time."""
+    path = folder / "node-password"
+    kept = read_if_there(path)
+    if kept is not None:
+        return kept.decode().strip()
+    password = secrets.token_hex(16)
+    write_atomic(path, password.encode())
+    return password
+
+
+class _Unavailable(Exception):  # noqa: N818 -- a state of the server, not a fault of ours
+    """The server cannot answer now."""
+
+
+async def _join_once(
+    server: str, token: Token, node_name: str, node_ip: str, folder: Path
+) -> Membership:
+    ca = await _fetch_ca(server, token)
+    write_atomic(folder / "cluster-ca.crt", ca, 0o644)
+    keys = {name: pki.ensure_key(folder / f"{name}.key") for name in LEAVES}
+    subject = pki.Subject(name=node_name)
+    body = {
+        "nodeName": node_name,
+        "nodePassword": node_password(folder),
+        "addresses": [node_ip],
+        "requests": {name: pki.request(subject, key).decode() for name, key in keys.items()},
+    }
+    context = ssl.create_default_context(cadata=ca.decode())
+    answer = await _ask(f"{server}{PATH}/join", context, token, body)
+    for name, pem in answer["certificates"].items():
+        if name in LEAVES:
+            write_atomic(folder / f"{name}.crt", pem.encode(), 0o644)
+    write_atomic(folder / "client-ca.crt", answer["clientCA"].encode(), 0o644)
+    facts = ClusterFacts(**answer["cluster"])
+    save_facts(folder, facts)
+    log.info("node joined node=%s server=%s", node_name, server)
+    return Membership(
+        node_name=node_name, node_ip=node_ip, server=server, folder=folder, facts=facts
+    )
+
+
+async def _fetch_ca(server: str, token: Token) -> bytes:
+    """Fetch the CA from a server that is not verified yet; the token says if it is right."""
+    unverified = ssl.create_default_context()
+    unverified.check_hostname = False
+    unverified.verify_mode = ssl.CERT_NONE
+    answer = await _ask(f"{server}{PATH}/cacerts", unverified, None, None)
+    ca = str(answer["cacerts"]).encode()
+    if hashlib.sha256(ca).hexdigest() != token.ca_hash:
+        raise StartError(
+            f"the CA of {server} is not the one that --token names; "
+            "check --server, or take the token that `kpy token` prints there"
+        )
+    return ca
+
+
+async def _ask(
+    url: str, context: ssl.SSLContext, token: Token | None, body: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    import aiohttp  # noqa: PLC0415 -- 100 ms that a node with all it needs can spare
+
+    headers = {"Authorization": f"Bearer {token.secret}"} if token is not None else {}
+    timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            method = "POST" if body is not None else "GET"
+            async with session.request(
+                method, url, ssl=context, json=body, headers=headers
+            ) as response:
+                data = await response.content.read(ANSWER_BYTES_MAX)
+                return _answer(url, response.status, data)
+    except aiohttp.ClientConnectorCertificateError as error:
+        raise StartError(
+            f"the certificate of {url} is not good: {error.certificate_error}"
+        ) from error
+    except aiohttp.ClientError as error:
+        raise _Unavailable(str(error)) from error
+
+
+def _answer(url: str, status: int, data: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(data)
+    except ValueError as error:
+        raise _Unavailable(f"{url} answered {status} without JSON") from error
+    if status == 200:
+        return dict(answer)
+    message = answer.get("message", "") if isinstance(answer, dict) else ""
+    if 400 <= status < 500 and status != 429:
+        raise StartError(f"the server refused this node: {message}")
+    raise _Unavailable(f"{url} answered {status}: {message}")

@@ -1,0 +1,232 @@
+"""How agents join: two paths below /v1-kpy that need the join token, not a certificate.
+
+    GET  /v1-kpy/cacerts   the cluster CA; public, the agent checks it with its token's hash
+    POST /v1-kpy/join      keys, node name and node password in; certificates and facts out
+
+The first machine that joins under a name sets the name's password, whose hash is kept in a
+Secret; another machine without it is refused, so that no token alone makes anyone any node.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from minikube_py.api import names
+from minikube_py.api.core import SECRETS
+from minikube_py.api.errors import (
+    AlreadyExistsError,
+    BadRequestError,
+    ForbiddenError,
+    MethodNotAllowedError,
+    NotFoundError,
+    RequestTooLargeError,
+    UnauthorizedError,
+)
+from minikube_py.api.object import Obj, get
+from minikube_py.client.protocol import Client
+from minikube_py.lib import net, pki
+from minikube_py.lib.clock import Clock
+from minikube_py.server.bootstrap import Bootstrap, cluster_dns_ip, node_subjects
+from minikube_py.server.config import ServerConfig
+
+log = logging.getLogger(__name__)
+PREFIX = "/v1-kpy/"
+BODY_BYTES_MAX = 64 << 10
+"""A join request is about 2 KB."""
+ADDRESSES_MAX = 16
+PROXY = pki.Subject(name="system:kube-proxy")
+NAMESPACE = "kube-system"
+
+
+class Join:
+    """Answers agents that want to join."""
+
+    prefix = PREFIX
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        bootstrap: Bootstrap,
+        client: Callable[[], Client],
+        clock: Clock,
+        *,
+        own_node: str = "",
+    ) -> None:
+        """Take how to reach the API as the server itself; `own_node` is a name nobody may take."""
+        self._config = config
+        self._bootstrap = bootstrap
+        self._client = client
+        self._clock = clock
+        self._own_node = own_node
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request."""
+        what = request.path.removeprefix(PREFIX)
+        method = {"cacerts": "GET", "join": "POST"}.get(what)
+        if method is None:
+            raise NotFoundError("the server could not find the requested resource")
+        if request.method != method:
+            raise MethodNotAllowedError(f"{request.path} takes {method} only")
+        if what == "cacerts":
+            return _reply({"cacerts": self._bootstrap.cluster_ca.certificate_pem.decode()})
+        self._check_token(request.headers.get("Authorization", ""))
+        return _reply(await self.join(await _body(request)))
+
+    def _check_token(self, authorization: str) -> None:
+        given = authorization.removeprefix("Bearer ").encode()
+        if not hmac.compare_digest(given, self._bootstrap.token_secret.encode()):
+            raise UnauthorizedError("the token is wrong; `kpy token` on the server prints it")
+
+    async def join(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Make a machine a node: check its name and password, sign its keys.
+
+        Raises:
+            BadRequestError: the request is not as it must be.
+            ForbiddenError: the name is another machine's.
+
+        """
+        node, addresses = _node_of(wanted), _addresses_of(wanted)
+        if node == self._own_node:
+            raise ForbiddenError(
+                f"node name {node!r} is the server's own; pass another --node-name"
+            )
+        keys = _keys_of(wanted)
+        await self._check_password(node, _text(wanted, "nodePassword"))
+        certificates = {
+            name: self._sign(name, keys[name], node, addresses) for name in sorted(keys)
+        }
+        log.info("node joined node=%s addresses=%s", node, ",".join(addresses))
+        return {
+            "certificates": certificates,
+            "clientCA": self._bootstrap.client_ca.certificate_pem.decode(),
+            "cluster": cluster_facts(self._config),
+        }
+
+    def _sign(self, name: str, key: Any, node: str, addresses: Sequence[str]) -> str:
+        client, serving = node_subjects(node, addresses)
+        made = self._bootstrap
+        now = self._clock.now()
+        if name == "kubelet-serving":
+            certificate = pki.sign(made.cluster_ca, serving, key, "server", now=now)
+        else:
+            subject = client if name == "kubelet-client" else PROXY
+            certificate = pki.sign(made.client_ca, subject, key, "client", now=now)
+        return certificate.public_bytes(Encoding.PEM).decode()
+
+    async def _check_password(self, node: str, password: str) -> None:
+        name = secret_name(node)
+        secret = await self._kept(name)
+        if secret is None:
+            try:
+                await self._client().create(SECRETS, _secret(name, hash_password(password)))
+            except AlreadyExistsError:
+                secret = await self._kept(name)  # Another machine asked at the same moment.
+            else:
+                return
+        kept = base64.b64decode(get(secret, "data.hash", "")).decode()
+        if not hmac.compare_digest(kept.encode(), hash_password(password).encode()):
+            raise ForbiddenError(
+                f"node name {node!r} belongs to another machine; pass another --node-name, or "
+                f"delete the Secret {NAMESPACE}/{name} if that machine is gone"
+            )
+
+    async def _kept(self, name: str) -> Obj | None:
+        try:
+            return await self._client().get(SECRETS, name, NAMESPACE)
+        except NotFoundError:
+            return None
+
+
+def cluster_facts(config: ServerConfig) -> dict[str, Any]:
+    """Return what every node of the cluster must know alike."""
+    return {
+        "cluster_cidr": config.cluster_cidr,
+        "service_cidr": config.service_cidr,
+        "cluster_dns": cluster_dns_ip(config),
+        "cluster_domain": config.cluster_domain,
+        "kube_proxy": not config.disable_kube_proxy,
+        "network_policy": not config.disable_network_policy,
+    }
+
+
+def secret_name(node: str) -> str:
+    """Return the name of the Secret that holds the hash of a node's password."""
+    return f"{node}.node-password.kpy"
+
+
+def hash_password(password: str) -> str:
+    """Return what is kept of a password.
+
+    One round of SHA-256 is enough: nodes make theirs of 128 random bits, which nobody guesses.
+    """
+    return hashlib.sha256(password.encode()).hexdigest()
+
+
+def _secret(name: str, digest: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "type": "Opaque",
+        "data": {"hash": base64.b64encode(digest.encode()).decode()},
+    }
+
+
+def _reply(document: Mapping[str, Any]) -> web.Response:
+    return web.Response(body=json.dumps(document).encode(), content_type="application/json")
+
+
+async def _body(request: web.BaseRequest) -> Mapping[str, Any]:
+    data = await request.content.read(BODY_BYTES_MAX + 1)
+    while len(data) <= BODY_BYTES_MAX and not request.content.at_eof():
+        data += await request.content.read(BODY_BYTES_MAX + 1 - len(data))
+    if len(data) > BODY_BYTES_MAX:
+        raise RequestTooLargeError(f"a join request has at most {BODY_BYTES_MAX} bytes")
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise BadRequestError("the join request is not JSON") from error
+    if not isinstance(document, dict):
+        raise BadRequestError("the join request is not a JSON object")
+    return document
+
+
+def _text(wanted: Mapping[str, Any], field: str) -> str:
+    value = wanted.get(field)
+    if not isinstance(value, str) or not value:
+        raise BadRequestError(f"the join request has no {field}")
+    return value
+
+
+def _node_of(wanted: Mapping[str, Any]) -> str:
+    node = _text(wanted, "nodeName")
+    for complaint in names.dns1123_subdomain(node):
+        raise BadRequestError(f"node name {node!r} is not valid: {complaint}")
+    return node
+
+
+def _addresses_of(wanted: Mapping[str, Any]) -> tuple[str, ...]:
+    addresses = wanted.get("addresses")
+    if not isinstance(addresses, list) or len(addresses) > ADDRESSES_MAX:
+        raise BadRequestError("the join request has no list of addresses")
+    if not all(isinstance(address, str) and net.is_address(address) for address in addresses):
+        raise BadRequestError("an address of the join request is no IP address")
+    return tuple(addresses)
+
+
+def _keys_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    requests = wanted.get("requests")
+    expected = {"kubelet-serving", "kubelet-client", "proxy-client"}
+    if not isinstance(requests, dict) or set(requests) != expected:
+        raise BadRequestError(f"the join request needs the keys {', '.join(sorted(expected))}")
+    try:
+        return {name: pki.requested_key(str(pem).encode()) for name, pem in requests.items()}
+    except ValueError as error:
+        raise BadRequestError(str(error)) from error
