@@ -91,6 +91,8 @@ class Resource:
     columns: tuple[Column, ...] = (NAME, AGE)
     cells: Cells | None = None
     """None prints name and age."""
+    row_conditions: Callable[[Obj], Sequence[Obj]] | None = None
+    """The conditions of a table row: pods that have ended are marked Completed."""
     default: Default = lambda obj: obj
     prepare_for_create: PrepareForCreate = lambda obj: obj
     prepare_for_update: PrepareForUpdate = lambda new, _old: new
@@ -109,6 +111,8 @@ class Resource:
     """A PUT to a name that does not exist creates it."""
     allow_unconditional_update: bool = True
     """An update may leave resourceVersion out."""
+    stored_version: str = ""
+    """The version whose name the storage hash of discovery shows, where it is not this one's."""
     default_garbage_collection: str = "Background"
     """What an unspecified propagationPolicy means: Background or Orphan."""
     storage: "StorageForm | None" = None

@@ -33,12 +33,15 @@ def table(
 
     `include_object` is None, Metadata or Object. Later events of a watch leave `columns` out.
     """
+    rows = [_row(resource, obj, now, include_object) for obj in objects]
+    # Upstream's converters for kinds without printers of their own begin with no list at all.
+    generic = resource.cells is None or resource.custom
     return {
         "kind": "Table",
         "apiVersion": API_VERSION,
         "metadata": dict(metadata or {}),
         "columnDefinitions": [_definition(c) for c in resource.columns] if columns else None,
-        "rows": [_row(resource, obj, now, include_object) for obj in objects],
+        "rows": None if generic and not rows else rows,
     }
 
 
@@ -62,6 +65,8 @@ def _row(resource: Resource, obj: Obj, now: datetime, include_object: str) -> di
             row["object"] = obj
         case _:
             row["object"] = None
+    if resource.row_conditions is not None and (conditions := resource.row_conditions(obj)):
+        row["conditions"] = list(conditions)
     return row
 
 

@@ -4,6 +4,7 @@ from minikube_py.api.resource import AGE, NAME, Column, Resource
 
 MUTATINGADMISSIONPOLICYBINDINGS = Resource(
     group="admissionregistration.k8s.io",
+    stored_version="v1beta1",
     kind="MutatingAdmissionPolicyBinding",
     plural="mutatingadmissionpolicybindings",
     namespaced=False,

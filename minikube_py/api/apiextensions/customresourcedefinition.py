@@ -4,6 +4,7 @@ from minikube_py.api.resource import NAME, Column, Resource, Subresource
 
 CUSTOMRESOURCEDEFINITIONS = Resource(
     group="apiextensions.k8s.io",
+    stored_version="v1beta1",
     kind="CustomResourceDefinition",
     plural="customresourcedefinitions",
     namespaced=False,

@@ -4,6 +4,7 @@ from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
 
 HORIZONTALPODAUTOSCALERS_V1 = Resource(
     group="autoscaling",
+    stored_version="v2",
     kind="HorizontalPodAutoscaler",
     plural="horizontalpodautoscalers",
     short_names=("hpa",),

@@ -22,6 +22,20 @@ COLUMNS: Final = (
 )
 
 
+_ENDED: Final = {
+    "Succeeded": "The pod has completed successfully.",
+    "Failed": "The pod failed.",
+}
+
+
+def row_conditions(pod: Obj) -> Sequence[Obj]:
+    """Return the condition that marks the row of a pod that has ended."""
+    phase = get(pod, "status.phase")
+    if phase not in _ENDED:
+        return ()
+    return ({"type": "Completed", "status": "True", "reason": phase, "message": _ENDED[phase]},)
+
+
 @dataclass(slots=True)
 class _Summary:
     """What the statuses of containers add up to."""
