@@ -34,7 +34,7 @@ from minikube_py.datastore.open import open_backend
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.tasks import Nursery, restarting
-from minikube_py.server import bootstrap_objects, bootstrap_roles, metrics
+from minikube_py.server import bootstrap_objects, metrics
 from minikube_py.server.admission import plugins
 from minikube_py.server.apiserver.api import Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
@@ -58,11 +58,13 @@ from minikube_py.server.authn.signing import TokenSigner
 from minikube_py.server.authn.tokens import TokenIssuer, openid_configuration
 from minikube_py.server.authn.x509 import ClientCertificates
 from minikube_py.server.authz.chain import AuthorizerChain, Masters
+from minikube_py.server.authz.escalation import EscalationGuard
 from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
 from minikube_py.server.bootstrap import Bootstrap
-from minikube_py.server.bootstrap_rbac import parse_rule
+from minikube_py.server.bootstrap_rbac import node_rules
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.join import Join
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
 from minikube_py.server.registry.services import ServiceHook
@@ -189,15 +191,14 @@ class Parts:
             volumes=self.lister(PERSISTENTVOLUMES),
             attachments=self.lister(VOLUMEATTACHMENTS),
         )
-        node_rules = [parse_rule(sentence) for sentence in bootstrap_roles.ROLES["system:node"]]
         self.authorizer: Authorizer = AuthorizerChain(
-            (Masters(), NodeAuthorizer(node_listers, node_rules), self.rbac)
+            (Masters(), NodeAuthorizer(node_listers, node_rules()), self.rbac)
         )
         self.store = Store(
             backend,
             cache,
             clock=app.clock,
-            admission=plugins(self.lister, app.clock),
+            admission=plugins(self.lister, EscalationGuard(self.rbac, self.authorizer)),
             hooks=hooks(config),
         )
         signer = TokenSigner(app.bootstrap.service_account_key)
@@ -235,6 +236,9 @@ class Parts:
                 checks=app.checks(),
                 documents=_documents(config, signer),
                 metrics=lambda: metrics.render(self.store, app.watches),
+                open_paths=(
+                    Join(config, app.bootstrap, lambda: app.loopback(APISERVER), app.clock),
+                ),
             ),
             clock=app.clock,
         )

@@ -1,6 +1,6 @@
 """The default roles and bindings as objects, made of the sentences in `bootstrap_roles`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api.object import Obj
@@ -79,6 +79,11 @@ def _subject(text: str) -> dict[str, str]:
     if kind == "ServiceAccount":
         return {"kind": kind, "name": name, "namespace": "kube-system"}
     return {"apiGroup": GROUP, "kind": kind, "name": name}
+
+
+def node_rules() -> Sequence[Mapping[str, Sequence[str]]]:
+    """Return the rules of the role system:node, which the Node authoriser applies by itself."""
+    return [parse_rule(sentence) for sentence in ROLES["system:node"]]
 
 
 def cluster_roles() -> Iterator[Obj]:

@@ -11,7 +11,6 @@ from minikube_py.api.resource import Resource
 from minikube_py.api.scheduling import PRIORITYCLASSES
 from minikube_py.api.storage import STORAGECLASSES
 from minikube_py.client.protocol import Lister
-from minikube_py.lib.clock import Clock
 from minikube_py.server.admission.default_classes import (
     DefaultIngressClass,
     DefaultStorageClass,
@@ -23,13 +22,16 @@ from minikube_py.server.admission.namespace_lifecycle import NamespaceLifecycle
 from minikube_py.server.admission.node_restriction import NodeRestriction
 from minikube_py.server.admission.node_taints import TaintNodesByCondition
 from minikube_py.server.admission.priority import Priority
+from minikube_py.server.admission.rbac_escalation import RbacEscalation
 from minikube_py.server.admission.service_account import ServiceAccount
 from minikube_py.server.attributes import AdmissionPlugin
+from minikube_py.server.authz.escalation import EscalationGuard
 
 
-def plugins(lister: Callable[[Resource], Lister], clock: Clock) -> Sequence[AdmissionPlugin]:
+def plugins(
+    lister: Callable[[Resource], Lister], guard: EscalationGuard
+) -> Sequence[AdmissionPlugin]:
     """Return the chain of a server; `lister` gives the cache of a kind."""
-    del clock
     return (
         NamespaceLifecycle(lister(NAMESPACES)),
         LimitRanger(lister(LIMITRANGES)),
@@ -41,4 +43,5 @@ def plugins(lister: Callable[[Resource], Lister], clock: Clock) -> Sequence[Admi
         DefaultStorageClass(lister(STORAGECLASSES)),
         StorageObjectInUseProtection(),
         DefaultIngressClass(lister(INGRESSCLASSES)),
+        RbacEscalation(guard),
     )
