@@ -58,10 +58,10 @@ run: setup ## a single-node cluster in the foreground with an example; Ctrl-C st
 	@$(BIN)/python packaging/run.py
 
 bench: setup ## figures of docs/performance.md
-	@$(BIN)/python -m pytest -q -s tests/bench
+	@$(BIN)/python -m tests.bench --write
 
 golden: setup ## rewrite the golden files of tests
-	@$(PYTEST) tests/unit tests/datastore --golden
+	@KPY_GOLDEN=1 $(PYTEST) tests/datastore
 
 clean: ## remove what was built; keeps .venv
 	@rm -rf build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -46,7 +46,7 @@ APPEND = (
 )
 SET_STATE = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)"
 VALUE = "SELECT value FROM log WHERE revision = ?"
-REMOVE = "DELETE FROM log WHERE revision = ?"
+REMOVE = "DELETE FROM log WHERE revision BETWEEN ? AND ?"
 SCAN = (
     "SELECT revision, key, create_revision, lease, value IS NULL FROM log"
     " WHERE revision > ? ORDER BY revision LIMIT ?"
@@ -202,13 +202,24 @@ class Database(aiosqlite.Connection):
     def _remove(self, revisions: Sequence[int], compacted: int) -> None:
         with _transaction(self._conn) as connection:
             connection.execute(SET_STATE, ("compacted", compacted))
-            connection.executemany(REMOVE, ((revision,) for revision in revisions))
+            connection.executemany(REMOVE, _ranges(revisions))
 
     def _pages(self) -> list[object]:
         return [
             self._conn.execute(f"PRAGMA {name}").fetchone()
             for name in ("page_count", "freelist_count")
         ]
+
+
+def _ranges(revisions: Iterable[int]) -> list[tuple[int, int]]:
+    """Return runs of neighbours as (first, last): old rows mostly go in one piece."""
+    ranges: list[tuple[int, int]] = []
+    for revision in sorted(revisions):
+        if ranges and revision <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], revision)
+        else:
+            ranges.append((revision, revision))
+    return ranges
 
 
 def _explain(error: Exception) -> str:

@@ -27,10 +27,10 @@ READ_ROWS = 512
 """Rows of one read, so that writes get in between."""
 REMOVE_VERSIONS = 512
 """Versions that one step of a compaction drops."""
-SHRINK_PAGES = 128
-"""Pages (of 4 KB) that one step gives back to the file system."""
-FREE_PAGES_KEPT = 256
-"""Free pages that stay in the file for the next writes, beside an eighth of the file."""
+SHRINK_PAGES = 64
+"""Pages (of 4 KB) that one step gives back to the file system: some 20 ms of the writer."""
+FREE_PAGES_KEPT = 1024
+"""Free pages that stay in the file for the next writes; see `_shrink`."""
 
 
 class SqliteBackend:
@@ -184,11 +184,16 @@ class SqliteBackend:
             await self._shrink()
 
     async def _shrink(self) -> None:
-        while True:
-            pages, free = await self._database.pages()
-            if free <= FREE_PAGES_KEPT + pages // 8:
-                return
+        """Give free pages back where they are most of the file, which load alone does not cause.
+
+        Pages that are given back are written anew soon, and moving others costs more than them.
+        """
+        pages, free = await self._database.pages()
+        if free <= FREE_PAGES_KEPT + pages // 2:
+            return
+        while free > FREE_PAGES_KEPT + pages // 8:
             await self._database.shrink(SHRINK_PAGES)
+            pages, free = await self._database.pages()
 
 
 def _key_value(version: Version, value: bytes) -> KeyValue:

@@ -1,0 +1,68 @@
+"""The table of figures, on the terminal and in docs/performance.md."""
+
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs/performance.md"
+START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One thing measured."""
+
+    name: str
+    value: float
+    unit: str
+    budget: float
+    note: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether the budget was kept."""
+        return self.value <= self.budget
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The row of the table."""
+        ratio = f"{self.value / self.budget:.2f}"
+        value, budget = (f"{number:.3g}" for number in (self.value, self.budget))
+        value = f"{self.value:.0f}" if self.value >= 100 else value
+        return self.name, f"{value} {self.unit}", f"{budget} {self.unit}", ratio, self.note
+
+
+HEAD = ("operation", "measured", "budget", "ratio", "how")
+
+
+def table(figures: Sequence[Figure]) -> str:
+    """Return the figures as a Markdown table with even columns."""
+    rows = [HEAD, *(figure.cells for figure in figures)]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
+    lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+             for row in rows]  # fmt: skip
+    lines.insert(1, "-|-".join("-" * width for width in widths))
+    return "\n".join(f"| {line} |" for line in lines).replace("| -", "|--").replace("- |", "--|")
+
+
+def write(figures: Sequence[Figure]) -> None:
+    """Put the table and the machine it was measured on into the documentation."""
+    load = os.getloadavg()[0]
+    about = (
+        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} CPUs ({_processor()}), load average {load:.1f} at the end."
+    )
+    block = f"{START}\n{about}\n\n{table(figures)}\n{END}"
+    text = PAGE.read_text()
+    pattern = re.compile(f"{re.escape(START)}.*{re.escape(END)}", re.DOTALL)
+    PAGE.write_text(pattern.sub(lambda _: block, text))
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())

@@ -1,0 +1,211 @@
+"""The measurements. Each sends its requests and divides the CPU time that the server used."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import orjson
+
+from tests.bench import objects
+from tests.bench.http import Connection, Watcher, request, together
+from tests.bench.objects import CONFIGMAPS, PODS
+from tests.bench.report import Figure
+from tests.bench.server import Server, running
+
+CLIENTS = 16
+IDLE_SECONDS = 15.0
+WATCHERS = 100
+API_ONLY = ("--disable-scheduler", "--disable-controller-manager")
+"""What the other components do with the objects is not part of a request."""
+
+
+@dataclass
+class Bench:
+    """One server, and the figures measured on it."""
+
+    server: Server
+    scale: float
+    figures: list[Figure] = field(default_factory=list)
+    _cpu: float = 0.0
+
+    def count(self, usual: int) -> int:
+        """Return how often to do something."""
+        return max(int(usual * self.scale), 1)
+
+    @asynccontextmanager
+    async def counting(self) -> AsyncIterator[list[float]]:
+        """Put the CPU seconds that the block costs the server into the list."""
+        before, result = self.server.cpu_seconds(), [0.0]
+        yield result
+        result[0] = self.server.cpu_seconds() - before
+
+    async def cost(
+        self, name: str, budget: float, requests: Sequence[bytes], clients: int = CLIENTS
+    ) -> None:
+        """Measure the CPU microseconds of one request."""
+        async with self.counting() as cpu:
+            began = asyncio.get_running_loop().time()
+            took = await together(self.server, requests, clients)
+            wall = asyncio.get_running_loop().time() - began
+        took.sort()
+        note = (
+            f"{len(requests)}, {clients} at a time; {len(requests) / wall:.0f}/s, "
+            f"p50 {took[len(took) // 2] * 1e3:.1f} p99 {took[len(took) * 99 // 100] * 1e3:.1f} ms"
+        )
+        self.add(name, cpu[0] / len(requests) * 1e6, "us", budget, note)
+
+    def add(self, name: str, value: float, unit: str, budget: float, note: str = "") -> None:
+        """Keep a figure."""
+        self.figures.append(Figure(name, value, unit, budget, note))
+
+
+async def prepare(bench: Bench) -> None:
+    """Make the namespace, and warm up code and connections."""
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": objects.NAMESPACE}}
+    path = f"/api/v1/namespaces/{objects.NAMESPACE}/serviceaccounts"
+    await together(bench.server, [request("POST", "/api/v1/namespaces", space)], 1)
+    await together(bench.server, [request("POST", path, account)], 1)
+    warm = [request("POST", CONFIGMAPS, objects.configmap(f"warm-{n}")) for n in range(100)]
+    await together(bench.server, warm, CLIENTS)
+
+
+async def writes(bench: Bench) -> None:
+    """Create, update and patch config maps; durable, as always."""
+    count = bench.count(3000)
+    names = [f"cm-{n}" for n in range(count)]
+    creations = [request("POST", CONFIGMAPS, objects.configmap(name)) for name in names]
+    await bench.cost("CREATE configmap 1 KB", 500, creations)
+    updates = [
+        request("PUT", f"{CONFIGMAPS}/{name}", objects.configmap(name, "w")) for name in names
+    ]
+    await bench.cost("UPDATE configmap 1 KB", 450, updates)
+    merge = "application/merge-patch+json"
+    patches = [
+        request("PATCH", f"{CONFIGMAPS}/{name}", {"data": {"key-1": "patched"}}, merge)
+        for name in names
+    ]
+    await bench.cost("PATCH configmap (merge)", 450, patches)
+    few = [request("POST", CONFIGMAPS, objects.configmap(f"one-{n}")) for n in range(count // 4)]
+    await bench.cost("CREATE configmap, one client", 800, few, clients=1)
+
+
+async def pods(bench: Bench) -> None:
+    """Create 5,000 pods, get one, list all."""
+    count = bench.count(5000)
+    creations = [request("POST", PODS, objects.pod(f"pod-{n:05}")) for n in range(count)]
+    await bench.cost("CREATE pod 2 KB", 900, creations)
+    connection = await Connection.open(bench.server)
+    size = len(await connection.send(request("GET", f"{PODS}/pod-00000")))
+    gets = [request("GET", f"{PODS}/pod-{n % count:05}") for n in range(bench.count(20_000))]
+    await bench.cost(f"GET pod {size / 1000:.1f} KB", 100, gets)
+    strategic = "application/strategic-merge-patch+json"
+    condition = {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}
+    patches = [
+        request("PATCH", f"{PODS}/pod-{n:05}/status", condition, strategic)
+        for n in range(bench.count(2000))
+    ]
+    await bench.cost("PATCH pod status (strategic)", 900, patches)
+    lists = 5
+    async with bench.counting() as cpu:
+        for _ in range(lists):
+            length = len(await connection.send(request("GET", PODS)))
+    per_pod = cpu[0] / lists / count * 1e6
+    note = f"{count} pods, {length / 1e6:.1f} MB, {cpu[0] / lists * 1e3:.0f} ms each"
+    bench.add("LIST, per pod", per_pod, "us", 10, note)
+    connection.close()
+
+
+async def fan_out(bench: Bench) -> None:
+    """Let 100 watchers follow updates, one at a time and in bursts."""
+    connection = await Connection.open(bench.server)
+    await connection.send(request("POST", CONFIGMAPS, objects.configmap("watched")))
+    listed = orjson.loads(await connection.send(request("GET", f"{CONFIGMAPS}/watched")))
+    revision = listed["metadata"]["resourceVersion"]
+    watchers = [await Watcher.open(bench.server) for _ in range(WATCHERS)]
+    path = f"{CONFIGMAPS}?watch=1&resourceVersion={revision}&timeoutSeconds=600"
+    for watcher in watchers:
+        assert isinstance(watcher, Watcher)
+        watcher.start(path)
+    await _watched(bench, watchers, "watch event, per watcher", 20, bench.count(200), 1)  # type: ignore[arg-type]
+    await _watched(bench, watchers, "same, in bursts of 16", 4, bench.count(100) * 16, 16)  # type: ignore[arg-type]
+    for watcher in watchers:
+        watcher.close()
+    connection.close()
+
+
+async def _watched(
+    bench: Bench, watchers: Sequence[Watcher], name: str, budget: float, count: int, clients: int
+) -> None:
+    """Measure writes with the watchers looking on, less the same writes in a kind not watched."""
+    async with bench.counting() as alone:
+        await _bursts(bench, "secrets", count, clients, ())
+    async with bench.counting() as watched:
+        await _bursts(bench, "configmaps", count, clients, watchers)
+    cost = (watched[0] - alone[0]) / count / len(watchers) * 1e6
+    bench.add(name, cost, "us", budget, f"{len(watchers)} watchers, {count} events of 1 KB")
+
+
+async def _bursts(
+    bench: Bench, plural: str, count: int, clients: int, watchers: Sequence[Watcher]
+) -> None:
+    """Create `count` objects, so many at once, and let the watchers see each burst to its end."""
+    path = f"/api/v1/namespaces/{objects.NAMESPACE}/{plural}"
+    connections = [await Connection.open(bench.server) for _ in range(clients)]
+    seen = watchers[0].events if watchers else 0
+    for burst in range(count // clients):
+        bodies = [objects.configmap(f"burst-{clients}-{burst}-{n}") for n in range(clients)]
+        if plural == "secrets":
+            bodies = [_secret(body) for body in bodies]
+        await asyncio.gather(
+            *(c.send(request("POST", path, b)) for c, b in zip(connections, bodies, strict=True))
+        )
+        seen += clients
+        await asyncio.gather(*(watcher.reach(seen) for watcher in watchers))
+    for connection in connections:
+        connection.close()
+
+
+def _secret(configmap: dict[str, object]) -> dict[str, object]:
+    rest = {key: value for key, value in configmap.items() if key != "data"}
+    return {**rest, "kind": "Secret", "stringData": configmap["data"]}
+
+
+async def start(scale: float) -> list[Figure]:
+    """Start the whole control plane and leave it alone."""
+    async with running() as server:
+        ready = Figure("ready after a fresh start", server.ready_seconds, "s", 1.5)
+        await asyncio.sleep(3)  # what is done once after the start is not idle time
+        before = server.cpu_seconds()
+        seconds = IDLE_SECONDS * max(scale, 0.2)
+        await asyncio.sleep(seconds)
+        idle = (server.cpu_seconds() - before) / seconds * 100
+        note = "scheduler and controllers on, no nodes"
+        return [
+            ready,
+            Figure("idle CPU, control plane", idle, "%", 0.4, f"over {seconds:.0f} s; {note}"),
+            Figure("idle RSS, control plane", server.rss_megabytes(), "MB", 100, note),
+        ]
+
+
+Case = Callable[[Bench], Awaitable[None]]
+CASES: tuple[tuple[str, Case], ...] = (("writes", writes), ("pods", pods), ("watch", fan_out))
+
+
+async def everything(names: Sequence[str], scale: float) -> list[Figure]:
+    """Run the measurements whose names were given, or all."""
+
+    def wanted(case: str) -> bool:
+        return not names or any(name in case for name in names)
+
+    figures = await start(scale) if wanted("start") else []
+    cases = [case for name, case in CASES if wanted(name)]
+    if cases:
+        async with running(*API_ONLY) as server:
+            bench = Bench(server, scale)
+            await prepare(bench)
+            for case in cases:
+                await case(bench)
+            figures += bench.figures
+    return figures

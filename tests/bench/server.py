@@ -1,0 +1,127 @@
+"""A server process of its own in an empty folder, and what /proc says of it.
+
+KPY_BENCH_SERVER is the command that takes the flags of `kpy server`, where it is another build.
+"""
+
+import asyncio
+import base64
+import os
+import signal
+import socket
+import ssl
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 15.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    port: int
+    tls: ssl.SSLContext
+    """Trusts the server and carries the administrator's certificate."""
+    ready_seconds: float
+    """From the start of the process to the first `ok` of /readyz."""
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that all threads have used."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        stats = ((task / "schedstat").read_text() for task in tasks)
+        return sum(int(stat.split()[0]) for stat in stats) / 1e9
+
+    def rss_megabytes(self) -> float:
+        """Return the resident memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
+        line = next(line for line in status if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
+
+@asynccontextmanager
+async def running(*flags: str) -> AsyncIterator[Server]:
+    """Start `kpy server` without an agent, and stop it at the end."""
+    with tempfile.TemporaryDirectory(prefix="kpy-bench-") as folder:
+        kubeconfig = Path(folder, "kubeconfig")
+        port = _free_port()
+        command = _command(folder, kubeconfig, port, flags)
+        started = time.perf_counter()
+        log = Path(folder, "log")
+        with log.open("wb") as output:  # noqa: ASYNC230 -- before anything runs
+            process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output)
+        try:
+            tls = await _until_ready(process, kubeconfig, port, log)
+            ready_seconds = time.perf_counter() - started
+            yield Server(process.pid, port, tls, ready_seconds)
+        finally:
+            await _stop(process)
+
+
+def _command(folder: str, kubeconfig: Path, port: int, flags: Sequence[str]) -> list[str]:
+    usual = f"{sys.executable} -m minikube_py.cli.main server"
+    return [
+        *os.environ.get("KPY_BENCH_SERVER", usual).split(),
+        "--disable-agent",
+        *("--data-dir", f"{folder}/data", "--write-kubeconfig", str(kubeconfig)),
+        *("--https-listen-port", str(port), "--bind-address", "127.0.0.1"),
+        *flags,
+    ]
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+async def _until_ready(
+    process: asyncio.subprocess.Process, kubeconfig: Path, port: int, log: Path
+) -> ssl.SSLContext:
+    deadline = time.perf_counter() + START_SECONDS_MAX
+    while time.perf_counter() < deadline and process.returncode is None:
+        if kubeconfig.exists():  # noqa: ASYNC240
+            try:
+                tls = _tls(kubeconfig)
+                reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+                writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = await reader.read()
+                writer.close()
+            except (OSError, KeyError, TypeError):
+                answer = b""
+            if answer.startswith(b"HTTP/1.1 200"):
+                return tls
+        await asyncio.sleep(0.01)
+    raise RuntimeError(f"the server did not become ready:\n{log.read_text()}")  # noqa: ASYNC240
+
+
+def _tls(kubeconfig: Path) -> ssl.SSLContext:
+    document = yaml.safe_load(kubeconfig.read_text())
+    cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+    authority = base64.b64decode(cluster["certificate-authority-data"]).decode()
+    context = ssl.create_default_context(cadata=authority)
+    context.check_hostname = False
+    with tempfile.NamedTemporaryFile() as pair:
+        for part in ("client-certificate-data", "client-key-data"):
+            pair.write(base64.b64decode(user[part]) + b"\n")
+        pair.flush()
+        context.load_cert_chain(pair.name)
+    return context
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        await asyncio.wait_for(process.wait(), STOP_SECONDS_MAX)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
