@@ -36,6 +36,14 @@ class Waiting:
     message: str = ""
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why the kubelet itself ends a pod: the reason and message of its status."""
+
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """All that the status of a pod follows from."""
@@ -46,6 +54,7 @@ class Facts:
     """By container name."""
     terminal: bool = False
     """Nothing of the pod runs any more or ever will."""
+    failure: Failure | None = None
     runtime: str = "containerd"
     host_ips: Sequence[str] = ()
 

@@ -37,9 +37,7 @@ def derive(pod: Obj, facts: Facts, old: Obj, now: str) -> dict[str, Any]:
         statuses = container_statuses(pod, kind, facts, old)
         if statuses:
             status[name] = statuses
-    status["phase"] = _final(phase(pod, status, facts), old)
-    if status["phase"] == old.get("phase"):
-        status |= {key: old[key] for key in ("reason", "message") if old.get(key)}
+    status |= _phase(pod, status, facts, old)
     status |= _addresses(pod, facts, old)
     if old.get("resourceClaimStatuses"):
         status["resourceClaimStatuses"] = old["resourceClaimStatuses"]
@@ -47,9 +45,20 @@ def derive(pod: Obj, facts: Facts, old: Obj, now: str) -> dict[str, Any]:
     return {key: value for key, value in status.items() if value is not None}
 
 
-def _final(phase: str, old: Obj) -> str:
+def _phase(pod: Obj, status: Obj, facts: Facts, old: Obj) -> dict[str, Any]:
+    """Return phase, reason and message."""
     before = old.get("phase")
-    return str(before) if before in TERMINAL else phase
+    if before in TERMINAL:
+        found = before
+    elif facts.failure is not None:
+        failure = facts.failure
+        return {"phase": "Failed", "reason": failure.reason, "message": failure.message}
+    else:
+        found = phase(pod, status, facts)
+    if found != before:
+        return {"phase": found}
+    # What was said of a phase holds for as long as the phase does.
+    return {"phase": found} | {key: old[key] for key in ("reason", "message") if old.get(key)}
 
 
 def _addresses(pod: Obj, facts: Facts, old: Obj) -> dict[str, Any]:

@@ -23,11 +23,21 @@ log = logging.getLogger(__name__)
 WRITERS = 4
 MERGED = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
 """Lists of a pod's status that the server merges by key."""
+OWNED = frozenset(
+    {
+        "reason",
+        "message",
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    }
+)
+"""Fields that the kubelet takes away again; others may be somebody else's."""
 
 
 def status_patch(old: Obj, new: Obj) -> dict[str, Any]:
     """Return the strategic merge patch from one status to another; {} where they are equal."""
-    patch: dict[str, Any] = {key: None for key in old if key not in new}
+    patch: dict[str, Any] = {key: None for key in OWNED if key in old and key not in new}
     for key, value in new.items():
         if old.get(key) == value:
             continue
@@ -80,14 +90,19 @@ class StatusWriter:
         if known is None:
             self._pods[uid] = _Pod(key_of(pod), status, revision)
         elif revision > known.revision:
+            # What comes back as it was written is settled, even if the server left out a detail.
+            changed = known.known != status
             known.known, known.revision = status, revision
-            if known.wanted is not None and status_patch(status, known.wanted):
+            if changed and known.wanted is not None and status_patch(status, known.wanted):
+                known.told.clear()
                 self._queue.add(uid)
 
     def set(self, uid: str, status: Mapping[str, Any]) -> None:
         """Have a status told, in place of any before it."""
         pod = self._pods.get(uid)
         if pod is None:
+            return
+        if pod.wanted == status and pod.told.is_set():
             return
         pod.wanted = status
         if status_patch(pod.known, status):

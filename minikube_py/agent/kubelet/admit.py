@@ -1,0 +1,101 @@
+"""Whether a pod may run on this node at all: pure; reasons and messages are the kubelet's.
+
+The scheduler asks most of this as well, but a pod may be bound by hand, and two pods may have been
+bound before either was seen here.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from minikube_py.agent.kubelet.container_status import Failure
+from minikube_py.agent.kubelet.pod import specs_of
+from minikube_py.agent.kubelet.resources import pod_amounts
+from minikube_py.api import quantity
+from minikube_py.api.object import Obj, get, labels_of
+from minikube_py.api.quantity import ZERO
+
+SAFE_SYSCTLS = frozenset(
+    {
+        "kernel.shm_rmid_forced",
+        "net.ipv4.ip_local_port_range",
+        "net.ipv4.tcp_syncookies",
+        "net.ipv4.ping_group_range",
+        "net.ipv4.ip_unprivileged_port_start",
+        "net.ipv4.ip_local_reserved_ports",
+        "net.ipv4.tcp_keepalive_time",
+        "net.ipv4.tcp_fin_timeout",
+        "net.ipv4.tcp_keepalive_intvl",
+        "net.ipv4.tcp_keepalive_probes",
+        "net.ipv4.tcp_rmem",
+        "net.ipv4.tcp_wmem",
+    }
+)
+"""What a pod may set for itself without harm to others."""
+
+
+def admit(
+    pod: Obj, others: Iterable[Obj], allocatable: Mapping[str, str], node: Obj
+) -> Failure | None:
+    """Return why the pod is refused, or None; `others` are the pods that run here already."""
+    others = list(others)
+    for check in (_sysctls, _features):
+        if failure := check(pod):
+            return failure
+    selector = get(pod, "spec.nodeSelector") or {}
+    if any(labels_of(node).get(key) != value for key, value in selector.items()):
+        return Failure("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed")
+    if _ports(pod) & {port for other in others for port in _ports(other)}:
+        return Failure("NodePorts", "Pod was rejected: Predicate NodePorts failed")
+    return _resources(pod, others, allocatable)
+
+
+def _sysctls(pod: Obj) -> Failure | None:
+    for entry in get(pod, "spec.securityContext.sysctls") or ():
+        name = entry["name"].replace("/", ".")
+        if name not in SAFE_SYSCTLS:
+            return Failure(
+                "SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" not allowlisted'
+            )
+    return None
+
+
+def _features(pod: Obj) -> Failure | None:
+    if get(pod, "spec.hostUsers") is False:
+        return Failure(
+            "UserNamespacesNotSupported",
+            "Pod was rejected: the container runtime of this node has no user namespaces",
+        )
+    return None
+
+
+def _ports(pod: Obj) -> set[tuple[str, str, int]]:
+    return {
+        (port.get("hostIP") or "0.0.0.0", port.get("protocol") or "TCP", port["hostPort"])
+        for spec in specs_of(pod, "containers")
+        for port in spec.container.get("ports") or ()
+        if port.get("hostPort")
+    }
+
+
+def _resources(pod: Obj, others: list[Obj], allocatable: Mapping[str, str]) -> Failure | None:
+    limit = quantity.value(allocatable.get("pods", "110"))
+    if len(others) + 1 > limit:
+        return _short("pods", 1, len(others), limit)
+    for name, wanted in sorted(pod_amounts(pod, "requests").items()):
+        if not wanted:
+            continue
+        total = quantity.parse(allocatable.get(name, "0"))
+        used = sum((pod_amounts(p, "requests").get(name, ZERO) for p in others), ZERO)
+        if used + wanted > total:
+            amounts = [
+                a.milli_value() if name == "cpu" else a.value() for a in (wanted, used, total)
+            ]
+            return _short(name, *amounts)
+    return None
+
+
+def _short(name: str, requested: int, used: int, total: int) -> Failure:
+    return Failure(
+        f"OutOf{name}",
+        f"Pod was rejected: Node didn't have enough resource: {name},"
+        f" requested: {requested}, used: {used}, capacity: {total}",
+    )

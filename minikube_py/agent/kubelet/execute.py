@@ -1,0 +1,339 @@
+"""Carries out the actions of a plan, one after the other, for one pod.
+
+What a container needs is put together here from what was fetched: image, environment, mounts,
+security; the decisions themselves are made in the pure modules beside this one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.runtime import Container
+from minikube_py.agent.kubelet import sync_pod
+from minikube_py.agent.kubelet.backoff import go_duration
+from minikube_py.agent.kubelet.config import (
+    Mount,
+    Start,
+    container_config,
+    log_directory,
+    sandbox_config,
+)
+from minikube_py.agent.kubelet.dns import HostnameError, pod_resolver, sandbox_hostname
+from minikube_py.agent.kubelet.env import (
+    EnvError,
+    EnvSources,
+    environment,
+    service_variables,
+    visible_services,
+)
+from minikube_py.agent.kubelet.errors import StartRefusedError, SyncError
+from minikube_py.agent.kubelet.hooks import HookError, run_hook
+from minikube_py.agent.kubelet.images import PullRequest
+from minikube_py.agent.kubelet.node_context import NodeContext
+from minikube_py.agent.kubelet.observed import Observed
+from minikube_py.agent.kubelet.pod import Spec, container_hash, find_spec, full_name
+from minikube_py.agent.kubelet.pod_mounts import ContainerFiles
+from minikube_py.agent.kubelet.references import Ref
+from minikube_py.agent.kubelet.security import SecurityError
+from minikube_py.agent.kubelet.termination import grace_of, stop_container, stop_pod
+from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
+from minikube_py.api.object import Obj, get, uid_of
+from minikube_py.lib.tasks import unless
+
+log = logging.getLogger(__name__)
+
+
+class Executor:
+    """Acts for one pod as it was at one moment."""
+
+    def __init__(
+        self,
+        context: NodeContext,
+        pod: Obj,
+        observed: Observed,
+        volumes: Mapping[str, Path],
+        stopping: asyncio.Event,
+    ) -> None:
+        """Take the pod; `stopping` cuts short what may take long: pulls, hooks, grace periods.
+
+        What the runtime has begun is never abandoned half-way, so that no container is made that
+        nobody knows of.
+        """
+        self._context = context
+        self._pod = pod
+        self._observed = observed
+        self._volumes = volumes
+        self._stopping = stopping
+
+    @property
+    def _host(self) -> str:
+        return next(iter(self._ips), "")
+
+    @property
+    def _ips(self) -> tuple[str, ...]:
+        if get(self._pod, "spec.hostNetwork"):
+            return tuple(self._context.host_ips)
+        return self._observed.ips
+
+    async def act(self, action: sync_pod.Action) -> None:
+        """Carry out one action.
+
+        Raises:
+            StartRefusedError: a container cannot be started now; the others may.
+            SyncError: the pod cannot go on now.
+            StoppedError: the pod is to end.
+
+        """
+        match action:
+            case sync_pod.StopPod():
+                grace = grace_of(self._pod, None, "")
+                work = stop_pod(self._context, self._pod, self._observed, grace)
+                await unless(self._stopping, "stop pod", work)
+            case sync_pod.RunSandbox():
+                await self._run_sandbox(action)
+            case sync_pod.StopContainer():
+                await self._stop(action)
+            case sync_pod.StartContainer():
+                spec = find_spec(self._pod, action.name)
+                if spec is not None:
+                    await self._start(spec, action.restart_count)
+            case sync_pod.RemoveContainer():
+                await self._remove(action.container_id)
+
+    # --- sandbox ---
+
+    def _sandbox_config(self, attempt: int) -> dict[str, Any]:
+        context = self._context
+        try:
+            hostname = sandbox_hostname(self._pod, context.cluster_domain)
+        except HostnameError as error:
+            raise SyncError(str(error), "FailedCreatePodSandBox") from None
+        resolver = pod_resolver(
+            self._pod, context.resolver(), context.cluster_dns, context.cluster_domain
+        )
+        return sandbox_config(self._pod, attempt, hostname, resolver, context.logs)
+
+    async def _run_sandbox(self, action: sync_pod.RunSandbox) -> None:
+        context, pod = self._context, self._pod
+        if action.replaces:
+            context.tell(
+                pod,
+                "Normal",
+                "SandboxChanged",
+                "Pod sandbox changed, it will be killed and re-created.",
+            )
+        config = self._sandbox_config(action.attempt)
+        log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
+        handler = ""
+        try:
+            async with context.starts:
+                await context.runtime.run_sandbox(config, handler)
+        except CriError as error:
+            raise SyncError(
+                f"Failed to create pod sandbox: {_grpc(error)}", "FailedCreatePodSandBox"
+            ) from None
+        log.info("sandbox started pod=%s attempt=%d", full_name(pod), action.attempt)
+
+    # --- containers ---
+
+    async def _stop(self, action: sync_pod.StopContainer) -> None:
+        container = next(
+            (c for c in self._observed.containers if c.id == action.container_id), None
+        )
+        if container is None:
+            return
+        grace = grace_of(self._pod, find_spec(self._pod, action.name), action.reason)
+        work = stop_container(
+            self._context, self._pod, container, self._host, grace=grace, message=action.message
+        )
+        await unless(self._stopping, "stop container", work)
+
+    async def _remove(self, container_id: str) -> None:
+        try:
+            await self._context.runtime.remove_container(container_id)
+        except CriError as error:
+            raise SyncError(f"container not removed: {error}") from None
+
+    def _check_backoff(self, spec: Spec) -> None:
+        """Refuse a container that ended a short while ago, longer each time."""
+        context = self._context
+        latest = self._observed.latest(spec.name)
+        if latest is None or latest.state != "exited":
+            return
+        key = f"{uid_of(self._pod)}_{spec.name}_{container_hash(spec.container)}"
+        ago = context.clock.now().timestamp() - latest.finished_at / 1e9
+        ended = context.clock.monotonic() - max(ago, 0.0)
+        if context.crashes.remaining(key, ended) > 0:
+            wait = go_duration(context.crashes.seconds(key))
+            name = full_name(self._pod)
+            message = f"Back-off restarting failed container {spec.name} in pod {name}"
+            context.tell_container(self._pod, spec, "Warning", "BackOff", message)
+            raise StartRefusedError(
+                "CrashLoopBackOff",
+                f"back-off {wait} restarting failed container={spec.name} pod={name}",
+            )
+        context.crashes.next(key, ended)
+
+    def retry_at(self, name: str, reason: str) -> float:
+        """Return when (monotonic) a refused container is worth another try."""
+        context, spec = self._context, find_spec(self._pod, name)
+        if spec is None:
+            return 0.0
+        if reason in ("ErrImagePull", "ImagePullBackOff"):
+            return context.images.retry_at(self._pod, spec.container)
+        latest = self._observed.latest(name)
+        now = context.clock.monotonic()
+        if reason != "CrashLoopBackOff" or latest is None:
+            return now + 10.0  # a wrong configuration is looked at again, as upstream does
+        key = f"{uid_of(self._pod)}_{name}_{container_hash(spec.container)}"
+        ago = context.clock.now().timestamp() - latest.finished_at / 1e9
+        return now + context.crashes.remaining(key, now - max(ago, 0.0))
+
+    async def _start(self, spec: Spec, restart_count: int) -> None:
+        """Pull, create, start: the life of a container up to its postStart hook."""
+        context, pod = self._context, self._pod
+        self._check_backoff(spec)
+        sandbox = self._observed.sandbox
+        if sandbox is None:
+            return
+        config = self._sandbox_config(sandbox.attempt)
+        request = PullRequest(
+            pod=pod, container=spec.container, secrets=self._secrets(), sandbox_config=config
+        )
+        try:
+            work = context.images.ensure(
+                request,
+                lambda kind, why, text: context.tell_container(pod, spec, kind, why, text),
+            )
+            image = await unless(self._stopping, "image", work)
+        except StartRefusedError as error:
+            context.tell_container(pod, spec, "Warning", "Failed", f"Error: {error.reason}")
+            raise
+        start = self._prepare(spec, restart_count, image)
+        container_id = await self._create(spec, start, sandbox.id, config)
+        await self._run(spec, container_id)
+        hook = get(spec.container, "lifecycle.postStart")
+        if hook:
+            await self._post_start(spec, container_id, hook)
+
+    def _secrets(self) -> list[Obj]:
+        namespace = self._pod["metadata"].get("namespace", "")
+        names = [ref.get("name", "") for ref in get(self._pod, "spec.imagePullSecrets") or ()]
+        found = (self._context.references.get(Ref("secrets", namespace, name)) for name in names)
+        return [secret for secret in found if secret is not None]
+
+    def _prepare(self, spec: Spec, restart_count: int, image: Any) -> Start:
+        try:
+            env = environment(self._pod, spec.container, self._env_sources())
+            mounts = self._mounts(spec, restart_count, env)
+        except (EnvError, VolumeError, OSError) as error:
+            raise self._refused(spec, "CreateContainerConfigError", str(error)) from None
+        target = str(spec.container.get("targetContainerName") or "")
+        latest = self._observed.latest(target) if target else None
+        return Start(
+            restart_count=restart_count,
+            image=image,
+            env=env,
+            mounts=mounts,
+            target=latest.id if latest is not None else "",
+        )
+
+    def _refused(self, spec: Spec, reason: str, message: str) -> StartRefusedError:
+        self._context.tell_container(self._pod, spec, "Warning", "Failed", f"Error: {message}")
+        return StartRefusedError(reason, message)
+
+    def _env_sources(self) -> EnvSources:
+        context, pod = self._context, self._pod
+        namespace = pod["metadata"].get("namespace", "")
+        links = get(pod, "spec.enableServiceLinks", default=True)
+        services = visible_services(context.services(), namespace, links=bool(links))
+
+        def secret(name: str) -> dict[str, bytes] | None:
+            found = context.references.get(Ref("secrets", namespace, name))
+            return None if found is None else decoded(found)
+
+        return EnvSources(
+            config_map=lambda name: context.references.get(Ref("configmaps", namespace, name)),
+            secret=secret,
+            fields=runtime_fields(self._ips, context.host_ips),
+            allocatable=context.allocatable,
+            services=service_variables(services),
+        )
+
+    def _mounts(self, spec: Spec, restart_count: int, env: Mapping[str, str]) -> list[Mount]:
+        context = self._context
+        folder = context.volumes.prepare(uid_of(self._pod))
+        logs = log_directory(context.logs, self._pod) / spec.name
+        logs.mkdir(mode=0o755, parents=True, exist_ok=True)
+        return ContainerFiles(
+            pod=self._pod,
+            spec=spec,
+            folder=folder,
+            volumes=self._volumes,
+            env=env,
+            ips=self._ips,
+            domain=context.cluster_domain,
+            attempt=restart_count,
+        ).mounts()
+
+    async def _create(
+        self, spec: Spec, start: Start, sandbox_id: str, sandbox: Mapping[str, Any]
+    ) -> str:
+        context, pod = self._context, self._pod
+        try:
+            config = container_config(pod, spec.container, start, context.machine)
+        except SecurityError as error:
+            raise self._refused(spec, "CreateContainerConfigError", str(error)) from None
+        try:
+            async with context.starts:
+                created = await context.runtime.create_container(sandbox_id, config, sandbox)
+        except CriError as error:
+            raise self._refused(spec, "CreateContainerError", error.message) from None
+        context.tell_container(pod, spec, "Normal", "Created", "Container created")
+        return created
+
+    async def _run(self, spec: Spec, container_id: str) -> None:
+        context, pod = self._context, self._pod
+        try:
+            async with context.starts:
+                await context.runtime.start_container(container_id)
+        except CriError as error:
+            raise self._refused(spec, "RunContainerError", error.message) from None
+        context.tell_container(pod, spec, "Normal", "Started", "Container started")
+        log.info("container started pod=%s container=%s", full_name(pod), spec.name)
+
+    async def _post_start(self, spec: Spec, container_id: str, hook: Obj) -> None:
+        context, pod = self._context, self._pod
+        try:
+            work = run_hook(context.runtime, spec.container, container_id, hook, self._host)
+            await unless(self._stopping, "postStart hook", work)
+        except HookError as error:
+            log.info("postStart hook failed pod=%s error=%s", full_name(pod), error)
+            context.tell_container(
+                pod, spec, "Warning", "FailedPostStartHook", "PostStartHook failed"
+            )
+            container = Container(id=container_id, name=spec.name, state="running")
+            grace = grace_of(pod, spec, "")
+            await stop_container(
+                context, pod, container, self._host, grace=grace, message="FailedPostStartHook"
+            )
+            raise StartRefusedError("PostStartHookError", "PostStartHook failed") from None
+
+
+def runtime_fields(ips: tuple[str, ...], host_ips: Any) -> dict[str, Any]:
+    """Return the fields that a container is told before they stand in the pod's status."""
+    return {
+        "status.podIP": next(iter(ips), ""),
+        "status.podIPs": list(ips),
+        "status.hostIP": next(iter(host_ips), ""),
+        "status.hostIPs": list(host_ips),
+    }
+
+
+def _grpc(error: CriError) -> str:
+    """Return an error of the runtime as Go clients print it."""
+    name = "".join(word.capitalize() for word in error.code.split("_"))
+    return f"rpc error: code = {name} desc = {error.message}"

@@ -1,0 +1,230 @@
+"""The kubelet put together: its parts, who wakes whom, and in which order they begin.
+
+    pods of this node (informer) ----> pod workers <---- PLEG (ends of containers)
+    configMaps, secrets (references) -----^   ^--------- probes
+                                          |
+                                    status writer ----> the cluster
+
+A start after a crash is the same as any other: the workers look at what the runtime has and find
+it as it should be, so nothing is started again. Only when all pods of this node are known is
+anything removed that belongs to none of them.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from minikube_py.agent.cri.connection import Connection
+from minikube_py.agent.cri.images import Images
+from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.kubelet import cgroups
+from minikube_py.agent.kubelet.admit import admit
+from minikube_py.agent.kubelet.backoff import Backoffs
+from minikube_py.agent.kubelet.config import Machine
+from minikube_py.agent.kubelet.container_status import Failure
+from minikube_py.agent.kubelet.dns import node_resolver
+from minikube_py.agent.kubelet.garbage import Garbage
+from minikube_py.agent.kubelet.images import ImagePuller
+from minikube_py.agent.kubelet.node_context import NodeContext
+from minikube_py.agent.kubelet.node_lease import NodeLease
+from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity
+from minikube_py.agent.kubelet.node_status import NodeStatus
+from minikube_py.agent.kubelet.pleg import Pleg
+from minikube_py.agent.kubelet.pod import TERMINAL, Spec, phase_of, reference
+from minikube_py.agent.kubelet.pod_workers import PodWorkers, State
+from minikube_py.agent.kubelet.probes import Probes
+from minikube_py.agent.kubelet.references import References
+from minikube_py.agent.kubelet.resources import Limits, cpu_shares
+from minikube_py.agent.kubelet.status_writer import StatusWriter
+from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
+from minikube_py.api import quantity
+from minikube_py.api.core import NODES, PODS, SERVICES
+from minikube_py.api.item import Item
+from minikube_py.api.object import Key, Obj, is_deleting, uid_of
+from minikube_py.client.events import Recorder
+from minikube_py.client.informer import Informer, Informers
+from minikube_py.client.protocol import Client
+from minikube_py.client.watcher import Selection
+from minikube_py.lib.clock import Clock
+from minikube_py.lib.fsutil import make_dir
+from minikube_py.lib.tasks import Nursery, restarting
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KubeletConfig:
+    """What a kubelet is told."""
+
+    node: NodeFacts
+    root: Path
+    """Folder of volumes and other files of pods."""
+    logs: Path = Path("/var/log/pods")
+    cluster_dns: Sequence[str] = ()
+    cluster_domain: str = "cluster.local"
+
+
+class Kubelet:
+    """The kubelet of this node; `run` never ends by itself."""
+
+    def __init__(
+        self,
+        config: KubeletConfig,
+        client: Client,
+        informers: Informers,
+        connection: Connection,
+        clock: Clock,
+    ) -> None:
+        self.config = config
+        self.runtime = Runtime(connection)
+        name = config.node.name
+        self.pods: Informer = informers.get(PODS, Selection(field_selector=f"spec.nodeName={name}"))
+        """The pods of this node, also for its server."""
+        self._nodes = informers.get(NODES, Selection(field_selector=f"metadata.name={name}"))
+        self._services = informers.get(SERVICES)
+        self._client = client
+        self._clock = clock
+        self._connection = connection
+        self._images = Images(connection)
+        self._recorder = Recorder(client, "kubelet", clock, host=name)
+        self._statuses = StatusWriter(client, clock)
+        self._cgroups = cgroups.detect()
+        self._volumes = PodVolumes(config.root)
+        self._workers: PodWorkers | None = None
+        self.node_status = NodeStatus(
+            config.node,
+            client,
+            (self.runtime, self._images),
+            self._recorder,
+            clock,
+            self._wake_all,
+        )
+        self.registered = asyncio.Event()
+
+    @property
+    def workers(self) -> PodWorkers:
+        """The workers of the pods; only while the kubelet runs."""
+        if self._workers is None:
+            raise RuntimeError("the kubelet does not run")
+        return self._workers
+
+    def _wake(self, uid: str) -> None:
+        if self._workers is not None:
+            self._workers.wake(uid)
+
+    def _wake_all(self) -> None:
+        for worker in self._workers or ():
+            worker.wake()
+
+    async def run(self, report: Callable[[str], None] = lambda _: None) -> None:
+        """Register the node and run its pods until cancelled; pods live on."""
+        make_dir(self.config.root)
+        make_dir(self.config.logs, 0o755)
+        self._limit_pods()
+        async with Nursery("kubelet") as nursery:
+            self._workers = PodWorkers(self._context(nursery), nursery)
+            self._start(nursery, "events", self._recorder.run)
+            self._start(nursery, "pod statuses", self._statuses.run)
+            await self.node_status.register()
+            self.registered.set()
+            report(f"node {self.config.node.name} registered")
+            lease = NodeLease(
+                self.config.node.name, lambda: self.node_status.uid, self._client, self._clock
+            )
+            pleg = Pleg(self._connection, self._clock, self._wake)
+            self._start(nursery, "node lease", lease.run)
+            self._start(nursery, "node status", self.node_status.run)
+            await self._follow_pods()
+            self._start(nursery, "pleg", pleg.run)
+            self._start(nursery, "pleg relist", pleg.run_relist)
+            garbage = Garbage(
+                self.runtime, self._volumes, self._cgroups, self._clock, self._is_known
+            )
+            self._start(nursery, "garbage", garbage.run)
+            await asyncio.Event().wait()
+
+    @staticmethod
+    def _start(nursery: Nursery, name: str, part: Callable[[], object]) -> None:
+        nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
+
+    def _limit_pods(self) -> None:
+        """Make the group that holds all pods; they share what the machine has to give."""
+        cpu = quantity.milli_value(capacity(self.config.node.machine)["cpu"])
+        for group in (cgroups.ROOT, f"{cgroups.ROOT}/burstable"):
+            self._cgroups.create(group, Limits(cpu_shares=cpu_shares(cpu)))
+        # Whoever asked for nothing gets what the others leave.
+        self._cgroups.create(f"{cgroups.ROOT}/besteffort", Limits())
+
+    async def _follow_pods(self) -> None:
+        for informer in (self._nodes, self._services, self.pods):
+            await informer.wait_synced()
+        self.pods.subscribe(self._on_pod)
+        log.info("pods of this node known count=%d", len(self.workers))
+
+    def _on_pod(self, old: Item | None, new: Item | None) -> None:
+        if new is not None:
+            pod = new.obj
+            self.workers.update(pod, lambda: self._refuse(pod))
+        elif old is not None:
+            self.workers.remove(old.uid)
+
+    def _refuse(self, pod: Obj) -> Failure | None:
+        if is_deleting(pod) or phase_of(pod) != "Pending":
+            return None  # it was let in before
+        node = self._nodes.get(Key("", self.config.node.name)) or {"metadata": {}}
+        others = [
+            worker.pod
+            for worker in self.workers
+            if worker.state in (State.SYNCING, State.TERMINATING)
+            and phase_of(worker.pod) not in TERMINAL
+            and worker.uid != uid_of(pod)
+        ]
+        failure = admit(pod, others, allocatable(self.config.node.machine), node)
+        if failure is not None:
+            message = failure.message.removeprefix("Pod was rejected: ")
+            self._recorder.record(reference(pod), "Warning", failure.reason, message)
+        return failure
+
+    def _is_known(self, uid: str) -> bool:
+        return self.workers.get(uid) is not None
+
+    def _context(self, nursery: Nursery) -> NodeContext:
+        config, clock = self.config, self._clock
+        machine = config.node.machine
+
+        def unwell(pod: Obj, spec: Spec, message: str) -> None:
+            self._recorder.record(
+                reference(pod), "Warning", "Unhealthy", message, field_path=spec.field_path
+            )
+
+        return NodeContext(
+            node_name=config.node.name,
+            client=self._client,
+            clock=clock,
+            recorder=self._recorder,
+            runtime=self.runtime,
+            images=ImagePuller(self._images, clock),
+            probes=Probes(self.runtime, clock, nursery, self._wake, unwell),
+            references=References(self._client, clock, nursery, self._wake),
+            tokens=Tokens(self._client, clock),
+            volumes=self._volumes,
+            statuses=self._statuses,
+            cgroups=self._cgroups,
+            machine=Machine(
+                memory_bytes=machine.memory_bytes,
+                unified=self._cgroups.is_v2,
+                seccomp_folder=config.root / "seccomp",
+            ),
+            logs=config.logs,
+            cluster_dns=config.cluster_dns,
+            cluster_domain=config.cluster_domain,
+            allocatable=allocatable(machine),
+            host_ips=config.node.ips,
+            resolver=node_resolver,
+            services=lambda: (item.obj for item in self._services.items()),
+            network_trouble=lambda: self.node_status.trouble,
+            crashes=Backoffs(clock),
+        )

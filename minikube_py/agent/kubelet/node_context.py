@@ -1,0 +1,71 @@
+"""What every pod worker of a node shares: the services that act for it and the node's facts."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.kubelet.backoff import Backoffs
+from minikube_py.agent.kubelet.cgroups import Cgroups
+from minikube_py.agent.kubelet.config import Machine
+from minikube_py.agent.kubelet.dns import Resolver
+from minikube_py.agent.kubelet.images import ImagePuller
+from minikube_py.agent.kubelet.pod import Spec, reference
+from minikube_py.agent.kubelet.probes import Probes
+from minikube_py.agent.kubelet.references import References
+from minikube_py.agent.kubelet.status_writer import StatusWriter
+from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
+from minikube_py.api.object import Obj
+from minikube_py.client.events import EventKind, Recorder
+from minikube_py.client.protocol import Client
+from minikube_py.lib.clock import Clock
+
+STARTS_MAX = 6
+"""Sandboxes and containers that are started at the same time. More of them start no faster on a
+small machine, and starve what else runs on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeContext:
+    """One node's kubelet, as its pod workers see it."""
+
+    node_name: str
+    client: Client
+    clock: Clock
+    recorder: Recorder
+    runtime: Runtime
+    images: ImagePuller
+    probes: Probes
+    references: References
+    tokens: Tokens
+    volumes: PodVolumes
+    statuses: StatusWriter
+    cgroups: Cgroups
+    machine: Machine
+    logs: Path
+    """Folder of all logs of pods."""
+    cluster_dns: Sequence[str]
+    cluster_domain: str
+    allocatable: Mapping[str, str]
+    host_ips: Sequence[str]
+    resolver: Callable[[], Resolver]
+    """What the node itself uses, read when it is asked for."""
+    services: Callable[[], Iterable[Obj]]
+    network_trouble: Callable[[], str]
+    """Why pods cannot have a network now, "" where they can."""
+    crashes: Backoffs
+    """Waits of containers that keep ending."""
+    starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_MAX))
+
+    def tell(self, pod: Obj, kind: EventKind, reason: str, message: str) -> None:
+        """Record an event about a pod."""
+        self.recorder.record(reference(pod), kind, reason, message)
+
+    def tell_container(
+        self, pod: Obj, spec: Spec, kind: EventKind, reason: str, message: str
+    ) -> None:
+        """Record an event about a container."""
+        path = spec.field_path
+        self.recorder.record(reference(pod), kind, reason, message, field_path=path)

@@ -1,0 +1,200 @@
+"""The Node object of this machine: pure, from facts that `machine.py` reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py import KUBERNETES_VERSION
+from minikube_py.agent.cri.images import Image
+from minikube_py.api import quantity
+from minikube_py.api.object import Obj, get
+
+IMAGES_MAX = 50
+NAMES_PER_IMAGE_MAX = 5
+PODS_MAX = 110
+MEMORY_RESERVED_BYTES = 100 << 20
+"""Kept back from pods: the default hard eviction threshold of memory."""
+DISK_RESERVED_PART = 0.1
+"""Kept back from pods: that of the node's file system."""
+HOSTNAME_LABEL = "kubernetes.io/hostname"
+SUFFICIENT = (
+    ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+    ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+    ("PIDPressure", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineFacts:
+    """What there is to know of a machine."""
+
+    cpus: int
+    memory_bytes: int
+    disk_bytes: int
+    huge_pages: Mapping[str, int] = field(default_factory=dict)
+    """Size, as in `2Mi` -> bytes."""
+    machine_id: str = ""
+    system_uuid: str = ""
+    boot_id: str = ""
+    kernel_version: str = ""
+    os_image: str = ""
+    architecture: str = "amd64"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeFacts:
+    """What there is to know of a node."""
+
+    name: str
+    hostname: str
+    ips: Sequence[str]
+    machine: MachineFacts
+    runtime_version: str = ""
+    """`containerd://1.7.0`"""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    taints: Sequence[Mapping[str, str]] = ()
+    kubelet_port: int = 10250
+
+
+def capacity(machine: MachineFacts) -> dict[str, str]:
+    """Return all resources of a machine."""
+    pages = {f"hugepages-{size}": _bytes(total) for size, total in machine.huge_pages.items()}
+    return {
+        "cpu": str(machine.cpus),
+        "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
+        "memory": f"{machine.memory_bytes // 1024}Ki",
+        "pods": str(PODS_MAX),
+    } | pages
+
+
+def allocatable(machine: MachineFacts) -> dict[str, str]:
+    """Return the resources that pods may have."""
+    pages = sum(machine.huge_pages.values())
+    memory = max(machine.memory_bytes - MEMORY_RESERVED_BYTES - pages, 0)
+    return capacity(machine) | {
+        "memory": f"{memory // 1024}Ki",
+        "ephemeral-storage": str(int(machine.disk_bytes * (1 - DISK_RESERVED_PART))),
+    }
+
+
+def _bytes(amount: int) -> str:
+    return str(quantity.of(amount, "BinarySI"))
+
+
+def own_labels(facts: NodeFacts) -> dict[str, str]:
+    """Return the labels that a kubelet gives its node."""
+    architecture = facts.machine.architecture
+    return {
+        "beta.kubernetes.io/arch": architecture,
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": architecture,
+        HOSTNAME_LABEL: facts.hostname,
+        "kubernetes.io/os": "linux",
+    } | dict(facts.labels)
+
+
+def node_object(facts: NodeFacts, status: Obj) -> dict[str, Any]:
+    """Return the object that a node registers with."""
+    spec: dict[str, Any] = {}
+    if facts.taints:
+        spec["taints"] = [dict(taint) for taint in facts.taints]
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": facts.name,
+            "labels": own_labels(facts),
+            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+        },
+        "spec": spec,
+        "status": dict(status),
+    }
+
+
+def node_status(
+    facts: NodeFacts, trouble: str, images: Sequence[Image], old: Obj, now: str
+) -> dict[str, Any]:
+    """Return the status of a node; `trouble` is why it is not ready, "" where it is."""
+    machine = facts.machine
+    addresses = [{"type": "InternalIP", "address": ip} for ip in facts.ips]
+    return {
+        "addresses": [*addresses, {"type": "Hostname", "address": facts.hostname}],
+        "allocatable": allocatable(machine),
+        "capacity": capacity(machine),
+        "conditions": _conditions(trouble, old, now),
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.kubelet_port}},
+        "images": _images(images),
+        "nodeInfo": {
+            "architecture": machine.architecture,
+            "bootID": machine.boot_id,
+            "containerRuntimeVersion": facts.runtime_version,
+            "kernelVersion": machine.kernel_version,
+            "kubeProxyVersion": "",
+            "kubeletVersion": KUBERNETES_VERSION,
+            "machineID": machine.machine_id,
+            "operatingSystem": "linux",
+            "osImage": machine.os_image,
+            "systemUUID": machine.system_uuid,
+        },
+    }
+
+
+def _conditions(trouble: str, old: Obj, now: str) -> list[dict[str, Any]]:
+    before = {c["type"]: c for c in get(old, "conditions") or ()}
+    found = [
+        {"type": kind, "status": "False", "reason": reason, "message": message}
+        for kind, reason, message in SUFFICIENT
+    ]
+    found.append(
+        {
+            "type": "Ready",
+            "status": "False" if trouble else "True",
+            "reason": "KubeletNotReady" if trouble else "KubeletReady",
+            "message": trouble or "kubelet is posting ready status",
+        }
+    )
+    for condition in found:
+        last = before.get(condition["type"], {})
+        same = last.get("status") == condition["status"]
+        condition["lastHeartbeatTime"] = now
+        condition["lastTransitionTime"] = last["lastTransitionTime"] if same else now
+    owned = {condition["type"] for condition in found}
+    return [dict(c) for kind, c in before.items() if kind not in owned] + found
+
+
+def _images(images: Sequence[Image]) -> list[dict[str, Any]]:
+    largest = sorted(images, key=lambda image: (-image.size_bytes, image.tags))[:IMAGES_MAX]
+    return [
+        {
+            "names": [*image.digests, *image.tags][:NAMES_PER_IMAGE_MAX],
+            "sizeBytes": image.size_bytes,
+        }
+        for image in largest
+        if image.tags or image.digests
+    ]
+
+
+def without_times(status: Obj) -> dict[str, Any]:
+    """Return the status without heartbeats: what is the same is not told again at once."""
+    conditions = [
+        {key: value for key, value in condition.items() if key != "lastHeartbeatTime"}
+        for condition in get(status, "conditions") or ()
+    ]
+    return {**status, "conditions": conditions}
+
+
+def parse_label(text: str) -> tuple[str, str]:
+    """Parse `key=value`."""
+    key, _, value = text.partition("=")
+    return key, value
+
+
+def parse_taint(text: str) -> dict[str, str]:
+    """Parse `key=value:effect` or `key:effect`; raises ValueError."""
+    rest, colon, effect = text.rpartition(":")
+    key, _, value = rest.partition("=")
+    if not colon or effect not in ("NoSchedule", "PreferNoSchedule", "NoExecute") or not key:
+        raise ValueError(
+            f"taint {text!r} is not key=value:effect with NoSchedule, PreferNoSchedule or NoExecute"
+        )
+    return {"key": key, "effect": effect} | ({"value": value} if value else {})

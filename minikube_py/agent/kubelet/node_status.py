@@ -1,0 +1,177 @@
+"""Registers the node and keeps its status true, without saying the same thing over and over.
+
+Every ten seconds the node looks at itself. The server is told at once when anything but the time
+has changed, and every five minutes otherwise; that the node lives is told by its Lease alone.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.images import Images
+from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.kubelet.node_object import (
+    NodeFacts,
+    node_object,
+    node_status,
+    own_labels,
+    without_times,
+)
+from minikube_py.api import times
+from minikube_py.api.core import NODES
+from minikube_py.api.errors import AlreadyExistsError, NotFoundError, StatusError
+from minikube_py.api.object import Obj, get, labels_of
+from minikube_py.client.events import Recorder
+from minikube_py.client.protocol import Client
+from minikube_py.lib.backoff import Backoff
+from minikube_py.lib.clock import Clock
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 10.0
+LOOK_NOT_READY_SECONDS = 1.0
+"""A network that has just come must not keep pods waiting."""
+TELL_SECONDS = 300.0
+RETRY = Backoff(first_seconds=0.2, max_seconds=7.0)
+
+
+class NodeStatus:
+    """The node in the eyes of the cluster."""
+
+    def __init__(
+        self,
+        facts: NodeFacts,
+        client: Client,
+        services: tuple[Runtime, Images],
+        recorder: Recorder,
+        clock: Clock,
+        ready_again: Callable[[], None],
+    ) -> None:
+        """Take `ready_again`, which is called when the network of pods has come or gone."""
+        self.facts = facts
+        self._runtime, self._images = services
+        self.trouble = "container runtime status check may not have completed yet"
+        """Why the node is not ready, "" where it is."""
+        self.uid = ""
+        self._client = client
+        self._recorder = recorder
+        self._clock = clock
+        self._ready_again = ready_again
+        self._told: Obj = {}
+        self._told_at = 0.0
+        self._woken = asyncio.Event()
+
+    async def check(self) -> None:
+        """Ask the runtime whether it and the network of pods are ready."""
+        before, self.trouble = self.trouble, await self._find_trouble()
+        if before != self.trouble:
+            log.info("node readiness changed trouble=%r", self.trouble)
+            self._ready_again()
+
+    async def _find_trouble(self) -> str:
+        try:
+            conditions = await self._runtime.conditions()
+        except CriError as error:
+            return f"container runtime is down: {error}"
+        for kind, what in (
+            ("RuntimeReady", "container runtime not ready"),
+            ("NetworkReady", "container runtime network not ready"),
+        ):
+            ready, message = conditions.get(kind, (False, "condition is missing"))
+            if not ready:
+                reason = "NetworkPluginNotReady" if kind == "NetworkReady" else "RuntimeNotReady"
+                return f"{what}: {kind}=false reason:{reason} message:{message}"
+        return ""
+
+    async def register(self) -> None:
+        """Create the node, or take over the one that is there; tries until it succeeds."""
+        failures = 0
+        await self.check()
+        while True:
+            try:
+                node = await self._register()
+            except StatusError as error:
+                failures += 1
+                log.warning("node not registered, trying again error=%s", error)
+                await self._clock.sleep(RETRY.wait_seconds(failures))
+            else:
+                self.uid = node["metadata"]["uid"]
+                self._told = node.get("status") or {}
+                log.info("node registered node=%s", self.facts.name)
+                return
+
+    async def _register(self) -> Obj:
+        wanted = node_object(self.facts, await self._status({}))
+        try:
+            return await self._client.create(NODES, wanted)
+        except AlreadyExistsError:
+            node = await self._client.get(NODES, self.facts.name)
+        labels = {k: v for k, v in own_labels(self.facts).items() if labels_of(node).get(k) != v}
+        if labels:
+            patch = {"metadata": {"labels": labels}}
+            node = await self._client.patch(NODES, self.facts.name, patch)
+        return node
+
+    async def _status(self, old: Obj) -> dict[str, Any]:
+        try:
+            images = await self._images.list_all()
+        except CriError:
+            images = []
+        now = times.now_string(self._clock)
+        return node_status(self.facts, self.trouble, images, old, now)
+
+    def wake(self) -> None:
+        """Have the node look at itself now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Keep the status true, for ever."""
+        self._recorder.record(self._reference(), "Normal", "Starting", "Starting kubelet.")
+        while True:
+            self._woken.clear()
+            await self.check()
+            try:
+                await self._tell_if_changed()
+            except NotFoundError:
+                log.warning("node is gone from the cluster, registering again")
+                await self.register()
+            except StatusError as error:
+                log.warning("node status not written, trying again error=%s", error)
+            await self._rest(LOOK_NOT_READY_SECONDS if self.trouble else LOOK_SECONDS)
+
+    async def _rest(self, seconds: float) -> None:
+        timer = self._clock.call_later(seconds, self._woken.set)
+        try:
+            await self._woken.wait()
+        finally:
+            timer.cancel()
+
+    async def _tell_if_changed(self) -> None:
+        status = await self._status(self._told)
+        now = self._clock.monotonic()
+        same = without_times(status) == without_times(
+            {key: value for key, value in self._told.items() if key in status}
+        )
+        if same and self._told_at and now - self._told_at < TELL_SECONDS:
+            return
+        patch = {"status": status}
+        node = await self._client.patch(
+            NODES, self.facts.name, patch, patch_type="strategic", subresource="status"
+        )
+        self._announce(status)
+        self._told, self._told_at = node.get("status") or {}, now
+
+    def _announce(self, status: Obj) -> None:
+        """Tell of the moment when the node becomes ready, or no longer is."""
+        before = {c["type"]: c["status"] for c in get(self._told, "conditions") or ()}
+        for condition in status["conditions"]:
+            if condition["type"] == "Ready" and before.get("Ready") != condition["status"]:
+                reason = "NodeReady" if condition["status"] == "True" else "NodeNotReady"
+                message = f"Node {self.facts.name} status is now: {reason}"
+                self._recorder.record(self._reference(), "Normal", reason, message)
+
+    def _reference(self) -> dict[str, Any]:
+        # Events about nodes carry the name as uid, as upstream's kubelet has them.
+        metadata = {"name": self.facts.name, "uid": self.facts.name}
+        return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}
