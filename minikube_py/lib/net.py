@@ -40,6 +40,11 @@ def is_unspecified(address: str) -> bool:
     return ipaddress.ip_address(address).is_unspecified
 
 
+def is_loopback(address: str) -> bool:
+    """Tell whether only this machine reaches the address."""
+    return ipaddress.ip_address(address).is_loopback
+
+
 def check_port(address: str, port: int, *, flag: str) -> None:
     """Make sure that a server can listen there.
 

@@ -49,6 +49,8 @@ class Bootstrap:
     """The secret that agents join with, in full form."""
     kubeconfig: Path
     advertise_address: str
+    node_name: str = ""
+    """Name of the node beside this control plane, "" without one."""
 
     @cached_property
     def token_secret(self) -> str:
@@ -91,6 +93,7 @@ def prepare(
         token=_token(folder / "token", config.token, cluster_ca),
         kubeconfig=config.write_kubeconfig,
         advertise_address=advertise,
+        node_name=node_name,
     )
     _write_kubeconfig(bootstrap, config, mode)
     return bootstrap
@@ -140,8 +143,9 @@ def advertise_address(config: ServerConfig, node_addresses: Sequence[str] = ()) 
         return config.advertise_address
     if not net.is_address(config.bind_address):
         raise StartError(f"--bind-address {config.bind_address!r} is no IP address; pass one")
-    if not net.is_unspecified(config.bind_address):
-        return config.bind_address
+    bound = config.bind_address
+    if not net.is_unspecified(bound) and not net.is_loopback(bound):
+        return bound
     return next(iter(node_addresses), "") or net.default_route_address() or "127.0.0.1"
 
 

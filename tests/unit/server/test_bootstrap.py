@@ -128,3 +128,19 @@ def test_service_addresses_come_from_the_network() -> None:
     assert bootstrap.kubernetes_service_ip(given) == "10.96.0.1"
     assert bootstrap.cluster_dns_ip(given) == "10.96.0.10"
     assert ipaddress.ip_address(bootstrap.advertise_address(given))
+
+
+@pytest.mark.parametrize(
+    ("options", "advertised"),
+    [
+        ({"bind_address": "10.1.2.3"}, "10.1.2.3"),
+        ({"bind_address": "0.0.0.0"}, "10.9.9.9"),
+        ({"bind_address": "127.0.0.1"}, "10.9.9.9"),
+        ({"bind_address": "127.0.0.1", "advertise_address": "10.1.2.4"}, "10.1.2.4"),
+    ],
+)
+def test_an_address_is_advertised_that_others_may_reach(
+    options: dict[str, str], advertised: str
+) -> None:
+    given = ServerConfig(**options)  # type: ignore[arg-type]
+    assert bootstrap.advertise_address(given, ("10.9.9.9",)) == advertised
