@@ -60,10 +60,10 @@ class Server:
 
     def __init__(self, folder: Path, clock: StandingClock) -> None:
         self.config = ServerConfig(data_dir=folder / "data", write_kubeconfig=folder / "k")
-        self.material = bootstrap.prepare(self.config, now=clock.now())
+        self.material = bootstrap.prepare(self.config, node_name="server-node", now=clock.now())
         self.client = SecretsOnly()
         client: Any = self.client
-        self.join = Join(self.config, self.material, lambda: client, clock, own_node="server-node")
+        self.join = Join(self.config, self.material, lambda: client, clock)
         self.requests = 0
         self.broken = 0
 

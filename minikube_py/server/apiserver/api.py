@@ -94,10 +94,9 @@ class Api:
         _, endpoint = self.find(call)
         if endpoint is not None and endpoint.create is not None:
             return Answer(201, document=await endpoint.create(call, document))
-        obj = self._decode(call, document)
         if call.name and not call.subresource:
             raise MethodNotAllowedError(NOT_SUPPORTED)
-        _check_namespace(call, obj)
+        obj = _in_namespace(call, self._decode(call, document))
         item = await self.store.create(call.write("CREATE"), obj)
         return Answer(201, item=item)
 
@@ -106,8 +105,7 @@ class Api:
         _, endpoint = self.find(call)
         if endpoint is not None and endpoint.update is not None:
             return Answer(200, document=await endpoint.update(call, lambda _current: document))
-        obj = self._decode(call, document)
-        _check_namespace(call, obj)
+        obj = _in_namespace(call, self._decode(call, document))
         _check_name(call, obj)
         create = (lambda: obj) if call.resource.allow_create_on_update else None
         item, created = await self.store.update(
@@ -129,8 +127,7 @@ class Api:
         return Answer(201 if created else 200, item=item)
 
     def _patched(self, call: Call, kind: PatchType, current: Obj, patch: Any) -> Obj:
-        obj = self._decode(call, patched(call, kind, current, patch))
-        _check_namespace(call, obj)
+        obj = _in_namespace(call, self._decode(call, patched(call, kind, current, patch)))
         _check_name(call, obj)
         return obj
 
@@ -184,10 +181,14 @@ def _check_verb(call: Call, verbs: tuple[str, ...]) -> None:
         raise MethodNotAllowedError(NOT_SUPPORTED)
 
 
-def _check_namespace(call: Call, obj: Obj) -> None:
-    given = obj["metadata"].get("namespace")
-    if given and call.resource.namespaced and given != call.namespace:
+def _in_namespace(call: Call, obj: dict[str, Any]) -> dict[str, Any]:
+    """Return the object in the namespace of the request; raises where it names another."""
+    given = obj["metadata"].get("namespace", "")
+    if not call.resource.namespaced or given == call.namespace:
+        return obj
+    if given:
         raise mismatched_namespace()
+    return {**obj, "metadata": {**obj["metadata"], "namespace": call.namespace}}
 
 
 def _check_name(call: Call, obj: Obj) -> None:

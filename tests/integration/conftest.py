@@ -1,0 +1,98 @@
+"""A whole control plane in this process, on a free loopback port, and two ways to it."""
+
+import contextlib
+import io
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import orjson
+import pytest
+
+from minikube_py.client.protocol import Client
+from minikube_py.server import bootstrap
+from minikube_py.server.app import APISERVER, ServerApp
+from minikube_py.server.config import ServerConfig
+
+
+class Answer(NamedTuple):
+    """What came back: the document where it is JSON, the bytes in any case."""
+
+    status: int
+    body: Any
+    headers: Any
+    raw: bytes
+
+
+class Server:
+    """A running control plane."""
+
+    def __init__(self, app: ServerApp, session: aiohttp.ClientSession, url: str) -> None:
+        self.app = app
+        self.session = session
+        self.url = url
+
+    @property
+    def client(self) -> Client:
+        return self.app.loopback(APISERVER)
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """Send one request as the administrator; `content_type` and `accept` are headers."""
+        names = {key.replace("_", "-"): value for key, value in headers.items()}
+        data = body if isinstance(body, bytes) or body is None else orjson.dumps(body)
+        if data is not None:
+            names.setdefault("content-type", "application/json")
+        async with self.session.request(
+            method, self.url + path, data=None if data is None else io.BytesIO(data), headers=names
+        ) as response:
+            raw = await response.read()
+            is_json = "json" in response.headers.get("Content-Type", "")
+            return Answer(
+                response.status,
+                orjson.loads(raw) if is_json and raw else None,
+                response.headers,
+                raw,
+            )
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@contextlib.asynccontextmanager
+async def running(data_dir: Path, **options: Any) -> AsyncIterator[Server]:
+    """Run a control plane for the length of the block."""
+    config = ServerConfig(
+        data_dir=data_dir,
+        https_listen_port=free_port(),
+        bind_address="127.0.0.1",
+        advertise_address="192.0.2.10",
+        write_kubeconfig=data_dir / "kubeconfig.yaml",
+        **options,
+    )
+    material = bootstrap.prepare(config, now=datetime.now(UTC))
+    app = ServerApp(config, material)
+    tls = ssl.create_default_context(cafile=str(material.cluster_ca.certificate_path))
+    tls.load_cert_chain(material.admin.certificate_path, material.admin.key_path)
+    async with app.running(lambda _phase: None):
+        connector = aiohttp.TCPConnector(ssl=tls)
+        async with aiohttp.ClientSession(connector=connector) as session:
+            yield Server(app, session, f"https://127.0.0.1:{config.https_listen_port}")
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    async with running(tmp_path) as running_server:
+        yield running_server
+
+
+@pytest.fixture
+def restartable(tmp_path: Path) -> Callable[[], contextlib.AbstractAsyncContextManager[Server]]:
+    """Start the same control plane again and again on one data dir."""
+    return lambda: running(tmp_path)
