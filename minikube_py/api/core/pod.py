@@ -1,7 +1,7 @@
 """Pods: the unit that is scheduled and run.
 
 The rules fill several modules: `pod_defaults`, `pod_prepare`, `pod_validation` with its parts,
-`pod_update`, `pod_status` and `pod_columns`; here they become the description of the kind.
+`pod_update`, `pod_status`, `pod_columns` and `pod_warnings`; here they become the kind.
 """
 
 from minikube_py.api.core import pod_columns, pod_prepare, pod_status, pod_update, pod_warnings
@@ -76,6 +76,7 @@ PODS = Resource(
     ),
     columns=pod_columns.COLUMNS,
     cells=pod_columns.cells,
+    row_conditions=pod_columns.row_conditions,
     default=default,
     prepare_for_create=pod_prepare.prepare_for_create,
     prepare_for_update=pod_prepare.prepare_for_update,

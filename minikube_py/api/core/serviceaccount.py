@@ -1,6 +1,24 @@
 """Service accounts: who a pod is to the API server."""
 
+from minikube_py.api.object import Obj
 from minikube_py.api.resource import AGE, NAME, Resource, Subresource
+
+
+def prepare_for_create(account: Obj) -> Obj:
+    """Keep of the references to secrets no more than their names."""
+    secrets = account.get("secrets")
+    if not secrets or all(reference.keys() <= {"name"} for reference in secrets):
+        return account
+    cleaned = [
+        {"name": reference["name"]} if reference.get("name") else {} for reference in secrets
+    ]
+    return {**account, "secrets": cleaned}
+
+
+def prepare_for_update(new: Obj, _old: Obj) -> Obj:
+    """Keep of the references to secrets no more than their names."""
+    return prepare_for_create(new)
+
 
 SERVICEACCOUNTS = Resource(
     kind="ServiceAccount",
@@ -16,8 +34,8 @@ SERVICEACCOUNTS = Resource(
             verbs=("create",),
         ),
     ),
-    columns=(
-        NAME,
-        AGE,
-    ),
+    columns=(NAME, AGE),
+    prepare_for_create=prepare_for_create,
+    prepare_for_update=prepare_for_update,
+    metadata_checks=("update", "create"),
 )
