@@ -28,6 +28,14 @@ def or_none(value: Any) -> str:
     return str(value) if value else NONE
 
 
+def some(values: Sequence[str], limit: int = 3) -> str:
+    """Return the first values and how many more there are; `<unset>` for none."""
+    shown = ",".join(values[:limit])
+    if len(values) > limit:
+        return f"{shown} + {len(values) - limit} more..."
+    return shown or UNSET
+
+
 def duration(earlier: str, later: str) -> str:
     """Return the time between two moments as kubectl shows ages: `5m30s`, `2d3h`."""
     return human_duration(times.seconds_between(earlier, later))

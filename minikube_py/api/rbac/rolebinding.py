@@ -1,9 +1,21 @@
 """Role bindings: who has a role in a namespace."""
 
+from collections.abc import Iterator
+
+from minikube_py.api import names
+from minikube_py.api.fields import FieldError
+from minikube_py.api.object import Obj
+from minikube_py.api.rbac import rules
 from minikube_py.api.resource import AGE, NAME, Column, Resource
 
+
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Report what is wrong with a new or updated binding."""
+    yield from rules.validate_binding(new, old, ("Role", "ClusterRole"), namespaced=True)
+
+
 ROLEBINDINGS = Resource(
-    group="rbac.authorization.k8s.io",
+    group=rules.GROUP,
     kind="RoleBinding",
     plural="rolebindings",
     schema="io.k8s.api.rbac.v1.RoleBinding",
@@ -15,4 +27,9 @@ ROLEBINDINGS = Resource(
         Column("Groups", priority=1),
         Column("ServiceAccounts", priority=1),
     ),
+    cells=rules.binding_cells,
+    default=rules.default_binding,
+    validate=validate,
+    validate_name=names.path_segment,
+    allow_create_on_update=True,
 )
