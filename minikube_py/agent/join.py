@@ -16,7 +16,7 @@ import logging
 import re
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -54,7 +54,7 @@ class Membership:
     """A node's place in a cluster: who it is, and what it was given."""
 
     node_name: str
-    node_ip: str
+    addresses: tuple[str, ...]
     server: str
     """URL of the API server."""
     folder: Path
@@ -133,7 +133,7 @@ def parse_server(text: str) -> str:
 
 
 async def join(
-    *, server: str, token: str, node_name: str, node_ip: str, folder: Path, clock: Clock
+    *, server: str, token: str, node_name: str, addresses: Sequence[str], folder: Path, clock: Clock
 ) -> Membership:
     """Return the node's membership; ask the server where what is kept does not do.
 
@@ -145,13 +145,13 @@ async def join(
     """
     make_dir(folder)
     wanted, parsed = parse_token(token), parse_server(server)
-    kept = load(folder, parsed, node_name, node_ip, wanted, now=clock.now())
+    kept = load(folder, parsed, node_name, addresses, wanted, now=clock.now())
     if kept is not None:
         return kept
     failures = 0
     while True:
         try:
-            return await _join_once(parsed, wanted, node_name, node_ip, folder)
+            return await _join_once(parsed, wanted, node_name, addresses, folder)
         except (TimeoutError, _Unavailable) as error:
             failures += 1
             wait = RETRY.wait_seconds(failures)
@@ -162,29 +162,39 @@ async def join(
 
 
 def load(
-    folder: Path, server: str, node_name: str, node_ip: str, token: Token, *, now: datetime
+    folder: Path,
+    server: str,
+    node_name: str,
+    addresses: Sequence[str],
+    token: Token,
+    *,
+    now: datetime,
 ) -> Membership | None:
     """Return what is kept, None where a part is missing, ends soon or is of something else."""
     data = read_if_there(folder / "cluster.json")
     ca = read_if_there(folder / "cluster-ca.crt")
     if data is None or ca is None or hashlib.sha256(ca).hexdigest() != token.ca_hash:
         return None
-    if not all(_is_good(folder, name, node_name, node_ip, now) for name in LEAVES):
+    if not all(_is_good(folder, name, {node_name, *addresses}, now) for name in LEAVES):
         return None
     facts = ClusterFacts(**json.loads(data))
     return Membership(
-        node_name=node_name, node_ip=node_ip, server=server, folder=folder, facts=facts
+        node_name=node_name,
+        addresses=tuple(addresses),
+        server=server,
+        folder=folder,
+        facts=facts,
     )
 
 
-def _is_good(folder: Path, name: str, node_name: str, node_ip: str, now: datetime) -> bool:
+def _is_good(folder: Path, name: str, names: set[str], now: datetime) -> bool:
     certificate = pki.load_certificate(folder / f"{name}.crt")
     key = pki.load_key(folder / f"{name}.key")
     if certificate is None or key is None or certificate.public_key() != key.public_key():
         return False
     if certificate.not_valid_after_utc - now < pki.RENEW_BEFORE:
         return False
-    return name != "kubelet-serving" or {node_name, node_ip} <= pki.alternatives_of(certificate)
+    return name != "kubelet-serving" or names <= pki.alternatives_of(certificate)
 
 
 def save_facts(folder: Path, facts: ClusterFacts) -> None:
@@ -208,7 +218,7 @@ class _Unavailable(Exception):  # noqa: N818 -- a state of the server, not a fau
 
 
 async def _join_once(
-    server: str, token: Token, node_name: str, node_ip: str, folder: Path
+    server: str, token: Token, node_name: str, addresses: Sequence[str], folder: Path
 ) -> Membership:
     ca = await _fetch_ca(server, token)
     write_atomic(folder / "cluster-ca.crt", ca, 0o644)
@@ -217,7 +227,7 @@ async def _join_once(
     body = {
         "nodeName": node_name,
         "nodePassword": node_password(folder),
-        "addresses": [node_ip],
+        "addresses": list(addresses),
         "requests": {name: pki.request(subject, key).decode() for name, key in keys.items()},
     }
     context = ssl.create_default_context(cadata=ca.decode())
@@ -230,7 +240,11 @@ async def _join_once(
     save_facts(folder, facts)
     log.info("node joined node=%s server=%s", node_name, server)
     return Membership(
-        node_name=node_name, node_ip=node_ip, server=server, folder=folder, facts=facts
+        node_name=node_name,
+        addresses=tuple(addresses),
+        server=server,
+        folder=folder,
+        facts=facts,
     )
 
 

@@ -56,15 +56,12 @@ class Join:
         bootstrap: Bootstrap,
         client: Callable[[], Client],
         clock: Clock,
-        *,
-        own_node: str = "",
     ) -> None:
-        """Take how to reach the API as the server itself; `own_node` is a name nobody may take."""
+        """Take how to reach the API as the server itself."""
         self._config = config
         self._bootstrap = bootstrap
         self._client = client
         self._clock = clock
-        self._own_node = own_node
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -93,7 +90,7 @@ class Join:
 
         """
         node, addresses = _node_of(wanted), _addresses_of(wanted)
-        if node == self._own_node:
+        if node == self._bootstrap.node_name:
             raise ForbiddenError(
                 f"node name {node!r} is the server's own; pass another --node-name"
             )

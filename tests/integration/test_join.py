@@ -103,8 +103,8 @@ async def server(tmp_path: Path, clock: StandingClock) -> Server:
 
 
 async def ask(url: str, server: Server, folder: Path, clock: Any, **more: str) -> Membership:
-    given = {"token": server.material.token, "node_name": "w1", "node_ip": "10.0.0.7", **more}
-    return await join(server=url, folder=folder, clock=clock, **given)
+    given = {"token": server.material.token, "node_name": "w1", **more}
+    return await join(server=url, addresses=("10.0.0.7",), folder=folder, clock=clock, **given)
 
 
 async def test_a_node_gets_all_it_needs(server: Server, tmp_path: Path, clock: Any) -> None:

@@ -1,0 +1,95 @@
+"""`kpy agent`: a node of a cluster whose control plane is elsewhere."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from minikube_py.agent.config import AgentConfig
+from minikube_py.cli.config import ProgramConfig, load, parameters
+from minikube_py.lib.errors import StartError
+
+
+def run(**given: Any) -> None:
+    """Load the options and be a node until told to end."""
+    config, program = load(AgentConfig, ProgramConfig, given=given)
+    from minikube_py.cli import running  # noqa: PLC0415 -- `kpy agent --help` stays light
+    from minikube_py.lib.log import configure  # noqa: PLC0415
+
+    configure(program.log_level)
+    look(config)
+    running.run("agent", lambda: serve(config, running.Phases()))
+
+
+command = click.Command(
+    "agent",
+    callback=run,
+    params=parameters(AgentConfig, ProgramConfig),
+    help="Run a node of the cluster that --server is part of. Ctrl-C stops it; pods run on.",
+)
+
+
+def look(config: AgentConfig) -> None:
+    """Refuse what cannot work.
+
+    Raises:
+        StartError: names the cause and the remedy.
+
+    """
+    from minikube_py.agent.join import parse_server, parse_token  # noqa: PLC0415
+    from minikube_py.cli.check import examine, require  # noqa: PLC0415
+
+    if not config.server:
+        raise StartError("no server to join; pass --server https://ADDRESS:6443")
+    if not config.token:
+        raise StartError("no token; pass --token with what `kpy token` prints on the server")
+    parse_server(config.server)
+    parse_token(config.token)
+    require(examine(own_runtime=not config.container_runtime_endpoint))
+
+
+async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
+    """Join and run the node until cancelled."""
+    from minikube_py.agent.app import run_agent, settle  # noqa: PLC0415
+    from minikube_py.agent.join import join  # noqa: PLC0415
+    from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
+    from minikube_py.client.config import ClientConfig  # noqa: PLC0415
+    from minikube_py.client.http import HttpClient  # noqa: PLC0415
+    from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
+    from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
+    from minikube_py.lib.notify import notify  # noqa: PLC0415
+
+    clock = SystemClock()
+    settings = settle(config, config.data_dir)
+    lock = FolderLock(make_dir(settings.folder, 0o711))
+    try:
+        member = await join(
+            server=config.server,
+            token=config.token,
+            node_name=settings.name,
+            addresses=settings.ips,
+            folder=membership_folder(config.data_dir),
+            clock=clock,
+        )
+        report(f"joined {member.server} as {member.node_name}")
+        notify("READY=1")
+        kubelet, proxy = (
+            HttpClient(
+                ClientConfig(
+                    server=member.server,
+                    ca_file=member.cluster_ca,
+                    certificate_file=certificate,
+                    key_file=key,
+                )
+            )
+            for certificate, key in (member.kubelet, member.proxy)
+        )
+        try:
+            await run_agent(
+                settings, kubelet, cluster_info(member), report, proxy_client=proxy, clock=clock
+            )
+        finally:
+            await kubelet.close()
+            await proxy.close()
+    finally:
+        lock.release()

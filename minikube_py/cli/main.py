@@ -1,0 +1,63 @@
+"""`kpy`: the commands, each in a module that is imported when it is called.
+
+`kpy --help` and `kpy --version` import click alone (30 ms); a control plane never imports what
+only a node needs, nor a node the datastore.
+"""
+
+import importlib
+import sys
+from collections.abc import Mapping
+
+import click
+
+from minikube_py import KUBERNETES_VERSION, __version__
+from minikube_py.lib.errors import StartError
+
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "server": ("server", "run a control plane, and a node beside it"),
+    "agent": ("agent", "run a node of a cluster"),
+    "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
+    "token": ("token", "print the token that agents join with"),
+    "check": ("check", "say what this machine lacks"),
+    "completion": ("completion", "print the completion script of a shell"),
+}
+"""Name -> module below `minikube_py.cli`, and what the command does."""
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and imports them when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all names, in the order in which a user meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"minikube_py.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message=f"kpy {__version__} (Kubernetes {KUBERNETES_VERSION})")
+def program() -> None:
+    """Kubernetes in one Python process."""
+
+
+def main() -> None:
+    """Run the program; a `StartError` is one line on stderr and status 1."""
+    try:
+        program(prog_name="kpy")
+    except StartError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)

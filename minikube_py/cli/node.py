@@ -1,0 +1,54 @@
+"""What a node is given: beside a control plane without asking, elsewhere by joining."""
+
+from pathlib import Path
+
+from minikube_py.agent.app import ClusterInfo, NodeSettings
+from minikube_py.agent.join import ClusterFacts, Membership, save_facts
+from minikube_py.lib import pki
+from minikube_py.lib.clock import Clock
+from minikube_py.lib.fsutil import make_dir, write_atomic
+from minikube_py.server.bootstrap import Bootstrap, node_certificates
+from minikube_py.server.config import ServerConfig
+from minikube_py.server.join import PROXY, cluster_facts
+
+
+def local_membership(
+    config: ServerConfig, material: Bootstrap, node: NodeSettings, clock: Clock
+) -> Membership:
+    """Give the node on this machine what others get by joining, in the same files."""
+    folder = make_dir(membership_folder(config.data_dir))
+    now = clock.now()
+    node_certificates(material, folder, node.name, node.ips, now=now)
+    pki.ensure_leaf(folder, "proxy-client", material.client_ca, PROXY, "client", now=now)
+    write_atomic(folder / "cluster-ca.crt", material.cluster_ca.certificate_pem, 0o644)
+    write_atomic(folder / "client-ca.crt", material.client_ca.certificate_pem, 0o644)
+    facts = ClusterFacts(**cluster_facts(config))
+    save_facts(folder, facts)
+    return Membership(
+        node_name=node.name,
+        addresses=node.ips,
+        server=f"https://127.0.0.1:{config.https_listen_port}",
+        folder=folder,
+        facts=facts,
+    )
+
+
+def membership_folder(data_dir: Path) -> Path:
+    """Return where a node keeps what it was given."""
+    return data_dir / "agent" / "tls"
+
+
+def cluster_info(member: Membership) -> ClusterInfo:
+    """Return what the node's parts have to know of the cluster."""
+    certificate, key = member.serving
+    facts = member.facts
+    return ClusterInfo(
+        cluster_cidr=facts.cluster_cidr,
+        service_cidr=facts.service_cidr,
+        cluster_dns=facts.cluster_dns,
+        cluster_domain=facts.cluster_domain,
+        serving_certificate=certificate,
+        serving_key=key,
+        client_ca=member.client_ca,
+        kube_proxy=facts.kube_proxy,
+    )

@@ -1,0 +1,100 @@
+"""`kpy server`: a control plane and, unless told otherwise, a node beside it, in one process.
+
+All that can be refused is looked at before anything is made: options, rights, programs, the port,
+the data dir. What then fails is one line and status 1, and the next start goes on from there.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from minikube_py.agent.config import NodeConfig
+from minikube_py.cli.config import ProgramConfig, load, parameters
+from minikube_py.server.config import ServerConfig
+
+
+def run(**given: Any) -> None:
+    """Load the options and serve until told to end."""
+    server, node, program = load(ServerConfig, NodeConfig, ProgramConfig, given=given)
+    from minikube_py.cli import running  # noqa: PLC0415 -- `kpy server --help` stays light
+    from minikube_py.lib.log import configure  # noqa: PLC0415
+
+    configure(program.log_level)
+    look(server, node)
+    running.run("server", lambda: serve(server, node, running.Phases()))
+
+
+command = click.Command(
+    "server",
+    callback=run,
+    params=parameters(ServerConfig, NodeConfig, ProgramConfig),
+    help="Run a control plane, and a node beside it. Ctrl-C stops both; pods run on.",
+)
+
+
+def look(server: ServerConfig, node: NodeConfig) -> None:
+    """Refuse what cannot work.
+
+    Raises:
+        StartError: names the cause and the remedy.
+
+    """
+    from minikube_py.cli.check import examine, require  # noqa: PLC0415
+    from minikube_py.lib.net import check_port  # noqa: PLC0415
+
+    if not server.disable_agent:
+        require(examine(own_runtime=not node.container_runtime_endpoint))
+    check_port(server.bind_address, server.https_listen_port, flag="--https-listen-port")
+
+
+async def serve(server: ServerConfig, node: NodeConfig, report: Callable[[str], None]) -> None:
+    """Run the control plane and the node until cancelled."""
+    from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
+    from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
+    from minikube_py.lib.notify import notify  # noqa: PLC0415
+    from minikube_py.server import bootstrap  # noqa: PLC0415
+    from minikube_py.server.app import ServerApp  # noqa: PLC0415
+
+    clock = SystemClock()
+    settings = None
+    if not server.disable_agent:
+        from minikube_py.agent.app import settle  # noqa: PLC0415 -- gRPC is for nodes alone
+
+        settings = settle(node, server.data_dir)
+    lock = FolderLock(make_dir(make_dir(server.data_dir, 0o711) / "server"))
+    try:
+        material = bootstrap.prepare(
+            server,
+            node_name=settings.name if settings else "",
+            node_addresses=settings.ips if settings else (),
+            now=clock.now(),
+        )
+        report("certificates are ready")
+        app = ServerApp(server, material, clock)
+        async with app.running(report):
+            report(f"kubeconfig is {server.write_kubeconfig}")
+            notify("READY=1")
+            if settings is None:
+                await asyncio.Event().wait()
+            else:
+                await run_node(app, settings, report)
+    finally:
+        lock.release()
+
+
+async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> None:
+    """Run the node beside the control plane; it reaches the API in process."""
+    from minikube_py.agent.app import run_agent  # noqa: PLC0415
+    from minikube_py.cli.node import cluster_info, local_membership  # noqa: PLC0415
+
+    member = local_membership(app.config, app.bootstrap, settings, app.clock)
+    await run_agent(
+        settings,
+        app.loopback(f"system:node:{settings.name}"),
+        cluster_info(member),
+        report,
+        proxy_client=app.loopback("system:kube-proxy"),
+        clock=app.clock,
+    )
