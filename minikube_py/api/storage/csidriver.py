@@ -1,6 +1,94 @@
 """CSI drivers: what a storage driver wants and offers."""
 
-from minikube_py.api.resource import AGE, NAME, Column, Resource
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from minikube_py.api import printing, strategy
+from minikube_py.api.fields import Field, FieldError
+from minikube_py.api.object import Obj, get
+from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
+from minikube_py.api.strategy import changed, with_absent, with_empty
+
+SPEC = Field("spec")
+GROUP_POLICIES = frozenset({"ReadWriteOnceWithFSType", "File", "None"})
+MODES = ("Persistent", "Ephemeral")
+TOKEN_SECONDS_MIN = 600
+TOKEN_SECONDS_MAX = 1 << 32
+UPDATE_PERIOD_SECONDS_MIN = 10
+_SPEC = {
+    "attachRequired": True,
+    "podInfoOnMount": False,
+    "storageCapacity": False,
+    "fsGroupPolicy": "ReadWriteOnceWithFSType",
+    "requiresRepublish": False,
+    "seLinuxMount": False,
+}
+
+
+def default(driver: Obj) -> Obj:
+    """Fill in what the user left out."""
+    return changed(with_absent(driver, {"spec": {}}), "spec", _default_spec)
+
+
+def _default_spec(spec: Obj) -> Obj:
+    return with_empty(with_absent(spec, _SPEC), {"volumeLifecycleModes": ["Persistent"]})
+
+
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Report what is wrong with a new or updated driver."""
+    spec = new["spec"]
+    if spec["fsGroupPolicy"] not in GROUP_POLICIES:
+        yield (SPEC / "fsGroupPolicy").unsupported(spec["fsGroupPolicy"], GROUP_POLICIES)
+    yield from _validate_tokens(spec.get("tokenRequests") or (), SPEC / "tokenRequests")
+    for mode in spec["volumeLifecycleModes"]:
+        if mode not in MODES:
+            yield (SPEC / "volumeLifecycleModes").unsupported(mode, MODES)
+    period = spec.get("nodeAllocatableUpdatePeriodSeconds")
+    if period is not None and period < UPDATE_PERIOD_SECONDS_MIN:
+        yield (SPEC / "nodeAllocatableUpdatePeriodSeconds").invalid(
+            period, f"must be greater than or equal to {UPDATE_PERIOD_SECONDS_MIN} seconds"
+        )
+    if old is not None:
+        # The first path is upstream's own slip.
+        for key, path in (
+            ("attachRequired", "attachedRequired"),
+            ("volumeLifecycleModes", "volumeLifecycleModes"),
+        ):
+            if spec[key] != old["spec"].get(key):
+                yield (SPEC / path).immutable(spec[key])
+
+
+def _validate_tokens(requests: Sequence[Obj], field: Field) -> Iterator[FieldError]:
+    seen: set[str] = set()
+    for index, request in enumerate(requests):
+        audience, seconds = request.get("audience", ""), request.get("expirationSeconds")
+        if audience in seen:
+            yield (field[index] / "audience").duplicate(audience)
+        seen.add(audience)
+        if seconds is None:
+            continue
+        place = field[index] / "expirationSeconds"
+        if seconds < TOKEN_SECONDS_MIN:
+            yield place.invalid(seconds, "may not specify a duration less than 10 minutes")
+        if seconds > TOKEN_SECONDS_MAX:
+            yield place.invalid(seconds, "may not specify a duration larger than 2^32 seconds")
+
+
+def cells(driver: Obj) -> Sequence[Any]:
+    """Return the cells of a driver's row."""
+    spec: Obj = driver["spec"]
+    audiences = [request.get("audience", "") for request in spec.get("tokenRequests") or ()]
+    return (
+        driver["metadata"]["name"],
+        spec.get("attachRequired", True),
+        spec.get("podInfoOnMount", False),
+        spec.get("storageCapacity", False),
+        ",".join(audiences) if audiences else printing.UNSET,
+        spec.get("requiresRepublish", False),
+        ",".join(spec.get("volumeLifecycleModes") or ()) or printing.NONE,
+        Age(get(driver, "metadata.creationTimestamp")),
+    )
+
 
 CSIDRIVERS = Resource(
     group="storage.k8s.io",
@@ -18,4 +106,10 @@ CSIDRIVERS = Resource(
         Column("Modes"),
         AGE,
     ),
+    cells=cells,
+    default=default,
+    prepare_for_update=strategy.updating("spec", keep=()),
+    validate=validate,
+    allow_unconditional_update=False,
+    returns_deleted_object=True,
 )
