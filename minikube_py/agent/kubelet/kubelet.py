@@ -102,7 +102,10 @@ class Kubelet:
             clock,
             self._wake_all,
         )
-        self.registered = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set when the node is ready for pods for the first time."""
+        self.on_exit: Callable[[str], None] = lambda _: None
+        """Called with the id of a container that has ended."""
 
     @property
     def workers(self) -> PodWorkers:
@@ -116,6 +119,8 @@ class Kubelet:
             self._workers.wake(uid)
 
     def _wake_all(self) -> None:
+        if not self.node_status.trouble:
+            self.ready.set()
         for worker in self._workers or ():
             worker.wake()
 
@@ -129,12 +134,16 @@ class Kubelet:
             self._start(nursery, "events", self._recorder.run)
             self._start(nursery, "pod statuses", self._statuses.run)
             await self.node_status.register()
-            self.registered.set()
             report(f"node {self.config.node.name} registered")
             lease = NodeLease(
                 self.config.node.name, lambda: self.node_status.uid, self._client, self._clock
             )
-            pleg = Pleg(self._connection, self._clock, self._wake)
+            pleg = Pleg(
+                self._connection,
+                self._clock,
+                self._wake,
+                lambda key: self.on_exit(key),  # noqa: PLW0108 -- it may be set later
+            )
             self._start(nursery, "node lease", lease.run)
             self._start(nursery, "node status", self.node_status.run)
             await self._follow_pods()

@@ -37,8 +37,15 @@ def changed_pods(before: States, after: States) -> set[str]:
 class Pleg:
     """Follows the runtime and wakes pods."""
 
-    def __init__(self, connection: Connection, clock: Clock, wake: Callable[[str], None]) -> None:
-        """Take `wake`, which is called with the uid of a pod."""
+    def __init__(
+        self,
+        connection: Connection,
+        clock: Clock,
+        wake: Callable[[str], None],
+        exited: Callable[[str], None],
+    ) -> None:
+        """Take `wake`, called with the uid of a pod, and `exited`, with the id of a container."""
+        self._exited = exited
         self._connection = connection
         self._runtime = Runtime(connection)
         self._clock = clock
@@ -88,8 +95,9 @@ class Pleg:
         if not self._evented:
             return
         async for event in container_events(self._connection):
-            if event.kind == "start":
+            if event.kind != "exit":
                 continue
+            self._exited(event.container_id)
             known = self._states.get(event.container_id)
             if known is None:
                 await self.relist()

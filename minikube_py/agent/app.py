@@ -1,0 +1,247 @@
+"""The composition root of a node: which parts there are, and the order of their start and end.
+
+    containerd -> images -> kubelet (the node registers) -> pod network -> node is ready
+                            beside it: the kubelet's server, kube-proxy, cluster DNS
+
+The network of pods needs the node's podCIDR, which the cluster gives after registration; until
+then the node says that it is not ready. At the end everything of kpy stops and the pods live on.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from minikube_py.agent.config import NodeConfig
+from minikube_py.agent.containerd import Containerd, ContainerdConfig
+from minikube_py.agent.cri.connection import Connection
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.images import Images
+from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.image_archives import import_archives
+from minikube_py.agent.kubelet.access import Access
+from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
+from minikube_py.agent.kubelet.machine import machine_facts
+from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_taint
+from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
+from minikube_py.agent.kubelet.server_host import Host
+from minikube_py.agent.network.cni import find_plugins
+from minikube_py.agent.network.run import NetworkConfig, run_network
+from minikube_py.agent.proxy.run import ProxySettings, run_proxy
+from minikube_py.api import names
+from minikube_py.client.informer import Informers
+from minikube_py.client.protocol import Client
+from minikube_py.lib.clock import Clock, SystemClock
+from minikube_py.lib.errors import StartError
+from minikube_py.lib.fsutil import make_dir
+from minikube_py.lib.net import default_route_address
+from minikube_py.lib.tasks import Nursery, restarting
+
+log = logging.getLogger(__name__)
+Report = Callable[[str], None]
+STOP_SECONDS = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterInfo:
+    """What a node has to know of its cluster."""
+
+    cluster_cidr: str
+    service_cidr: str
+    cluster_dns: str
+    """Addresses of the cluster's DNS, with commas between."""
+    cluster_domain: str
+    serving_certificate: Path
+    """Of the kubelet's server."""
+    serving_key: Path
+    client_ca: Path
+    """Checks the certificates of those who call the kubelet."""
+    kube_proxy: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """A node's options after all defaults; made by `settle`."""
+
+    name: str
+    ips: tuple[str, ...]
+    data_dir: Path
+    config: NodeConfig
+    logs: Path = Path("/var/log/pods")
+    kubelet_port: int = PORT
+
+    @property
+    def folder(self) -> Path:
+        """Holds all that the node keeps."""
+        return self.data_dir / "agent"
+
+
+def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
+    """Fill in a node's name and address.
+
+    Raises:
+        StartError: an option makes no sense on this machine.
+
+    """
+    name = (config.node_name or socket.gethostname()).lower()
+    for trouble in names.dns1123_subdomain(name):
+        raise StartError(f"node name {name!r} cannot be used: {trouble}; pass --node-name")
+    given = config.node_ip or default_route_address()
+    if not given:
+        raise StartError("this machine has no default route; pass its address as --node-ip")
+    try:
+        ips = tuple(str(ipaddress.ip_address(ip.strip())) for ip in given.split(","))
+        for taint in config.node_taint:
+            parse_taint(taint)
+    except ValueError as error:
+        raise StartError(f"--node-ip or --node-taint cannot be used: {error}") from error
+    if os.geteuid() != 0:
+        raise StartError("a node needs root; run as root or pass --disable-agent")
+    return NodeSettings(name=name, ips=ips, data_dir=data_dir, config=config)
+
+
+async def run_agent(
+    settings: NodeSettings,
+    client: Client,
+    cluster: ClusterInfo,
+    report: Report = log.info,
+    *,
+    proxy_client: Client | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """Run a node until cancelled; its pods live on.
+
+    `client` acts as the node's kubelet, `proxy_client` as system:kube-proxy.
+
+    Raises:
+        StartError: something that the node needs is missing.
+
+    """
+    clock = clock or SystemClock()
+    make_dir(settings.folder, 0o711)
+    async with _runtime(settings, report) as (connection, containerd):
+        version = await Runtime(connection).version()
+        runtime = f"{version['runtime_name']}://{version['runtime_version']}"
+        config = _kubelet_config(settings, cluster, runtime)
+        async with (
+            Informers(client, clock) as informers,
+            Informers(proxy_client or client, clock) as proxy_informers,
+            Nursery("agent") as nursery,
+        ):
+            kubelet = Kubelet(config, client, informers, connection, clock)
+            server = KubeletServer(
+                Host(kubelet.runtime, kubelet.pods), Access(client, settings.name, clock), clock
+            )
+            kubelet.on_exit = server.container_changed
+            if containerd is not None:
+                nursery.start("containerd", restarting("containerd", containerd.supervise))
+            network = _network_config(settings, cluster)
+            parts: dict[str, Callable[[], object]] = {
+                "kubelet": lambda: kubelet.run(report),
+                "kubelet server": lambda: _serve(server, settings, cluster),
+                "pod network": lambda: run_network(proxy_informers, network),
+            }
+            if cluster.kube_proxy:
+                parts["kube-proxy"] = lambda: run_proxy(
+                    proxy_informers, _proxy_settings(settings, cluster), clock
+                )
+            for name, part in parts.items():
+                nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
+            await kubelet.ready.wait()
+            report(f"node {settings.name} is ready")
+            await asyncio.Event().wait()
+
+
+@contextlib.asynccontextmanager
+async def _runtime(
+    settings: NodeSettings, report: Report
+) -> AsyncIterator[tuple[Connection, Containerd | None]]:
+    """Have a container runtime for the length of the block."""
+    endpoint = settings.config.container_runtime_endpoint
+    if endpoint:
+        connection = Connection(endpoint)
+        try:
+            await Runtime(connection).version()
+            yield connection, None
+        except CriError as error:
+            raise StartError(
+                f"no container runtime answers at {endpoint}: {error}; start it, or leave out"
+                " --container-runtime-endpoint to have containerd run"
+            ) from error
+        finally:
+            await connection.aclose()
+        return
+    containerd = Containerd(
+        ContainerdConfig(
+            folder=settings.folder / "containerd",
+            pause_image=settings.config.pause_image,
+            cni_conf_dir=settings.folder / "cni" / "net.d",
+            cni_bin_dir=find_plugins(),
+        )
+    )
+    await containerd.start()
+    report(f"containerd runs with pid {containerd.pid}")
+    connection = Connection(containerd.endpoint)
+    try:
+        archives = make_dir(settings.folder / "images")
+        socket_path = Path(containerd.endpoint.removeprefix("unix://"))
+        if count := await import_archives(archives, socket_path, Images(connection)):
+            report(f"{count} image archives imported")
+        yield connection, containerd
+    finally:
+        await connection.aclose()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await containerd.stop_if_idle()
+
+
+def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) -> KubeletConfig:
+    root = make_dir(settings.folder / "kubelet", 0o711)
+    node = NodeFacts(
+        name=settings.name,
+        hostname=settings.name,
+        ips=settings.ips,
+        machine=machine_facts(root),
+        runtime_version=runtime,
+        labels=dict(parse_label(text) for text in settings.config.node_label),
+        taints=[parse_taint(text) for text in settings.config.node_taint],
+        kubelet_port=settings.kubelet_port,
+    )
+    return KubeletConfig(
+        node=node,
+        root=root,
+        logs=settings.logs,
+        cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
+        cluster_domain=cluster.cluster_domain,
+    )
+
+
+def _network_config(settings: NodeSettings, cluster: ClusterInfo) -> NetworkConfig:
+    return NetworkConfig(
+        node_name=settings.name,
+        node_ip=settings.ips[0],
+        cluster_cidr=cluster.cluster_cidr,
+        service_cidr=cluster.service_cidr,
+        cni_conf_dir=settings.folder / "cni" / "net.d",
+        cni_state_dir=settings.folder / "cni" / "state",
+    )
+
+
+def _proxy_settings(settings: NodeSettings, cluster: ClusterInfo) -> ProxySettings:
+    return ProxySettings(
+        node_name=settings.name,
+        cluster_cidr=cluster.cluster_cidr,
+        service_cidr=cluster.service_cidr,
+    )
+
+
+async def _serve(server: KubeletServer, settings: NodeSettings, cluster: ClusterInfo) -> None:
+    """Serve the kubelet's API for ever."""
+    ssl = server_ssl(cluster.serving_certificate, cluster.serving_key, cluster.client_ca)
+    async with serving(server, "0.0.0.0", settings.kubelet_port, ssl):
+        await asyncio.Event().wait()
