@@ -115,7 +115,8 @@ def test_every_option_has_help_and_a_type_that_all_places_know(config: type) -> 
 
 K3S_FLAGS = """
     advertise-address bind-address cluster-cidr cluster-dns cluster-domain
-    container-runtime-endpoint data-dir datastore-endpoint disable disable-agent disable-cloud-controller
+    container-runtime-endpoint data-dir datastore-endpoint disable disable-agent
+    disable-cloud-controller
     disable-controller-manager disable-kube-proxy disable-network-policy disable-scheduler
     https-listen-port node-ip node-label node-name node-taint pause-image service-cidr
     service-node-port-range tls-san token write-kubeconfig write-kubeconfig-mode
