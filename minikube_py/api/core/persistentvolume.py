@@ -3,6 +3,7 @@
 from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
 
 PERSISTENTVOLUMES = Resource(
+    returns_deleted_object=True,
     kind="PersistentVolume",
     plural="persistentvolumes",
     namespaced=False,

@@ -3,6 +3,7 @@
 from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
 
 PERSISTENTVOLUMECLAIMS = Resource(
+    returns_deleted_object=True,
     kind="PersistentVolumeClaim",
     plural="persistentvolumeclaims",
     short_names=("pvc",),

@@ -36,6 +36,7 @@ def pod_ips(pod: Obj) -> str:
 
 
 PODS = Resource(
+    returns_deleted_object=True,
     kind="Pod",
     plural="pods",
     short_names=("po",),

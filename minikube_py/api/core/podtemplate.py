@@ -3,6 +3,7 @@
 from minikube_py.api.resource import NAME, Column, Resource
 
 PODTEMPLATES = Resource(
+    returns_deleted_object=True,
     kind="PodTemplate",
     plural="podtemplates",
     schema="io.k8s.api.core.v1.PodTemplate",

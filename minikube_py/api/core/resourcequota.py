@@ -3,6 +3,7 @@
 from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
 
 RESOURCEQUOTAS = Resource(
+    returns_deleted_object=True,
     kind="ResourceQuota",
     plural="resourcequotas",
     short_names=("quota",),

@@ -4,6 +4,7 @@ from minikube_py.api.object import get
 from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
 
 SERVICES = Resource(
+    returns_deleted_object=True,
     kind="Service",
     plural="services",
     short_names=("svc",),

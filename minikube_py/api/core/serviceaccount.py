@@ -21,6 +21,7 @@ def prepare_for_update(new: Obj, _old: Obj) -> Obj:
 
 
 SERVICEACCOUNTS = Resource(
+    returns_deleted_object=True,
     kind="ServiceAccount",
     plural="serviceaccounts",
     short_names=("sa",),

@@ -4,6 +4,7 @@ from minikube_py.api.resource import Resource
 
 DEVICECLASSES = Resource(
     group="resource.k8s.io",
+    returns_deleted_object=True,
     kind="DeviceClass",
     plural="deviceclasses",
     namespaced=False,

@@ -4,6 +4,7 @@ from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
 
 RESOURCECLAIMS = Resource(
     group="resource.k8s.io",
+    returns_deleted_object=True,
     kind="ResourceClaim",
     plural="resourceclaims",
     schema="io.k8s.api.resource.v1.ResourceClaim",

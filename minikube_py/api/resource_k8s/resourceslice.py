@@ -5,6 +5,7 @@ from minikube_py.api.resource import AGE, NAME, Column, Resource
 
 RESOURCESLICES = Resource(
     group="resource.k8s.io",
+    returns_deleted_object=True,
     kind="ResourceSlice",
     plural="resourceslices",
     namespaced=False,
