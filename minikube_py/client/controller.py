@@ -8,10 +8,10 @@ look again. Whatever it raises is retried with a growing wait; nothing it raises
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from minikube_py.api.errors import ConflictError, StatusError
 from minikube_py.api.item import Item
@@ -64,6 +64,8 @@ class Context:
         self.settings = identity.settings
         self.informers = informers
         self.everything = everything
+        self.memory: dict[Any, Any] = {}
+        """What the controller remembers between two looks; a restart forgets it."""
         self._executor = Executor(identity.client, informers, identity.events)
 
     def lister(self, resource: Resource) -> Informer:
@@ -81,8 +83,9 @@ class Context:
 
 KeysOf = Callable[[Item | None, Item | None, Context], Iterable[Key]]
 """(old, new, context) -> the keys to look at after a change; old or new is None."""
-AnyKeysOf = Callable[[Resource, Item | None, Item | None, Context], Iterable[Key]]
-Reconcile = Callable[[Key, Context], Awaitable[float | None]]
+AnyKeysOf = Callable[[Resource, Item | None, Item | None, Context], Iterable[Hashable]]
+Reconcile = Callable[[Any, Context], Awaitable[float | None]]
+"""(key, context) -> in how many seconds to look again, or None. Keys are mostly `Key`."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,10 @@ class Controller:
     """One control loop."""
 
     name: str
-    """As upstream names its identity: `replicaset-controller`."""
-    watches: Resource
+    """As upstream names it: `replicaset-controller`; its events come from that component."""
+    user: str = ""
+    """The service account in kube-system that it acts as, where not called like it."""
+    watches: Resource | None = None
     reconcile: Reconcile
     owns: tuple[Resource, ...] = ()
     """Kinds whose objects lead to their owner by ownerReference."""
@@ -122,7 +127,11 @@ class Part(Protocol):
 
     @property
     def name(self) -> str:
-        """The identity: `deployment-controller`."""
+        """What it is called in logs and events."""
+
+    @property
+    def user(self) -> str:
+        """The service account that it acts as; "" for the one called like it."""
 
     async def run(self, context: Context) -> None:
         """Work until cancelled."""
@@ -134,7 +143,7 @@ class _Loop:
     def __init__(self, controller: Controller, context: Context) -> None:
         self._controller = controller
         self._context = context
-        self._queue: WorkQueue[Key] = WorkQueue(context.clock)
+        self._queue: WorkQueue[Hashable] = WorkQueue(context.clock)
         self._ends: list[Callable[[], None]] = []
 
     async def run(self) -> None:
@@ -145,11 +154,9 @@ class _Loop:
             await self._sync()
             self._subscribe()
             async with Nursery(controller.name) as nursery:
-                workers = [
+                for number in range(controller.workers):
                     nursery.start(f"{controller.name} {number}", self._work())
-                    for number in range(controller.workers)
-                ]
-                await asyncio.wait(workers)
+                await nursery.join()
         finally:
             self._queue.close()
             for end in self._ends:
@@ -158,16 +165,20 @@ class _Loop:
     async def _sync(self) -> None:
         controller = self._controller
         others = (also.resource for also in controller.also)
-        resources = (controller.watches, *controller.owns, *others, *controller.reads)
+        own = (controller.watches,) if controller.watches is not None else ()
+        resources = (*own, *controller.owns, *others, *controller.reads)
         await self._context.informers.synced(resources)
         if controller.anything is not None:
             await self._context.everything.wait_synced()
 
     def _subscribe(self) -> None:
         controller, context = self._controller, self._context
-        self._ends.append(context.lister(controller.watches).subscribe(self._changed))
-        for resource in controller.owns:
-            self._ends.append(context.lister(resource).subscribe(self._owned_changed))
+        if controller.watches is not None:
+            owners = context.lister(controller.watches)
+            self._ends.append(owners.subscribe(self._changed))
+            for resource in controller.owns:
+                handler = functools.partial(self._owned_changed, owners)
+                self._ends.append(context.lister(resource).subscribe(handler))
         for also in controller.also:
             handler = functools.partial(self._also_changed, also.keys)
             self._ends.append(context.lister(also.resource).subscribe(handler))
@@ -180,8 +191,7 @@ class _Loop:
         if item is not None:
             self._queue.add(item.key)
 
-    def _owned_changed(self, old: Item | None, new: Item | None) -> None:
-        owners = self._context.lister(self._controller.watches)
+    def _owned_changed(self, owners: Informer, old: Item | None, new: Item | None) -> None:
         uids = {uid for item in (old, new) if item is not None for uid in item.owners}
         for uid in uids:
             owner = owners.with_uid(uid)
@@ -206,7 +216,7 @@ class _Loop:
             finally:
                 self._queue.done(key)
 
-    async def _look(self, key: Key) -> None:
+    async def _look(self, key: Hashable) -> None:
         name = self._controller.name
         try:
             async with asyncio.timeout(RECONCILE_SECONDS):

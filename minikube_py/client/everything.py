@@ -25,13 +25,14 @@ class Found(NamedTuple):
     item: Item
 
 
-def is_followed(resource: Resource) -> bool:
+def is_stored(resource: Resource) -> bool:
     """Tell whether objects of this resource are stored, and stored in this version."""
-    return (
-        resource.storage is None
-        and set(resource.verbs) >= NEEDED
-        and resource.group_resource not in IGNORED
-    )
+    return resource.storage is None and set(resource.verbs) >= NEEDED
+
+
+def is_followed(resource: Resource) -> bool:
+    """Tell whether objects of this resource may own or be owned."""
+    return is_stored(resource) and resource.group_resource not in IGNORED
 
 
 class Everything:
@@ -42,6 +43,7 @@ class Everything:
         self._informers = informers
         self._handlers: list[AnyHandler] = []
         self._followed: dict[str, Informer] = {}
+        self._informer_of: dict[str, Informer] = {}
 
     def _all(self) -> Sequence[Informer]:
         for resource in self.scheme:
@@ -53,6 +55,10 @@ class Everything:
         informer = self._followed[resource.path()] = self._informers.get(resource)
 
         def tell(old: Item | None, new: Item | None) -> None:
+            if new is not None:
+                self._informer_of[new.uid] = informer
+            elif old is not None:
+                self._informer_of.pop(old.uid, None)
             for handler in tuple(self._handlers):
                 handler(resource, old, new)
 
@@ -73,11 +79,9 @@ class Everything:
 
     def with_uid(self, uid: str) -> Found | None:
         """Return the object with that uid, or None."""
-        for informer in self._followed.values():
-            item = informer.with_uid(uid)
-            if item is not None:
-                return Found(informer.resource, item)
-        return None
+        informer = self._informer_of.get(uid)
+        item = informer.with_uid(uid) if informer is not None else None
+        return Found(informer.resource, item) if informer is not None and item else None
 
     def owned_by(self, uid: str) -> Iterator[Found]:
         """Yield the objects of any kind with an ownerReference to that uid."""

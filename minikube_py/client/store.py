@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, controller_of, get
+from minikube_py.api.selectors import LabelSelector
 
 IndexValues = Callable[[Item], Iterable[str]]
 """The values under which an index finds an item."""
@@ -39,6 +40,19 @@ class Index:
     def keys(self, value: str) -> Iterable[Key]:
         """Return the keys of the items with that value, oldest entry first."""
         return self._keys.get(value, ())
+
+    def count(self, value: str) -> int:
+        """Return how many items have that value."""
+        return len(self._keys.get(value, ()))
+
+
+LABELS = "labels"
+"""Name of the index that finds items by each of their labels."""
+
+
+def label_values(item: Item) -> Iterable[str]:
+    """Index items by namespace and label, for `ItemStore.select`."""
+    return [f"{item.key.namespace}/{key}={value}" for key, value in item.labels.items()]
 
 
 def _namespace(item: Item) -> Iterable[str]:
@@ -118,6 +132,10 @@ class ItemStore:
             return tuple(self._items.values())
         return self._found(self._by_namespace.keys(namespace))
 
+    def count(self, namespace: str) -> int:
+        """Return how many items a namespace has."""
+        return self._by_namespace.count(namespace)
+
     def with_uid(self, uid: str) -> Item | None:
         """Return the item with that uid, or None."""
         key = self._by_uid.get(uid)
@@ -139,6 +157,23 @@ class ItemStore:
     def indexed(self, name: str, value: str) -> Sequence[Item]:
         """Return the items that a custom index finds under the value."""
         return self._found(self._custom[name].keys(value))
+
+    def select(self, namespace: str, selector: LabelSelector) -> Sequence[Item]:
+        """Return the items of a namespace whose labels match.
+
+        With the index LABELS only those are looked at that have the rarest label asked for.
+        """
+        index = self._custom.get(LABELS)
+        asked = [
+            f"{namespace}/{requirement.key}={requirement.values[0]}"
+            for requirement in selector.requirements
+            if len(requirement.values) == 1 and requirement.operator in ("=", "==", "in")
+        ]
+        if index is None or not asked:
+            candidates = self.items(namespace)
+        else:
+            candidates = self._found(index.keys(min(asked, key=index.count)))
+        return [item for item in candidates if selector.matches(item.labels)]
 
     def _found(self, keys: Iterable[Key]) -> Sequence[Item]:
         return [self._items[key] for key in keys]

@@ -62,6 +62,11 @@ class Nursery:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def join(self) -> None:
+        """Wait until all children have ended by themselves."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
     def __len__(self) -> int:
         return len(self._tasks)
 

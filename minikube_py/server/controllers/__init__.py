@@ -1,1 +1,30 @@
-"""The control loops; `CONTROLLERS` is all of them."""
+"""The control loops; `CONTROLLERS` is all of them, in no order that matters.
+
+Each file holds one loop, in this order: reconcile, plan, helpers, CONTROLLER. Loops know nothing
+of each other: they meet in the objects only.
+"""
+
+from minikube_py.client.controller import Part
+from minikube_py.server.controllers import (
+    deployment,
+    endpoints,
+    endpointslices,
+    garbage_collector,
+    namespace,
+    replicaset,
+    replicationcontroller,
+    root_ca,
+    serviceaccount,
+)
+
+CONTROLLERS: tuple[Part, ...] = (
+    namespace.CONTROLLER,
+    serviceaccount.CONTROLLER,
+    root_ca.CONTROLLER,
+    garbage_collector.CONTROLLER,
+    deployment.CONTROLLER,
+    replicaset.CONTROLLER,
+    replicationcontroller.CONTROLLER,
+    endpoints.CONTROLLER,
+    endpointslices.CONTROLLER,
+)

@@ -1,0 +1,283 @@
+"""Endpoint slices: the addresses behind a Service, a hundred to an object.
+
+Pods that resolve the service's ports to the same numbers share slices. A change touches as few
+slices as it can: an endpoint stays in the slice it is in, new ones go into slices that change
+anyway, then into one with room for all of them, then into new ones.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikube_py.api.core import NODES, PODS, SERVICES
+from minikube_py.api.endpointslices import ENDPOINTSLICES
+from minikube_py.api.item import Item
+from minikube_py.api.object import (
+    Key,
+    Obj,
+    evolve,
+    get,
+    is_deleting,
+    key_of,
+    labels_of,
+    owner_reference,
+    uid_of,
+)
+from minikube_py.client.actions import Action, Create, Delete, Update
+from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.server.controllers.pods import is_ready
+from minikube_py.server.controllers.services import (
+    HEADLESS_LABEL,
+    Port,
+    addresses_of,
+    families_of,
+    hostname_of,
+    index_services,
+    is_headless,
+    of_dependent,
+    of_pod,
+    pods_behind,
+    port_of,
+    ports_of,
+    selector_of,
+    target_reference,
+)
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+ZONE = "topology.kubernetes.io/zone"
+ENDPOINTS_MAX = 100
+Ports = tuple[Port, ...]
+
+
+@dataclass
+class Draft:
+    """A slice as it is to be; `found` is the one that there is."""
+
+    ports: Ports
+    endpoints: list[Obj]
+    found: Obj | None = None
+    changed: bool = False
+
+    @property
+    def room(self) -> int:
+        """How many more endpoints fit."""
+        return ENDPOINTS_MAX - len(self.endpoints)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a service's slices are derived from."""
+
+    pods: Sequence[Obj]
+    slices: Sequence[Obj] = ()
+    zones: Mapping[str, str] = field(default_factory=dict)
+    """The zone of each node that has one."""
+
+
+async def reconcile(key: Key, ctx: Context) -> None:
+    """See to the slices of one service."""
+    service = ctx.lister(SERVICES).get(key)
+    if service is None or is_deleting(service) or not selector_of(service):
+        return  # the slices of a service that is gone go with their owner
+    pods = pods_behind(service, ctx)
+    owned = ctx.lister(ENDPOINTSLICES).owned_by(uid_of(service))
+    slices = [one for one in owned if labels_of(one).get(MANAGED_BY) == MANAGER]
+    await ctx.apply(plan(service, Observed(pods, slices, zones_of(pods, ctx))))
+
+
+def zones_of(pods: Iterable[Obj], ctx: Context) -> dict[str, str]:
+    """Return the zones of the pods' nodes."""
+    nodes = ctx.lister(NODES)
+    found = {}
+    for name in {get(pod, "spec.nodeName", "") for pod in pods}:
+        node = nodes.item(Key("", name))
+        if node is not None and ZONE in node.labels:
+            found[name] = node.labels[ZONE]
+    return found
+
+
+def plan(service: Obj, observed: Observed) -> Iterator[Action]:
+    """Create, update and delete slices so that they show exactly what the pods say."""
+    families = families_of(service)
+    for family in families:
+        slices = [one for one in observed.slices if one.get("addressType") == family]
+        wanted = endpoints_by_ports(service, family, observed)
+        yield from plan_family(service, family, wanted, slices)
+    for one in observed.slices:
+        if one.get("addressType") not in families:
+            yield Delete(ENDPOINTSLICES, key_of(one), uid_of(one))
+
+
+def endpoints_by_ports(
+    service: Obj, family: str, observed: Observed
+) -> dict[Ports, dict[str, Obj]]:
+    """Return the endpoints by the pod's uid, in groups with the same ports."""
+    groups: dict[Ports, dict[str, Obj]] = defaultdict(dict)
+    for pod in observed.pods:
+        addresses = addresses_of(pod, family)
+        if addresses:
+            made = endpoint(service, pod, addresses, observed.zones)
+            groups[ports_of(service, pod)][uid_of(pod)] = made
+    return groups
+
+
+def endpoint(
+    service: Obj, pod: Obj, addresses: Sequence[str], zones: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the endpoint of one pod."""
+    serving, leaving = is_ready(pod), is_deleting(pod)
+    anyway = bool(get(service, "spec.publishNotReadyAddresses"))
+    made: dict[str, Any] = {
+        "addresses": list(addresses),
+        "conditions": {
+            "ready": anyway or (serving and not leaving),
+            "serving": serving,
+            "terminating": leaving,
+        },
+        "targetRef": target_reference(pod),
+    }
+    if hostname := hostname_of(pod, service):
+        made["hostname"] = hostname
+    if node := get(pod, "spec.nodeName"):
+        made["nodeName"] = node
+        if zone := zones.get(node):
+            made["zone"] = zone
+        if hints := _hints(service, node, zones.get(node, "")):
+            made["hints"] = hints
+    return made
+
+
+def _hints(service: Obj, node: str, zone: str) -> dict[str, Any]:
+    """Return who should use the endpoint, where the service asks for traffic to stay close."""
+    how = get(service, "spec.trafficDistribution", "")
+    hints: dict[str, Any] = {}
+    if zone and how in ("PreferClose", "PreferSameZone", "PreferSameNode"):
+        hints["forZones"] = [{"name": zone}]
+    if how == "PreferSameNode":
+        hints["forNodes"] = [{"name": node}]
+    return hints
+
+
+def plan_family(
+    service: Obj, family: str, wanted: Mapping[Ports, Mapping[str, Obj]], slices: Sequence[Obj]
+) -> Iterator[Action]:
+    """Settle the slices of one address family."""
+    drafts = drafts_of(wanted, slices)
+    full = [draft for draft in drafts if draft.endpoints]
+    empty = [draft.found for draft in drafts if not draft.endpoints and draft.found is not None]
+    if not full:  # a service without endpoints has one slice that says so
+        full = [Draft((), [], changed=True)]
+    for draft in full:
+        if draft.found is None and empty:
+            draft.found = empty.pop(0)  # rather change a slice than delete one and create another
+    for draft in full:
+        yield from write(service, family, draft)
+    for one in empty:
+        yield Delete(ENDPOINTSLICES, key_of(one), uid_of(one))
+
+
+def drafts_of(wanted: Mapping[Ports, Mapping[str, Obj]], slices: Sequence[Obj]) -> list[Draft]:
+    """Distribute the endpoints over the slices that there are and, where needed, new ones."""
+    groups: dict[Ports, list[Draft]] = defaultdict(list)
+    left = {ports: dict(endpoints) for ports, endpoints in wanted.items()}
+    for one in sorted(slices, key=key_of):
+        ports = tuple(sorted(map(port_of, one.get("ports") or ())))
+        groups[ports].append(_kept(one, ports, left.get(ports, {})))
+    for ports in sorted(left):
+        groups[ports] = _filled(groups[ports], ports, list(left[ports].values()))
+    return [draft for ports in sorted(groups) for draft in groups[ports]]
+
+
+def _kept(one: Obj, ports: Ports, left: dict[str, Obj]) -> Draft:
+    """Return the draft of a slice with those of its endpoints that are still wanted."""
+    before = one.get("endpoints") or []
+    uids = (get(entry, "targetRef.uid", "") for entry in before)
+    endpoints = [left.pop(uid) for uid in uids if uid in left]
+    return Draft(ports, endpoints, one, changed=endpoints != list(before))
+
+
+def _filled(drafts: list[Draft], ports: Ports, left: list[Obj]) -> list[Draft]:
+    """Put the endpoints that no slice has yet into some."""
+    for draft in drafts:
+        if draft.changed and left:
+            taken, left = left[: draft.room], left[draft.room :]
+            draft.endpoints += taken
+    fitting = [draft for draft in drafts if draft.endpoints and draft.room >= len(left)]
+    if left and fitting:
+        fullest = min(fitting, key=lambda draft: draft.room)
+        fullest.endpoints += left
+        fullest.changed, left = True, []
+    chunks = (left[at : at + ENDPOINTS_MAX] for at in range(0, len(left), ENDPOINTS_MAX))
+    return drafts + [Draft(ports, chunk, changed=True) for chunk in chunks]
+
+
+def write(service: Obj, family: str, draft: Draft) -> Iterator[Action]:
+    """Create the slice, or update it where it differs."""
+    labels = labels_for(service)
+    content = {
+        "endpoints": draft.endpoints or None,
+        "ports": [port.document() for port in draft.ports] or None,
+    }
+    if draft.found is None:
+        metadata = {
+            "generateName": f"{service['metadata']['name']}-",
+            "namespace": service["metadata"]["namespace"],
+            "labels": labels,
+            "ownerReferences": [owner_reference(service)],
+        }
+        kind = {"apiVersion": ENDPOINTSLICES.api_version, "kind": ENDPOINTSLICES.kind}
+        yield Create(
+            ENDPOINTSLICES, {**kind, "metadata": metadata, "addressType": family, **content}
+        )
+        return
+    wanted: Obj = draft.found
+    ports = tuple(sorted(map(port_of, draft.found.get("ports") or ())))
+    endpoints = list(draft.found.get("endpoints") or ())
+    if endpoints != draft.endpoints or ports != draft.ports:
+        wanted = {**wanted, **content}
+    if labels_of(wanted) != labels:
+        wanted = evolve(wanted, "metadata.labels", labels)
+    if wanted is not draft.found:
+        yield Update(ENDPOINTSLICES, wanted)
+
+
+def labels_for(service: Obj) -> dict[str, str]:
+    """Return the labels of the service's slices: its own and those that lead back to it."""
+    ours = (SERVICE_LABEL, MANAGED_BY, HEADLESS_LABEL)
+    labels = {key: value for key, value in labels_of(service).items() if key not in ours}
+    labels[SERVICE_LABEL] = service["metadata"]["name"]
+    labels[MANAGED_BY] = MANAGER
+    if is_headless(service):
+        labels[HEADLESS_LABEL] = ""
+    return labels
+
+
+def of_node(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
+    """Look at the services with endpoints on a node that came to another zone."""
+    before = old.labels.get(ZONE) if old is not None else None
+    after = new.labels.get(ZONE) if new is not None else None
+    node = new or old
+    if before == after or node is None:
+        return
+    for pod in ctx.lister(PODS).items():
+        if pod.fields.get("spec.nodeName") == node.key.name:
+            yield from of_pod(None, pod, ctx)
+
+
+CONTROLLER = Controller(
+    name="endpointslice-controller",
+    watches=SERVICES,
+    also=(
+        Also(PODS, of_pod),
+        Also(NODES, of_node),
+        Also(
+            ENDPOINTSLICES,
+            of_dependent(lambda item: item.labels.get(SERVICE_LABEL, "")),
+        ),
+    ),
+    reconcile=reconcile,
+    start=index_services,
+)
