@@ -126,7 +126,7 @@ class Store:
             obj["metadata"],
             uid=str(uuid.uuid4()),
             now=times.now_string(self.clock),
-            suffix="".join(secrets.choice(metadata.SUFFIX_ALPHABET) for _ in range(5)),
+            suffix="" if obj["metadata"].get("name") else _random_suffix(),
         )
         prepared.pop("resourceVersion", None)
         if write.resource.namespaced:
@@ -258,15 +258,18 @@ class Store:
     # Steps
 
     async def _admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
+        admission = _admission(write, obj, old)
         for plugin in self.admission:
-            changed = await plugin.admit(_admission(write, obj, old))
+            changed = await plugin.admit(admission)
             if changed is not None and changed is not obj:
                 obj = changed
+                admission = _admission(write, obj, old)
         return obj
 
     async def _validate_admission(self, write: Write, obj: Obj | None, old: Obj | None) -> None:
+        admission = _admission(write, obj, old)
         for plugin in self.admission:
-            write.warnings.extend(await plugin.validate(_admission(write, obj, old)))
+            write.warnings.extend(await plugin.validate(admission))
 
     async def connect(self, write: Write, obj: Obj) -> None:
         """Let admission see a CONNECT or the create of a subresource with a kind of its own."""
@@ -364,6 +367,11 @@ def _refusing() -> Iterator[None]:
         raise
     except DatastoreError as error:
         raise ServiceUnavailableError(f"the datastore refused the write: {error}") from error
+
+
+def _random_suffix() -> str:
+    """Return what makes a generated name unique."""
+    return "".join(secrets.choice(metadata.SUFFIX_ALPHABET) for _ in range(5))
 
 
 def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
