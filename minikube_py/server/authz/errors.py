@@ -10,7 +10,9 @@ def forbidden(attributes: Attributes, reason: str = "") -> ForbiddenError:
     if reason:
         text = f"{text}: {reason}"
     if not attributes.is_resource:
-        return ForbiddenError(f"forbidden: {text}")
+        error = ForbiddenError(f"forbidden: {text}")
+        error.keeps_empty_details = True
+        return error
     what = attributes.resource
     if attributes.group:
         what = f"{what}.{attributes.group}"
