@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping
+from functools import cache
 from typing import Any
 
 from minikube_py.agent.cri.errors import from_code
@@ -11,6 +12,17 @@ CALL_TIMEOUT_SECONDS = 120.0
 """As long as a kubelet waits by default (runtimeRequestTimeout); pulls and execs have their own."""
 MESSAGE_BYTES_MAX = 16 << 20
 """The limit that containerd itself has for one message."""
+
+
+@cache
+def _grpc() -> Any:
+    """Import gRPC at the first call: 13 MB that only a node needs."""
+    # kpy starts programs while calls are under way, but never forks itself; without this gRPC
+    # complains of each. It is read at the import.
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+    import grpc.aio  # noqa: PLC0415
+
+    return grpc
 
 
 class Connection:
@@ -23,10 +35,6 @@ class Connection:
 
     def _open(self) -> Any:
         if self._channel is None:
-            # kpy starts programs (nft, mount) while calls are under way; it never forks itself.
-            os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-            import grpc.aio  # noqa: PLC0415 -- 13 MB that only a node needs
-
             options = [
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -35,7 +43,7 @@ class Connection:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1000),
             ]
-            self._channel = grpc.aio.insecure_channel(self.endpoint, options=options)
+            self._channel = _grpc().aio.insecure_channel(self.endpoint, options=options)
         return self._channel
 
     async def call(
@@ -47,8 +55,6 @@ class Connection:
         timeout_seconds: float = CALL_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
         """Return the answer of one call; raises a child of CriError."""
-        import grpc.aio  # noqa: PLC0415
-
         table = codec()
         invoke = self._open().unary_unary(
             f"/{service}/{method}",
@@ -57,7 +63,7 @@ class Connection:
         )
         try:
             answer: dict[str, Any] = await invoke(request, timeout=timeout_seconds)
-        except grpc.aio.AioRpcError as error:
+        except _grpc().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
         return answer
 
@@ -65,8 +71,6 @@ class Connection:
         self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield the messages of a stream until it ends; raises a child of CriError."""
-        import grpc.aio  # noqa: PLC0415
-
         table = codec()
         name, message = request
         invoke = self._open().unary_stream(
@@ -77,7 +81,7 @@ class Connection:
         try:
             async for event in invoke(message, metadata=metadata):
                 yield event
-        except grpc.aio.AioRpcError as error:
+        except _grpc().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
 
     async def aclose(self) -> None:

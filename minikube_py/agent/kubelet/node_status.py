@@ -30,7 +30,7 @@ from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
-LOOK_NOT_READY_SECONDS = 1.0
+LOOK_NOT_READY_SECONDS = 0.25
 """A network that has just come must not keep pods waiting."""
 TELL_SECONDS = 300.0
 RETRY = Backoff(first_seconds=0.2, max_seconds=7.0)

@@ -10,6 +10,14 @@ from minikube_py.server.apiserver.parameters import WriteOptions
 from minikube_py.server.attributes import Attributes, Operation, User
 from minikube_py.server.registry.hooks import Write
 
+SUCCESS: Obj = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "metadata": {},
+    "status": "Success",
+    "code": 201,
+}
+"""What a POST that creates no object answers."""
 Change = Callable[[Obj], Obj]
 """Takes the newest object and returns the wanted one."""
 
@@ -24,6 +32,8 @@ class Call:
     namespace: str = ""
     name: str = ""
     subresource: str = ""
+    field_selector: str = ""
+    """Of a list, watch or deletecollection, as the client wrote it."""
     options: WriteOptions = field(default_factory=WriteOptions)
     warnings: list[str] = field(default_factory=list)
     """Collected on the way, for the client."""
@@ -40,7 +50,8 @@ class Call:
             resource=self.resource.plural,
             subresource=self.subresource,
             namespace=self.namespace,
-            name=self.name,
+            name=self.name or _selected_name(self.field_selector),
+            field_selector=self.field_selector,
         )
 
     def write(self, operation: Operation, options: Obj | None = None) -> Write:
@@ -57,6 +68,16 @@ class Call:
             options=options or {},
             warnings=self.warnings,
         )
+
+
+def _selected_name(selector: str) -> str:
+    """Return the name that a field selector is for; such a list is a read of one object.
+
+    Authorisation sees the name then, as upstream's RequestInfo has it: this is how a kubelet may
+    watch a secret without a right to list secrets.
+    """
+    terms = (term.partition("=") for term in selector.split(","))
+    return next((value.lstrip("=") for key, _, value in terms if key == "metadata.name"), "")
 
 
 @dataclass(frozen=True, kw_only=True)

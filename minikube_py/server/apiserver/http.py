@@ -153,6 +153,7 @@ class Frontend:
             namespace=info.namespace if resource.namespaced else "",
             name=info.name,
             subresource=info.subresource,
+            field_selector="" if info.name else request.query.get("fieldSelector", ""),
         )
         if resource.plural == "namespaces" and not resource.group:
             call = _replace(call, namespace="")
@@ -195,6 +196,8 @@ class Frontend:
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         self.api.find(call)
         form = self.form(request)
+        if form.accepted.format == "yaml":
+            return web.Response(status=406, headers={"Content-Type": "application/yaml"})
         options = list_options(call.resource, request.query, name=call.name, watch=True)
         lasts = float(options.timeout_seconds) or WATCH_SECONDS_MIN * (1 + random.random())  # noqa: S311 -- spreads reconnects
         watch = Watch(self.api.store, call.resource, call.namespace, options, form, lasts)
@@ -215,6 +218,7 @@ class Frontend:
             return self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         document = body.parse(await read_body(request), form, call.resource.kind)
+        body.check_kind(document, *expected_kind(call))
         if call.verb == "create":
             return self._reply(request, call, await _whole(self.api.create(call, document)))
         return self._reply(request, call, await _whole(self.api.update(call, document)))
@@ -278,6 +282,17 @@ class Frontend:
         if isinstance(error, MethodNotAllowedError) and error.details.get("allow"):
             headers["Allow"] = error.details["allow"]
         return web.Response(body=form.document(error.status()), status=error.code, headers=headers)
+
+
+def expected_kind(call: Call) -> tuple[str, str]:
+    """Return apiVersion and kind of a body; an endpoint's subresource has its own."""
+    resource = call.resource
+    sub = resource.subresource(call.subresource) if call.subresource else None
+    if sub is None or not sub.kind or sub.shares_object:
+        return resource.api_version, resource.kind
+    group = resource.group if sub.group is None else sub.group
+    version = sub.version or resource.version
+    return f"{group}/{version}" if group else version, sub.kind
 
 
 async def _whole(write: Coroutine[Any, Any, T]) -> T:

@@ -26,7 +26,14 @@ class Loopback:
         )
 
     def _call(
-        self, verb: str, resource: Resource, namespace: str, name: str = "", subresource: str = ""
+        self,
+        verb: str,
+        resource: Resource,
+        namespace: str,
+        name: str = "",
+        subresource: str = "",
+        *,
+        field_selector: str = "",
     ) -> Call:
         call = Call(
             user=self._user,
@@ -35,6 +42,7 @@ class Loopback:
             namespace=namespace,
             name=name,
             subresource=subresource,
+            field_selector=field_selector,
             options=self._options,
         )
         self._api.authorize(call)
@@ -56,7 +64,7 @@ class Loopback:
     ) -> ItemList:
         """Return the objects of a namespace, or of all."""
         query = _query(label_selector, field_selector, limit, continue_)
-        call = self._call("list", resource, namespace)
+        call = self._call("list", resource, namespace, field_selector=field_selector)
         listing = await self._api.list(call, list_options(resource, query))
         return ItemList(listing.items, listing.revision, listing.continue_)
 
@@ -70,7 +78,7 @@ class Loopback:
         field_selector: str = "",
     ) -> AsyncIterator[Sequence[WatchEvent]]:
         """Yield what changes after a revision."""
-        self._call("watch", resource, namespace)
+        self._call("watch", resource, namespace, field_selector=field_selector)
         query = {"resourceVersion": str(revision), **_query(label_selector, field_selector)}
         options = list_options(resource, query, watch=True)
         async for batch in follow(self._api.store, resource, namespace, options, self._watches):
