@@ -30,6 +30,8 @@ class StatusError(Exception):
         self.metadata: dict[str, Any] = {}
         """ListMeta of the Status: the token that continues an expired list."""
         self.details: dict[str, Any] = dict(details or {})
+        if details is not None:
+            self.keeps_empty_details = True
         if causes:
             self.details["causes"] = list(causes)
         if retry_after_seconds:

@@ -6,6 +6,7 @@ kinds that are answered and never stored, are endpoints.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +26,7 @@ from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
 from minikube_py.server.registry.refusals import mismatched_namespace
-from minikube_py.server.registry.store import Deleted, Store
+from minikube_py.server.registry.store import Store
 
 DELETES_AT_ONCE_MAX = 32
 """Objects of one deletecollection that are deleted at the same time."""
@@ -132,7 +133,8 @@ class Api:
         return obj
 
     def _decode(self, call: Call, document: dict[str, Any]) -> dict[str, Any]:
-        decoded = body.decode(document, call.resource, validation=call.options.field_validation)
+        validation = call.options.field_validation
+        decoded = body.decode(document, call.resource, validation=validation, raw=call.raw)
         call.warnings.extend(decoded.warnings)
         return decoded.obj
 
@@ -156,20 +158,14 @@ class Api:
         listing = await list_items(self.store, call.resource, call.namespace, list_options)
         gate = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
-        async def delete(item: Item) -> Deleted | None:
+        async def delete(item: Item) -> None:
             one = replace(call, namespace=item.key.namespace, name=item.key.name, verb="delete")
             async with gate:
-                try:
-                    return await self.store.delete(one.write("DELETE", options), options)
-                except NotFoundError:
-                    return None
+                with contextlib.suppress(NotFoundError):
+                    await self.store.delete(one.write("DELETE", options), options)
 
-        done = await asyncio.gather(*(delete(item) for item in listing.items))
-        items = [
-            result.item if result else item
-            for item, result in zip(listing.items, done, strict=True)
-        ]
-        return replace(listing, items=items, revision=self.store.cache.revision)
+        await asyncio.gather(*(delete(item) for item in listing.items))
+        return replace(listing, revision=self.store.cache.revision)
 
 
 NOT_SUPPORTED = "the server does not allow this method on the requested resource"

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from yaml import YAMLError
 
-from minikube_py.api import schema, schema_check
+from minikube_py.api import schema, schema_check, schema_reader
 from minikube_py.api.errors import (
     BadRequestError,
     RequestTooLargeError,
@@ -98,11 +98,10 @@ def _go_type(value: Any) -> str:
     return "array" if isinstance(value, list) else "number"
 
 
-def check_kind(document: Mapping[str, Any], resource: Resource) -> None:
+def check_kind(document: Mapping[str, Any], api_version: str, kind: str) -> None:
     """Raise where the document is not of the kind that the path expects; absent means it is."""
-    kind, api_version = resource.kind, resource.api_version
     given_kind, given_version = document.get("kind"), document.get("apiVersion")
-    version = resource.version
+    version = api_version.rpartition("/")[2]
     if given_kind and given_kind != kind:
         raise BadRequestError(
             f"{given_kind} in version {version!r} cannot be handled as a {kind}".replace("'", '"')
@@ -115,7 +114,7 @@ def check_kind(document: Mapping[str, Any], resource: Resource) -> None:
 
 
 def decode(
-    document: dict[str, Any], resource: Resource, *, validation: str = "Warn", default: bool = True
+    document: dict[str, Any], resource: Resource, *, validation: str = "Warn", raw: bytes = b""
 ) -> Decoded:
     """Check a document against its kind, prune it, and fill in defaults.
 
@@ -123,6 +122,7 @@ def decode(
         BadRequestError: it does not fit, or (Strict) has fields that the kind does not.
 
     """
+    given = document
     document = {"kind": resource.kind, "apiVersion": resource.api_version, **document}
     if not document.get("metadata"):
         document["metadata"] = {}
@@ -136,17 +136,30 @@ def decode(
                 f'{resource.kind} in version "{resource.version}" cannot be handled as a '
                 f"{resource.kind}: {error}"
             ) from error
-    warnings = _unknown_fields(unknown, validation)
+    warnings = _problems(resource, unknown, given, raw, validation)
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
-    return Decoded(dict(resource.default(obj) if default else obj), warnings)
+    return Decoded(dict(resource.default(obj)), warnings)
 
 
-def _unknown_fields(unknown: list[str], validation: str) -> tuple[str, ...]:
-    texts = tuple(f'unknown field "{path}"' for path in unknown)
-    if texts and validation == "Strict":
-        raise BadRequestError(f"strict decoding error: {', '.join(texts)}")
-    return texts if validation == "Warn" else ()
+def _problems(
+    resource: Resource, unknown: list[str], document: Obj, raw: bytes, validation: str
+) -> tuple[str, ...]:
+    """Return what to warn of; raises where the client wants to be strict."""
+    if validation == "Ignore":
+        return ()
+    duplicates: list[str] = []
+    if raw and schema_reader.has_duplicates(raw, document):
+        duplicates = schema_reader.read_all(raw)[1]
+    if not unknown and not duplicates:
+        return ()
+    texts = schema_reader.in_order(duplicates, unknown, raw)
+    if validation == "Strict":
+        raise BadRequestError(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+            f"{resource.kind}: strict decoding error: {', '.join(texts)}"
+        )
+    return tuple(texts)
 
 
 def parse_patch(data: bytes, *, yaml: bool) -> Any:

@@ -35,6 +35,8 @@ class Call:
     field_selector: str = ""
     """Of a list, watch or deletecollection, as the client wrote it."""
     options: WriteOptions = field(default_factory=WriteOptions)
+    raw: bytes = b""
+    """The body as it came, where it is JSON: only the text shows keys that stand twice."""
     warnings: list[str] = field(default_factory=list)
     """Collected on the way, for the client."""
 

@@ -217,7 +217,10 @@ class Frontend:
             patch = body.parse_patch(data, yaml=kind == "apply")
             return self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
-        document = body.parse(await read_body(request), form, call.resource.kind)
+        data = await read_body(request)
+        document = body.parse(data, form, call.resource.kind)
+        if form == "json":
+            call = _replace(call, raw=data)
         body.check_kind(document, *expected_kind(call))
         if call.verb == "create":
             return self._reply(request, call, await _whole(self.api.create(call, document)))

@@ -7,7 +7,7 @@ where nothing of the kind has changed since, else from the history in the datast
 import base64
 import binascii
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -68,6 +68,8 @@ async def list_items(
 ) -> Listing:
     """Return the page that the options ask for, in the version of the resource."""
     kind = store.kind(resource)
+    if options.resource_version == "0" and options.match != "Exact":
+        options = replace(options, limit=0)  # upstream's cache serves "any" without pages
     if options.continue_:
         if options.resource_version not in ("", "0"):
             raise BadRequestError("specifying resource version is not allowed when using continue")

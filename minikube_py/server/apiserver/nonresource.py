@@ -14,9 +14,10 @@ from aiohttp import web
 
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.api import discovery, openapi
-from minikube_py.api.errors import NotAcceptableError, NotFoundError
+from minikube_py.api.errors import MethodNotAllowedError, NotAcceptableError, NotFoundError
 from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
+from minikube_py.server.apiserver.api import NOT_SUPPORTED
 from minikube_py.server.apiserver.negotiate import accepted
 from minikube_py.server.attributes import User
 
@@ -98,8 +99,10 @@ class Nonresource:
             return json_response(orjson.dumps(self.documents[path]))
         first = path.split("/")[1]
         route = self._routes().get(first)
-        if route is None or request.method not in ("GET", "HEAD"):
+        if route is None:
             raise NotFoundError("the server could not find the requested resource", details={})
+        if request.method not in ("GET", "HEAD"):
+            raise MethodNotAllowedError(NOT_SUPPORTED, details={})
         return await route(request, path)
 
     def _routes(
@@ -174,9 +177,7 @@ class Nonresource:
                     return _tagged(request, data or b"", media)
         accepted(_without_discovery(accept))
         data = self._discovery.get(path)
-        if data is None:
-            raise NotFoundError("the server could not find the requested resource", details={})
-        return json_response(data)
+        return json_response(data) if data is not None else page_not_found()
 
     async def _open_api(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
@@ -225,6 +226,12 @@ def _without_discovery(accept: str) -> str:
     return ",".join(kept) if kept else "*/*"
 
 
+def page_not_found() -> web.Response:
+    """Return what Go's router answers for a path that nobody serves."""
+    headers = {**NO_CACHE, "X-Content-Type-Options": "nosniff"}
+    return web.Response(text="404 page not found\n", status=404, headers=headers)
+
+
 def json_response(data: bytes) -> web.Response:
     """Return JSON."""
     return web.Response(body=data, headers={**NO_CACHE, "Content-Type": "application/json"})
@@ -233,7 +240,12 @@ def json_response(data: bytes) -> web.Response:
 def _tagged(request: web.BaseRequest, data: bytes, content_type: str) -> web.Response:
     """Return a document with an ETag, or 304 where the client has it."""
     tag = f'"{discovery.etag(data)}"'
-    headers = {"Content-Type": content_type, "ETag": tag, "Vary": "Accept", **NO_CACHE}
+    headers = {
+        "Content-Type": content_type,
+        "ETag": tag,
+        "Vary": "Accept",
+        "Cache-Control": "public",
+    }
     if request.headers.get("If-None-Match") == tag:
         return web.Response(status=304, headers=headers)
     return web.Response(body=data, headers=headers)

@@ -114,11 +114,12 @@ def selection(resource: Resource, query: Mapping[str, str], *, name: str = "") -
     """Read the selectors; raises BadRequestError in upstream's words."""
     try:
         labels = selectors.parse(query.get("labelSelector", ""))
-        fields = field_selectors.parse(
-            query.get("fieldSelector", ""), lambda path: _is_selectable(resource, path)
-        )
+        fields = field_selectors.parse(query.get("fieldSelector", ""))
     except ValueError as error:
         raise BadRequestError(str(error)) from error
+    for term in fields.terms:
+        if not _is_selectable(resource, term.field):
+            raise BadRequestError(_unsupported_field(resource, term.field))
     return Selection(labels=labels, fields=fields, name=name or fields.exact("metadata.name") or "")
 
 
@@ -126,6 +127,16 @@ def _is_selectable(resource: Resource, path: str) -> bool:
     if path in resource.selectable_fields or path == "metadata.name":
         return True
     return path == "metadata.namespace" and resource.namespaced
+
+
+def _unsupported_field(resource: Resource, path: str) -> str:
+    """Return upstream's text; kinds with fields of their own have a conversion of their own."""
+    if not resource.selectable_fields or resource.custom:
+        names = '"metadata.name", "metadata.namespace"'
+        return f'"{path}" is not a known field selector: only {names}'
+    if resource.group == "batch":
+        return f'field label "{path}" not supported for {resource.kind}'
+    return f"field label not supported: {path}"
 
 
 def integer(query: Mapping[str, str], name: str) -> int:
@@ -186,7 +197,14 @@ def _list_errors(options: ListOptions) -> list[FieldError]:
             match.forbidden("resourceVersionMatch is forbidden when continue is provided")
         )
     if options.match not in _MATCHES:
-        errors.append(match.unsupported(options.match, _MATCHES))
+        errors.append(
+            FieldError(
+                "FieldValueNotSupported",
+                str(match),
+                f'Unsupported value: "{options.match}": '
+                'supported values: "Exact", "NotOlderThan", ""',
+            )
+        )
     elif options.match == "Exact" and options.resource_version == "0":
         errors.append(
             match.forbidden('resourceVersionMatch "exact" is forbidden for resourceVersion "0"')

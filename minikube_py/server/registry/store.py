@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minikube_py.api import metadata, times
+from minikube_py.api import metadata, schema, schema_complete, times
 from minikube_py.api.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -21,7 +21,7 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.fields import FieldError
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj
+from minikube_py.api.object import Key, Obj, is_deleting
 from minikube_py.api.resource import Resource, Subresource
 from minikube_py.datastore.kv import (
     Backend,
@@ -110,7 +110,8 @@ class Store:
         for _ in range(GENERATED_NAME_TRIES_MAX if generated else 1):
             named = self._identify(write, obj)
             try:
-                return await self._create(replace(write, name=named["metadata"]["name"]), named)
+                name = named["metadata"].get("name", "")
+                return await self._create(replace(write, name=name), named)
             except AlreadyExistsError:
                 if not generated:
                     raise
@@ -142,7 +143,7 @@ class Store:
             *resource.validate(obj, None),
         ]
         self._check(write, errors, obj)
-        obj = self.track_fields(write, obj, None)
+        obj = self.track_fields(write, complete(resource, obj), None)
         await self._validate_admission(write, obj, None)
         obj, undo = await self._before(write, obj, None)
         if write.dry_run:
@@ -200,7 +201,7 @@ class Store:
         prepare = (sub and sub.prepare_for_update) or resource.prepare_for_update
         new = prepare(carry_metadata(new, old), old)
         self._check(write, self._update_errors(resource, sub, new, old), new)
-        new = self.track_fields(write, new, old)
+        new = self.track_fields(write, complete(resource, new), old)
         await self._validate_admission(write, new, old)
         new, undo = await self._before(write, new, old)
         if write.dry_run:
@@ -247,6 +248,9 @@ class Store:
         step = deletion.plan(resource, old, options, self.clock.now())
         if step.remove:
             gone = item if write.dry_run else await self._remove(write, item)
+            if resource.graceful_deletion and not is_deleting(old):
+                last = deletion.mark(gone.obj, 0, self.clock.now())
+                return Deleted(Item.from_object(last), gone=True)
             return Deleted(self.served(resource, gone), gone=True)
         marked = terminating(step.obj) if step.obj is not None else None
         if marked is None or write.dry_run:
@@ -392,6 +396,13 @@ def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
 def _key_text(obj: Obj) -> str:
     namespace, name = obj["metadata"].get("namespace"), obj["metadata"]["name"]
     return f"{namespace}/{name}" if namespace else str(name)
+
+
+def complete(resource: Resource, obj: Obj) -> Obj:
+    """Return the object with what its type always writes, such as an empty status."""
+    if not resource.schema:
+        return obj
+    return schema_complete.complete(schema.type_of(resource.schema), obj)
 
 
 def carry_metadata(new: Obj, old: Obj) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from minikube_py.api import times
 from minikube_py.api.core import PODS
 from minikube_py.api.fields import Field
 from minikube_py.api.object import Obj, evolve, get, is_deleting
-from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.call import SUCCESS, Call
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.refusals import conflict, invalid
 from minikube_py.server.registry.store import Store
@@ -29,7 +29,7 @@ class Binding:
             raise invalid(call.resource, name, [(Field("target") / "name").required()])
         if not call.options.dry_run:
             await self._store.update(_write(call, name), lambda pod: self._bind(pod, document))
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return SUCCESS
 
     def _bind(self, pod: Obj, binding: Obj) -> Obj:
         name, target = pod["metadata"]["name"], binding["target"]["name"]

@@ -8,7 +8,7 @@ from minikube_py.api.core import PODS
 from minikube_py.api.errors import BadRequestError, InternalError, TooManyRequestsError
 from minikube_py.api.object import Obj, condition_of, evolve, get, is_deleting, labels_of
 from minikube_py.api.policy import PODDISRUPTIONBUDGETS
-from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.call import SUCCESS, Call
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.store import Store
 
@@ -29,7 +29,7 @@ class Eviction:
         if not _needs_no_budget(pod):
             await self._take_from_budget(call, pod)
         await self._store.delete(call.write("DELETE", options), options)
-        return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
+        return SUCCESS
 
     async def _take_from_budget(self, call: Call, pod: Obj) -> None:
         budgets = self._budgets(call.namespace, pod)

@@ -3,10 +3,10 @@
 from typing import Any
 
 from minikube_py.api import selectors
-from minikube_py.api.fields import Field
+from minikube_py.api.errors import InvalidError
+from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj, evolve, get
 from minikube_py.server.apiserver.call import Call, Change
-from minikube_py.server.registry.refusals import invalid
 from minikube_py.server.registry.store import Store
 
 
@@ -31,7 +31,7 @@ class Scale:
                 error = (Field("spec") / "replicas").invalid(
                     replicas, "must be greater than or equal to 0"
                 )
-                raise invalid(call.resource, call.name, [error])
+                raise _invalid(call.name, error)
             scaled = evolve(current, "spec.replicas", replicas)
             version = get(wanted, "metadata.resourceVersion")
             return evolve(scaled, "metadata.resourceVersion", version or "")
@@ -56,6 +56,14 @@ def scale_of(obj: Obj) -> dict[str, Any]:
         "spec": {"replicas": replicas} if replicas else {},
         "status": status,
     }
+
+
+def _invalid(name: str, error: FieldError) -> InvalidError:
+    return InvalidError(
+        invalid_message("Scale.autoscaling", name, [error]),
+        details={"name": name, "group": "autoscaling", "kind": "Scale"},
+        causes=[error.cause()],
+    )
 
 
 def _selector(obj: Obj) -> str:
