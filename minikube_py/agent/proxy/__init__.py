@@ -1,0 +1,1 @@
+"""kube-proxy: makes the addresses of services lead to their endpoints, by nftables."""

@@ -1,0 +1,93 @@
+"""Connections that the kernel remembers for UDP, which would outlive a change of endpoints.
+
+The rules are asked for the first packet of a connection only. TCP connections end by themselves;
+a UDP client may send from one port for ever and would keep its endpoint, or the lack of one.
+"""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from minikube_py.agent.proxy.rules import Element
+from minikube_py.lib.errors import StartError
+
+log = logging.getLogger(__name__)
+TIMEOUT_SECONDS = 20.0
+
+
+class Stale(NamedTuple):
+    """Connections to forget: to a front, at one endpoint or, where it is "", at any."""
+
+    address: str
+    """"" for a node port."""
+    port: int
+    endpoint: str = ""
+
+
+def plan(old: Sequence[Element], new: Sequence[Element]) -> list[Stale]:
+    """Return which connections a change of one service's elements makes stale; pure."""
+    before, after = _targets(old), _targets(new)
+    stale = set()
+    for front, targets in before.items():
+        stale |= {Stale(*front, target) for target in targets - after.get(front, set())}
+    # Before a front had endpoints, its packets went elsewhere.
+    stale |= {Stale(*front) for front in after.keys() - before.keys()}
+    return sorted(stale)
+
+
+def _targets(elements: Sequence[Element]) -> dict[tuple[str, int], set[str]]:
+    """Return the addresses of endpoints by front, of UDP."""
+    targets: dict[tuple[str, int], set[str]] = {}
+    for container, key, value in elements:
+        if container.endswith(("endpoints", "sticky")) and "no-endpoints" not in container:
+            *address, protocol, port, _ = key.split(" . ")
+            if protocol == "udp":
+                front = (address[0] if address else "", int(port))
+                targets.setdefault(front, set()).add(value.split(" . ")[0])
+    return targets
+
+
+def require_conntrack() -> None:
+    """Make sure that the program is there.
+
+    Raises:
+        StartError: it is not; names the package.
+
+    """
+    if shutil.which("conntrack") is None:
+        raise StartError("conntrack is missing; install the package conntrack")
+
+
+def command(stale: Stale) -> Iterator[str]:
+    """Yield the words of the command that forgets these connections."""
+    yield from ("conntrack", "-D", "-p", "udp", "--orig-port-dst", str(stale.port))
+    if stale.address:
+        yield from ("--orig-dst", stale.address)
+    if stale.endpoint:
+        yield from ("--dst-nat", stale.endpoint)
+    if ":" in f"{stale.address}{stale.endpoint}":
+        yield from ("-f", "ipv6")
+
+
+async def forget(stale: Sequence[Stale]) -> None:
+    """Make the kernel forget connections; that there are none is no fault."""
+    for connections in stale:
+        process = await asyncio.create_subprocess_exec(
+            *command(connections),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                _, words = await process.communicate()
+        except TimeoutError:
+            log.warning("conntrack took too long front=%s", connections)
+            continue
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode and b"0 flow entries have been deleted" not in words:
+            log.warning("conntrack failed error=%s", words.decode(errors="replace").strip()[:200])

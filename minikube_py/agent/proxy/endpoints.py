@@ -1,0 +1,98 @@
+"""Which endpoints a service port may use on this node; pure.
+
+The rules are those of kube-proxy's categorisation: ready endpoints, or where there are none those
+that terminate and still serve; all of the cluster or only this node's; near ones where hints say.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minikube_py.api.object import Obj, get
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """What the choice depends on."""
+
+    name: str
+    zone: str = ""
+
+
+class Endpoint(NamedTuple):
+    """One address and port behind a service port."""
+
+    ip: str
+    port: int
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    local: bool = False
+    for_zones: tuple[str, ...] = ()
+    for_nodes: tuple[str, ...] = ()
+
+
+class Chosen(NamedTuple):
+    """The endpoints of a service port for the two kinds of traffic policy, in a fixed order."""
+
+    cluster: tuple[Endpoint, ...]
+    local: tuple[Endpoint, ...]
+
+
+def choose(slices: Iterable[Obj], name: str, protocol: str, node: Node) -> Chosen:
+    """Return the endpoints of the port with that name and protocol."""
+    known = sorted(_endpoints(slices, name, protocol, node.name))
+    # While an endpoint moves between slices it stands in both; ready wins, as it sorts last.
+    endpoints = list({(endpoint.ip, endpoint.port): endpoint for endpoint in known}.values())
+    own = [endpoint for endpoint in endpoints if endpoint.local]
+    return Chosen(tuple(_near(_usable(endpoints), node)), tuple(_usable(own)))
+
+
+def _endpoints(
+    slices: Iterable[Obj], name: str, protocol: str, node_name: str
+) -> Iterable[Endpoint]:
+    for piece in slices:
+        for port in piece.get("ports") or ():
+            number = port.get("port")
+            if number is None or (port.get("name") or "") != name:
+                continue
+            if (port.get("protocol") or "TCP") != protocol:
+                continue
+            for endpoint in piece.get("endpoints") or ():
+                yield _endpoint(endpoint, number, node_name)
+
+
+def _endpoint(endpoint: Obj, port: int, node_name: str) -> Endpoint:
+    ready = get(endpoint, "conditions.ready")
+    ready = ready is None or bool(ready)
+    serving = get(endpoint, "conditions.serving")
+    return Endpoint(
+        # Clients use the first address only (EndpointSlice documentation, `addresses`).
+        ip=endpoint["addresses"][0],
+        port=port,
+        ready=ready,
+        serving=ready if serving is None else bool(serving),
+        terminating=bool(get(endpoint, "conditions.terminating")),
+        local=endpoint.get("nodeName") == node_name,
+        for_zones=tuple(hint["name"] for hint in get(endpoint, "hints.forZones") or ()),
+        for_nodes=tuple(hint["name"] for hint in get(endpoint, "hints.forNodes") or ()),
+    )
+
+
+def _usable(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    ready = [endpoint for endpoint in endpoints if endpoint.ready]
+    return ready or [e for e in endpoints if e.serving and e.terminating]
+
+
+def _near(endpoints: list[Endpoint], node: Node) -> list[Endpoint]:
+    """Keep the endpoints that hints give to this node or zone, where all have such hints."""
+    hints: tuple[tuple[Callable[[Endpoint], tuple[str, ...]], str], ...] = (
+        (lambda endpoint: endpoint.for_nodes, node.name),
+        (lambda endpoint: endpoint.for_zones, node.zone),
+    )
+    for hinted, place in hints:
+        if place and endpoints and all(map(hinted, endpoints)):
+            near = [endpoint for endpoint in endpoints if place in hinted(endpoint)]
+            if near:
+                return near
+    return endpoints

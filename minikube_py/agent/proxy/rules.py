@@ -1,0 +1,210 @@
+"""What a service puts into the maps and sets of the ruleset; pure.
+
+A service is a set of elements; a ruleset is the union of the elements of all services. So a
+change of one service is a difference of two small sets, whatever else there is.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from minikube_py.agent.proxy.chains import AFFINITY_SLOTS, IPV4, Chain, Family, map_name
+from minikube_py.agent.proxy.endpoints import Chosen, Endpoint, Node, choose
+from minikube_py.api.object import Obj, get
+
+PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+AFFINITY_SECONDS = 10800
+"""The default of sessionAffinityConfig.clientIP.timeoutSeconds."""
+REJECT, DROP = "goto refuse", "drop"
+
+
+class Element(NamedTuple):
+    """An element of a map or, without a value, of a set."""
+
+    container: str
+    key: str
+    value: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyConfig:
+    """What the rules of a node depend on beside services."""
+
+    node: Node
+    cluster_cidr: str
+    """Network of all pods, of this family."""
+    service_cidr: str
+    local_addresses: frozenset[str] = frozenset()
+    """Service addresses that this node serves itself (cluster DNS): they get no rules."""
+    family: Family = IPV4
+
+
+class Front(NamedTuple):
+    """An address (none for a node port) and port that a service is reached by."""
+
+    address: str
+    protocol: str
+    port: int
+
+    @property
+    def key(self) -> str:
+        """The key in the maps."""
+        port = f"{self.protocol.lower()} . {self.port}"
+        return f"{self.address} . {port}" if self.address else port
+
+
+def derive(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> tuple[Element, ...]:
+    """Return the elements of one service, sorted; empty where it is not proxied."""
+    return tuple(sorted(set(_elements(service, slices, config))))
+
+
+def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Iterator[Element]:
+    addresses = [a for a in cluster_ips(service) if _of_family(a, config)]
+    if not addresses or PROXY_NAME_LABEL in (service["metadata"].get("labels") or {}):
+        return
+    for address in addresses:
+        yield Element("cluster-ips", address)
+    for port in get(service, "spec.ports") or ():
+        protocol = port.get("protocol") or "TCP"
+        if protocol not in ("TCP", "UDP"):
+            continue
+        chosen = choose(
+            (s for s in slices if s.get("addressType") == _address_type(config)),
+            port.get("name") or "",
+            protocol,
+            config.node,
+        )
+        yield from _port_elements(service, port, chosen, config)
+
+
+def cluster_ips(service: Obj) -> list[str]:
+    """Return the addresses of a service; empty for headless ones and ExternalName."""
+    if get(service, "spec.type") == "ExternalName":
+        return []
+    found = get(service, "spec.clusterIPs") or [get(service, "spec.clusterIP") or "None"]
+    return [address for address in found if address and address != "None"]
+
+
+def external_ips(service: Obj) -> list[str]:
+    """Return the addresses outside the cluster's networks that lead to a service."""
+    ingresses = get(service, "status.loadBalancer.ingress") or ()
+    balanced = [i["ip"] for i in ingresses if i.get("ip") and i.get("ipMode") != "Proxy"]
+    return [*(get(service, "spec.externalIPs") or ()), *balanced]
+
+
+def _port_elements(
+    service: Obj, port: Obj, chosen: Chosen, config: ProxyConfig
+) -> Iterator[Element]:
+    protocol, number = port.get("protocol") or "TCP", port["port"]
+    affinity = affinity_seconds(service)
+    internal_local = get(service, "spec.internalTrafficPolicy") == "Local"
+    internal = chosen.local if internal_local else chosen.cluster
+    for address in cluster_ips(service):
+        if _of_family(address, config):
+            front = Front(address, protocol, number)
+            yield from _internal(front, internal, affinity, empty=not chosen.cluster)
+    fronts = [
+        Front(address, protocol, number)
+        for address in external_ips(service)
+        if _of_family(address, config)
+    ]
+    yield from _source_ranges(service, fronts, config)
+    if port.get("nodePort"):
+        fronts.append(Front("", protocol, port["nodePort"]))
+    is_local = get(service, "spec.externalTrafficPolicy") == "Local"
+    for front in fronts:
+        yield from _external(front, chosen, affinity, local=is_local)
+    for endpoint in {*chosen.cluster, *chosen.local}:
+        if endpoint.local:
+            yield Element("hairpin", f"{endpoint.ip} . {endpoint.ip}")
+
+
+def _internal(
+    front: Front, endpoints: Sequence[Endpoint], affinity: int, *, empty: bool
+) -> Iterator[Element]:
+    if not endpoints:
+        # Where only other nodes have endpoints, silence is what upstream gives.
+        yield Element("no-endpoints", front.key, REJECT if empty else DROP)
+        return
+    chain = Chain("c", len(endpoints), affinity_seconds=affinity)
+    yield Element("services", front.key, f"goto {chain.name}")
+    yield from _backends(front, endpoints, affinity, local=False)
+
+
+def _external(front: Front, chosen: Chosen, affinity: int, *, local: bool) -> Iterator[Element]:
+    node_port = not front.address
+    if not chosen.cluster:
+        yield Element("np-no-endpoints" if node_port else "no-endpoints", front.key, REJECT)
+        return
+    chain = Chain("x", len(chosen.cluster), node_port, affinity)
+    if local:
+        chain = chain._replace(kind="e", local_size=len(chosen.local))
+        yield from _backends(front, chosen.local, affinity, local=True)
+    yield Element("np-services" if node_port else "services", front.key, f"goto {chain.name}")
+    yield from _backends(front, chosen.cluster, affinity, local=False)
+
+
+def _backends(
+    front: Front, endpoints: Sequence[Endpoint], affinity: int, *, local: bool
+) -> Iterator[Element]:
+    """Yield the endpoints of a front: by number, or by slot where clients stick to them."""
+    node_port = not front.address
+    if not affinity:
+        container = map_name("endpoints", node_port=node_port, local=local)
+        for index, endpoint in enumerate(endpoints):
+            yield Element(container, f"{front.key} . {index}", _target(endpoint))
+        return
+    slots = map_name("slots", node_port=node_port, local=local)
+    sticky = map_name("sticky", node_port=node_port, local=local)
+    for index, (slot, endpoint) in enumerate(slots_of(endpoints).items()):
+        yield Element(slots, f"{front.key} . {index:#010x}", f"{slot:#010x}")
+        yield Element(sticky, f"{front.key} . {slot:#010x}", _target(endpoint))
+
+
+def slots_of(endpoints: Sequence[Endpoint]) -> dict[int, Endpoint]:
+    """Give each endpoint a number that the others' coming and going hardly ever changes."""
+    taken: dict[int, Endpoint] = {}
+    for endpoint in endpoints[: AFFINITY_SLOTS - 1]:
+        address = int(ipaddress.ip_address(endpoint.ip))
+        # Knuth's multiplicative hash; 0 is left out because it is the mark of packets unseen.
+        slot = (address * 2654435761 + endpoint.port * 40503 >> 7) % AFFINITY_SLOTS
+        while slot == 0 or slot in taken:
+            slot = (slot + 1) % AFFINITY_SLOTS
+        taken[slot] = endpoint
+    return taken
+
+
+def affinity_seconds(service: Obj) -> int:
+    """Return how long a client stays with its endpoint; 0 where it does not."""
+    if get(service, "spec.sessionAffinity") != "ClientIP":
+        return 0
+    return int(get(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", AFFINITY_SECONDS))
+
+
+def _source_ranges(service: Obj, fronts: Iterable[Front], config: ProxyConfig) -> Iterator[Element]:
+    """LoadBalancerSourceRanges: the addresses of a load balancer are closed to all others."""
+    ranges = [text.strip() for text in get(service, "spec.loadBalancerSourceRanges") or ()]
+    balanced = {i.get("ip") for i in get(service, "status.loadBalancer.ingress") or ()}
+    if not ranges:
+        return
+    for front in fronts:
+        if front.address in balanced:
+            yield Element("guarded", front.key)
+            for cidr in ranges:
+                if _of_family(cidr, config):
+                    yield Element("admitted", f"{front.key} . {cidr}")
+
+
+def _target(endpoint: Endpoint) -> str:
+    return f"{endpoint.ip} . {endpoint.port}"
+
+
+def _address_type(config: ProxyConfig) -> str:
+    return "IPv4" if config.family is IPV4 else "IPv6"
+
+
+def _of_family(address: str, config: ProxyConfig) -> bool:
+    if address in config.local_addresses:
+        return False
+    return (":" in address) == (config.family is not IPV4)

@@ -1,0 +1,237 @@
+"""The ruleset of all services and the nft text that makes or changes it; no I/O.
+
+The elements of each service are kept, so a change is a small transaction of elements. Two
+services may claim the same element (an external address, an endpoint of both): the first by name
+has it, and when that one goes the next gets it.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from minikube_py.agent.proxy.chains import (
+    MASQUERADE_BIT,
+    Chain,
+    Family,
+    affinity_map,
+    front_key,
+    parse_name,
+    rules_of,
+)
+from minikube_py.agent.proxy.rules import Element, ProxyConfig
+from minikube_py.api.object import Key
+
+TABLE = "kpy-proxy"
+AFFINITY_MAX = 65535
+"""Clients remembered for each timeout."""
+BATCH = 5000
+"""Elements in one statement of text."""
+Slot = tuple[str, str]
+"""Container and key of an element."""
+
+
+def containers(family: Family) -> dict[str, str]:
+    """Return the maps and sets that are always there, by name."""
+    address = family.address
+    front, port = f"{address} . inet_proto . inet_service", "inet_proto . inet_service"
+    target = f"{address} . inet_service"
+    maps = {
+        "services": f"type {front} : verdict",
+        "np-services": f"type {port} : verdict",
+        "no-endpoints": f"type {front} : verdict",
+        "np-no-endpoints": f"type {port} : verdict",
+    }
+    for local in ("", "local-"):
+        maps |= {
+            f"{local}endpoints": f"type {front} . mark : {target}",
+            f"np-{local}endpoints": f"type {port} . mark : {target}",
+            f"{local}slots": f"type {front} . mark : mark",
+            f"np-{local}slots": f"type {port} . mark : mark",
+            f"{local}sticky": f"type {front} . mark : {target}",
+            f"np-{local}sticky": f"type {port} . mark : {target}",
+        }
+    sets = {
+        "cluster-ips": f"type {address}",
+        "hairpin": f"type {address} . {address}",
+        "guarded": f"type {front}",
+        "admitted": f"type {front} . {address}; flags interval",
+    }
+    return {name: f"map {name} {{ {of}; }}" for name, of in maps.items()} | {
+        name: f"set {name} {{ {of}; }}" for name, of in sets.items()
+    }
+
+
+class Ruleset:
+    """What the kernel should hold, and the difference to what it was last told."""
+
+    def __init__(self, config: ProxyConfig) -> None:
+        self._config = config
+        self._services: dict[Key, tuple[Element, ...]] = {}
+        self._claims: dict[Slot, dict[Key, str]] = {}
+        self._told: dict[Slot, str | None] = {}
+        """Of the elements that changed since: what the kernel has, None where nothing."""
+        self._chains: set[Chain] = set()
+        """The chains that the kernel has."""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether there is a difference to tell."""
+        return bool(self._told)
+
+    def __len__(self) -> int:
+        return len(self._claims)
+
+    def update(self, key: Key, elements: Sequence[Element]) -> None:
+        """Put the elements of a service in place of those it had; none removes it."""
+        old, new = set(self._services.get(key, ())), set(elements)
+        for container, name, _ in old - new:
+            self._claim((container, name), key, None)
+        for container, name, value in new - old:
+            self._claim((container, name), key, value)
+        if new:
+            self._services[key] = tuple(elements)
+        else:
+            self._services.pop(key, None)
+
+    def _claim(self, slot: Slot, key: Key, value: str | None) -> None:
+        before = self._value(slot)
+        claims = self._claims.setdefault(slot, {})
+        if value is None:
+            claims.pop(key, None)
+        else:
+            claims[key] = value
+        if not claims:
+            del self._claims[slot]
+        after = self._value(slot)
+        if before == after:
+            return
+        told = self._told.setdefault(slot, before)
+        if told == after:
+            del self._told[slot]
+
+    def _value(self, slot: Slot) -> str | None:
+        claims = self._claims.get(slot)
+        return claims[min(claims)] if claims else None
+
+    def told(self) -> None:
+        """Note that the kernel has been told all."""
+        self._chains |= self._needed(self._values())
+        self._told.clear()
+
+    def full(self) -> str:
+        """Return the text that replaces whatever the table holds; equal states, equal text."""
+        table = f"{self._config.family.table} {TABLE}"
+        self._chains = set()
+        chains = self._needed(self._values())
+        return "".join([
+            f"table {table}\ndelete table {table}\ntable {table} {{\n",
+            *(f"  {text}\n" for text in containers(self._config.family).values()),
+            *self._affinity_maps(chains),
+            *self._chain_texts(chains),
+            *hooks(self._config),
+            "}\n",
+            *self._element_texts("add", sorted(self._values())),
+        ])  # fmt: skip
+
+    def changes(self) -> str:
+        """Return the text that brings the kernel from what it was told to what is wanted."""
+        table = f"{self._config.family.table} {TABLE}"
+        now = {slot: self._value(slot) for slot in self._told}
+        added = sorted(Element(*slot, value) for slot, value in now.items() if value is not None)
+        gone = sorted(
+            Element(*slot, value) for slot, value in self._told.items() if value is not None
+        )
+        chains = self._needed(added) - self._chains
+        lines = [*self._affinity_maps(chains), *self._chain_texts(chains)]
+        head = f"table {table} {{\n{''.join(lines)}}}\n" if lines else ""
+        return "".join(
+            [head, *self._element_texts("delete", gone), *self._element_texts("add", added)]
+        )
+
+    def _values(self) -> Iterator[Element]:
+        for slot, claims in self._claims.items():
+            yield Element(*slot, claims[min(claims)])
+
+    def _needed(self, elements: Iterable[Element]) -> set[Chain]:
+        names = {
+            element.value.removeprefix("goto ")
+            for element in elements
+            if element.container.endswith("services")
+        }
+        chains = {parse_name(name) for name in names}
+        return chains | {needed for chain in chains for needed in chain.needs}
+
+    def _affinity_maps(self, chains: Iterable[Chain]) -> Iterator[str]:
+        address = self._config.family.address
+        for seconds in sorted({chain.affinity_seconds for chain in chains} - {0}):
+            yield (
+                f"  map {affinity_map(seconds)} {{ type {address} . {address} . inet_proto . "
+                f"inet_service : mark; flags dynamic,timeout; timeout {seconds}s; "
+                f"size {AFFINITY_MAX}; }}\n"
+            )
+
+    def _chain_texts(self, chains: Iterable[Chain]) -> Iterator[str]:
+        # Those that others go to come first: nft wants to know a chain before it is named.
+        for chain in sorted(chains, key=lambda chain: (chain.kind == "e", chain)):
+            rules = rules_of(chain, self._config.family, self._config.cluster_cidr)
+            yield _block(chain.name, rules)
+
+    def _element_texts(self, verb: str, elements: Sequence[Element]) -> Iterator[str]:
+        table = f"{self._config.family.table} {TABLE}"
+        by_container: dict[str, list[str]] = {}
+        for container, key, value in elements:
+            text = f"{key} : {value}" if value else key
+            by_container.setdefault(container, []).append(text)
+        for container, texts in by_container.items():
+            for at in range(0, len(texts), BATCH):
+                some = ", ".join(texts[at : at + BATCH])
+                yield f"{verb} element {table} {container} {{ {some} }}\n"
+
+
+def hooks(config: ProxyConfig) -> Iterator[str]:
+    """Yield the chains in which packets enter the ruleset."""
+    family = config.family
+    ip = family.table
+    front, port = front_key(family, node_port=False), front_key(family, node_port=True)
+    here = f"fib daddr type local {ip} daddr != {family.loopback}"
+    chains: Mapping[str, Sequence[str]] = {
+        "refuse": ("meta l4proto tcp reject with tcp reset", f"reject with {family.unreachable}"),
+        "dispatch": (f"{front} vmap @services", f"{here} {port} vmap @np-services"),
+        "check": (
+            f"{front} @guarded {front} . {ip} saddr != @admitted drop",
+            f"{front} vmap @no-endpoints",
+            f"{here} {port} vmap @np-no-endpoints",
+        ),
+        # A service address that is still there after translation has no such port.
+        "unknown": (
+            f"{ip} daddr @cluster-ips goto refuse",
+            f"{ip} daddr {config.service_cidr} drop",
+        ),
+        "prerouting": ("type nat hook prerouting priority dstnat; policy accept;", "jump dispatch"),
+        "output": ("type nat hook output priority -100; policy accept;", "jump dispatch"),
+        "postrouting": (
+            "type nat hook postrouting priority srcnat; policy accept;",
+            f"{ip} saddr . {ip} daddr @hairpin ct status dnat masquerade",
+            f"meta mark and {MASQUERADE_BIT:#x} == {MASQUERADE_BIT:#x} masquerade fully-random",
+        ),
+        "check-prerouting": (
+            "type filter hook prerouting priority -110; policy accept;",
+            "ct state new jump check",
+        ),
+        "check-output": (
+            "type filter hook output priority -110; policy accept;",
+            "ct state new jump check",
+        ),
+        "unknown-forward": (
+            "type filter hook forward priority filter; policy accept;",
+            "ct state new jump unknown",
+        ),
+        "unknown-output": (
+            "type filter hook output priority filter; policy accept;",
+            'oifname != "lo" ct state new jump unknown',
+        ),
+    }
+    for name, rules in chains.items():
+        yield _block(name, rules)
+
+
+def _block(name: str, rules: Iterable[str]) -> str:
+    return "".join([f"  chain {name} {{\n", *(f"    {rule}\n" for rule in rules), "  }\n"])
