@@ -26,6 +26,10 @@ _ROOTS = (
     "k8s.io/apimachinery/pkg/apis/meta/v1.WatchEvent",
     "k8s.io/apimachinery/pkg/apis/meta/v1.Status",
     "k8s.io/apimachinery/pkg/apis/meta/v1.DeleteOptions",
+    "k8s.io/apimachinery/pkg/apis/meta/v1.PartialObjectMetadata",
+    "k8s.io/apimachinery/pkg/apis/meta/v1.PartialObjectMetadataList",
+    "k8s.io/api/apidiscovery/v2.APIGroupDiscoveryList",
+    "k8s.io/api/apidiscovery/v2beta1.APIGroupDiscoveryList",
 )
 """Messages that are used beside the kinds."""
 

@@ -63,13 +63,30 @@ class _Plan(NamedTuple):
     by_name: dict[str, Callable[[Any], bytes]]
 
 
+class Adapter(NamedTuple):
+    """What a message is outside, where that is not the dict of its fields."""
+
+    from_message: Callable[[dict[str, Any]], Any]
+    to_message: Callable[[Any], Mapping[str, Any]]
+
+
 class Codec:
     """Encodes and decodes the messages of one table."""
 
-    def __init__(self, messages: Messages, *, explicit_presence: bool = False) -> None:
-        """Take a table; with `explicit_presence` (proto2) whatever a dict holds is sent."""
+    def __init__(
+        self,
+        messages: Messages,
+        *,
+        explicit_presence: bool = False,
+        adapter: Callable[[str], Adapter | None] = lambda _name: None,
+    ) -> None:
+        """Take a table; with `explicit_presence` (proto2) whatever a dict holds is sent.
+
+        `adapter` finds how a message is shown; it is asked once for each field of that type.
+        """
         self._messages = messages
         self._explicit = explicit_presence
+        self._adapter = adapter
         self._plans: dict[str, _Plan] = {}
 
     def encode(self, name: str, message: Mapping[str, Any]) -> bytes:
@@ -99,7 +116,7 @@ class Codec:
         plan = self._plans.get(name)
         if plan is None:
             fields = self._messages.get(name)
-            if fields is None or "enum" in fields:
+            if fields is None or _is_enum(fields):
                 raise WireError(f"there is no message {name!r} in the table")
             plan = self._plans[name] = _compile([self._slot(n, f) for n, f in fields.items()])
         return plan
@@ -120,11 +137,15 @@ class Codec:
         definition = self._messages.get(name)
         if definition is None:
             raise WireError(f"there is no type {name!r} in the table")
-        if "enum" in definition:
+        if _is_enum(definition):
             return _enum(name, definition["enum"])
         return _Kind(LENGTH, self._read_nested(name), self._write_nested(name), None)
 
     def _write_nested(self, name: str) -> Writer:
+        adapter = self._adapter(name)
+        if adapter is not None:
+            return lambda value: _delimited(self.encode(name, adapter.to_message(value)))
+
         def write(value: Any) -> bytes:
             return _delimited(self.encode(name, value))
 
@@ -132,10 +153,12 @@ class Codec:
 
     def _read_nested(self, name: str) -> Reader:
         read_message = self._read_message(name)
+        adapter = self._adapter(name)
 
         def read(data: bytes, pos: int, end: int, depth: int) -> tuple[Any, int]:
             pos, stop = _extent(data, pos, end)
-            return read_message(data, pos, stop, depth + 1)
+            message, pos = read_message(data, pos, stop, depth + 1)
+            return message if adapter is None else adapter.from_message(message), pos
 
         return read
 
@@ -159,6 +182,11 @@ class Codec:
             return message, pos
 
         return read
+
+
+def _is_enum(definition: Mapping[str, Any]) -> bool:
+    """Tell an enum from a message, which may have a field of that name."""
+    return isinstance(definition.get("enum"), Mapping)
 
 
 def _compile(slots: Sequence[_Slot]) -> _Plan:
@@ -195,7 +223,8 @@ def _put(slot: _Slot) -> Callable[[dict[str, Any], bytes, int, int, int], int]:
     def merge(message: dict[str, Any], data: bytes, pos: int, end: int, depth: int) -> int:
         value, pos = read(data, pos, end, depth)
         # A message that is sent twice is merged; only broken or very clever writers do that.
-        message[name] = {**message[name], **value} if name in message else value
+        both = isinstance(value, dict) and isinstance(message.get(name), dict)
+        message[name] = {**message[name], **value} if both else value
         return pos
 
     return merge
