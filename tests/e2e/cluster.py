@@ -1,0 +1,153 @@
+"""A real cluster for tests: `kpy server` in namespaces of its own, driven by the real kubectl."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.node.machine import Machine, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+IMAGES = ROOT / "build" / "images"
+READY_SECONDS = 60.0
+STOP_SECONDS_MAX = 10.0
+"""What a stop may take at most, by promise."""
+LOG_BYTES_SHOWN = 20_000
+
+
+def build_images() -> Path:
+    """Return the folder of the image archives; build them where `make` has not."""
+    if not list(IMAGES.glob("*.tar")):
+        script = ROOT / "packaging" / "images" / "build_images.py"
+        subprocess.run([sys.executable, str(script), "--out", str(IMAGES)], check=True)
+    return IMAGES
+
+
+class Program:
+    """`kpy server` or `kpy agent` in a machine; it may be stopped and started again."""
+
+    def __init__(self, machine: Machine, command: str, data_dir: Path, *flags: str) -> None:
+        self.machine = machine
+        self.data_dir = data_dir
+        self.log = data_dir.parent / f"{machine.name}.log"
+        self._line = [str(BIN / "kpy"), command, "--data-dir", str(data_dir), *flags]
+        self._process: subprocess.Popen[bytes] | None = None
+        images = data_dir / "agent" / "images"
+        images.mkdir(parents=True)
+        for archive in build_images().glob("*.tar"):
+            shutil.copy(archive, images)
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        self._process = self.machine.start(self._line, self.log)
+
+    @property
+    def pid(self) -> int:
+        """The pid of kpy itself, as this machine sees it; it is the child of nsenter."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        return int(wait_until(children.read_text, 5, "kpy has started").split()[0])
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> float:
+        """Send a signal and wait; return how many seconds it took to end."""
+        assert self._process is not None
+        started = time.monotonic()
+        os.kill(self.pid, number)
+        self._process.wait(timeout=STOP_SECONDS_MAX + 5)
+        return time.monotonic() - started
+
+    @property
+    def status(self) -> int:
+        """The exit status of the last run."""
+        assert self._process is not None
+        return self._process.wait(timeout=STOP_SECONDS_MAX)
+
+    def log_tail(self) -> str:
+        """Return the end of what it printed."""
+        data = self.log.read_bytes() if self.log.exists() else b""
+        return data[-LOG_BYTES_SHOWN:].decode(errors="replace")
+
+
+class Cluster:
+    """A server with its node, and workers as tests add them."""
+
+    def __init__(self, folder: Path, name: str = "n1", address: str = "192.168.77.1") -> None:
+        self.folder = folder
+        self.kubeconfig = folder / "kubeconfig"
+        self.machine = Machine(name, folder / name, address)
+        self.server = Program(
+            self.machine,
+            "server",
+            folder / name,
+            "--write-kubeconfig",
+            str(self.kubeconfig),
+            "--node-ip",
+            address,
+        )
+        self.workers: list[Program] = []
+
+    def start(self) -> None:
+        """Start the server and wait until its node is ready."""
+        self.server.start()
+        self.wait_ready(self.machine.name)
+
+    def wait_ready(self, node: str) -> None:
+        """Wait until a node is ready."""
+        wait_until(lambda: self._is_ready(node), READY_SECONDS, f"node {node} is ready")
+
+    def _is_ready(self, node: str) -> bool:
+        shown = self.run("get", "node", node, "-o", "json")
+        conditions = (
+            json.loads(shown.stdout)["status"].get("conditions", ()) if shown.stdout else ()
+        )
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def run(
+        self, *arguments: str, stdin: str = "", timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run kubectl in the machine; return what it did, also where it failed."""
+        line = [str(BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
+        return subprocess.run(
+            self.inside(line),
+            check=False,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            timeout=timeout,
+        )
+
+    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 60) -> str:
+        """Run kubectl and return what it prints; it must succeed."""
+        done = self.run(*arguments, stdin=stdin, timeout=timeout)
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        return done.stdout
+
+    def get(self, *arguments: str) -> Any:
+        """Return what `kubectl get -o json` says, parsed."""
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def apply(self, *documents: Any, namespace: str = "default") -> None:
+        """Apply objects."""
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(documents)})
+        self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
+
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs a program in the server's machine."""
+        return ["nsenter", "--all", "--target", str(self.machine.pid), "--", *command]
+
+    def logs(self) -> str:
+        """Return the ends of all logs."""
+        return "\n".join(p.log_tail() for p in (self.server, *self.workers))
+
+    def close(self) -> None:
+        """End everything."""
+        for program in self.workers:
+            program.machine.close()
+        self.machine.close()
