@@ -84,6 +84,7 @@ class MethodNotAllowedError(StatusError):
     """The resource has no such verb."""
 
     reason, code = "MethodNotAllowed", 405
+    keeps_empty_details = True
 
 
 class NotAcceptableError(StatusError):

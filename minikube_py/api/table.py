@@ -14,6 +14,7 @@ from minikube_py.api.printing import UNKNOWN, human_duration
 from minikube_py.api.resource import Age, Column, Resource
 
 API_VERSION = "meta.k8s.io/v1"
+_EMPTY = {"Age": UNKNOWN, "integer": 0, "number": 0}
 _DESCRIPTIONS = {
     "Name": "Name must be unique within a namespace.",
     "Age": "CreationTimestamp is the time at which the object was created.",
@@ -86,6 +87,13 @@ def age(timestamp: str | None, now: datetime) -> str:
 def name_and_age(obj: Obj) -> Sequence[Any]:
     """Return the cells of a kind that has no printer of its own."""
     return (obj["metadata"]["name"], Age(obj["metadata"].get("creationTimestamp")))
+
+
+def empty_cells(resource: Resource) -> Sequence[Any]:
+    """Return the cells of an object without content, as a bookmark has it."""
+    return tuple(
+        _EMPTY.get(column.name, _EMPTY.get(column.type, "")) for column in resource.columns
+    )
 
 
 def partial(obj: Obj) -> dict[str, Any]:

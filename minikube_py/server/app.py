@@ -29,7 +29,7 @@ from minikube_py.api.scheme import Scheme
 from minikube_py.api.storage import VOLUMEATTACHMENTS
 from minikube_py.client.protocol import Client, Lister
 from minikube_py.datastore.compaction import compact_forever
-from minikube_py.datastore.kv import Backend, CompactedError
+from minikube_py.datastore.kv import Backend
 from minikube_py.datastore.open import open_backend
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
@@ -120,7 +120,7 @@ class ServerApp:
                 await cache.load(self.scheme)
                 self._ready["etcd"] = None
                 report(f"datastore is open at revision {cache.revision}")
-                nursery.start("cache", self._feed(cache))
+                nursery.start("cache", restarting("cache", cache.follow))
                 nursery.start("compaction", compact_forever(backend, self.clock))
                 await self._serve(nursery, backend, cache, proxy, report)
                 try:
@@ -150,17 +150,10 @@ class ServerApp:
         wanted = bootstrap_objects.wanted(self.config, self.bootstrap, self.clock)
         await bootstrap_objects.ensure(self.loopback(APISERVER), wanted)
         self._ready["poststarthook/bootstrap"] = None
+        cache.forget()  # nobody watched the server make its own objects
         gc.collect()
         gc.freeze()
         report(f"API server is ready on port {self.config.https_listen_port}")
-
-    async def _feed(self, cache: Cache) -> None:
-        """Keep the cache up to date; a gap in the history ends the process's usefulness."""
-        try:
-            await restarting("cache", cache.feed)
-        except CompactedError:
-            log.critical("the cache lost its place in the datastore; restart the server")
-            raise
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
         """Return the named checks of /readyz."""
@@ -236,6 +229,7 @@ class Parts:
                 checks=app.checks(),
                 documents=_documents(config, signer),
                 metrics=lambda: metrics.render(self.store, app.watches),
+                server_address=f"{app.bootstrap.advertise_address}:{config.https_listen_port}",
                 open_paths=(
                     Join(config, app.bootstrap, lambda: app.loopback(APISERVER), app.clock),
                 ),
@@ -258,7 +252,7 @@ def endpoints(
     store: Store, authorizer: Authorizer, rbac: Rbac, tokens: BearerTokens, issuer: TokenIssuer
 ) -> Endpoints:
     """Return what answers subresources with a kind of their own, and kinds that are not stored."""
-    scale, reviews = Scale(store), AccessReviews(authorizer, rbac)
+    scale, reviews = Scale(store), AccessReviews(authorizer, rbac, store.clock)
     scaled = Endpoint(get=scale.get, update=scale.update)
     binding = Endpoint(create=Binding(store).create)
     return {

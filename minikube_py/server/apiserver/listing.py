@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from minikube_py.api.errors import BadRequestError, ExpiredError, ServerTimeoutError
+from minikube_py.api.errors import BadRequestError, ExpiredError, ServerTimeoutError, StatusError
 from minikube_py.api.item import Item
 from minikube_py.api.resource import Resource
 from minikube_py.datastore.kv import CompactedError, FutureRevisionError
@@ -83,7 +83,10 @@ async def list_items(
 
 
 async def _first_revision(store: Store, options: ListOptions) -> int:
-    asked = options.revision
+    try:
+        asked = options.revision
+    except StatusError as error:
+        raise BadRequestError(f"invalid resource version: {error}") from error
     if asked > store.cache.revision:
         raise ServerTimeoutError(
             f"Timeout: Too large resource version: {asked}, current: {store.cache.revision}",

@@ -24,7 +24,7 @@ from minikube_py.server.attributes import User
 Check = Callable[[], str | None]
 """Returns why a part is not well, or None."""
 NO_CACHE = {"Cache-Control": "no-cache, private"}
-_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList"
+_AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
 
 
 class OpenPath(Protocol):
@@ -73,6 +73,7 @@ class Nonresource:
         checks: Mapping[str, Check],
         documents: Mapping[str, Obj],
         metrics: Callable[[], bytes],
+        server_address: str = "",
         open_paths: tuple[OpenPath, ...] = (),
     ) -> None:
         self.scheme = scheme
@@ -81,7 +82,9 @@ class Nonresource:
         self.metrics = metrics
         self.open_paths = open_paths
         self.open_prefixes = tuple(path.prefix for path in open_paths)
-        self._discovery = Documents(lambda path: discovery.document(scheme, path))
+        self._discovery = Documents(
+            lambda path: discovery.document(scheme, path, server_address=server_address)
+        )
         self._openapi = Documents(lambda path: openapi.document(scheme, path))
 
     def changed(self) -> None:
@@ -100,7 +103,7 @@ class Nonresource:
         first = path.split("/")[1]
         route = self._routes().get(first)
         if route is None:
-            raise NotFoundError("the server could not find the requested resource", details={})
+            return page_not_found()
         if request.method not in ("GET", "HEAD"):
             raise MethodNotAllowedError(NOT_SUPPORTED, details={})
         return await route(request, path)
@@ -169,15 +172,17 @@ class Nonresource:
 
     async def _discover(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
-        if path in ("/api", "/apis"):
-            for version_ in ("v2", "v2beta1"):
-                media = _AGGREGATED.format(version=version_)
-                if _wants(accept, version_):
-                    data = self._discovery.get(f"{path}#{version_}")
-                    return _tagged(request, data or b"", media)
+        if path in ("/api", "/apis") and _wants(accept, "v2"):
+            data = self._discovery.get(f"{path}#v2")
+            return _tagged(request, data or b"", _AGGREGATED, cache="public")
         accepted(_without_discovery(accept))
         data = self._discovery.get(path)
-        return json_response(data) if data is not None else page_not_found()
+        if data is not None:
+            return json_response(data)
+        parts = path.split("/")
+        if len(parts) > 3 and parts[2] in discovery.groups(self.scheme):
+            raise NotFoundError("the server could not find the requested resource", details={})
+        return page_not_found()
 
     async def _open_api(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
@@ -186,7 +191,9 @@ class Nonresource:
         data = await self._openapi.get_in_thread(path)
         if data is None:
             raise NotFoundError("the server could not find the requested resource", details={})
-        return _tagged(request, data, "application/json")
+        # The index goes out under the type that Go's server finds for a body without one.
+        index = path == "/openapi/v3"
+        return _tagged(request, data, "text/plain; charset=utf-8" if index else "application/json")
 
 
 def version() -> dict[str, Any]:
@@ -237,14 +244,20 @@ def json_response(data: bytes) -> web.Response:
     return web.Response(body=data, headers={**NO_CACHE, "Content-Type": "application/json"})
 
 
-def _tagged(request: web.BaseRequest, data: bytes, content_type: str) -> web.Response:
+def _tagged(
+    request: web.BaseRequest,
+    data: bytes,
+    content_type: str,
+    *,
+    cache: str = NO_CACHE["Cache-Control"],
+) -> web.Response:
     """Return a document with an ETag, or 304 where the client has it."""
     tag = f'"{discovery.etag(data)}"'
     headers = {
         "Content-Type": content_type,
         "ETag": tag,
         "Vary": "Accept",
-        "Cache-Control": "public",
+        "Cache-Control": cache,
     }
     if request.headers.get("If-None-Match") == tag:
         return web.Response(status=304, headers=headers)

@@ -4,7 +4,7 @@ Plain JSON is the stored bytes; every other form is made from the parsed object.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -177,12 +177,14 @@ def event_line(
 def _event_table(form: Form, resource: Resource, kind: str, obj: Obj, *, columns: bool) -> Obj:
     if kind == "ERROR":
         return obj
-    revision = obj["metadata"].get("resourceVersion", "")
+    metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
+    if kind == "BOOKMARK":
+        resource = replace(resource, cells=lambda _obj: table.empty_cells(resource))
     return table.table(
         resource,
         [obj],
         form.now,
         include_object=form.include_object,
-        metadata={"resourceVersion": revision},
+        metadata=metadata,
         columns=columns,
     )

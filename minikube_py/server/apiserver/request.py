@@ -38,7 +38,7 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     if located is None:
         return RequestInfo(path, method.lower())
     group, version, rest = located
-    verb = _VERBS.get(method, method.lower())
+    verb = _VERBS.get(method, "")
     if rest[0] == "watch" and len(rest) > 1:
         verb, rest = "watch", rest[1:]
     namespace, rest = _namespace(rest)

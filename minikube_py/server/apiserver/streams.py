@@ -13,7 +13,8 @@ from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver.listing import Listing
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
-from minikube_py.server.apiserver.watch import Shown, Subscription, Watches, start
+from minikube_py.server.apiserver.watch import Subscription, Watches, start
+from minikube_py.server.registry.cache import Shown
 from minikube_py.server.registry.store import Store
 
 WATCH_SECONDS_MIN = 1800
@@ -135,18 +136,18 @@ def _is_gone(request: web.BaseRequest) -> bool:
 
 
 def lines(watch: Watch, events: Sequence[Shown]) -> Iterator[bytes]:
-    """Yield the encoded events; plain ones are encoded once for all watchers."""
-    plain = watch.form.accepted.is_plain_json and watch.resource.storage is None
+    """Return the encoded events; plain ones are encoded once for all watchers."""
+    if watch.form.accepted.is_plain_json and watch.resource.storage is None:
+        return (event.line for event in events)
+    return _own_lines(watch, events)
+
+
+def _own_lines(watch: Watch, events: Sequence[Shown]) -> Iterator[bytes]:
     for event in events:
-        if plain and event.change is not None:
-            yield event.change.encoded(event.type, event.item)
-        elif plain:
-            yield b'{"type":"%b","object":%b}\n' % (event.type.encode(), event.item.data)
-        else:
-            obj = watch.store.served(watch.resource, event.item).obj
-            first = not watch.begun
-            watch.begun = True
-            yield event_line(watch.form, watch.resource, event.type, obj, first=first)
+        obj = watch.store.served(watch.resource, event.item).obj
+        first = not watch.begun
+        watch.begun = True
+        yield event_line(watch.form, watch.resource, event.type, obj, first=first)
 
 
 def bookmark_line(watch: Watch, revision: int, *, initial_end: bool = False) -> bytes:

@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from minikube_py.api.errors import ExpiredError
-from minikube_py.api.item import Item
 from minikube_py.api.resource import Resource
-from minikube_py.client.protocol import EventType, WatchEvent
+from minikube_py.client.protocol import WatchEvent
 from minikube_py.server.apiserver.parameters import ListOptions, Selection
-from minikube_py.server.registry.cache import Change, KindCache
+from minikube_py.server.registry.cache import Change, KindCache, Shown
 from minikube_py.server.registry.store import Store
 
 BOOKMARK_SECONDS = 60.0
@@ -24,29 +23,15 @@ PENDING_MAX = 20_000
 """Events that a watcher in process may leave unread before its watch ends with 410."""
 
 
-class Shown(NamedTuple):
-    """One event for one watcher and the change it comes from (None: from the initial list)."""
-
-    type: EventType
-    item: Item
-    change: Change | None
-
-
 def shown(change: Change, selection: Selection, namespace: str) -> Shown | None:
     """Return what a watcher with that selection sees of a change; None for nothing."""
     if namespace and change.item.key.namespace != namespace:
         return None
     if selection.everything:
-        fits = not change.deleted
-        fitted = change.previous is not None
-    else:
-        fits = not change.deleted and selection.matches(change.item)
-        fitted = change.previous is not None and selection.matches(change.previous)
-    if fits:
-        return Shown("MODIFIED" if fitted else "ADDED", change.item, change)
-    if fitted or (change.deleted and change.previous is None):
-        return Shown("DELETED", change.left(), change)
-    return None
+        return change.to_all
+    fits = not change.deleted and selection.matches(change.item)
+    fitted = change.previous is not None and selection.matches(change.previous)
+    return change.shown(fits=fits, fitted=fitted)
 
 
 class Start(NamedTuple):
@@ -66,7 +51,7 @@ def start(store: Store, kind: KindCache, namespace: str, options: ListOptions) -
         options.send_initial_events is None and options.resource_version in ("", "0")
     ):
         items = (item for item in kind.after("", namespace) if selection.matches(item))
-        initial = [Shown("ADDED", item, None) for item in items]
+        initial = [Shown("ADDED", item) for item in items]
         end = bool(options.send_initial_events) and options.bookmarks
         return Start(initial, end, store.cache.revision)
     if options.send_initial_events is False and options.resource_version in ("", "0"):
@@ -88,10 +73,8 @@ class Subscription:
         self._stop = kind.subscribe(self._take)
 
     def _take(self, changes: Sequence[Change]) -> None:
-        for change in changes:
-            event = shown(change, self._selection, self._namespace)
-            if event is not None:
-                self._pending.append(event)
+        events = (shown(change, self._selection, self._namespace) for change in changes)
+        self._pending += [event for event in events if event is not None]
         if len(self._pending) > PENDING_MAX:
             self._overrun = True
             self._pending.clear()

@@ -18,56 +18,92 @@ from minikube_py.api.errors import ExpiredError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
-from minikube_py.datastore.kv import Backend, Event
+from minikube_py.client.protocol import EventType
+from minikube_py.datastore.kv import Backend, CompactedError, Event
 from minikube_py.server.registry.encoding import PREFIX, splice
 
 log = logging.getLogger(__name__)
 HISTORY_EVENTS_MAX = 10_000
 """Events kept for each kind; a watch from before them gets 410 and lists again."""
 HISTORY_BYTES_MAX = 16 << 20
+LINES_KEPT_MAX = 256
+"""Newest events of each kind whose encoded lines are kept: watchers that keep up share them."""
+
+
+class Shown:
+    """One event as watchers see it; its JSON line is made once for all of them."""
+
+    __slots__ = ("_line", "item", "type")
+
+    def __init__(self, kind: EventType, item: Item) -> None:
+        self.type: EventType = kind
+        self.item = item
+        self._line: bytes | None = None
+
+    @property
+    def line(self) -> bytes:
+        """The event as it is sent in JSON."""
+        if self._line is None:
+            self._line = b'{"type":"%b","object":%b}\n' % (self.type.encode(), self.item.data)
+        return self._line
+
+    def forget_line(self) -> None:
+        """Free the line; who still wants it makes it again."""
+        self._line = None
 
 
 class Change:
     """One event of the cache: what an object was and what it is.
 
-    `item` of a deletion is the last state at the revision of the deletion. The encoded forms are
-    made once and shared by all watchers.
+    `item` of a deletion is the last state at the revision of the deletion.
     """
 
-    __slots__ = ("_encoded", "_left", "deleted", "item", "previous")
+    __slots__ = ("_shown", "deleted", "item", "previous", "to_all")
 
     def __init__(self, item: Item, previous: Item | None, *, deleted: bool) -> None:
         self.item = item
         self.previous = previous
         self.deleted = deleted
-        self._encoded: dict[str, bytes] = {}
-        self._left: Item | None = None
+        kind: EventType = "DELETED" if deleted else "MODIFIED" if previous else "ADDED"
+        self.to_all = Shown(kind, item)
+        """What is seen by watchers that leave nothing out."""
+        self._shown: dict[EventType, Shown] = {kind: self.to_all}
 
     @property
     def revision(self) -> int:
         """The revision of the write."""
         return self.item.revision
 
-    def left(self) -> Item:
-        """Return the item that a watcher sees when the object leaves its selection.
+    def shown(self, *, fits: bool, fitted: bool) -> Shown | None:
+        """Return what a watcher sees whose selection the object fits now, and fitted before.
 
-        That is the previous state at the new revision, as upstream's cacher does.
+        An object that leaves the selection is seen as deleted: in its previous state at the new
+        revision, as upstream's cacher does.
         """
+        if fits:
+            return self._as("MODIFIED" if fitted else "ADDED")
+        if fitted or (self.deleted and self.previous is None):
+            return self._as("DELETED")
+        return None
+
+    def _as(self, kind: EventType) -> Shown:
+        event = self._shown.get(kind)
+        if event is None:
+            item = self._left() if kind == "DELETED" else self.item
+            event = self._shown[kind] = Shown(kind, item)
+        return event
+
+    def _left(self) -> Item:
         if self.deleted or self.previous is None:
             return self.item
-        if self._left is None:
-            obj = {**self.previous.obj}
-            obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.revision)}
-            self._left = Item(obj, orjson.dumps(obj), self.revision, self.previous.fields)
-        return self._left
+        obj = {**self.previous.obj}
+        obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.revision)}
+        return Item(obj, orjson.dumps(obj), self.revision, self.previous.fields)
 
-    def encoded(self, kind: str, item: Item) -> bytes:
-        """Return the JSON line of a watch event of that type."""
-        line = self._encoded.get(kind)
-        if line is None:
-            line = b'{"type":"%b","object":%b}\n' % (kind.encode(), item.data)
-            self._encoded[kind] = line
-        return line
+    def forget_lines(self) -> None:
+        """Free what was encoded for watchers."""
+        for event in self._shown.values():
+            event.forget_line()
 
 
 Watcher = Callable[[Sequence[Change]], None]
@@ -165,6 +201,8 @@ class KindCache:
 
     def _remember(self, change: Change) -> None:
         self._history.append(change)
+        if len(self._history) > LINES_KEPT_MAX:
+            self._history[-LINES_KEPT_MAX - 1].forget_lines()
         self._history_bytes += len(change.item.data)
         while len(self._history) > HISTORY_EVENTS_MAX or self._history_bytes > HISTORY_BYTES_MAX:
             oldest = self._history.popleft()
@@ -182,6 +220,12 @@ class KindCache:
                 keys.discard(key)
                 if not keys:
                     del self._owned[uid]
+
+    def forget(self) -> None:
+        """Drop the history: watches can start from now on only."""
+        self._history.clear()
+        self._history_bytes = 0
+        self._history_start = max(self._history_start, self.revision)
 
     def since(self, revision: int) -> Sequence[Change]:
         """Return the changes after a revision.
@@ -219,6 +263,18 @@ def is_stored(resource: Resource) -> bool:
 def stored(resource: Resource) -> Resource:
     """Return the resource in whose version the objects are stored."""
     return resource.storage.resource if resource.storage is not None else resource
+
+
+def _differences(cache: KindCache, items: Sequence[Item], revision: int) -> Iterator[Change]:
+    """Yield the changes that lead from what a cache holds to these items."""
+    wanted = {str(item.key): item for item in items}
+    for item in cache.items():
+        if str(item.key) not in wanted:
+            yield Change(Item(item.obj, item.data, revision, item.fields), item, deleted=True)
+    for key, item in sorted(wanted.items(), key=lambda pair: pair[1].revision):
+        previous = cache.find_previous(key)
+        if previous is None or previous.revision != item.revision:
+            yield Change(item, previous, deleted=False)
 
 
 class Cache:
@@ -275,6 +331,11 @@ class Cache:
             del self._kinds[cache.prefix]
             cache = KindCache(resource)
 
+    def forget(self) -> None:
+        """Drop the history of all kinds."""
+        for cache in self._kinds.values():
+            cache.forget()
+
     def remove(self, resource: Resource) -> None:
         """Serve a kind no longer."""
         self._kinds.pop(prefix_of(resource), None)
@@ -285,8 +346,29 @@ class Cache:
         document: Any = obj if obj is not None else orjson.loads(value)
         return Item(document, data, revision, cache.resource.selected(document))
 
+    async def follow(self) -> None:
+        """Keep up with the datastore for as long as the server runs."""
+        while True:
+            try:
+                await self.feed()
+            except CompactedError:
+                log.warning(
+                    "lost the place in the history, listing again revision=%d", self.revision
+                )
+                await self.resync()
+
+    async def resync(self) -> None:
+        """Bring every kind to the newest state; watchers are told of the differences."""
+        revision = await self.backend.revision()
+        for cache in tuple(self._kinds.values()):
+            page = await self.backend.list(cache.prefix, revision=revision)
+            items = [self._item(cache, kv.value, kv.revision) for kv in page.items]
+            cache.apply(list(_differences(cache, items, revision)))
+        self.revision = revision
+        self._wake()
+
     async def feed(self) -> None:
-        """Apply every commit, for as long as the server runs."""
+        """Apply every commit; raises CompactedError where commits have been missed."""
         async for events in self.backend.watch(PREFIX, after=self.revision):
             self._take(events)
 

@@ -33,6 +33,8 @@ class Write:
     name: str = ""
     subresource: str = ""
     dry_run: bool = False
+    trusted: bool = False
+    """The server itself makes the change (a binding): the kind's rules of updates do not apply."""
     field_manager: str = ""
     options: Obj = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)

@@ -147,7 +147,7 @@ class ServiceHook:
             return _without_node_ports(obj) if old is not None else obj
         own = set(node_ports_of(old)) if old is not None else set()
         used = self._used_ports(store, own)
-        result = []
+        result: list[dict[str, Any]] = []
         for index, port in enumerate(spec.get("ports") or ()):
             number = port.get("nodePort") or self._shared(result, port)
             if not number:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from minikube_py.api import times
 from minikube_py.api.errors import InvalidError
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj
+from minikube_py.lib.clock import Clock
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.attributes import Attributes, Authorizer, User
 from minikube_py.server.authn.tokens import user_info
@@ -18,7 +20,8 @@ GROUP = "authorization.k8s.io"
 class AccessReviews:
     """Answers SubjectAccessReviews, local ones, and those about oneself."""
 
-    def __init__(self, authorizer: Authorizer, rbac: Rbac) -> None:
+    def __init__(self, authorizer: Authorizer, rbac: Rbac, clock: Clock) -> None:
+        self._clock = clock
         self._authorizer = authorizer
         self._rbac = rbac
 
@@ -64,7 +67,7 @@ class AccessReviews:
         return {
             "kind": "SelfSubjectReview",
             "apiVersion": call.resource.api_version,
-            "metadata": {},
+            "metadata": {"creationTimestamp": times.now_string(self._clock)},
             "status": {"userInfo": user_info(call.user)},
         }
 

@@ -64,6 +64,7 @@ def _write(call: Call, name: str) -> Write:
         namespace=call.namespace,
         name=name,
         subresource="binding",
+        trusted=True,
         field_manager=call.options.manager,
     )
 

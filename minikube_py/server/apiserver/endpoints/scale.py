@@ -3,7 +3,7 @@
 from typing import Any
 
 from minikube_py.api import selectors
-from minikube_py.api.errors import InvalidError
+from minikube_py.api.errors import BadRequestError, InvalidError
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj, evolve, get
 from minikube_py.server.apiserver.call import Call, Change
@@ -26,6 +26,12 @@ class Scale:
         def rescale(current: Obj) -> Obj:
             before = scale_of(current)
             wanted = change(before)
+            named = get(wanted, "metadata.name")
+            if named and named != call.name:
+                raise BadRequestError(
+                    f"the name of the object ({named}) does not match the name on the URL "
+                    f"({call.name})"
+                )
             replicas = get(wanted, "spec.replicas", 0)
             if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
                 error = (Field("spec") / "replicas").invalid(
