@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 PROTOCOL = 75
 """Marks our routes among others (the numbers above 4 are free for routing daemons)."""
 MAIN_TABLE = 254
+SYSCTL_ROOT = Path("/proc/sys")
 UNIVERSE, HOST = 0, 254
 """Scopes of addresses: the latter is never chosen as a source for others."""
 SYSCTLS = {
@@ -42,21 +43,26 @@ def netlink() -> Iterator[Any]:
         yield socket
 
 
-def set_switches(*, ipv6: bool, root: Path = Path("/proc/sys")) -> None:
-    """Make the kernel forward packets, also those that a bridge passes on.
-
-    A switch that cannot be set is logged: others may have set what is needed in another way.
-    """
+def set_switches(*, ipv6: bool, root: Path = SYSCTL_ROOT) -> None:
+    """Make the kernel forward packets, also those that a bridge passes on."""
     wanted = SYSCTLS | (SYSCTLS_V6 if ipv6 else {})
     if not (root / "net/bridge").exists() and shutil.which("modprobe"):
         subprocess.run(["modprobe", "br_netfilter"], check=False, capture_output=True, timeout=10)
     for name, value in wanted.items():
-        path = root / name
-        try:
-            if path.read_text().strip() != value:
-                path.write_text(value)
-        except OSError as error:
-            log.warning("sysctl not set name=%s value=%s error=%s", name, value, error.strerror)
+        set_switch(name, value, root)
+
+
+def set_switch(name: str, value: str, root: Path = SYSCTL_ROOT) -> None:
+    """Set one sysctl (`net/ipv4/ip_forward`) where it differs.
+
+    One that cannot be set is logged: others may have done what is needed in another way.
+    """
+    path = root / name
+    try:
+        if path.read_text().strip() != value:
+            path.write_text(value)
+    except OSError as error:
+        log.warning("sysctl not set name=%s value=%s error=%s", name, value, error.strerror)
 
 
 def ensure_bridge(name: str, addresses: Sequence[str], mtu: int) -> None:

@@ -22,11 +22,26 @@ class Family(NamedTuple):
     table: str
     address: str
     unreachable: str
-    loopback: str
+    here: str
+    """Is this packet for this node? IPv6 has no way to send one from ::1 to a pod."""
+    guard: str
+    """Drops packets from outside for addresses that are local only by name (CVE-2020-8558)."""
 
 
-IPV4 = Family("ip", "ipv4_addr", "icmp type port-unreachable", "127.0.0.0/8")
-IPV6 = Family("ip6", "ipv6_addr", "icmpv6 type port-unreachable", "::1")
+IPV4 = Family(
+    "ip",
+    "ipv4_addr",
+    "icmp type port-unreachable",
+    "fib daddr type local",
+    'iifname != "lo" ip daddr 127.0.0.0/8 drop',
+)
+IPV6 = Family(
+    "ip6",
+    "ipv6_addr",
+    "icmpv6 type port-unreachable",
+    "fib daddr type local ip6 daddr != ::1",
+    'iifname != "lo" ip6 daddr ::1 drop',
+)
 
 
 class Chain(NamedTuple):

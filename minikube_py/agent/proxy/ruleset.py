@@ -191,7 +191,7 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
     family = config.family
     ip = family.table
     front, port = front_key(family, node_port=False), front_key(family, node_port=True)
-    here = f"fib daddr type local {ip} daddr != {family.loopback}"
+    here = family.here
     chains: Mapping[str, Sequence[str]] = {
         "refuse": ("meta l4proto tcp reject with tcp reset", f"reject with {family.unreachable}"),
         "dispatch": (f"{front} vmap @services", f"{here} {port} vmap @np-services"),
@@ -214,6 +214,7 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
         ),
         "check-prerouting": (
             "type filter hook prerouting priority -110; policy accept;",
+            family.guard,
             "ct state new jump check",
         ),
         "check-output": (

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from minikube_py.agent import nft
+from minikube_py.agent.network import kernel
 from minikube_py.agent.proxy import conntrack, rules
 from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.endpoints import Node, choose
@@ -34,6 +35,8 @@ SYNC_SECONDS = 0.2
 """Between two transactions; upstream's minSyncPeriod is a second."""
 FULL_SYNC_SECONDS = 3600.0
 """Between two replacements of all rules, in case others changed them (upstream's syncPeriod)."""
+LOCALHOST_SWITCH = ("net/ipv4/conf/all/route_localnet", "1")
+"""Lets 127.0.0.1 with a node port reach pods."""
 RETRY = Backoff(first_seconds=1.0, max_seconds=60.0)
 DERIVED_AT_ONCE = 50
 """Services derived before others get their turn in the event loop; about 5 ms."""
@@ -128,6 +131,7 @@ class Proxy:
         self._dirty: set[Key] = set()
         self._changed = asyncio.Event()
         self._zone = ""
+        self._localhost_opened = False
         self._families = [ServiceRules(config) for config in settings.families("")]
         self._health_ports: dict[Key, tuple[int, LocalEndpoints]] = {}
 
@@ -192,6 +196,10 @@ class Proxy:
                 await asyncio.sleep(0)
         for family in families:
             await family.apply()
+        if not self._localhost_opened:
+            # Only now, because a rule of ours keeps others from using it.
+            await asyncio.to_thread(kernel.set_switch, *LOCALHOST_SWITCH)
+            self._localhost_opened = True
         await self._health.set_services(dict(self._health_ports.values()))
         if not self._dirty:
             self._health.synced()

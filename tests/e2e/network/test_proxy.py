@@ -254,6 +254,20 @@ def test_a_load_balancer_address_is_open_to_its_source_ranges_only(world: World)
     assert world.pods[1].ask("203.0.113.9", 80)
 
 
+def test_nobody_outside_reaches_what_listens_on_localhost_only(world: World) -> None:
+    world.set_service(5)
+    world.node.serve_name("127.0.0.1", 8081)
+    world.node.sh("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    world.outside.sh("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1")
+    world.outside.sh("ip", "addr", "del", "127.0.0.1/8", "dev", "lo")
+    world.outside.sh("ip", "route", "add", "127.0.0.1/32", "via", "192.168.77.1",
+                     "src", "192.168.77.2")  # fmt: skip
+    with pytest.raises(TimeoutError):
+        world.outside.ask("127.0.0.1", 8081)
+    world.node.sh("nft", "flush", "ruleset")
+    assert world.outside.ask("127.0.0.1", 8081)  # what would happen without the rule
+
+
 def test_a_second_start_replaces_the_rules_and_a_reset_removes_them(world: World) -> None:
     world.set_service(5)
     world.rules = ServiceRules(CONFIG)
@@ -324,13 +338,14 @@ def test_the_proxy_follows_the_cluster_and_tells_of_its_health(world: World) -> 
             await eventually(answers("pod5"))
             cluster.write(ENDPOINTSLICES, slice_of(6))
             await eventually(answers("pod6"))
-            status, told = await asyncio.to_thread(health, 32000)
-            assert (status, told["localEndpoints"]) == (200, 1)
+            assert (await asyncio.to_thread(world.node.ask, "127.0.0.1", 30080))[1] == "10.42.0.1"
+            await eventually(lambda: health(32000)[1]["localEndpoints"] == 1)
+            assert (await asyncio.to_thread(health, 32000))[0] == 200
             status, told = await asyncio.to_thread(health, 10256)
             assert (status, told["nodeEligible"]) == (200, True)
             cluster.write(ENDPOINTSLICES, slice_of())
             await eventually(lambda: not answers("pod6")())
-            assert (await asyncio.to_thread(health, 32000))[0] == 503
+            await eventually(lambda: health(32000)[0] == 503)
 
     world.node.run(scenario)
 
