@@ -45,7 +45,7 @@ unit: setup ## unit and datastore tests: no root, no network
 	@$(PYTEST) tests/unit tests/datastore
 
 test: setup ## every test
-	@$(PYTEST) --ignore tests/e2e --ignore tests/bench
+	@$(PYTEST) --ignore tests/e2e
 	@$(PYTEST) tests/e2e
 
 test-integration: setup ## the server in process, simulations

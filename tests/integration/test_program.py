@@ -1,0 +1,177 @@
+"""`kpy` as a process: it starts, stops in time, goes on where it was, and refuses in one line."""
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+KPY = Path(sys.executable).parent / "kpy"
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """`kpy server` without a node, on loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.log = folder / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def line(self, *flags: str) -> list[str]:
+        return [
+            str(KPY),
+            "server",
+            "--disable-agent",
+            f"--data-dir={self.folder / 'data'}",
+            f"--write-kubeconfig={self.folder / 'kubeconfig'}",
+            "--bind-address=127.0.0.1",
+            f"--https-listen-port={self.port}",
+            *flags,
+        ]
+
+    def start(self) -> None:
+        with self.log.open("ab") as output:
+            self.process = subprocess.Popen(self.line(), stdout=output, stderr=output)
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not self.is_ready():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        url = f"https://127.0.0.1:{self.port}/readyz"
+        try:
+            with urllib.request.urlopen(url, timeout=2, context=context) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kubectl(self, *arguments: str) -> str:
+        line = [str(KPY.parent / "kubectl"), "--kubeconfig", str(self.folder / "kubeconfig")]
+        done = subprocess.run(
+            [*line, *arguments], check=False, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+        assert self.process is not None
+        started = time.monotonic()
+        self.process.send_signal(number)
+        status = self.process.wait(timeout=STOP_SECONDS_MAX)
+        return status, time.monotonic() - started
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()
+
+
+def refusal(*line: str) -> str:
+    """Run a command that must refuse; return its one line."""
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
+    assert done.returncode not in (0, None)
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert not done.stdout
+    return lines[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_starts_and_a_signal_stops_it(server: Server, number: signal.Signals) -> None:
+    server.start()
+    status, seconds = server.stop(number)
+    assert status == 0, server.log.read_text()
+    assert seconds < STOP_SECONDS_MAX
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_what_was_acknowledged_survives_a_kill(server: Server) -> None:
+    server.start()
+    server.kubectl("create", "configmap", "kept", "--from-literal=a=b")
+    before = server.kubectl("get", "configmap", "kept", "-o", "yaml")
+    server.stop(signal.SIGKILL)
+    server.start()
+    assert server.kubectl("get", "configmap", "kept", "-o", "yaml") == before
+
+
+def test_a_second_server_on_the_same_folder_is_refused(server: Server) -> None:
+    server.start()
+    line = [part for part in server.line() if "listen-port" not in part]
+    text = refusal(*line, f"--https-listen-port={free_port()}")
+    assert "is in use by process" in text
+    assert server.is_ready()
+
+
+def test_a_port_in_use_is_refused_before_anything_is_made(server: Server) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", server.port))
+        taken.listen()
+        text = refusal(*server.line())
+    assert text == (
+        f"error: cannot listen on 127.0.0.1 port {server.port}: address already in use; "
+        "stop the other server or pass --https-listen-port"
+    )
+    assert not (server.folder / "data").exists()
+
+
+def test_a_data_dir_that_cannot_be_used_is_named(server: Server) -> None:
+    (server.folder / "data").write_text("")
+    assert "error: cannot use folder" in refusal(*server.line())
+
+
+def test_an_unknown_key_names_the_nearest(server: Server) -> None:
+    file = server.folder / "config.yaml"
+    file.write_text("data-dir: /x\nclustr-cidr: 10.0.0.0/8\n")
+    assert refusal(*server.line("--config", str(file))) == (
+        f"error: {file}:2: unknown key 'clustr-cidr'; the nearest known one is 'cluster_cidr'"
+    )
+    assert not (server.folder / "data").exists()
+
+
+def test_an_agent_without_a_token_says_where_to_get_one(tmp_path: Path) -> None:
+    text = refusal(
+        str(KPY), "agent", "--server", "https://127.0.0.1:1", "--data-dir", str(tmp_path)
+    )
+    assert text == "error: no token; pass --token with what `kpy token` prints on the server"
+
+
+def test_the_token_command_prints_the_token(server: Server) -> None:
+    data = f"--data-dir={server.folder / 'data'}"
+    assert "start `kpy server` first" in refusal(str(KPY), "token", data)
+    server.start()
+    shown = subprocess.run([str(KPY), "token", data], check=True, capture_output=True, text=True)
+    assert shown.stdout == (server.folder / "data" / "server" / "token").read_text()
+    assert "::server:" not in server.log.read_text()
+
+
+def test_kubectl_is_handed_the_kubeconfig(server: Server) -> None:
+    server.start()
+    environ = {**os.environ, "KPY_WRITE_KUBECONFIG": str(server.folder / "kubeconfig")}
+    environ.pop("KUBECONFIG", None)
+    line = [str(KPY), "kubectl", "get", "--raw", "/version"]
+    shown = subprocess.run(line, check=True, capture_output=True, text=True, env=environ)
+    assert '"gitVersion": "v1.36' in shown.stdout
