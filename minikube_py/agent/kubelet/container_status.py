@@ -159,7 +159,7 @@ class _One:
                 "containerID": f"{self._facts.runtime}://{container.id}",
             }
             return {"terminated": {k: v for k, v in ended.items() if v is not None}}
-        if container.state == "unknown" and get(self._old, "state.running"):
+        if container.state == "unknown" and get(self._old, "state.running") is not None:
             return {"terminated": _lost(LOST_AT_END)}
         return {"waiting": {}}
 
@@ -173,7 +173,9 @@ class _One:
             "restartCount": self._old.get("restartCount", 0),
             "lastState": self._old.get("lastState"),
         }
-        if get(self._old, "state.running") and not get(self._old, "lastState.terminated"):
+        if get(self._old, "state.running") is not None and not get(
+            self._old, "lastState.terminated"
+        ):
             status["lastState"] = {"terminated": _lost(LOST_RUNNING)}
             status["restartCount"] += 0 if is_deleting(self._pod) else 1
         return status
