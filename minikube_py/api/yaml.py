@@ -19,31 +19,27 @@ class _Loader(yaml.CSafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
+_BOOL = r"^(?:[tT]rue|TRUE|[fF]alse|FALSE|[yY]es|YES|[nN]o|NO|[oO]n|ON|[oO]ff|OFF)$"
+_INT = r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)$"
+_FRACTION = r"[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
+_FLOAT = rf"^[-+]?(?:{_FRACTION}|[0-9]+[eE][-+]?[0-9]+)$"
+_NULL = r"^(?:~|null|Null|NULL|)$"
 for _tag, _pattern, _first in (
-    (
-        "bool",
-        r"^(?:true|True|TRUE|false|False|FALSE|yes|Yes|YES|no|No|NO|on|On|ON|off|Off|OFF)$",
-        "tTfFyYnNoO",
-    ),
-    (
-        "int",
-        r"^(?:[-+]?0b[01_]+|[-+]?0x[0-9a-fA-F_]+|[-+]?0o?[0-7_]+|[-+]?(?:0|[1-9][0-9_]*))$",
-        "-+0123456789",
-    ),
-    (
-        "float",
-        r"^(?:[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
-        r"|[0-9]+[eE][-+]?[0-9]+))$",
-        "-+0123456789.",
-    ),
-    ("merge", r"^(?:<<)$", "<"),
-    ("null", r"^(?:~|null|Null|NULL|)$", "~nN\0"),
+    # type, what it looks like, its first characters ("": an empty scalar)
+    ("bool", _BOOL, [*"tTfFyYnNoO"]),
+    ("int", _INT, [*"-+0123456789"]),
+    ("float", _FLOAT, [*"-+0123456789."]),
+    ("merge", r"^<<$", ["<"]),
+    ("null", _NULL, [*"~nN", ""]),
 ):
-    _Loader.add_implicit_resolver(  # type: ignore[no-untyped-call]
-        f"tag:yaml.org,2002:{_tag}",
-        re.compile(_pattern),
-        list(_first) + ([""] if _tag == "null" else []),
-    )
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """The C dumper, which also takes the read-only maps of caches."""
+
+
+_Dumper.add_multi_representer(dict, yaml.CSafeDumper.represent_dict)
 
 
 def load(data: bytes | str) -> Any:
@@ -78,7 +74,7 @@ def dump(document: Any) -> bytes:
     """Return a document as YAML text, keys sorted as Go's marshaller does."""
     text: bytes = yaml.dump(
         document,
-        Dumper=yaml.CSafeDumper,
+        Dumper=_Dumper,
         default_flow_style=False,
         allow_unicode=True,
         encoding="utf-8",
