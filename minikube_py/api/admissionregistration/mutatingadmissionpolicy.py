@@ -1,19 +1,73 @@
 """Mutating admission policies: changes to requests, written in CEL."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from minikube_py.api import strategy
+from minikube_py.api.admissionregistration import matching, policies
+from minikube_py.api.admissionregistration.policies import SPEC
+from minikube_py.api.fields import Field, FieldError
+from minikube_py.api.object import Obj
 from minikube_py.api.resource import AGE, NAME, Column, Resource
 
+PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
+"""Types of mutations and the field that holds the expression of each."""
+REINVOCATION = frozenset({"IfNeeded", "Never"})
+
+
+def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
+    """Report what is wrong with a new or updated policy."""
+    spec = new["spec"]
+    yield from policies.validate_policy(spec)
+    mutations = spec.get("mutations") or ()
+    if not mutations:
+        yield (SPEC / "mutations").required("mutations must contain at least one item")
+    for index, mutation in enumerate(mutations):
+        yield from _validate_mutation(mutation, (SPEC / "mutations")[index])
+    again = spec.get("reinvocationPolicy", "")
+    if not again:
+        yield (SPEC / "reinvocationPolicy").required()
+    elif again not in REINVOCATION:
+        yield (SPEC / "reinvocationPolicy").unsupported(again, REINVOCATION)
+
+
+def _validate_mutation(mutation: Obj, field: Field) -> Iterator[FieldError]:
+    kind = mutation.get("patchType", "")
+    own = PATCHES.get(kind)
+    if own is None:
+        if not kind:
+            yield (field / "patchType").required()
+        else:
+            yield (field / "patchType").unsupported(kind, frozenset(PATCHES))
+        return
+    if mutation.get(own) is None:
+        yield (field / own).required(f"must be specified when patchType is {kind}")
+    elif not mutation[own].get("expression", "").strip():
+        yield (field / own / "expression").required("expression is not specified")
+    for other_kind, other in PATCHES.items():
+        if other != own and mutation.get(other) is not None:
+            yield (field / other).forbidden(
+                f"must not be specified when patchType is not {other_kind}"
+            )
+
+
+def cells(policy: Obj) -> Sequence[Any]:
+    """Return the cells of a policy's row."""
+    return policies.policy_cells(policy, "mutations")
+
+
 MUTATINGADMISSIONPOLICIES = Resource(
-    group="admissionregistration.k8s.io",
-    stored_version="v1beta1",
+    group=matching.GROUP,
     kind="MutatingAdmissionPolicy",
     plural="mutatingadmissionpolicies",
     namespaced=False,
     categories=("api-extensions",),
     schema="io.k8s.api.admissionregistration.v1.MutatingAdmissionPolicy",
-    columns=(
-        NAME,
-        Column("Mutations", "integer"),
-        Column("ParamKind"),
-        AGE,
-    ),
+    columns=(NAME, Column("Mutations", "integer"), Column("ParamKind"), AGE),
+    cells=cells,
+    default=policies.default_policy,
+    prepare_for_create=strategy.creating(),
+    prepare_for_update=strategy.updating("spec", keep=()),
+    validate=validate,
+    allow_unconditional_update=False,
 )
