@@ -67,7 +67,7 @@ async def running(*flags: str) -> AsyncIterator[Server]:
 
 
 def _command(folder: str, kubeconfig: Path, port: int, flags: Sequence[str]) -> list[str]:
-    usual = f"{sys.executable} -m minikube_py.cli.main server"
+    usual = f"{Path(sys.executable).with_name('kpy')} server"
     return [
         *os.environ.get("KPY_BENCH_SERVER", usual).split(),
         "--disable-agent",

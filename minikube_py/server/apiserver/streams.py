@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 from aiohttp import web
@@ -55,6 +56,11 @@ class Watch:
     lasts_seconds: float
     begun: bool = False
     """Whether the first event has been sent; a table names its columns only then."""
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether events go out as they stand in the cache."""
+        return self.form.accepted.is_plain_json and self.resource.storage is None
 
     def content_type(self) -> str:
         """Return the Content-Type of the stream."""
@@ -110,6 +116,8 @@ async def _send_events(
     subscription: Subscription,
 ) -> None:
     """Send batches as they come; a slow or absent client ends it."""
+    if watch.is_plain:
+        subscription.direct = partial(_send_directly, request)
     while True:
         try:
             batch = await subscription.next()
@@ -126,6 +134,15 @@ async def _send_events(
             return
 
 
+def _send_directly(request: web.BaseRequest, events: Sequence[Shown]) -> bool:
+    """Send events past the response's own writer, where the client has read all before."""
+    transport = request.transport
+    if transport is None or transport.is_closing() or transport.get_write_buffer_size():
+        return False
+    transport.write(b"".join([event.chunk for event in events]))
+    return True
+
+
 def _is_gone(request: web.BaseRequest) -> bool:
     transport = request.transport
     return (
@@ -137,7 +154,7 @@ def _is_gone(request: web.BaseRequest) -> bool:
 
 def lines(watch: Watch, events: Sequence[Shown]) -> Iterator[bytes]:
     """Return the encoded events; plain ones are encoded once for all watchers."""
-    if watch.form.accepted.is_plain_json and watch.resource.storage is None:
+    if watch.is_plain:
         return (event.line for event in events)
     return _own_lines(watch, events)
 

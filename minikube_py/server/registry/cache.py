@@ -26,30 +26,37 @@ log = logging.getLogger(__name__)
 HISTORY_EVENTS_MAX = 10_000
 """Events kept for each kind; a watch from before them gets 410 and lists again."""
 HISTORY_BYTES_MAX = 16 << 20
-LINES_KEPT_MAX = 256
-"""Newest events of each kind whose encoded lines are kept: watchers that keep up share them."""
+CHUNKS_KEPT_MAX = 256
+"""Newest events of each kind whose encoded form is kept: watchers that keep up share it."""
 
 
 class Shown:
-    """One event as watchers see it; its JSON line is made once for all of them."""
+    """One event as watchers see it; its encoded form is made once for all of them."""
 
-    __slots__ = ("_line", "item", "type")
+    __slots__ = ("_chunk", "item", "type")
 
     def __init__(self, kind: EventType, item: Item) -> None:
         self.type: EventType = kind
         self.item = item
-        self._line: bytes | None = None
+        self._chunk: bytes | None = None
+
+    @property
+    def chunk(self) -> bytes:
+        """The event as it goes over the wire: a line of JSON as a chunk of HTTP/1.1."""
+        if self._chunk is None:
+            line = b'{"type":"%b","object":%b}\n' % (self.type.encode(), self.item.data)
+            self._chunk = b"%x\r\n%b\r\n" % (len(line), line)
+        return self._chunk
 
     @property
     def line(self) -> bytes:
-        """The event as it is sent in JSON."""
-        if self._line is None:
-            self._line = b'{"type":"%b","object":%b}\n' % (self.type.encode(), self.item.data)
-        return self._line
+        """The event as a line of JSON."""
+        chunk = self.chunk
+        return chunk[chunk.index(b"\n") + 1 : -2]
 
-    def forget_line(self) -> None:
-        """Free the line; who still wants it makes it again."""
-        self._line = None
+    def forget_chunk(self) -> None:
+        """Free the encoded form; who still wants it makes it again."""
+        self._chunk = None
 
 
 class Change:
@@ -100,10 +107,10 @@ class Change:
         obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.revision)}
         return Item(obj, orjson.dumps(obj), self.revision, self.previous.fields)
 
-    def forget_lines(self) -> None:
+    def forget_chunks(self) -> None:
         """Free what was encoded for watchers."""
         for event in self._shown.values():
-            event.forget_line()
+            event.forget_chunk()
 
 
 Watcher = Callable[[Sequence[Change]], None]
@@ -201,8 +208,8 @@ class KindCache:
 
     def _remember(self, change: Change) -> None:
         self._history.append(change)
-        if len(self._history) > LINES_KEPT_MAX:
-            self._history[-LINES_KEPT_MAX - 1].forget_lines()
+        if len(self._history) > CHUNKS_KEPT_MAX:
+            self._history[-CHUNKS_KEPT_MAX - 1].forget_chunks()
         self._history_bytes += len(change.item.data)
         while len(self._history) > HISTORY_EVENTS_MAX or self._history_bytes > HISTORY_BYTES_MAX:
             oldest = self._history.popleft()
