@@ -138,6 +138,19 @@ class Cluster:
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(documents)})
         self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
 
+    def add_worker(self, name: str, address: str) -> Program:
+        """Start one more machine on the same cable and let it join; returns once it is ready."""
+        machine = Machine(name, self.folder / name, address)
+        cable(self.machine, machine)
+        token = (self.folder / self.machine.name / "server" / "token").read_text().strip()
+        server = f"https://{self.machine.address}:6443"
+        flags = ("--server", server, "--token", token, "--node-ip", address)
+        worker = Program(machine, "agent", self.folder / name, *flags)
+        self.workers.append(worker)
+        worker.start()
+        self.wait_ready(name)
+        return worker
+
     def inside(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs a program in the server's machine."""
         return ["nsenter", "--all", "--target", str(self.machine.pid), "--", *command]
@@ -151,3 +164,17 @@ class Cluster:
         for program in self.workers:
             program.machine.close()
         self.machine.close()
+
+
+def cable(one: Machine, other: Machine) -> None:
+    """Connect the bridges of two machines; the cable goes when either does."""
+    ends = (f"to-{other.name}", f"to-{one.name}")
+    in_net(one, "link", "add", ends[0], "type", "veth", "peer", ends[1], "netns", str(other.pid))
+    for machine, end in zip((one, other), ends, strict=True):
+        in_net(machine, "link", "set", end, "master", "uplink", "up")
+
+
+def in_net(machine: Machine, *arguments: str) -> None:
+    """Run `ip` in a machine's network but among the processes of this one."""
+    net = f"--net=/proc/{machine.pid}/ns/net"
+    subprocess.run(["nsenter", net, "ip", *arguments], check=True)

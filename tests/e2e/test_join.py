@@ -1,0 +1,77 @@
+"""A second machine joins with the token, and pods on both reach each other."""
+
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import BIN, Cluster, Program
+from tests.e2e.node.machine import wait_until
+
+
+@pytest.fixture(scope="module")
+def worker(cluster: Cluster) -> Iterator[Program]:
+    made = cluster.add_worker("n2", "192.168.77.2")
+    yield made
+    made.machine.close()
+    cluster.workers.remove(made)
+    cluster.kubectl("delete", "node", "n2")
+
+
+def pod(name: str, node: str) -> dict[str, Any]:
+    container = {
+        "name": "web",
+        "image": "kpy.local/busybox:1",
+        "command": ["sh", "-c", "mkdir /www; hostname > /www/index.html; exec httpd -f -h /www"],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "containers": [container],
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+
+
+def test_pods_of_two_nodes_reach_each_other(
+    cluster: Cluster, worker: Program, namespace: str
+) -> None:
+    cluster.apply(pod("here", "n1"), pod("there", "n2"), namespace=namespace)
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=60s"
+    )
+    for source, target in (("here", "there"), ("there", "here")):
+        address = cluster.get("pod", target, "-n", namespace)["status"]["podIP"]
+        asked = ("exec", source, "-n", namespace, "--", "wget", "-q", "-O-", f"http://{address}")
+        found: Any = wait_until(
+            lambda asked=asked: cluster.run(*asked).stdout.strip(), 20, f"{source} reaches {target}"
+        )
+        assert found == target
+
+
+def test_a_worker_comes_back_by_itself_after_a_kill(cluster: Cluster, worker: Program) -> None:
+    worker.stop()
+    worker.start()
+    cluster.wait_ready("n2")
+
+
+def test_a_third_machine_cannot_take_the_name(cluster: Cluster, worker: Program) -> None:
+    token = (cluster.folder / "n1" / "server" / "token").read_text().strip()
+    line = [
+        str(BIN / "kpy"),
+        "agent",
+        "--node-name=n2",
+        "--node-ip=192.168.77.1",
+        "--server=https://192.168.77.1:6443",
+        f"--data-dir={cluster.folder / 'impostor'}",
+        f"--token={token}",
+    ]
+    done = subprocess.run(
+        cluster.inside(line), check=False, capture_output=True, text=True, timeout=30
+    )
+    assert done.returncode == 1
+    assert "node name 'n2' belongs to another machine" in done.stderr
