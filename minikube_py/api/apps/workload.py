@@ -7,7 +7,7 @@ from minikube_py.api.core.pod_defaults import default_pod_template
 from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
-from minikube_py.api.strategy import changed
+from minikube_py.api.strategy import changed, with_absent
 
 SPEC = Field("spec")
 STATUS = Field("status")
@@ -16,7 +16,7 @@ MISMATCH = "`selector` does not match template `labels`"
 
 def default_template(spec: Obj) -> Obj:
     """Fill in what the user left out of the pod template of a spec."""
-    return changed(spec, "template", default_pod_template)
+    return changed(with_absent(spec, {"template": {}}), "template", default_pod_template)
 
 
 def validate_selector(selector: Obj | None, noun: str) -> Iterator[FieldError]:

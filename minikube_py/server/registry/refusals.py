@@ -73,10 +73,11 @@ def modified(resource: Resource, name: str) -> ConflictError:
 
 
 def invalid(resource: Resource, name: str, errors: Sequence[FieldError]) -> InvalidError:
-    """Make the 422 of an object's errors."""
-    details = {"name": name, "group": resource.group, "kind": resource.kind}
+    """Make the 422 of an object's errors, in the name of the stored kind."""
+    stored = resource.storage.resource if resource.storage is not None else resource
+    details = {"name": name, "group": stored.group, "kind": stored.kind}
     return InvalidError(
-        invalid_message(resource.group_kind, name, errors),
+        invalid_message(stored.group_kind, name, errors),
         details={key: value for key, value in details.items() if value},
         causes=[error.cause() for error in errors],
     )
