@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from minikube_py.api import names
 from minikube_py.api.addresses import family, validate_legacy_cidr
-from minikube_py.api.core.go_values import NODE_ADDRESS, TAINT, go_value
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_prepare import with_spec_of, with_status_of
 from minikube_py.api.core.pod_validation_scheduling import validate_effect
 from minikube_py.api.core.resources import validate_amount
@@ -116,7 +116,7 @@ def validate_taints(taints: Sequence[Obj], path: Field) -> Iterator[FieldError]:
             yield from validate_effect(effect, path[index] / "effect")
         if (key, effect) in seen:
             yield path[index].duplicate(
-                go_value(taint, TAINT), "taints must be unique by key and effect pair"
+                go_value(taint, "Taint"), "taints must be unique by key and effect pair"
             )
         seen.add((key, effect))
 
@@ -147,7 +147,7 @@ def _validate_update(node: Obj, old: Obj) -> Iterator[FieldError]:
 def _validate_addresses(addresses: Sequence[Obj]) -> Iterator[FieldError]:
     for index, address in enumerate(addresses):
         if address in addresses[:index]:
-            yield Field("status.addresses")[index].duplicate(go_value(address, NODE_ADDRESS))
+            yield Field("status.addresses")[index].duplicate(go_value(address, "NodeAddress"))
 
 
 def roles_of(node: Obj) -> list[str]:

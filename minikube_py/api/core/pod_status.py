@@ -5,7 +5,7 @@ from typing import Final
 
 from minikube_py.api import names
 from minikube_py.api.addresses import family, validate_legacy_ip
-from minikube_py.api.core.go_values import IP, go_list
+from minikube_py.api.core.go_values import go_list
 from minikube_py.api.core.pod_annotations import (
     validate_annotation_changes,
     validate_pod_annotations,
@@ -136,7 +136,7 @@ def _validate_families(
     addresses: Sequence[str], entries: Sequence[Obj], path: Field
 ) -> Iterator[FieldError]:
     if len(addresses) > 1 and sorted(map(family, addresses)) != ["IPv4", "IPv6"]:
-        yield path.invalid(go_list(entries, IP), _ONE_PER_FAMILY)
+        yield path.invalid(go_list(entries, "PodIP"), _ONE_PER_FAMILY)
 
 
 def _validate_users(status: Obj, spec: Obj) -> Iterator[FieldError]:

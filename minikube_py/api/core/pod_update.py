@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from minikube_py.api import diff, names
-from minikube_py.api.core.go_values import NODE_SELECTOR_TERM, go_list, go_value
+from minikube_py.api.core.go_values import go_list, go_value
 from minikube_py.api.core.pod_annotations import (
     validate_annotation_changes,
     validate_pod_annotations,
@@ -223,14 +223,14 @@ def _affinity_errors(new: Obj, old: Obj) -> Iterator[FieldError]:
     new_terms: Sequence[Obj] = get(new, key) or ()
     if old_terms and len(old_terms) != len(new_terms):
         yield _TERMS.invalid(
-            go_list(new_terms, NODE_SELECTOR_TERM),
+            go_list(new_terms, "NodeSelectorTerm"),
             "no additions/deletions to non-empty NodeSelectorTerms list are allowed",
         )
         return
     for index, term in enumerate(old_terms):
         if not _only_adds(new_terms[index], term):
             yield _TERMS[index].invalid(
-                go_value(new_terms[index], NODE_SELECTOR_TERM),
+                go_value(new_terms[index], "NodeSelectorTerm"),
                 "only additions are allowed (no mutations or deletions)",
             )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from minikube_py.api import names, quantity
 from minikube_py.api.addresses import validate_legacy_ip
-from minikube_py.api.core.go_values import POD_RESOURCE_CLAIM, go_value
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_annotations import (
     validate_pod_annotations,
     validate_profiles_match,
@@ -166,7 +166,7 @@ def _validate_claims(
 def _validate_claim_source(claim: Obj, path: Field) -> Iterator[FieldError]:
     keys = ("resourceClaimName", "resourceClaimTemplateName")
     given = [key for key in keys if claim.get(key) is not None]
-    shown = go_value(claim, POD_RESOURCE_CLAIM)
+    shown = go_value(claim, "PodResourceClaim")
     if len(given) == 2:
         yield path.invalid(
             shown,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from minikube_py.api import names
-from minikube_py.api.core.go_values import SECCOMP_PROFILE, SECURITY_CONTEXT, go_value
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.paths import validate_descending
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
@@ -106,11 +106,11 @@ def validate_container_security(
 def _validate_escalation(context: Obj, path: Field) -> Iterator[FieldError]:
     start = "cannot set `allowPrivilegeEscalation` to false and"
     if context.get("privileged"):
-        yield path.invalid(go_value(context, SECURITY_CONTEXT), f"{start} `privileged` to true")
+        yield path.invalid(go_value(context, "SecurityContext"), f"{start} `privileged` to true")
     added = (context.get("capabilities") or {}).get("add") or ()
     for _ in range(added.count("CAP_SYS_ADMIN")):
         yield path.invalid(
-            go_value(context, SECURITY_CONTEXT), f"{start} `capabilities.Add` CAP_SYS_ADMIN"
+            go_value(context, "SecurityContext"), f"{start} `capabilities.Add` CAP_SYS_ADMIN"
         )
 
 
@@ -126,7 +126,7 @@ def validate_seccomp(profile: Obj | None, path: Field) -> Iterator[FieldError]:
     if kind != "Localhost":
         if local is not None:
             yield (path / "localhostProfile").invalid(
-                go_value(profile, SECCOMP_PROFILE),
+                go_value(profile, "SeccompProfile"),
                 "can only be set when seccomp type is Localhost",
             )
     elif local is None:

@@ -6,7 +6,7 @@ from typing import Final
 from minikube_py.api import names, quantity, selectors
 from minikube_py.api.core import volume_sources as sources
 from minikube_py.api.core.claim_validation import validate_claim_template
-from minikube_py.api.core.go_values import TRUST_BUNDLE, go_value
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.paths import validate_not_reserved
 from minikube_py.api.core.pod_validation_env import (
     VOLUME_FIELDS,
@@ -193,7 +193,8 @@ def _validate_trust_bundle(
     name, signer = part.get("name"), part.get("signerName")
     if name is not None and signer is not None:
         yield path.invalid(
-            go_value(part, TRUST_BUNDLE), "only one of name and signerName may be used"
+            go_value(part, "ClusterTrustBundleProjection"),
+            "only one of name and signerName may be used",
         )
     elif name is not None:
         yield from _validate_bundle_name(part, name, path)

@@ -6,7 +6,7 @@ from typing import Final
 from minikube_py.api import names
 from minikube_py.api.addresses import family, validate_legacy_cidr, validate_legacy_ip
 from minikube_py.api.core.endpoints import validate_non_special_ip
-from minikube_py.api.core.go_values import SERVICE_PORT, go_value
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_validation_containers import PROTOCOLS
 from minikube_py.api.core.service_spec import (
     HEADLESS,
@@ -219,7 +219,7 @@ def _validate_port_pairs(ports: Sequence[Obj], kind: str) -> Iterator[FieldError
         yield (_PORTS[index] / "nodePort").duplicate(ports[index]["nodePort"])
     for index in _repeated(ports, "port"):
         key = {name: ports[index].get(name) for name in ("protocol", "port")}
-        yield _PORTS[index].duplicate(go_value(key, SERVICE_PORT))
+        yield _PORTS[index].duplicate(go_value(key, "ServicePort"))
 
 
 def _repeated(ports: Sequence[Obj], key: str) -> Iterator[int]:
