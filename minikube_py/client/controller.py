@@ -38,6 +38,8 @@ class Settings:
 
     root_ca: str = ""
     """PEM of the certificates that clients in pods trust the API server by."""
+    cluster_cidr: str = "10.42.0.0/16"
+    """The network that nodes get their pods' addresses from."""
     node_monitor_grace_seconds: float = 50.0
     """A node whose Lease is older is not ready; upstream's default since v1.32."""
     terminated_pods_max: int = 12500

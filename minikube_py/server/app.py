@@ -27,6 +27,7 @@ from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS
 from minikube_py.api.resource import Resource
 from minikube_py.api.scheme import Scheme
 from minikube_py.api.storage import VOLUMEATTACHMENTS
+from minikube_py.client.controller import Settings
 from minikube_py.client.protocol import Client, Lister
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
@@ -123,6 +124,7 @@ class ServerApp:
                 nursery.start("cache", restarting("cache", cache.follow))
                 nursery.start("compaction", compact_forever(backend, self.clock))
                 await self._serve(nursery, backend, cache, proxy, report)
+                self._start_loops(nursery, report)
                 try:
                     yield
                 finally:
@@ -154,6 +156,25 @@ class ServerApp:
         gc.collect()
         gc.freeze()
         report(f"API server is ready on port {self.config.https_listen_port}")
+
+    def _start_loops(self, nursery: Nursery, report: Report) -> None:
+        """Start what drives the cluster, unless told not to."""
+        if not self.config.disable_controller_manager:
+            from minikube_py.server.controllers.run import run_controllers  # noqa: PLC0415
+
+            settings = Settings(
+                root_ca=self.bootstrap.cluster_ca.certificate_path.read_text(),
+                cluster_cidr=self.config.cluster_cidr,
+            )
+            nursery.start(
+                "controllers", run_controllers(self.loopback, self.scheme, self.clock, settings)
+            )
+            report("controllers are running")
+        if not self.config.disable_scheduler:
+            from minikube_py.server.scheduler.run import run_scheduler  # noqa: PLC0415
+
+            nursery.start("scheduler", run_scheduler(self.loopback, self.clock))
+            report("scheduler is running")
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
         """Return the named checks of /readyz."""

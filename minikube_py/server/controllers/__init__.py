@@ -11,6 +11,7 @@ from minikube_py.server.controllers import (
     endpointslices,
     garbage_collector,
     namespace,
+    node_ipam,
     replicaset,
     replicationcontroller,
     root_ca,
@@ -25,6 +26,7 @@ CONTROLLERS: tuple[Part, ...] = (
     deployment.CONTROLLER,
     replicaset.CONTROLLER,
     replicationcontroller.CONTROLLER,
+    node_ipam.CONTROLLER,
     endpoints.CONTROLLER,
     endpointslices.CONTROLLER,
 )
