@@ -1,0 +1,74 @@
+"""What the scheduler knows of a node: what it has, and what its pods have taken."""
+
+from collections.abc import Mapping, Sequence
+
+from minikube_py.api import quantity
+from minikube_py.api.object import Obj, get, labels_of
+from minikube_py.api.taints import taints_of
+from minikube_py.server.scheduler.pod_info import Amounts, PodInfo
+
+
+class NodeInfo:
+    """One node and the pods that are bound, or assumed to be bound, to it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.node: Obj | None = None
+        """None while pods are known of a node that is not."""
+        self.labels: Mapping[str, str] = {}
+        self.taints: Sequence[Obj] = ()
+        self.unschedulable = False
+        self.allocatable: Amounts = {}
+        self.images: Mapping[str, int] = {}
+        """Size in bytes of the images that the node has, by each of their names."""
+        self.pods: dict[str, PodInfo] = {}
+        self.requested: dict[str, int] = {}
+        self.weight = (0, 0)
+
+    def set_node(self, node: Obj) -> None:
+        """Take up a new version of the node."""
+        self.node = node
+        self.labels = labels_of(node)
+        self.taints = taints_of(node)
+        self.unschedulable = bool(get(node, "spec.unschedulable"))
+        self.allocatable = amounts(get(node, "status.allocatable", {}))
+        self.images = {
+            name: image.get("sizeBytes", 0)
+            for image in get(node, "status.images", ())
+            for name in image.get("names") or ()
+        }
+
+    def add(self, pod: PodInfo) -> None:
+        """Count a pod in."""
+        self.pods[pod.uid] = pod
+        self._count(pod, 1)
+
+    def remove(self, uid: str) -> None:
+        """Count a pod out; one that is not there changes nothing."""
+        pod = self.pods.pop(uid, None)
+        if pod is not None:
+            self._count(pod, -1)
+
+    def _count(self, pod: PodInfo, sign: int) -> None:
+        for name, amount in pod.requests.items():
+            self.requested[name] = self.requested.get(name, 0) + sign * amount
+        self.weight = (
+            self.weight[0] + sign * pod.weight[0],
+            self.weight[1] + sign * pod.weight[1],
+        )
+
+    def copy(self) -> "NodeInfo":
+        """Return a copy whose pods may be added and removed to see what would be."""
+        other = NodeInfo(self.name)
+        other.__dict__.update(self.__dict__)
+        other.pods = dict(self.pods)
+        other.requested = dict(self.requested)
+        return other
+
+
+def amounts(resources: Mapping[str, str]) -> Amounts:
+    """Return amounts as integers: CPU in thousandths, all others in whole units."""
+    return {
+        name: quantity.milli_value(text) if name == "cpu" else quantity.value(text)
+        for name, text in resources.items()
+    }

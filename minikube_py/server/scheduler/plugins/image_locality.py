@@ -1,0 +1,47 @@
+"""A pod rather goes to nodes that have its images, the more the larger they are."""
+
+from collections.abc import Sequence
+
+from minikube_py.api.object import get
+from minikube_py.server.scheduler.cache import Cache
+from minikube_py.server.scheduler.framework import SCORE_MAX
+from minikube_py.server.scheduler.node_info import NodeInfo
+from minikube_py.server.scheduler.pod_info import PodInfo
+
+SMALL_BYTES = 23 * 1024 * 1024
+LARGE_BYTES = 1000 * 1024 * 1024
+"""Per container; below the first images count for nothing, above the second for all."""
+
+
+class ImageLocality:
+    """Sums up the sizes of the images that a node has."""
+
+    name = "ImageLocality"
+    weight = 1
+
+    def score(
+        self, pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache
+    ) -> Sequence[float] | None:
+        """Return the sizes on a scale; an image on few nodes counts less, against crowding."""
+        containers = get(pod.obj, "spec.containers", ())
+        images = [normalized(container.get("image", "")) for container in containers]
+        total = len(cache.nodes)
+        spread = {
+            image: sum(image in node.images for node in cache.nodes.values()) / total
+            for image in set(images)
+        }
+        if not any(spread.values()):
+            return None
+        most = LARGE_BYTES * len(images)
+        scores = []
+        for node in nodes:
+            size = sum(node.images.get(image, 0) * spread[image] for image in images)
+            clipped = min(max(size, SMALL_BYTES), most)
+            scores.append(SCORE_MAX * (clipped - SMALL_BYTES) / (most - SMALL_BYTES))
+        return scores
+
+
+def normalized(image: str) -> str:
+    """Return the name with a tag, as nodes list it."""
+    last = image.rpartition("/")[2]
+    return image if ":" in last or "@" in last else f"{image}:latest"
