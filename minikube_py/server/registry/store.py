@@ -154,7 +154,7 @@ class Store:
         except BaseException:
             await undo()
             raise
-        await self._after(write, item.obj, None)
+        await self._after(write, item, None)
         return self.served(resource, item)
 
     async def update(
@@ -222,7 +222,7 @@ class Store:
         except BaseException:
             await undo()
             raise
-        await self._after(write, written.obj, old)
+        await self._after(write, written, old)
         return self.served(resource, written)
 
     async def delete(self, write: Write, options: Obj) -> Deleted:
@@ -305,10 +305,10 @@ class Store:
             return await hook.before_create(self, write, new)
         return await hook.before_update(self, write, new, old)
 
-    async def _after(self, write: Write, new: Obj | None, old: Obj | None) -> None:
+    async def _after(self, write: Write, new: Item | None, old: Obj | None) -> None:
         hook = self.hooks.get(write.resource.group_resource)
         if hook is not None:
-            await hook.after_write(self, new, old)
+            await hook.after_write(self, new.obj if new is not None else None, old)
 
     def _imagined(self, write: Write, obj: Obj, old: Obj | None) -> Item:
         """Return the result of a dry run."""
