@@ -158,6 +158,10 @@ class ItemStore:
         """Return the items that a custom index finds under the value."""
         return self._found(self._custom[name].keys(value))
 
+    def index_count(self, name: str, value: str) -> int:
+        """Return how many items a custom index finds under the value."""
+        return self._custom[name].count(value)
+
     def select(self, namespace: str, selector: LabelSelector) -> Sequence[Item]:
         """Return the items of a namespace whose labels match.
 

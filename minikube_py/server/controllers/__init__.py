@@ -16,6 +16,7 @@ from minikube_py.server.controllers import (
     replicationcontroller,
     root_ca,
     serviceaccount,
+    taint_eviction,
 )
 
 CONTROLLERS: tuple[Part, ...] = (
@@ -29,4 +30,7 @@ CONTROLLERS: tuple[Part, ...] = (
     node_ipam.CONTROLLER,
     endpoints.CONTROLLER,
     endpointslices.CONTROLLER,
+    node_lifecycle.CONTROLLER,
+    taint_eviction.CONTROLLER,
+    pod_gc.CONTROLLER,
 )

@@ -26,7 +26,7 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Update
 from minikube_py.client.controller import Also, Context, Controller
-from minikube_py.server.controllers.pods import is_ready
+from minikube_py.server.controllers.pods import NODE, index_nodes, is_ready
 from minikube_py.server.controllers.services import (
     HEADLESS_LABEL,
     Port,
@@ -262,9 +262,14 @@ def of_node(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
     node = new or old
     if before == after or node is None:
         return
-    for pod in ctx.lister(PODS).items():
-        if pod.fields.get("spec.nodeName") == node.key.name:
-            yield from of_pod(None, pod, ctx)
+    for pod in ctx.lister(PODS).indexed(NODE, node.key.name):
+        yield from of_pod(None, pod, ctx)
+
+
+def start(ctx: Context) -> None:
+    """Make services and pods findable."""
+    index_services(ctx)
+    index_nodes(ctx)
 
 
 CONTROLLER = Controller(
@@ -279,5 +284,5 @@ CONTROLLER = Controller(
         ),
     ),
     reconcile=reconcile,
-    start=index_services,
+    start=start,
 )

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from minikube_py.api import times
+from minikube_py.api.core import PODS
 from minikube_py.api.item import Item
 from minikube_py.api.object import (
     Obj,
@@ -20,10 +21,13 @@ from minikube_py.api.object import (
     owner_reference,
     uid_of,
 )
+from minikube_py.client.controller import Context
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 ORPHANS = "orphans"
 """Name of the index that finds objects without a controller by their namespace."""
+NODE = "node"
+"""Name of the index that finds pods by their node."""
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 _NAME_MAX = 253 - 5
 """Longest prefix of a generated name; the server adds five characters."""
@@ -148,3 +152,13 @@ def orphans(item: Item) -> tuple[str, ...]:
     """Index objects without a controller by namespace."""
     controlled = item.owners and b'"controller":true' in item.data
     return () if controlled else (item.key.namespace,)
+
+
+def index_nodes(context: Context) -> None:
+    """Make pods findable by their node."""
+    context.lister(PODS).add_index(NODE, _node)
+
+
+def _node(item: Item) -> tuple[str, ...]:
+    name = item.fields.get("spec.nodeName")
+    return (name,) if name else ()

@@ -1,0 +1,119 @@
+"""Pods that nobody will clean up: of nodes that are gone, and finished ones beyond a number.
+
+A node may come back under its name, so its pods get some time; then the server is asked whether it
+is really not there.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from minikube_py.api import times
+from minikube_py.api.core import NODES, PODS
+from minikube_py.api.errors import NotFoundError
+from minikube_py.api.item import Item
+from minikube_py.api.object import Key, Obj, get, key_of, uid_of
+from minikube_py.client.actions import Action, Delete, Patch
+from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.server.controllers.pods import NODE, index_nodes, is_finished
+
+QUARANTINE_SECONDS = 40.0
+"""How long a node may be absent before its pods are deleted."""
+FINISHED = "finished"
+"""Name of the index of finished pods."""
+TERMINATED = Key("", "")
+"""Stands for all finished pods."""
+PHASES = frozenset({"Succeeded", "Failed"})
+BATCH_MAX = 500
+
+
+async def reconcile(key: Key, ctx: Context) -> float | None:
+    """See to one node that may be gone, or to the finished pods."""
+    if key == TERMINATED:
+        await ctx.apply(plan_finished(ctx))
+        return None
+    if ctx.lister(NODES).item(key) is not None:
+        ctx.memory.pop(key, None)
+        return None
+    pods = ctx.lister(PODS).indexed(NODE, key.name)
+    if not pods:
+        return None
+    since = ctx.memory.setdefault(key, ctx.clock.monotonic())
+    left = since + QUARANTINE_SECONDS - ctx.clock.monotonic()
+    if left > 0:
+        return float(left)
+    try:
+        await ctx.client.get(NODES, key.name)
+    except NotFoundError:
+        for item in pods:
+            await ctx.apply(plan_orphan(item.obj, ctx.now()))
+    return None
+
+
+def plan_orphan(pod: Obj, now: datetime) -> Iterator[Action]:
+    """Fail a pod whose node is gone, and delete it at once."""
+    if not is_finished(pod):
+        condition = {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "DeletionByPodGC",
+            "message": "PodGC: node no longer exists",
+            "lastTransitionTime": times.format_seconds(now),
+        }
+        others = [c for c in get(pod, "status.conditions", ()) if c["type"] != "DisruptionTarget"]
+        status = {"phase": "Failed", "conditions": [*others, condition]}
+        yield Patch(PODS, key_of(pod), {"status": status}, subresource="status")
+    yield Delete(PODS, key_of(pod), uid_of(pod), options={"gracePeriodSeconds": 0})
+
+
+def plan_finished(ctx: Context) -> Iterator[Action]:
+    """Delete the oldest finished pods beyond the limit, evicted ones first."""
+    surplus = surplus_of(ctx)
+    if surplus <= 0:
+        return
+    items = ctx.lister(PODS).indexed(FINISHED, FINISHED)
+    pods = [item.obj for item in items if not item.deleting]
+    for pod in sorted(pods, key=_by_age)[: min(surplus, BATCH_MAX)]:
+        yield Delete(PODS, key_of(pod), uid_of(pod), options={"gracePeriodSeconds": 0})
+
+
+def _by_age(pod: Obj) -> tuple[bool, str]:
+    evicted = get(pod, "status.reason") == "Evicted"
+    return not evicted, pod["metadata"].get("creationTimestamp", "")
+
+
+def of_pod(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
+    """Look at the node of a pod where it is not known, and at the number of finished pods."""
+    if new is None:
+        return
+    name = new.fields.get("spec.nodeName")
+    if name and ctx.lister(NODES).item(Key("", name)) is None:
+        yield Key("", name)
+    ended = new.fields.get("status.phase") in PHASES and (old is None or old.fields != new.fields)
+    if ended and surplus_of(ctx) > 0:
+        yield TERMINATED
+
+
+def surplus_of(ctx: Context) -> int:
+    """Return how many finished pods there are beyond the limit."""
+    count = ctx.lister(PODS).index_count(FINISHED, FINISHED)
+    return count - ctx.settings.terminated_pods_max
+
+
+def start(ctx: Context) -> None:
+    """Make pods findable by node, and the finished ones countable."""
+    index_nodes(ctx)
+    ctx.lister(PODS).add_index(FINISHED, _finished)
+
+
+def _finished(item: Item) -> tuple[str, ...]:
+    return (FINISHED,) if item.fields.get("status.phase") in PHASES else ()
+
+
+CONTROLLER = Controller(
+    name="pod-garbage-collector",
+    watches=NODES,
+    also=(Also(PODS, of_pod),),
+    reconcile=reconcile,
+    start=start,
+    workers=1,
+)
