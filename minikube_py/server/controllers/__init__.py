@@ -12,6 +12,8 @@ from minikube_py.server.controllers import (
     garbage_collector,
     namespace,
     node_ipam,
+    node_lifecycle,
+    pod_gc,
     replicaset,
     replicationcontroller,
     root_ca,
