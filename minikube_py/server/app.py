@@ -5,6 +5,7 @@ Everything is made here and handed down; no part finds another by itself. Tests 
 """
 
 import asyncio
+import functools
 import gc
 import logging
 import ssl
@@ -166,14 +167,17 @@ class ServerApp:
                 root_ca=self.bootstrap.cluster_ca.certificate_path.read_text(),
                 cluster_cidr=self.config.cluster_cidr,
             )
-            nursery.start(
-                "controllers", run_controllers(self.loopback, self.scheme, self.clock, settings)
+            loops = functools.partial(
+                run_controllers, self.loopback, self.scheme, self.clock, settings
             )
+            nursery.start("controllers", restarting("controllers", loops))
             report("controllers are running")
         if not self.config.disable_scheduler:
-            from minikube_py.server.scheduler.run import run_scheduler  # noqa: PLC0415
+            from minikube_py.server.scheduler.scheduler import run_scheduler  # noqa: PLC0415
 
-            nursery.start("scheduler", run_scheduler(self.loopback, self.clock))
+            client = self.loopback("system:kube-scheduler")
+            run = functools.partial(run_scheduler, client, self.clock)
+            nursery.start("scheduler", restarting("scheduler", run))
             report("scheduler is running")
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
