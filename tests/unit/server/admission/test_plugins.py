@@ -29,6 +29,7 @@ from minikube_py.server.admission.node_taints import TaintNodesByCondition
 from minikube_py.server.admission.priority import Priority
 from minikube_py.server.admission.service_account import MOUNT_PATH, ServiceAccount
 from minikube_py.server.attributes import Admission, User
+from tests.frozen import freeze
 
 Listing = Callable[..., Any]
 ADMIN = User("admin", ("system:masters",))
@@ -51,7 +52,7 @@ def write(resource: Any, obj: Any, operation: Any = "CREATE", **more: Any) -> Ad
             "resource": resource,
             "namespace": namespace,
             "name": obj["metadata"]["name"] if obj else "",
-            "obj": obj,
+            "obj": freeze(obj),
             **more,
         }
     )
