@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 PROTOCOL = 75
 """Marks our routes among others (the numbers above 4 are free for routing daemons)."""
 MAIN_TABLE = 254
+BRIDGE_MTU_MAX = 65535
+"""The loopback link has one byte more."""
 SYSCTL_ROOT = Path("/proc/sys")
 UNIVERSE, HOST = 0, 254
 """Scopes of addresses: the latter is never chosen as a source for others."""
@@ -115,12 +117,13 @@ def ensure_device_route(cidr: str, link: str) -> None:
 
 
 def link_mtu_of(address: str) -> int:
-    """Return the MTU of the link that has the address; 0 where none has."""
+    """Return the MTU of the link that has the address; 0 where none has or a bridge has no such."""
     with netlink() as socket:
         for entry in socket.get_addr():
             if entry.get("address") == address:
                 links = socket.get_links(entry["index"])
-                return int(next(iter(links)).get("mtu") or 0)
+                mtu = int(next(iter(links)).get("mtu") or 0)
+                return mtu if mtu <= BRIDGE_MTU_MAX else 0
     return 0
 
 

@@ -19,6 +19,7 @@ from minikube_py.agent.proxy.endpoints import Node, choose
 from minikube_py.agent.proxy.health import PORT, Health, LocalEndpoints
 from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.agent.proxy.ruleset import TABLE, Ruleset
+from minikube_py.agent.slices import add_service_index, service_key, slices_of
 from minikube_py.api.core import NODES, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.item import Item
@@ -28,9 +29,6 @@ from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
-SERVICE_LABEL = "kubernetes.io/service-name"
-BY_SERVICE = "service"
-"""The index of endpoint slices by the service that they belong to."""
 SYNC_SECONDS = 0.2
 """Between two transactions; upstream's minSyncPeriod is a second."""
 FULL_SYNC_SECONDS = 3600.0
@@ -141,11 +139,8 @@ class Proxy:
 
     def slice_changed(self, old: Item | None, new: Item | None) -> None:
         """Note a change of an endpoint slice, which may have gone from one service to another."""
-        self._mark(
-            Key(item.key.namespace, item.labels[SERVICE_LABEL])
-            for item in (old, new)
-            if item is not None and item.labels.get(SERVICE_LABEL)
-        )
+        keys = (service_key(item) for item in (old, new) if item is not None)
+        self._mark(key for key in keys if key is not None)
 
     def node_changed(self, _: Item | None, new: Item | None) -> None:
         """Note this node's zone; another one means other endpoints everywhere."""
@@ -207,7 +202,7 @@ class Proxy:
 
     def _derive(self, key: Key, families: Sequence[ServiceRules]) -> None:
         service = self._services.get(key)
-        slices = [item.obj for item in self._slices.indexed(BY_SERVICE, str(key))]
+        slices = slices_of(self._slices, key)
         for family in families:
             family.set_service(key, service, slices)
         port = get(service, "spec.healthCheckNodePort", 0)
@@ -229,11 +224,6 @@ def local_count(service: Obj, slices: Sequence[Obj], node_name: str) -> int:
     return len({endpoint.ip for each in chosen for endpoint in each.local})
 
 
-def _service_of(item: Item) -> Iterable[str]:
-    name = item.labels.get(SERVICE_LABEL)
-    return (str(Key(item.key.namespace, name)),) if name else ()
-
-
 async def run_proxy(informers: Informers, settings: ProxySettings, clock: Clock) -> None:
     """Keep the rules of this node and serve the proxy's health; runs until it is cancelled.
 
@@ -241,7 +231,7 @@ async def run_proxy(informers: Informers, settings: ProxySettings, clock: Clock)
     """
     services, slices = informers.get(SERVICES), informers.get(ENDPOINTSLICES)
     nodes = informers.get(NODES)
-    slices.add_index(BY_SERVICE, _service_of)
+    add_service_index(slices)
     await informers.synced((SERVICES, ENDPOINTSLICES, NODES))
     health = Health(clock)
     proxy = Proxy(settings, services, slices, health)

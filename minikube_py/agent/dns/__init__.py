@@ -1,0 +1,1 @@
+"""Cluster DNS, served by every node for its own pods."""
