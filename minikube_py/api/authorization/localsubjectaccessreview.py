@@ -1,5 +1,6 @@
-"""May somebody do something in this namespace."""
+"""Local subject access reviews tell what somebody may do in this namespace."""
 
+from minikube_py.api.authorization import reviews
 from minikube_py.api.resource import Resource
 
 LOCALSUBJECTACCESSREVIEWS = Resource(
@@ -8,4 +9,6 @@ LOCALSUBJECTACCESSREVIEWS = Resource(
     plural="localsubjectaccessreviews",
     verbs=("create",),
     schema="io.k8s.api.authorization.v1.LocalSubjectAccessReview",
+    default=reviews.default,
+    validate=reviews.validate_local,
 )

@@ -1,5 +1,6 @@
-"""May somebody do something."""
+"""Subject access reviews tell whether somebody may do something."""
 
+from minikube_py.api.authorization import reviews
 from minikube_py.api.resource import Resource
 
 SUBJECTACCESSREVIEWS = Resource(
@@ -9,4 +10,6 @@ SUBJECTACCESSREVIEWS = Resource(
     namespaced=False,
     verbs=("create",),
     schema="io.k8s.api.authorization.v1.SubjectAccessReview",
+    default=reviews.default,
+    validate=reviews.validate,
 )

@@ -1,17 +1,95 @@
 """Resource claims: devices that a pod asks for."""
 
-from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from minikube_py.api import strategy
+from minikube_py.api.fields import Field, FieldError
+from minikube_py.api.object import Obj, get, is_deleting
+from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
+from minikube_py.api.resource_k8s import requests
+from minikube_py.api.strategy import changed, with_absent
+
+SPEC, STATUS = Field("spec"), Field("status")
+RESERVED_MAX = 256
+"""Consumers that may share one claim."""
+
+
+def default(claim: Obj) -> Obj:
+    """Fill in what the user left out."""
+    return changed(with_absent(claim, {"spec": {}, "status": {}}), "spec", default_spec)
+
+
+def default_spec(spec: Obj) -> Obj:
+    """Fill in what the user left out of a claim's spec."""
+    return changed(with_absent(spec, {"devices": {}}), "devices", requests.default_devices)
+
+
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Report what is wrong with a new or updated claim; its spec never changes."""
+    if old is None:
+        yield from requests.validate_devices(new["spec"]["devices"], SPEC / "devices")
+    else:
+        yield from strategy.immutable(new["spec"], old["spec"], SPEC)
+
+
+def validate_status(new: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Report what is wrong with an updated status: an allocation comes and goes as a whole."""
+    status, before = new.get("status") or {}, get(old, "status", {})
+    allocation, reserved = status.get("allocation"), status.get("reservedFor") or ()
+    if len(reserved) > RESERVED_MAX:
+        yield (STATUS / "reservedFor").too_many(len(reserved), RESERVED_MAX)
+    if reserved and allocation is None:
+        yield (STATUS / "reservedFor").forbidden("may not be specified when `allocated` is not set")
+    for index, consumer in enumerate(reserved):
+        yield from _validate_consumer(consumer, (STATUS / "reservedFor")[index])
+        if any(consumer.get("uid") == other.get("uid") for other in reserved[:index]):
+            yield (STATUS / "reservedFor")[index].duplicate(consumer.get("uid", ""))
+    known = before.get("allocation")
+    if known is not None and allocation is not None and allocation != known:
+        yield (STATUS / "allocation").immutable(allocation)
+
+
+def _validate_consumer(consumer: Obj, field: Field) -> Iterator[FieldError]:
+    for key in ("resource", "name", "uid"):
+        if not consumer.get(key):
+            yield (field / key).required()
+
+
+def cells(claim: Obj) -> Sequence[Any]:
+    """Return the cells of a claim's row."""
+    states = ["deleted"] if is_deleting(claim) else []
+    if get(claim, "status.allocation") is None:
+        states += [] if states else ["pending"]
+    else:
+        states.append("allocated")
+        if get(claim, "status.reservedFor"):
+            states.append("reserved")
+    return (
+        claim["metadata"]["name"],
+        ",".join(states),
+        Age(get(claim, "metadata.creationTimestamp")),
+    )
+
 
 RESOURCECLAIMS = Resource(
-    group="resource.k8s.io",
-    returns_deleted_object=True,
+    group=requests.GROUP,
     kind="ResourceClaim",
     plural="resourceclaims",
     schema="io.k8s.api.resource.v1.ResourceClaim",
-    subresources=(Subresource(name="status", shares_object=True),),
-    columns=(
-        NAME,
-        Column("State"),
-        AGE,
+    subresources=(
+        Subresource(
+            name="status",
+            shares_object=True,
+            prepare_for_update=strategy.updating_status("spec", metadata=strategy.RESET_METADATA),
+            validate=validate_status,
+        ),
     ),
+    columns=(NAME, Column("State"), AGE),
+    cells=cells,
+    default=default,
+    prepare_for_create=strategy.creating({}, generation=False),
+    prepare_for_update=strategy.updating(),
+    validate=validate,
+    returns_deleted_object=True,
 )

@@ -1,11 +1,41 @@
 """Resource claim templates: a claim for every pod."""
 
+from collections.abc import Iterator
+
+from minikube_py.api import strategy
+from minikube_py.api.fields import Field, FieldError
+from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.api.resource_k8s import requests
+from minikube_py.api.resource_k8s.resourceclaim import default_spec
+from minikube_py.api.strategy import changed, with_absent
+
+SPEC = Field("spec")
+
+
+def default(template: Obj) -> Obj:
+    """Fill in what the user left out."""
+    template = with_absent(template, {"spec": {}})
+    template = changed(
+        template, "spec", lambda spec: with_absent(spec, {"metadata": {}, "spec": {}})
+    )
+    return changed(template, "spec", lambda spec: changed(spec, "spec", default_spec))
+
+
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Report what is wrong with a new or updated template; its spec never changes."""
+    devices = new["spec"]["spec"]["devices"]
+    yield from requests.validate_devices(devices, SPEC / "spec" / "devices")
+    if old is not None:
+        yield from strategy.immutable(new["spec"], old["spec"], SPEC)
+
 
 RESOURCECLAIMTEMPLATES = Resource(
-    group="resource.k8s.io",
-    returns_deleted_object=True,
+    group=requests.GROUP,
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
     schema="io.k8s.api.resource.v1.ResourceClaimTemplate",
+    default=default,
+    validate=validate,
+    returns_deleted_object=True,
 )

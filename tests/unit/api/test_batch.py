@@ -1,0 +1,179 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minikube_py.api.batch import CRONJOBS, JOBS, indexes, job_status
+from minikube_py.api.object import Obj, evolve
+
+
+@given(st.sets(st.integers(0, 200)))
+def test_a_set_of_indexes_survives_text(wanted: set[int]) -> None:
+    text = indexes.format_intervals(sorted(wanted))
+    parsed = indexes.parse(text, 201)
+    assert indexes.count(parsed) == len(wanted)
+    assert {i for low, high in parsed for i in range(low, high + 1)} == wanted
+
+
+@given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
+def test_an_overlap_is_found_where_there_is_one(one: set[int], other: set[int]) -> None:
+    first, second = (
+        indexes.parse(indexes.format_intervals(sorted(part)), 61) for part in (one, other)
+    )
+    found = indexes.overlap(first, second)
+    assert (found is not None) == bool(one & other)
+    assert found is None or found in one & other
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1-2-3", "at most two parts separated by '-'"),
+        ("x", 'cannot convert string to integer for index: "x"'),
+        ("9", 'too large index: "9"'),
+        ("3,2", "non-increasing order, previous: 3, current: 2"),
+        ("3-3", "non-increasing order, previous: 3, current: 3"),
+    ],
+)
+def test_wrong_indexes_are_told_in_upstreams_words(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        indexes.parse(text, 5)
+    assert message in str(caught.value)
+
+
+def cronjob(**spec: Any) -> Obj:
+    pod = {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}
+    return CRONJOBS.default(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "CronJob",
+            "metadata": {"name": "c", "namespace": "n"},
+            "spec": {
+                "schedule": "* * * * *",
+                "jobTemplate": {"spec": {"template": {"spec": pod}}},
+                **spec,
+            },
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"schedule": ""}, "spec.schedule: Required value"),
+        (
+            {"schedule": "60 * * * *"},
+            'spec.schedule: Invalid value: "60 * * * *": end of range (60) above maximum (59): 60',
+        ),
+        (
+            {"schedule": "TZ=UTC * * * * *"},
+            (
+                'spec.schedule: Invalid value: "TZ=UTC * * * * *": cannot use TZ or CRON_TZ in '
+                "schedule, use timeZone field instead"
+            ),
+        ),
+        (
+            {"timeZone": "Mars/Olympus"},
+            'spec.timeZone: Invalid value: "Mars/Olympus": unknown time zone Mars/Olympus',
+        ),
+        (
+            {"timeZone": "local"},
+            (
+                'spec.timeZone: Invalid value: "local": timeZone must be an explicit time zone as '
+                "defined in https://www.iana.org/time-zones"
+            ),
+        ),
+        (
+            {"concurrencyPolicy": "X"},
+            (
+                'spec.concurrencyPolicy: Unsupported value: "X": supported values: "Allow", '
+                '"Forbid", "Replace"'
+            ),
+        ),
+    ],
+)
+def test_a_wrong_cron_job_is_told_in_upstreams_words(spec: Any, message: str) -> None:
+    assert [str(error) for error in CRONJOBS.validate(cronjob(**spec), None)] == [message]
+
+
+def test_a_zone_in_an_old_schedule_is_let_stand() -> None:
+    old = evolve(cronjob(), "spec.schedule", "TZ=UTC * * * * *")
+    assert not list(CRONJOBS.validate(old, old))
+
+
+def job(status: Any) -> Obj:
+    return {
+        "metadata": {"name": "j"},
+        "spec": {"completions": 3, "parallelism": 1, "completionMode": "NonIndexed"},
+        "status": status,
+    }
+
+
+def condition(kind: str) -> dict[str, str]:
+    return {"type": kind, "status": "True"}
+
+
+START, DONE = "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"
+
+
+def test_a_job_that_completes_as_the_controller_does_it_is_fine() -> None:
+    running = job({"startTime": START, "active": 1})
+    met = job({"startTime": START, "succeeded": 3, "conditions": [condition("SuccessCriteriaMet")]})
+    done = evolve(
+        evolve(met, "status.conditions", [condition("SuccessCriteriaMet"), condition("Complete")]),
+        "status.completionTime",
+        DONE,
+    )
+    assert not list(job_status.validate(met, running))
+    assert not list(job_status.validate(done, met))
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        (
+            {"startTime": START, "conditions": [condition("Complete")], "completionTime": DONE},
+            "cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
+        ),
+        (
+            {"startTime": START, "conditions": [condition("Failed")]},
+            "cannot set Failed=True condition without the FailureTarget=true condition",
+        ),
+        ({"startTime": START, "active": 0, "ready": 1}, "cannot set more ready pods than active"),
+        ({"startTime": START, "completionTime": DONE}, "cannot set completionTime when there is"),
+        ({"active": 1}, "startTime cannot be removed for unsuspended job"),
+    ],
+)
+def test_a_status_that_no_job_can_have_is_refused(new: Any, message: str) -> None:
+    before = job({"startTime": START, "active": 1})
+    assert any(message in str(error) for error in job_status.validate(job(new), before))
+
+
+def test_what_finished_stays_finished() -> None:
+    met = [condition("SuccessCriteriaMet"), condition("Complete")]
+    done = job({"startTime": START, "completionTime": DONE, "conditions": met, "succeeded": 3})
+    again = job({"startTime": START, "active": 1, "succeeded": 2})
+    texts = [str(error) for error in job_status.validate(again, done)]
+    assert any("cannot disable the terminal Complete=True condition" in text for text in texts)
+    assert any("cannot decrease the succeeded counter" in text for text in texts)
+
+
+def test_pods_of_two_jobs_are_told_apart_by_the_uid() -> None:
+    pod = {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}
+    made = JOBS.prepare_for_create(
+        JOBS.default(
+            {
+                "apiVersion": "batch/v1",
+                "kind": "Job",
+                "metadata": {"name": "j", "uid": "u-1"},
+                "spec": {"template": {"metadata": {"labels": {"mine": "1"}}, "spec": pod}},
+            }
+        )
+    )
+    assert made["spec"]["selector"] == {
+        "matchLabels": {"batch.kubernetes.io/controller-uid": "u-1"}
+    }
+    labels = made["spec"]["template"]["metadata"]["labels"]
+    assert labels["mine"] == "1"
+    assert labels["batch.kubernetes.io/job-name"] == labels["job-name"] == "j"
