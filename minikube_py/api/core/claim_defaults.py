@@ -26,3 +26,29 @@ def default_claim_template(template: Obj) -> Obj:
     if defaulted is not spec:
         changes["spec"] = defaulted
     return {**template, **changes} if changes else template
+
+
+def with_sources(spec: Obj, old: Obj | None = None) -> Obj:
+    """Return the spec of a claim with both of its sources saying the same.
+
+    dataSource alone may only name a claim or a snapshot, other sources are dropped; a source in
+    another namespace has no place in dataSource.
+    """
+    source, reference = spec.get("dataSource"), spec.get("dataSourceRef")
+    had = old is not None and (old.get("dataSource") or old.get("dataSourceRef"))
+    if source is not None and reference is None:
+        if not had and not _is_claim_or_snapshot(source):
+            return {key: value for key, value in spec.items() if key != "dataSource"}
+        return {**spec, "dataSourceRef": _reference(source)}
+    if reference is not None and source is None and not reference.get("namespace"):
+        return {**spec, "dataSource": _reference(reference)}
+    return spec
+
+
+def _is_claim_or_snapshot(source: Obj) -> bool:
+    known = {("PersistentVolumeClaim", ""), ("VolumeSnapshot", "snapshot.storage.k8s.io")}
+    return (source.get("kind"), source.get("apiGroup") or "") in known
+
+
+def _reference(source: Obj) -> Obj:
+    return {key: source[key] for key in ("apiGroup", "kind", "name") if key in source}

@@ -1,15 +1,114 @@
 """Persistent volumes: storage that outlives pods."""
 
-from minikube_py.api.resource import AGE, NAME, Column, Resource, Subresource
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final
+
+from minikube_py.api import printing
+from minikube_py.api.core.persistentvolume_validation import validate
+from minikube_py.api.core.pod_defaults import (
+    default_azure_disk,
+    default_host_path,
+    default_iscsi,
+    default_rbd,
+    default_scale_io,
+    with_values,
+)
+from minikube_py.api.core.pod_prepare import with_spec_of, with_status_of
+from minikube_py.api.object import Obj, annotations_of, get, is_deleting
+from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
+
+STORAGE_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
+"""The annotation that named the class before there was a field; where it is set, it counts."""
+_SOURCES: Final[Mapping[str, Callable[[Obj], Obj]]] = {
+    "hostPath": default_host_path,
+    "iscsi": default_iscsi,
+    "rbd": default_rbd,
+    "azureDisk": default_azure_disk,
+    "scaleIO": default_scale_io,
+}
+_MODES: Final = {
+    "ReadWriteOnce": "RWO",
+    "ReadOnlyMany": "ROX",
+    "ReadWriteMany": "RWX",
+    "ReadWriteOncePod": "RWOP",
+}
+
+
+def default(volume: Obj) -> Obj:
+    """Fill in what the user left out."""
+    spec: Obj = volume.get("spec") or {}
+    changes: dict[str, Any] = {
+        key: change(spec[key]) for key, change in _SOURCES.items() if spec.get(key) is not None
+    }
+    if not spec.get("persistentVolumeReclaimPolicy"):
+        changes["persistentVolumeReclaimPolicy"] = "Retain"
+    if spec.get("volumeMode") is None:
+        changes["volumeMode"] = "Filesystem"
+    status = volume.get("status") or {}
+    if not status.get("phase"):
+        status = {**status, "phase": "Pending"}
+    return {**volume, "spec": with_values(spec, changes), "status": status}
+
+
+def prepare_for_create(volume: Obj) -> Obj:
+    """Give a new volume its first phase."""
+    now = volume["metadata"].get("creationTimestamp")
+    return {**volume, "status": {"phase": "Pending", "lastPhaseTransitionTime": now}}
+
+
+def class_of(obj: Obj) -> str:
+    """Return the name of the storage class of a volume or claim, or ""."""
+    annotation = annotations_of(obj).get(STORAGE_CLASS)
+    return str(annotation if annotation is not None else get(obj, "spec.storageClassName", ""))
+
+
+def short_modes(modes: Collection[str]) -> str:
+    """Return access modes as columns show them: `RWO,ROX`."""
+    return ",".join(short for mode, short in _MODES.items() if mode in modes)
+
+
+def phase_of(obj: Obj) -> str:
+    """Return the word of the STATUS column of a volume or claim."""
+    return "Terminating" if is_deleting(obj) else str(get(obj, "status.phase", ""))
+
+
+def _or_unset(value: str | None) -> str:
+    return printing.UNSET if value is None else value
+
+
+def cells(volume: Obj) -> Sequence[Any]:
+    """Return the row of a volume."""
+    metadata, spec = volume["metadata"], volume.get("spec") or {}
+    claim = spec.get("claimRef")
+    return (
+        metadata["name"],
+        get(spec, "capacity.storage") or "0",
+        short_modes(spec.get("accessModes") or ()),
+        spec.get("persistentVolumeReclaimPolicy") or "",
+        phase_of(volume),
+        f"{claim.get('namespace') or ''}/{claim.get('name') or ''}" if claim else "",
+        class_of(volume),
+        _or_unset(spec.get("volumeAttributesClassName")),
+        get(volume, "status.reason") or "",
+        Age(metadata.get("creationTimestamp")),
+        _or_unset(spec.get("volumeMode")),
+    )
+
 
 PERSISTENTVOLUMES = Resource(
-    returns_deleted_object=True,
     kind="PersistentVolume",
     plural="persistentvolumes",
     namespaced=False,
     short_names=("pv",),
     schema="io.k8s.api.core.v1.PersistentVolume",
-    subresources=(Subresource(name="status", shares_object=True),),
+    subresources=(
+        Subresource(
+            name="status",
+            shares_object=True,
+            prepare_for_update=with_spec_of,
+            validate=lambda _new, _old: (),
+        ),
+    ),
     columns=(
         NAME,
         Column("Capacity"),
@@ -23,4 +122,10 @@ PERSISTENTVOLUMES = Resource(
         AGE,
         Column("VolumeMode", priority=1),
     ),
+    cells=cells,
+    default=default,
+    prepare_for_create=prepare_for_create,
+    prepare_for_update=with_status_of,
+    validate=validate,
+    metadata_checks=("create", "create"),
 )
