@@ -70,4 +70,5 @@ MUTATINGADMISSIONPOLICIES = Resource(
     prepare_for_update=strategy.updating("spec", keep=()),
     validate=validate,
     allow_unconditional_update=False,
+    stored_version="v1beta1",
 )

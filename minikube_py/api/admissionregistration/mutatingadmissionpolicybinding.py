@@ -28,4 +28,5 @@ MUTATINGADMISSIONPOLICYBINDINGS = Resource(
     prepare_for_update=strategy.updating("spec", keep=()),
     validate=validate,
     allow_unconditional_update=False,
+    stored_version="v1beta1",
 )

@@ -216,4 +216,5 @@ CUSTOMRESOURCEDEFINITIONS = Resource(
     prepare_for_update=prepare_for_update,
     validate=validate,
     allow_unconditional_update=False,
+    stored_version="v1beta1",
 )

@@ -187,6 +187,7 @@ JOBS = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=prepare_for_update,
     validate=job_validation.validate,
+    metadata_checks=("create", "update"),
     default_garbage_collection="Orphan",
     selectable_fields={
         "status.successful": lambda job: str(get(job, "status.succeeded", 0)),

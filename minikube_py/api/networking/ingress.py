@@ -124,7 +124,7 @@ def _validate_service(service: Obj, field: Field) -> Iterator[FieldError]:
     if not name:
         yield (place / "name").required()
     else:
-        yield from ((place / "name").invalid(name, text) for text in names.dns1035_label(name))
+        yield from ((place / "name").invalid(name, text) for text in names.dns1123_label(name))
     port: Obj = service.get("port") or {}
     port_name, number = port.get("name"), port.get("number")
     if port_name and number:
