@@ -47,6 +47,8 @@ class Patch:
     patch: Any
     patch_type: PatchType = "merge"
     subresource: str = ""
+    missing_ok: bool = False
+    """An object that is gone is no error."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from minikube_py.api.errors import ConflictError, StatusError
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj
+from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.actions import Action
 from minikube_py.client.events import Recorder
@@ -83,7 +83,7 @@ class Context:
         return await self._executor.apply(actions)
 
 
-KeysOf = Callable[[Item | None, Item | None, Context], Iterable[Key]]
+KeysOf = Callable[[Item | None, Item | None, Context], Iterable[Hashable]]
 """(old, new, context) -> the keys to look at after a change; old or new is None."""
 AnyKeysOf = Callable[[Resource, Item | None, Item | None, Context], Iterable[Hashable]]
 Reconcile = Callable[[Any, Context], Awaitable[float | None]]

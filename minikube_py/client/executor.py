@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from minikube_py.api.errors import NotFoundError, ServiceUnavailableError, StatusError
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Key, Obj
 from minikube_py.client.actions import Action, Create, Delete, Emit, Patch, Update, Write
 from minikube_py.client.events import Recorder
 from minikube_py.client.informer import Informer, Informers
@@ -83,14 +83,23 @@ class Executor:
                     action.resource, action.obj, subresource=action.subresource
                 )
             case Patch():
-                obj = await self._client.patch(
-                    action.resource,
-                    action.key.name,
-                    action.patch,
-                    action.key.namespace,
-                    patch_type=action.patch_type,
-                    subresource=action.subresource,
-                )
+                return await self._patch(action)
+        return Written(obj, _reached(obj), action)
+
+    async def _patch(self, action: Patch) -> Written:
+        try:
+            obj = await self._client.patch(
+                action.resource,
+                action.key.name,
+                action.patch,
+                action.key.namespace,
+                patch_type=action.patch_type,
+                subresource=action.subresource,
+            )
+        except NotFoundError:
+            if not action.missing_ok:
+                raise
+            return Written(None, lambda _: True, action)
         return Written(obj, _reached(obj), action)
 
     async def _create(self, action: Create) -> Written:
@@ -163,10 +172,23 @@ def _bound(seen: Callable[[Informer], bool], informer: Informer) -> Callable[[],
 
 
 def _reached(obj: Obj) -> Callable[[Informer], bool]:
-    """Return the test whether a cache holds the object as it was written."""
-    version = obj.get("metadata", {}).get("resourceVersion", "")
+    """Return the test whether a cache holds the object as it was written, or that it is gone.
+
+    A write that takes the last finalizer off removes the object.
+    """
+    metadata = obj.get("metadata", {})
+    version = metadata.get("resourceVersion", "")
     revision = int(version) if version.isdigit() else 0
-    return lambda informer: informer.revision >= revision
+    key = Key(metadata.get("namespace", ""), metadata.get("name", ""))
+
+    def seen(informer: Informer) -> bool:
+        if informer.revision >= revision:
+            return True
+        item = informer.item(key)
+        gone = item is None or item.uid != metadata.get("uid")
+        return gone and metadata.get("deletionTimestamp") is not None
+
+    return seen
 
 
 def _gone(action: Delete) -> Callable[[Informer], bool]:

@@ -10,6 +10,7 @@ from minikube_py.server.controllers import (
     endpoints,
     endpointslices,
     garbage_collector,
+    job,
     namespace,
     node_ipam,
     node_lifecycle,
@@ -19,6 +20,7 @@ from minikube_py.server.controllers import (
     root_ca,
     serviceaccount,
     taint_eviction,
+    ttl_after_finished,
 )
 
 CONTROLLERS: tuple[Part, ...] = (
@@ -29,6 +31,8 @@ CONTROLLERS: tuple[Part, ...] = (
     deployment.CONTROLLER,
     replicaset.CONTROLLER,
     replicationcontroller.CONTROLLER,
+    job.CONTROLLER,
+    ttl_after_finished.CONTROLLER,
     node_ipam.CONTROLLER,
     endpoints.CONTROLLER,
     endpointslices.CONTROLLER,

@@ -6,13 +6,14 @@ has changed meanwhile.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from minikube_py.api.item import Item
 from minikube_py.api.object import (
     Key,
     Obj,
     controller_of,
+    evolve,
     get,
     is_deleting,
     key_of,
@@ -36,8 +37,17 @@ class Claim:
     actions: Sequence[Action]
 
 
-def claim(owner: Obj, selector: LabelSelector, resource: Resource, lister: Informer) -> Claim:
-    """Decide what belongs to the owner; an owner that is being deleted claims nothing new."""
+def claim(
+    owner: Obj,
+    selector: LabelSelector,
+    resource: Resource,
+    lister: Informer,
+    finalizer: str = "",
+) -> Claim:
+    """Decide what belongs to the owner; an owner that is being deleted claims nothing new.
+
+    What is adopted gets the finalizer.
+    """
     uid = uid_of(owner)
     owned: list[Obj] = []
     actions: list[Action] = []
@@ -48,16 +58,20 @@ def claim(owner: Obj, selector: LabelSelector, resource: Resource, lister: Infor
             actions.append(release(resource, obj, uid))
     if not is_deleting(owner):
         actions.extend(
-            adopt(resource, item.obj, owner)
+            adopt(resource, item.obj, owner, finalizer)
             for item in lister.indexed(ORPHANS, owner["metadata"]["namespace"])
             if selector.matches(item.labels) and not item.deleting
         )
     return Claim(owned, actions)
 
 
-def adopt(resource: Resource, obj: Obj, owner: Obj) -> Patch:
-    """Make the owner the controller of the object."""
-    return _patch(resource, obj, [*owners_of(obj), owner_reference(owner)])
+def adopt(resource: Resource, obj: Obj, owner: Obj, finalizer: str = "") -> Patch:
+    """Make the owner the controller of the object, and give it a finalizer where one is named."""
+    patch = _patch(resource, obj, [*owners_of(obj), owner_reference(owner)])
+    there: Sequence[str] = obj["metadata"].get("finalizers") or ()
+    if not finalizer or finalizer in there:
+        return patch
+    return replace(patch, patch=evolve(patch.patch, "metadata.finalizers", [*there, finalizer]))
 
 
 def release(resource: Resource, obj: Obj, uid: str) -> Patch:

@@ -1,0 +1,212 @@
+"""Jobs: pods that run until enough of them have succeeded, or too many have failed."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from minikube_py.api import selectors
+from minikube_py.api.batch import JOBS
+from minikube_py.api.core import PODS
+from minikube_py.api.item import Item
+from minikube_py.api.object import (
+    Key,
+    Obj,
+    condition_of,
+    controller_of,
+    evolve,
+    get,
+    is_deleting,
+    key_of,
+    uid_of,
+)
+from minikube_py.api.selectors import LabelSelector
+from minikube_py.client.actions import Action, Create, Delete, Emit, Patch, update_status
+from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.server.controllers.adoption import adopters, claim, index_orphans
+from minikube_py.server.controllers.job_outcome import (
+    derive_status,
+    is_finished,
+    outcome,
+    seconds_to_deadline,
+)
+from minikube_py.server.controllers.job_pods import (
+    FINALIZER,
+    View,
+    backoff_seconds,
+    duplicates,
+    is_tracked,
+    pending_indexes,
+    pod_for,
+    to_release,
+    wanted_active,
+)
+from minikube_py.server.controllers.pods import deletion_order
+from minikube_py.server.controllers.status import same_status
+
+BURST_MAX = 500
+
+
+class LostPod(NamedTuple):
+    """A pod whose job is gone."""
+
+    key: Key
+
+
+async def reconcile(key: Key | LostPod, ctx: Context) -> float | None:
+    """Bring one job closer to its end."""
+    if isinstance(key, LostPod):
+        await ctx.apply(plan_lost(ctx.lister(PODS).get(key.key), ctx))
+        return None
+    job = ctx.lister(JOBS).get(key)
+    if job is None:
+        return None
+    await ctx.apply(claim(job, selector_of(job), PODS, ctx.lister(PODS), FINALIZER).actions)
+    view = observe(key, ctx)
+    if view is None:
+        return None
+    if is_finished(view.job):
+        await ctx.apply(release(pod) for pod in view.tracked.values())
+        return None
+    target = outcome(view)
+    if not is_deleting(view.job):
+        await ctx.apply(plan_pods(view, target))
+    for step in (plan_status, plan_release, plan_status):
+        view = observe(key, ctx)
+        if view is None:
+            return None
+        await ctx.apply(step(view, target))
+    return next_look(view, target)
+
+
+def observe(key: Key, ctx: Context) -> View | None:
+    """Return what the caches hold of a job."""
+    job = ctx.lister(JOBS).get(key)
+    return None if job is None else View(job, ctx.lister(PODS).controlled_by(job), ctx.now())
+
+
+def next_look(view: View, target: Obj | None) -> float | None:
+    """Return when time alone changes something: the deadline, or the end of a back-off."""
+    if target is not None or view.spec.get("suspend"):
+        return None
+    waits = [wait for wait in (seconds_to_deadline(view), backoff_seconds(view)) if wait]
+    return min(waits, default=None)
+
+
+def plan_pods(view: View, target: Obj | None) -> Iterator[Action]:
+    """Decide which pods to create or to delete."""
+    if target is not None:
+        for pod in view.active:  # these count as failed
+            yield Delete(PODS, key_of(pod), uid_of(pod), announce=view.job)
+        return
+    wanted = 0 if view.spec.get("suspend") else wanted_active(view)
+    surplus = list(_surplus(view, wanted))
+    for pod in surplus[:BURST_MAX]:  # these do not
+        if is_tracked(pod):
+            yield release(pod)
+        yield Delete(PODS, key_of(pod), uid_of(pod), announce=view.job)
+    missing = wanted - len(view.active)
+    if view.replaces_failed_only:
+        missing -= len(view.terminating)
+    if surplus or missing <= 0 or backoff_seconds(view) > 0:
+        return
+    yield from _creations(view, min(missing, BURST_MAX))
+
+
+def _surplus(view: View, wanted: int) -> Iterator[Obj]:
+    """Yield the active pods that are too many, those of an index that another has first."""
+    ordered = deletion_order(view.active, {}, view.now)
+    doubled: list[Obj] = []
+    if view.indexed:
+        doubled = list(duplicates(reversed(ordered), view.completions))
+        ordered = [pod for pod in ordered if pod not in doubled]
+    yield from doubled
+    yield from ordered[: max(len(ordered) - wanted, 0)]
+
+
+def _creations(view: View, number: int) -> Iterator[Action]:
+    if not view.indexed:
+        for _ in range(number):
+            yield Create(PODS, pod_for(view.job), announce=view.job)
+        return
+    for index in pending_indexes(view, number):
+        yield Create(PODS, pod_for(view.job, index), announce=view.job)
+
+
+def plan_status(view: View, target: Obj | None) -> Iterator[Action]:
+    """Write the status where it differs, and tell of what has come true."""
+    status = derive_status(view, target)
+    if same_status(view.status, status):
+        return
+    after = evolve(view.job, "status", status)
+    yield update_status(JOBS, after)
+    yield from _announcements(view.job, after)
+
+
+def _announcements(before: Obj, after: Obj) -> Iterator[Action]:
+    if is_finished(after):
+        failed = condition_of(after, "Failed")
+        if failed is not None and failed["status"] == "True":
+            yield Emit(after, "Warning", failed["reason"], failed["message"])
+        else:
+            yield Emit(after, "Normal", "Completed", "Job completed")
+    old, new = (get(condition_of(job, "Suspended"), "status") for job in (before, after))
+    if new == "True" and old != "True":
+        yield Emit(after, "Normal", "Suspended", "Job suspended")
+    elif new == "False" and old == "True":
+        yield Emit(after, "Normal", "Resumed", "Job resumed")
+
+
+def plan_release(view: View, _: Obj | None) -> Iterator[Action]:
+    """Take the finalizer off the pods that the status has noted."""
+    for pod in to_release(view):
+        yield release(pod)
+
+
+def release(pod: Obj) -> Patch:
+    """Take the finalizer off one pod."""
+    left = [name for name in pod["metadata"].get("finalizers") or () if name != FINALIZER]
+    version = pod["metadata"].get("resourceVersion")
+    metadata = {"uid": uid_of(pod), "resourceVersion": version, "finalizers": left or None}
+    return Patch(PODS, key_of(pod), {"metadata": metadata}, missing_ok=True)
+
+
+def plan_lost(pod: Obj | None, ctx: Context) -> Iterator[Action]:
+    """Take the finalizer off a pod whose job is gone."""
+    if pod is None or not is_tracked(pod):
+        return
+    owner = controller_of(pod)
+    if owner is None or ctx.lister(JOBS).with_uid(owner["uid"]) is None:
+        yield release(pod)
+
+
+def of_lost(old: Item | None, new: Item | None, ctx: Context) -> Iterator[LostPod]:
+    """Look at tracked pods whose job is not known."""
+    if new is None or FINALIZER not in new.finalizers or old is not None:
+        return
+    if not any(ctx.lister(JOBS).with_uid(uid) for uid in new.owners):
+        yield LostPod(new.key)
+
+
+def of_gone_job(old: Item | None, new: Item | None, ctx: Context) -> Iterator[LostPod]:
+    """Look at the pods of a job that is gone."""
+    if new is None and old is not None:
+        for item in ctx.lister(PODS).items_owned_by(old.uid):
+            yield LostPod(item.key)
+
+
+def selector_of(job: Obj) -> LabelSelector:
+    """Return which pods a job means."""
+    return selectors.from_object(job["spec"].get("selector"))
+
+
+CONTROLLER = Controller(
+    name="job-controller",
+    watches=JOBS,
+    owns=(PODS,),
+    also=(
+        Also(PODS, of_lost),
+        Also(JOBS, of_gone_job),
+        Also(PODS, adopters(JOBS, selector_of)),
+    ),
+    reconcile=reconcile,
+    start=index_orphans(PODS),
+)
