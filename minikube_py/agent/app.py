@@ -23,6 +23,7 @@ from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.dns.run import DnsConfig, run_dns
 from minikube_py.agent.image_archives import import_archives
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
@@ -30,6 +31,7 @@ from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_taint
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
+from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.cni import find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
@@ -39,7 +41,6 @@ from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir
-from minikube_py.lib.net import default_route_address
 from minikube_py.lib.tasks import Nursery, restarting
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,8 @@ class ClusterInfo:
     client_ca: Path
     """Checks the certificates of those who call the kubelet."""
     kube_proxy: bool = True
+    dns: bool = True
+    """Whether nodes answer on `cluster_dns` themselves."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +94,7 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
     name = (config.node_name or socket.gethostname()).lower()
     for trouble in names.dns1123_subdomain(name):
         raise StartError(f"node name {name!r} cannot be used: {trouble}; pass --node-name")
-    given = config.node_ip or default_route_address()
-    if not given:
-        raise StartError("this machine has no default route; pass its address as --node-ip")
+    given = config.node_ip or detect_node_ip()
     try:
         ips = tuple(str(ipaddress.ip_address(ip.strip())) for ip in given.split(","))
         for taint in config.node_taint:
@@ -150,6 +151,9 @@ async def run_agent(
                 parts["kube-proxy"] = lambda: run_proxy(
                     proxy_informers, _proxy_settings(settings, cluster), clock
                 )
+            if cluster.dns:
+                dns = DnsConfig(addresses=_dns_addresses(cluster), domain=cluster.cluster_domain)
+                parts["cluster DNS"] = lambda: run_dns(proxy_informers, dns)
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
             await kubelet.ready.wait()
@@ -232,11 +236,16 @@ def _network_config(settings: NodeSettings, cluster: ClusterInfo) -> NetworkConf
     )
 
 
+def _dns_addresses(cluster: ClusterInfo) -> tuple[str, ...]:
+    return tuple(ip for ip in cluster.cluster_dns.split(",") if ip)
+
+
 def _proxy_settings(settings: NodeSettings, cluster: ClusterInfo) -> ProxySettings:
     return ProxySettings(
         node_name=settings.name,
         cluster_cidr=cluster.cluster_cidr,
         service_cidr=cluster.service_cidr,
+        local_addresses=frozenset(_dns_addresses(cluster) if cluster.dns else ()),
     )
 
 

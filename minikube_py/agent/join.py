@@ -47,6 +47,7 @@ class ClusterFacts:
     cluster_domain: str
     kube_proxy: bool = True
     network_policy: bool = True
+    dns: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,4 +51,5 @@ def cluster_info(member: Membership) -> ClusterInfo:
         serving_key=key,
         client_ca=member.client_ca,
         kube_proxy=facts.kube_proxy,
+        dns=facts.dns,
     )

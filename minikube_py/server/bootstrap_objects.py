@@ -139,7 +139,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *(_api_service(name, clock) for name in API_SERVICES),
         *_config_maps(material, clock),
         *_kubernetes_service(config, material),
-        _dns_service(config),
+        *(_dns(config) if "dns" not in config.disable else ()),
         _service_cidr(config, clock),
     ]
 
@@ -241,8 +241,11 @@ def _kubernetes_service(config: ServerConfig, material: Bootstrap) -> Iterator[W
     yield Wanted(ENDPOINTSLICES, evolve(slice_, "metadata.labels", labels), merge)
 
 
-def _dns_service(config: ServerConfig) -> Wanted:
+def _dns(config: ServerConfig) -> Iterator[Wanted]:
     """The Service that pods find the cluster DNS by; each node answers on its address itself."""
+    role, binding = bootstrap_rbac.dns_access()
+    yield Wanted(CLUSTERROLES, role, merge_role)
+    yield Wanted(CLUSTERROLEBINDINGS, binding, merge_binding)
     cluster_ip = bootstrap.cluster_dns_ip(config)
     spec = {
         "type": "ClusterIP",
@@ -260,7 +263,7 @@ def _dns_service(config: ServerConfig) -> Wanted:
         "kubernetes.io/cluster-service": "true",
         "kubernetes.io/name": "kpy-dns",
     }
-    return Wanted(SERVICES, evolve(service, "metadata.labels", labels), keep)
+    yield Wanted(SERVICES, evolve(service, "metadata.labels", labels), keep)
 
 
 def _service_cidr(config: ServerConfig, clock: Clock) -> Wanted:

@@ -127,3 +127,11 @@ def role_bindings() -> Iterator[Obj]:
     for key, (role, subjects) in NAMESPACE_BINDINGS.items():
         namespace, _, name = key.partition("/")
         yield _binding("RoleBinding", _metadata(name, namespace), ("Role", role), subjects)
+
+
+def dns_access() -> tuple[Obj, Obj]:
+    """Return the role and binding that let nodes answer cluster DNS: what kube-proxy lacks."""
+    name = "kpy:cluster-dns"
+    role = _role("ClusterRole", _metadata(name), ("list watch of namespaces",))
+    subjects = ("User system:kube-proxy",)
+    return role, _binding("ClusterRoleBinding", _metadata(name), ("ClusterRole", name), subjects)

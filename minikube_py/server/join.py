@@ -150,6 +150,7 @@ def cluster_facts(config: ServerConfig) -> dict[str, Any]:
         "cluster_domain": config.cluster_domain,
         "kube_proxy": not config.disable_kube_proxy,
         "network_policy": not config.disable_network_policy,
+        "dns": "dns" not in config.disable,
     }
 
 

@@ -16,7 +16,11 @@ from minikube_py.server.bootstrap_objects import Wanted, ensure
 from minikube_py.server.config import ServerConfig
 
 FACTS = Path(__file__).parents[4] / "shared" / "reference" / "facts" / "bootstrap-objects.json"
-EXTRA = {("services", "kube-dns")}
+EXTRA = {
+    ("services", "kube-dns"),
+    ("clusterroles", "kpy:cluster-dns"),
+    ("clusterrolebindings", "kpy:cluster-dns"),
+}
 """What kpy makes and kube-apiserver leaves to an add-on."""
 LEFT = {"ipaddresses", "leases"}
 """Kinds that others make: the allocator, and each server for itself."""
