@@ -1,8 +1,6 @@
 """What is done when a pod has ended: free what it held, give it back, remove its traces."""
 
-import asyncio
 import logging
-import shutil
 
 from minikube_py.agent.kubelet.cgroups import pod_group
 from minikube_py.agent.kubelet.config import log_directory
@@ -55,5 +53,4 @@ async def delete_pod(context: NodeContext, pod: Obj) -> None:
 async def remove_traces(context: NodeContext, pod: Obj, observed: Observed) -> None:
     """Remove sandboxes, dead containers and logs of a pod; raises SyncError."""
     await remove_sandboxes(context, observed)
-    folder = log_directory(context.logs, pod)
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await context.volumes.remove_folder(log_directory(context.logs, pod))

@@ -281,38 +281,44 @@ class PodWorker:
 
     async def _carry_out(self) -> None:
         """Plan and act until nothing is left to do now."""
+        refused: set[str] = set()
         for _ in range(ROUNDS_MAX):
-            moved = await self._act_all()
+            moved = await self._act_all(refused)
             if self._stopping.is_set():
                 return
             await self._observe()
             if not moved:
                 return
 
-    async def _act_all(self) -> bool:
-        """Carry out one plan; return whether anything of it was done."""
+    async def _act_all(self, refused: set[str]) -> bool:
+        """Carry out one plan; return whether anything of it was done.
+
+        Containers that were refused are added to `refused` and not tried again in this go.
+        """
         moved = False
         executor = Executor(self._context, self.pod, self.observed, self._volumes, self._stopping)
         for action in list(plan(self.pod, self.observed, self._context.probes.results)):
             if self._stopping.is_set():
                 break
+            name = action.name if isinstance(action, StartContainer) else ""
+            if name in refused:
+                continue
             try:
                 await executor.act(action)
             except StoppedError:
                 break
             except StartRefusedError as error:
-                if not self._refuse(action, error, executor):
+                refused.add(name)
+                if not self._refuse(name, error, executor):
                     break
             else:
                 moved = True
-                if isinstance(action, StartContainer):
-                    self._waiting.pop(action.name, None)
-                    self._retry_at.pop(action.name, None)
+                self._waiting.pop(name, None)
+                self._retry_at.pop(name, None)
         return moved
 
-    def _refuse(self, action: Any, error: StartRefusedError, executor: Executor) -> bool:
+    def _refuse(self, name: str, error: StartRefusedError, executor: Executor) -> bool:
         """Note why a container waits; return whether the others may go on without it."""
-        name = action.name
         self._waiting[name] = Waiting(error.reason, error.message)
         self._retry_at[name] = executor.retry_at(name, error.reason)
         spec = find_spec(self.pod, name)

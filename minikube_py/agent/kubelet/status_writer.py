@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from minikube_py.agent.kubelet.status import OWNED as OWNED_CONDITIONS
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
 from minikube_py.api.object import Key, Obj, key_of, uid_of
@@ -42,10 +43,17 @@ def status_patch(old: Obj, new: Obj) -> dict[str, Any]:
         if old.get(key) == value:
             continue
         if key in MERGED:
-            patch[key] = _list_patch(old.get(key) or (), value, MERGED[key])
+            patch[key] = _list_patch(_own(key, old.get(key)), _own(key, value), MERGED[key])
         else:
             patch[key] = value
     return {key: value for key, value in patch.items() if value != []}
+
+
+def _own(field: str, entries: Sequence[Obj] | None) -> Sequence[Obj]:
+    """Return the entries that are the kubelet's; conditions of others are theirs to write."""
+    if field != "conditions":
+        return entries or ()
+    return [entry for entry in entries or () if entry["type"] in OWNED_CONDITIONS]
 
 
 def _list_patch(old: Sequence[Obj], new: Sequence[Obj], key: str) -> list[dict[str, Any]]:

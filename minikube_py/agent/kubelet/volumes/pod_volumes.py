@@ -84,6 +84,11 @@ class PodVolumes:
         """Unmount and remove all files of a pod; tell whether they are gone."""
         return await asyncio.to_thread(self._tear_down, uid)
 
+    @staticmethod
+    async def remove_folder(folder: Path) -> None:
+        """Remove a folder in which nothing is mounted (logs)."""
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
     def _tear_down(self, uid: str) -> bool:
         folder = self.pod_folder(uid)
         if not uid or not folder.exists():
