@@ -21,7 +21,7 @@ from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.call import Call, Change, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
-from minikube_py.server.apiserver.patching import patched
+from minikube_py.server.apiserver.patching import patched, unfit_patch
 from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
@@ -128,7 +128,12 @@ class Api:
         return Answer(201 if created else 200, item=item)
 
     def _patched(self, call: Call, kind: PatchType, current: Obj, patch: Any) -> Obj:
-        obj = _in_namespace(call, self._decode(call, patched(call, kind, current, patch)))
+        document = patched(call, kind, current, patch)
+        try:
+            decoded = self._decode(call, document)
+        except body.UnfitError as error:
+            raise unfit_patch(kind, patch, document, error.why) from error
+        obj = _in_namespace(call, decoded)
         _check_name(call, obj)
         return obj
 

@@ -35,6 +35,17 @@ class Decoded:
     warnings: tuple[str, ...] = ()
 
 
+class UnfitError(BadRequestError):
+    """A document that is not of its kind."""
+
+    def __init__(self, resource: Resource, why: str) -> None:
+        super().__init__(
+            f'{resource.kind} in version "{resource.version}" cannot be handled as a '
+            f"{resource.kind}: {why}"
+        )
+        self.why = why
+
+
 def format_of(content_type: str) -> Format:
     """Return the format that a Content-Type names; none means JSON."""
     media = content_type.partition(";")[0].strip().lower()
@@ -119,7 +130,7 @@ def decode(
     """Check a document against its kind, prune it, and fill in defaults.
 
     Raises:
-        BadRequestError: it does not fit, or (Strict) has fields that the kind does not.
+        UnfitError: it does not fit, or (Strict) has fields that the kind does not.
 
     """
     given = document
@@ -132,10 +143,7 @@ def decode(
         try:
             obj, unknown = schema_check.check(schema.type_of(resource.schema), document)
         except DecodeError as error:
-            raise BadRequestError(
-                f'{resource.kind} in version "{resource.version}" cannot be handled as a '
-                f"{resource.kind}: {error}"
-            ) from error
+            raise UnfitError(resource, str(error)) from error
     warnings = _problems(resource, unknown, given, raw, validation)
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
@@ -155,10 +163,7 @@ def _problems(
         return ()
     texts = schema_reader.in_order(duplicates, unknown, raw)
     if validation == "Strict":
-        raise BadRequestError(
-            f'{resource.kind} in version "{resource.version}" cannot be handled as a '
-            f"{resource.kind}: strict decoding error: {', '.join(texts)}"
-        )
+        raise UnfitError(resource, f"strict decoding error: {', '.join(texts)}")
     return tuple(texts)
 
 
@@ -166,5 +171,8 @@ def parse_patch(data: bytes, *, yaml: bool) -> Any:
     """Return the document of a patch; an apply patch may be YAML."""
     try:
         return load_yaml(data) if yaml else orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        why = "unexpected end of JSON input" if error.pos >= len(data) - 1 else str(error)
+        raise BadRequestError(f"error decoding patch: {why}") from error
     except (ValueError, RecursionError, YAMLError) as error:
         raise BadRequestError(f"error decoding patch: {error}") from error

@@ -3,10 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from minikube_py.api import schema
-from minikube_py.api.errors import UnsupportedMediaTypeError
+from minikube_py.api.errors import InvalidError, UnsupportedMediaTypeError
+from minikube_py.api.fields import Field, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.api.patch import json_patch, merge_patch, strategic_merge_patch
+from minikube_py.api.patch.go_text import go_text
 from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver.call import Call
 
@@ -39,6 +43,17 @@ def patched(call: Call, kind: PatchType, current: Obj, patch: Any) -> dict[str, 
             return strategic_merge_patch.apply(current, patch, schema.type_of(call.resource.schema))
         case "apply":
             raise _unsupported(tuple(k for k, v in PATCH_TYPES.items() if v != "apply"))
+
+
+def unfit_patch(kind: PatchType, patch: Any, document: Obj, why: str) -> InvalidError:
+    """Make the error of a patch after which the document is not of its kind any more."""
+    shown = go_text(patch) if kind == "strategic" else _sorted_text(document)
+    error = Field("patch").invalid(shown, why)
+    return InvalidError(invalid_message("", "", [error]), causes=[error.cause()])
+
+
+def _sorted_text(document: Obj) -> str:
+    return orjson.dumps(dict(sorted(document.items()))).decode()
 
 
 def _unsupported(known: Sequence[str]) -> UnsupportedMediaTypeError:
