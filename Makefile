@@ -22,7 +22,7 @@ system:
 $(READY): pyproject.toml packaging/backend.py packaging/build_schema.py | system
 	@echo "venv: $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 $(IMAGES): packaging/images/build_images.py packaging/images/pause.c | system $(READY)

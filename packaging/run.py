@@ -117,7 +117,7 @@ def main() -> int:
         print("error: a node needs root; run: sudo make run", file=sys.stderr)
         return 1
     place_images()
-    server = subprocess.Popen([str(BIN / "kpy"), "server"])
+    server = subprocess.Popen([str(BIN / "kpy"), "server", "--log-level", "warning"])
     signal.signal(signal.SIGTERM, lambda *_: server.terminate())
     status = 0
     try:

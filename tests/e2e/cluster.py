@@ -135,7 +135,7 @@ class Cluster:
 
     def apply(self, *documents: Any, namespace: str = "default") -> None:
         """Apply objects."""
-        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": list(documents)})
+        text = "\n---\n".join(json.dumps(document) for document in documents)
         self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
 
     def add_worker(self, name: str, address: str) -> Program:

@@ -36,4 +36,4 @@ def test_every_example_is_applied_and_deleted(
     path = str(EXAMPLES / folder)
     cluster.kubectl("apply", "-n", namespace, "-f", path)
     cluster.kubectl("delete", "-n", namespace, "-f", path, "--timeout=60s", timeout=90)
-    assert not cluster.get("all", "-n", namespace)["items"]
+    wait_until(lambda: not cluster.get("all", "-n", namespace)["items"], 60, "all is gone")

@@ -1,5 +1,6 @@
 """A second machine joins with the token, and pods on both reach each other."""
 
+import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -53,10 +54,19 @@ def test_pods_of_two_nodes_reach_each_other(
         assert found == target
 
 
-def test_a_worker_comes_back_by_itself_after_a_kill(cluster: Cluster, worker: Program) -> None:
-    worker.stop()
+def test_a_killed_worker_goes_on_where_it_was(
+    cluster: Cluster, worker: Program, namespace: str
+) -> None:
+    cluster.apply(pod("before", "n2"), namespace=namespace)
+    ready = ("wait", "--for=condition=Ready", "-n", namespace, "--timeout=60s")
+    cluster.kubectl(*ready, "pod/before")
+    worker.stop(signal.SIGKILL)
     worker.start()
-    cluster.wait_ready("n2")
+    cluster.apply(pod("after", "n2"), namespace=namespace)
+    cluster.kubectl(*ready, "pod/after")
+    (state,) = cluster.get("pod", "before", "-n", namespace)["status"]["containerStatuses"]
+    assert state["restartCount"] == 0
+    assert state["state"].keys() == {"running"}
 
 
 def test_a_third_machine_cannot_take_the_name(cluster: Cluster, worker: Program) -> None:
