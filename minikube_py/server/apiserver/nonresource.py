@@ -13,8 +13,8 @@ import orjson
 from aiohttp import web
 
 from minikube_py import KUBERNETES_VERSION
-from minikube_py.api import discovery, openapi
-from minikube_py.api.errors import MethodNotAllowedError, NotAcceptableError, NotFoundError
+from minikube_py.api import discovery, openapi, openapi_protobuf
+from minikube_py.api.errors import MethodNotAllowedError, NotFoundError
 from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
 from minikube_py.server.apiserver.api import NOT_SUPPORTED
@@ -85,7 +85,12 @@ class Nonresource:
         self._discovery = Documents(
             lambda path: discovery.document(scheme, path, server_address=server_address)
         )
-        self._openapi = Documents(lambda path: openapi.document(scheme, path))
+        self._openapi = Documents(self._build_openapi)
+
+    def _build_openapi(self, path: str) -> bytes | None:
+        base, _, form = path.partition("#")
+        data = openapi.document(self.scheme, base)
+        return openapi_protobuf.encode(data) if form and data is not None else data
 
     def changed(self) -> None:
         """Forget what was built: the scheme has changed."""
@@ -186,8 +191,9 @@ class Nonresource:
 
     async def _open_api(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         accept = request.headers.get("Accept", "")
-        if "proto-openapi" in accept and "application/json" not in accept:
-            raise NotAcceptableError("OpenAPI is served as application/json only")
+        if path == "/openapi/v2" and openapi_protobuf.MEDIA_TYPE in accept:
+            packed = await self._openapi.get_in_thread(f"{path}#protobuf")
+            return _tagged(request, packed or b"", openapi_protobuf.CONTENT_TYPE)
         data = await self._openapi.get_in_thread(path)
         if data is None:
             raise NotFoundError("the server could not find the requested resource", details={})
