@@ -14,11 +14,12 @@ from minikube_py.api.core.pod_defaults import (
     with_values,
 )
 from minikube_py.api.core.pod_prepare import with_spec_of, with_status_of
-from minikube_py.api.object import Obj, annotations_of, get, is_deleting
+from minikube_py.api.object import Obj, annotations_of, evolve, get, is_deleting, without
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
 
 STORAGE_CLASS: Final = "volume.beta.kubernetes.io/storage-class"
 """The annotation that named the class before there was a field; where it is set, it counts."""
+_TRANSITION: Final = "status.lastPhaseTransitionTime"
 _SOURCES: Final[Mapping[str, Callable[[Obj], Obj]]] = {
     "hostPath": default_host_path,
     "iscsi": default_iscsi,
@@ -53,7 +54,25 @@ def default(volume: Obj) -> Obj:
 def prepare_for_create(volume: Obj) -> Obj:
     """Give a new volume its first phase."""
     now = volume["metadata"].get("creationTimestamp")
-    return {**volume, "status": {"phase": "Pending", "lastPhaseTransitionTime": now}}
+    return with_transition_time({**volume, "status": {"phase": "Pending"}}, now)
+
+
+def prepare_status_update(new: Obj, old: Obj) -> Obj:
+    """Keep the spec, and the time of the last change of phase where there was none now.
+
+    Where the phase did change and the writer told no new time, none is left: it is now, which
+    `with_transition_time` writes.
+    """
+    new, told = with_spec_of(new, old), get(new, _TRANSITION)
+    before = get(old, _TRANSITION)
+    if get(new, "status.phase") == get(old, "status.phase"):
+        return evolve(new, _TRANSITION, before) if told is None and before else new
+    return without(new, _TRANSITION) if told == before else new
+
+
+def with_transition_time(volume: Obj, now: str) -> Obj:
+    """Return the volume with the time of its last change of phase."""
+    return volume if get(volume, _TRANSITION) else evolve(volume, _TRANSITION, now)
 
 
 def class_of(obj: Obj) -> str:
@@ -105,7 +124,7 @@ PERSISTENTVOLUMES = Resource(
         Subresource(
             name="status",
             shares_object=True,
-            prepare_for_update=with_spec_of,
+            prepare_for_update=prepare_status_update,
             validate=lambda _new, _old: (),
         ),
     ),
