@@ -30,11 +30,17 @@ async def client(backend, number):
         os.write(1, f"{lazy} {beat} {n}\\n".encode())
         if n % 7 == 0:
             gone = await backend.create(f"/gone/{number}", b"")
-            await backend.delete(f"/gone/{number}", revision=gone)
+            end = await backend.delete(f"/gone/{number}", revision=gone)
+            os.write(1, f"/gone/{number} {end} {n}\\n".encode())
+
+async def compact(backend):
+    while True:
+        await asyncio.sleep(0.01)
+        await backend.compact(max(await backend.revision() - 50, 0))
 
 async def main():
     backend = await open_backend("", data_dir=Path(sys.argv[1]), lazy_prefixes=("/lazy/",))
-    await asyncio.gather(*(client(backend, number) for number in range(8)))
+    await asyncio.gather(compact(backend), *(client(backend, number) for number in range(8)))
 
 asyncio.run(main())
 """
@@ -53,8 +59,13 @@ async def test_nothing_acknowledged_is_lost_and_no_revision_repeats(
         if key.startswith("/own/"):
             assert found[key].revision >= revision
             assert int(found[key].value) >= n
+        if key.startswith("/gone/"):
+            assert key not in found or found[key].create_revision > revision
     assert await backend.revision() >= newest
     assert await backend.create("/after", b"") > newest
+    await backend.compact(await backend.revision())
+    kept = {item.key: item for item in (await backend.list("")).items}
+    assert {key: item for key, item in kept.items() if key != "/after"} == found
     await backend.close()
 
 
