@@ -188,4 +188,5 @@ DAEMONSETS = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=prepare_for_update,
     validate=validate,
+    warn=workload.warn,
 )

@@ -158,4 +158,5 @@ DEPLOYMENTS = Resource(
     prepare_for_create=strategy.creating({}),
     prepare_for_update=strategy.updating("spec", "metadata.annotations"),
     validate=validate,
+    warn=workload.warn,
 )

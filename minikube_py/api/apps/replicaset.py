@@ -111,4 +111,5 @@ REPLICASETS = Resource(
     prepare_for_create=strategy.creating(EMPTY_STATUS),
     prepare_for_update=strategy.updating("spec"),
     validate=validate,
+    warn=workload.warn,
 )

@@ -226,5 +226,6 @@ STATEFULSETS = Resource(
     prepare_for_create=strategy.creating(EMPTY_STATUS),
     prepare_for_update=strategy.updating("spec"),
     validate=validate,
+    warn=workload.warn,
     validate_name=names.dns1123_label,
 )

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 
-from minikube_py.api import intstr, printing, selectors
+from minikube_py.api import intstr, names, printing, selectors
 from minikube_py.api.core.pod_defaults import default_pod_template
 from minikube_py.api.core.pod_validation import validate_pod_template
+from minikube_py.api.core.pod_warnings import warn_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.strategy import changed, with_absent
@@ -86,6 +87,25 @@ def validate_template(spec: Obj, kind: str) -> Iterator[FieldError]:
     template = spec.get("template") or {}
     yield from validate_pod_template(template, SPEC / "template")
     yield from validate_runs_always(template, kind)
+
+
+def warn(obj: Obj, old: Obj | None) -> Iterator[str]:
+    """Yield what is odd about the template, and on create about the name of an object."""
+    if old is None:
+        yield from warn_name(obj["metadata"].get("name", ""))
+    template = get(obj, "spec.template")
+    if template is not None and (old is None or template != get(old, "spec.template")):
+        yield from warn_pod_template(template, SPEC / "template")
+
+
+def warn_name(name: str) -> Iterator[str]:
+    """Yield that a name makes strange names of pods."""
+    messages = names.dns1123_label(name)
+    if messages:
+        yield (
+            "metadata.name: this is used in Pod names and hostnames, which can result in "
+            f"surprising behavior; a DNS label is recommended: [{' '.join(messages)}]"
+        )
 
 
 def int_or_percent(value: intstr.IntOrString) -> int:

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import cron, names, printing, selectors, strategy
+from minikube_py.api.apps import workload
 from minikube_py.api.batch.job import default_template_spec
 from minikube_py.api.batch.job_validation import SPEC, validate_spec
+from minikube_py.api.core.pod_warnings import warn_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
@@ -112,6 +114,22 @@ def _validate_job_template(spec: Obj, field: Field) -> Iterator[FieldError]:
         yield (field / "manualSelector").unsupported(value=True, supported=("nil", "false"))
 
 
+def warn(cronjob: Obj, old: Obj | None) -> Iterator[str]:
+    """Yield what is odd about a new cron job, or about a changed template or schedule."""
+    spec = cronjob["spec"]
+    if old is None:
+        yield from workload.warn_name(cronjob["metadata"].get("name", ""))
+    if old is None or old["spec"] != spec:
+        template = get(spec, "jobTemplate.spec.template", {})
+        field = SPEC / "jobTemplate" / "spec" / "template"
+        yield from warn_pod_template(template, field)
+    if "TZ" in spec.get("schedule", ""):
+        yield (
+            f"CRON_TZ or TZ used in {SPEC / 'schedule'} is not officially supported, see "
+            "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+        )
+
+
 def cells(cronjob: Obj) -> Sequence[Any]:
     """Return the cells of a cron job's row."""
     spec: Obj = cronjob["spec"]
@@ -162,5 +180,6 @@ CRONJOBS = Resource(
     prepare_for_create=strategy.creating({}),
     prepare_for_update=strategy.updating("spec"),
     validate=validate,
+    warn=warn,
     validate_name=names.dns1123_subdomain,
 )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minikube_py.api import names, printing, selectors, strategy
+from minikube_py.api.apps import workload
 from minikube_py.api.batch import job_status, job_validation
 from minikube_py.api.batch.job_validation import (
     LEGACY_NAME_LABEL,
@@ -187,6 +188,7 @@ JOBS = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=prepare_for_update,
     validate=job_validation.validate,
+    warn=workload.warn,
     metadata_checks=("create", "update"),
     default_garbage_collection="Orphan",
     selectable_fields={

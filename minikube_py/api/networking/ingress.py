@@ -155,6 +155,15 @@ def validate_status(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
             yield (field / "hostname").invalid(host, "must be a DNS name, not an IP address")
 
 
+def warn(ingress: Obj, old: Obj | None) -> Iterator[str]:
+    """Yield that the annotation of old chooses the controller."""
+    if old is None and CLASS_ANNOTATION in annotations_of(ingress):
+        yield (
+            f'annotation "{CLASS_ANNOTATION}" is deprecated, please use '
+            "'spec.ingressClassName' instead"
+        )
+
+
 def _hosts(rules: Sequence[Obj]) -> str:
     hosts = [rule["host"] for rule in rules if rule.get("host")]
     if not hosts:
@@ -211,4 +220,5 @@ INGRESSES = Resource(
     prepare_for_create=strategy.creating(EMPTY_STATUS),
     prepare_for_update=strategy.updating("spec"),
     validate=validate,
+    warn=warn,
 )

@@ -74,6 +74,16 @@ def _validate_tokens(requests: Sequence[Obj], field: Field) -> Iterator[FieldErr
             yield place.invalid(seconds, "may not specify a duration larger than 2^32 seconds")
 
 
+def warn(driver: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield that tokens for the driver may end up in its logs."""
+    spec = driver["spec"]
+    if spec.get("tokenRequests") and spec.get("serviceAccountTokenInSecrets") is None:
+        yield (
+            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to "
+            "true to prevent possible logging of tokens in volume attributes"
+        )
+
+
 def cells(driver: Obj) -> Sequence[Any]:
     """Return the cells of a driver's row."""
     spec: Obj = driver["spec"]
@@ -110,6 +120,7 @@ CSIDRIVERS = Resource(
     default=default,
     prepare_for_update=strategy.updating("spec", keep=()),
     validate=validate,
+    warn=warn,
     allow_unconditional_update=False,
     returns_deleted_object=True,
 )

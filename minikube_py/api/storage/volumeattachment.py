@@ -34,7 +34,10 @@ def _default_status(status: Obj) -> Obj:
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated attachment; its spec never changes."""
     spec = new["spec"]
-    yield from validate_csi_driver_name(spec["attacher"], SPEC / "attacher")
+    if spec["attacher"]:
+        yield from validate_csi_driver_name(spec["attacher"], SPEC / "attacher")
+    else:
+        yield (SPEC / "attacher").required()
     yield from _validate_source(spec["source"], SPEC / "source")
     for text in names.dns1123_subdomain(spec["nodeName"]):
         yield (SPEC / "nodeName").invalid(spec["nodeName"], text)

@@ -264,6 +264,23 @@ def test_rows_of_tables_are_those_of_the_printers(
         assert [shown(cell) for cell in cells] == row
 
 
+def warned() -> Iterator[Any]:
+    for name, steps, golden in scenarios(("crud",)):
+        for number, (step, answer) in enumerate(zip(steps, golden, strict=True)):
+            parsed = parse(step)
+            if parsed is None or parsed.method != "POST" or answer.get("status") != 201:
+                continue
+            texts = [text.partition('"')[2][:-1] for text in answer.get("warnings", ())]
+            wanted = [text.replace('\\"', '"') for text in texts]
+            yield pytest.param(parsed, wanted, id=f"{name}-{number}")
+
+
+@pytest.mark.parametrize(("step", "wanted"), list(warned()))
+def test_a_new_object_is_warned_of_as_recorded(step: Step, wanted: list[str]) -> None:
+    obj, _ = create(step)
+    assert list(step.resource.warn(obj, None)) == wanted
+
+
 DEFAULTS = load(REFERENCE / "facts" / "defaults.json")
 
 
