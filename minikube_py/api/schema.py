@@ -76,9 +76,10 @@ class Type:
     """One node of a schema: a definition, a field, an element; fields are made when asked for."""
 
     __slots__ = (
-        "_fields", "_items", "_resolve", "base", "checker", "completer", "emit", "go", "kind",
+        "_fields", "_items", "_resolve", "adder", "base", "checker", "completer", "emit", "go",
+        "kind",
         "list_type", "map_keys", "map_type", "merge_key", "name", "patch_strategy",
-        "preserve_unknown", "schema",
+        "preserve_unknown", "schema", "zero",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +116,10 @@ class Type:
         """Compiled and kept by `schema_check`."""
         self.completer: tuple[Callable[[Any], Any], ...] | None = None
         """Compiled and kept by `schema_complete`; empty where there is nothing to complete."""
+        self.adder: Callable[[Any], Mapping[str, Any]] | None = None
+        """Compiled and kept by `field_walks`."""
+        self.zero: Mapping[str, Any] | None = None
+        """Kept by `field_walks`: the object that has nothing but what is always written."""
 
     @property
     def required(self) -> tuple[str, ...]:

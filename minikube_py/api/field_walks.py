@@ -1,0 +1,254 @@
+"""Walks over typed values: which fields an object has, and what changed between two.
+
+The rules are structured-merge-diff's. Atomic lists and maps, scalars, nulls and empty containers
+are leaves. Elements of a list of type `map` are named by their keys, those of a `set` by their
+value. A container that appears or vanishes is itself a field that was added or removed.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import orjson
+
+from minikube_py.api import schema
+from minikube_py.api.field_sets import LEAF, MEMBER, FieldSet
+from minikube_py.api.object import Obj
+from minikube_py.api.schema import Type
+from minikube_py.api.schema_complete import complete
+
+Walk = Callable[[Any], FieldSet]
+
+_CONTAINERS: Final = ("object", "map", "list")
+_ABSENT: Final = object()
+OPAQUE: Final = Type({}, schema.type_of)
+"""The type of what has none: one field, whatever it holds."""
+_PROTOCOL_DEFAULTS: Final = ("ContainerPort", "ServicePort")
+"""Types whose `protocol`, a key of its list, is TCP where it is not given."""
+_ZEROS: Final[Mapping[str, Any]] = {"string": "", "int32": 0, "int64": 0, "boolean": False}
+
+
+class MissingKeyError(ValueError):
+    """An element of a list lacks one of the keys that name it."""
+
+
+def is_leaf(kind: Type) -> bool:
+    """Tell whether a type is one field, whatever it holds."""
+    if kind.kind == "list":
+        return kind.list_type not in ("map", "set")
+    if kind.kind == "any":
+        return kind.schema.get("type") != "object" or kind.map_type == "atomic"
+    return kind.kind not in _CONTAINERS or kind.map_type == "atomic"
+
+
+def element(kind: Type, item: Any) -> str:
+    """Return the path element of a list's item; raises MissingKeyError."""
+    if kind.list_type == "set":
+        return f"v:{orjson.dumps(item).decode()}"
+    if not isinstance(item, Mapping):
+        what = "have a null element" if item is None else "have non-map elements"
+        raise MissingKeyError(f"associative list with keys may not {what}")
+    if len(kind.map_keys) == 1:
+        (name,) = kind.map_keys
+        key = item[name] if name in item else _key_default(kind, name)
+        return f'k:{{"{name}":{orjson.dumps(key).decode()}}}'
+    keys = {key: item[key] if key in item else _key_default(kind, key) for key in kind.map_keys}
+    return f"k:{orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()}"
+
+
+def _key_default(kind: Type, key: str) -> Any:
+    """Return what a key is where an item does not say it."""
+    items = kind.items
+    if key == "protocol" and items.name.rpartition(".")[2] in _PROTOCOL_DEFAULTS:
+        return "TCP"
+    node = items.field(key)
+    if node is not None and node.emit == "always" and node.kind in _ZEROS:
+        return _ZEROS[node.kind]
+    raise MissingKeyError(
+        f'associative list with keys has an element that omits key field "{key}" '
+        "(and doesn't have default value)"
+    )
+
+
+def indexed(kind: Type, items: Sequence[Any]) -> dict[str, Any]:
+    """Return a list's items by their path elements; of equal ones the last."""
+    return {element(kind, item): item for item in items}
+
+
+def child(kind: Type, name: str) -> Type | None:
+    """Return the type of a field, None where an object has no such field."""
+    return OPAQUE if kind.kind == "any" else kind.field(name)
+
+
+# --- what appears ---------------------------------------------------------------------------------
+
+
+def added(kind: Type, value: Any) -> FieldSet:
+    """Return what stands below a field that was not there before."""
+    walk = _walk_of(kind)
+    return walk(value) if walk is not None and value else LEAF
+
+
+def _walk_of(kind: Type) -> Walk | None:
+    """Return the compiled walk of a type, None for a leaf."""
+    if is_leaf(kind):
+        return None
+    if kind.adder is None:
+        if kind.kind == "list":
+            kind.adder = _list_walk(kind)
+        elif kind.kind == "object":
+            kind.adder = _object_walk(kind)
+        else:
+            kind.adder = _map_walk(kind)
+    return kind.adder
+
+
+def _object_walk(kind: Type) -> Walk:
+    known: dict[str, tuple[str, Walk | None]] = {}
+
+    def find(name: str) -> tuple[str, Walk | None] | None:
+        node = kind.field(name)
+        if node is None:
+            return None
+        found = known[name] = (f"f:{name}", _walk_of(node))
+        return found
+
+    def walk(value: Any) -> FieldSet:
+        out: dict[str, FieldSet] = {MEMBER: LEAF}
+        for name, inner in value.items():
+            entry = known.get(name) or find(name)
+            if entry is not None:
+                key, below = entry
+                out[key] = below(inner) if below is not None and inner else LEAF
+        return out
+
+    return walk
+
+
+def _map_walk(kind: Type) -> Walk:
+    below = _walk_of(kind.values) if kind.kind == "map" else None
+
+    def walk(value: Any) -> FieldSet:
+        out: dict[str, FieldSet] = {MEMBER: LEAF}
+        for name, inner in value.items():
+            out[f"f:{name}"] = below(inner) if below is not None and inner else LEAF
+        return out
+
+    return walk
+
+
+def _list_walk(kind: Type) -> Walk:
+    def walk(value: Any) -> FieldSet:
+        below = _walk_of(kind.items)
+        out: dict[str, FieldSet] = {MEMBER: LEAF}
+        for item in value:
+            out[element(kind, item)] = below(item) if below is not None and item else LEAF
+        return out
+
+    return walk
+
+
+# --- what changed ---------------------------------------------------------------------------------
+
+
+@dataclass
+class Comparison:
+    """The fields that two values of one type differ in."""
+
+    changed: dict[str, Any] = field(default_factory=dict)
+    """Added and modified ones."""
+    removed: dict[str, Any] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.changed or self.removed)
+
+
+def zero(kind: Type) -> Obj:
+    """Return what upstream compares a new object with: all that is always written."""
+    if kind.zero is None:
+        kind.zero = complete(kind, {})
+    return kind.zero
+
+
+def compare(kind: Type, old: Obj, new: Obj) -> Comparison:
+    """Return what changed from one object to another of the same type."""
+    comparison = Comparison()
+    _compare_children(kind, old, new, comparison)
+    return comparison
+
+
+def _compare(kind: Type, old: Any, new: Any, key: str, out: Comparison) -> None:
+    """Compare the values of one field that is in both."""
+    if old is new or old == new:
+        return
+    if is_leaf(kind) or (not old and not new):
+        out.changed[key] = LEAF
+        return
+    inner = Comparison()
+    if kind.kind == "list":
+        _compare_items(kind, old or (), new or (), inner)
+    else:
+        _compare_children(kind, old or {}, new or {}, inner)
+    if inner.changed:
+        out.changed[key] = inner.changed
+    if inner.removed:
+        out.removed[key] = inner.removed
+
+
+def _compare_children(kind: Type, old: Obj, new: Obj, out: Comparison) -> None:
+    for name, value in new.items():
+        before = old.get(name, _ABSENT)
+        if before is value:
+            continue
+        node = child(kind, name)
+        if node is None:
+            continue
+        if before is _ABSENT:
+            out.changed[f"f:{name}"] = added(node, value)
+        else:
+            _compare(node, before, value, f"f:{name}", out)
+    for name, value in old.items():
+        if name not in new and (node := child(kind, name)) is not None:
+            out.removed[f"f:{name}"] = added(node, value)
+
+
+def _compare_items(kind: Type, old: Sequence[Any], new: Sequence[Any], out: Comparison) -> None:
+    before, after = indexed(kind, old), indexed(kind, new)
+    items = kind.items
+    for key, item in after.items():
+        if key in before:
+            _compare(items, before[key], item, key, out)
+        else:
+            out.changed[key] = added(items, item)
+    for key, item in before.items():
+        if key not in after:
+            out.removed[key] = added(items, item)
+
+
+# --- what an applied configuration names ----------------------------------------------------------
+
+
+def field_set(kind: Type, value: Any) -> FieldSet:
+    """Return the fields of a value, containers only where they are empty or items of a list."""
+    if is_leaf(kind) or not value:
+        return LEAF
+    if kind.kind == "list":
+        out = {}
+        for item in value:
+            inner = field_set(kind.items, item)
+            out[element(kind, item)] = {MEMBER: LEAF, **inner} if inner else LEAF
+        return out
+    found = {}
+    for name, inner in value.items():
+        node = child(kind, name)
+        if node is not None and not _is_empty_list(node, inner):
+            fields = field_set(node, inner)
+            # The keys of a map are fields themselves; those of an object lead to them.
+            own = fields and kind.kind != "object"
+            found[f"f:{name}"] = {MEMBER: LEAF, **fields} if own else fields
+    return found
+
+
+def _is_empty_list(kind: Type, value: Any) -> bool:
+    """Tell whether a value is a list that names no field: empty and not atomic."""
+    return kind.kind == "list" and value is not None and not value and not is_leaf(kind)
