@@ -288,9 +288,7 @@ def _count_errors(operator: Operator, values: Sequence[str]) -> Iterator[FieldEr
     if operator in {"in", "notin"} and not values:
         yield field.invalid([], "for 'in', 'notin' operators, values set can't be empty")
     if operator in {"exists", "!"} and values:
-        yield field.invalid(
-            list(values), "values set must be empty for exists and does not exist"
-        )
+        yield field.invalid(list(values), "values set must be empty for exists and does not exist")
 
 
 _OBJECT_OPERATORS: Mapping[str, Operator] = {
