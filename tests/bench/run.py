@@ -96,7 +96,10 @@ async def pods(bench: Bench) -> None:
     """Create 5,000 pods, get one, list all."""
     count = bench.count(5000)
     creations = [request("POST", PODS, objects.pod(f"pod-{n:05}")) for n in range(count)]
+    before = bench.server.rss_megabytes()
     await bench.cost("CREATE pod 2 KB", 900, creations)
+    grown = (bench.server.rss_megabytes() - before) * 1024 / count
+    bench.add("RSS per pod", grown, "KB", 12, "with history, index and what a burst leaves behind")
     connection = await Connection.open(bench.server)
     size = len(await connection.send(request("GET", f"{PODS}/pod-00000")))
     gets = [request("GET", f"{PODS}/pod-{n % count:05}") for n in range(bench.count(20_000))]

@@ -62,6 +62,11 @@ async def running(*flags: str) -> AsyncIterator[Server]:
             tls = await _until_ready(process, kubeconfig, port, log)
             ready_seconds = time.perf_counter() - started
             yield Server(process.pid, port, tls, ready_seconds)
+        except (OSError, EOFError) as error:
+            if process.returncode is None:
+                raise
+            text = log.read_text()  # noqa: ASYNC240
+            raise RuntimeError(f"the server ended during the measurement:\n{text}") from error
         finally:
             await _stop(process)
 

@@ -54,6 +54,7 @@ from minikube_py.server.authz.errors import forbidden
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Verb = Callable[[web.BaseRequest, Call], Awaitable[web.StreamResponse]]
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
 """Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
 _BROWSERS = ("Mozilla", "curl", "Wget")
@@ -80,6 +81,16 @@ class Frontend:
         self.connector = connector
         self.nonresource = nonresource
         self.clock = clock
+        self._verbs: Mapping[str, Verb] = {
+            "get": self._get,
+            "list": self._list,
+            "watch": self._watch,
+            "create": self._write,
+            "update": self._write,
+            "patch": self._write,
+            "delete": self._delete,
+            "deletecollection": self._delete_collection,
+        }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
@@ -163,24 +174,10 @@ class Frontend:
         _check_scope(resource, info)
         if self.connector.connects(resource, info.subresource):
             return await self.connector.handle(request, call, info)
-        verb = self._verbs().get(info.verb)
+        verb = self._verbs.get(info.verb)
         if verb is None:
             raise MethodNotAllowedError(NOT_SUPPORTED)
         return await verb(request, call)
-
-    def _verbs(
-        self,
-    ) -> Mapping[str, Callable[[web.BaseRequest, Call], Awaitable[web.StreamResponse]]]:
-        return {
-            "get": self._get,
-            "list": self._list,
-            "watch": self._watch,
-            "create": self._write,
-            "update": self._write,
-            "patch": self._write,
-            "delete": self._delete,
-            "deletecollection": self._delete_collection,
-        }
 
     # Reading
 

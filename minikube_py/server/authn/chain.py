@@ -5,7 +5,6 @@ is enough; anonymous last, and never after a bad token.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple, Protocol
 
 from minikube_py.api.errors import UnauthorizedError
@@ -40,7 +39,8 @@ def with_authenticated(user: User) -> User:
     """Return the user with system:authenticated, unless it is known not to be."""
     if AUTHENTICATED in user.groups or UNAUTHENTICATED in user.groups:
         return user
-    return replace(user, groups=(*user.groups, AUTHENTICATED))
+    # On the way of every request: `dataclasses.replace` takes five times as long.
+    return User(user.name, (*user.groups, AUTHENTICATED), user.uid, user.extra)
 
 
 class TokenError(Exception):
