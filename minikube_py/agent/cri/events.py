@@ -12,9 +12,9 @@ from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.messages import codec
 
 PATH = "/containerd.services.events.v1.Events/Subscribe"
-FILTER = 'namespace==k8s.io,topic~="/tasks/(start|exit|oom|delete)"'
-"""Only what changes a container's state; snapshots and images make far more noise."""
-TOPICS = {"/tasks/start": "TaskStart", "/tasks/exit": "TaskExit", "/tasks/oom": "TaskOOM"}
+FILTER = 'namespace==k8s.io,topic~="/tasks/(exit|oom)"'
+"""Only what happens to a container by itself; starts, snapshots and images make more noise."""
+TOPICS = {"/tasks/exit": "TaskExit", "/tasks/oom": "TaskOOM"}
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class ContainerEvent:
     """One change of a container or sandbox (containerd tells them apart by id only)."""
 
     kind: str
-    """start, exit or oom."""
+    """exit or oom."""
     container_id: str
     exit_status: int = 0
 
 
 async def container_events(connection: Connection) -> AsyncIterator[ContainerEvent]:
-    """Yield the starts, exits and memory kills of containers; ends when the runtime goes away."""
+    """Yield the exits and memory kills of containers; ends when the runtime goes away."""
     stream = connection.subscribe(
         PATH,
         ("SubscribeRequest", {"filters": [FILTER]}),

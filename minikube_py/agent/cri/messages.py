@@ -184,7 +184,6 @@ SubscribeRequest filters=1:string*
 Envelope timestamp=1:Timestamp namespace=2:string topic=3:string event=4:Any
 Timestamp seconds=1:int64 nanos=2:int32
 Any type_url=1:string value=2:bytes
-TaskStart container_id=1:string pid=2:uint32
 TaskExit container_id=1:string id=2:string pid=3:uint32 exit_status=4:uint32 exited_at=5:Timestamp
 TaskOOM container_id=1:string
 """

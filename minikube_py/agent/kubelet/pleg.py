@@ -1,20 +1,27 @@
 """Pod lifecycle events: which pod's containers changed, told as soon as the runtime tells.
 
 The runtime's event stream gives the ends of containers within milliseconds. Starts are the
-kubelet's own doing and no news to it. A relist now and then finds what a broken stream lost; with
-a runtime that has no such stream the relist alone does the work, as often as upstream's.
+kubelet's own doing and no news to it. An event is sooner than the runtime's own books, which are
+kept from the same events: so a pod is woken when the books have it. A relist now and then finds
+what a broken stream lost; with a runtime that has no such stream the relist alone does the work,
+as often as upstream's.
 """
 
 import logging
 from collections.abc import Callable, Mapping
 
 from minikube_py.agent.cri.connection import Connection
-from minikube_py.agent.cri.errors import CriError, CriUnimplementedError
+from minikube_py.agent.cri.errors import (
+    CriError,
+    CriNotFoundError,
+    CriUnimplementedError,
+)
 from minikube_py.agent.cri.events import container_events
 from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.kubelet.observed import POD_UID
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
 RELIST_SECONDS = 60.0
@@ -22,6 +29,9 @@ RELIST_SECONDS = 60.0
 RELIST_ALONE_SECONDS = 1.0
 """Without events; the period of upstream's generic PLEG."""
 RETRY = Backoff(first_seconds=0.1, max_seconds=2.0)
+BOOKS = Backoff(first_seconds=0.002, max_seconds=0.2)
+"""Between two looks whether the runtime has noted an end; it takes some 5 ms."""
+LOOKS_MAX = 60
 
 States = Mapping[str, tuple[str, str]]
 """id of a container or sandbox -> (uid of its pod, state)"""
@@ -94,15 +104,35 @@ class Pleg:
         """Wake pods by events until the stream ends."""
         if not self._evented:
             return
-        async for event in container_events(self._connection):
-            if event.kind != "exit":
-                continue
-            self._exited(event.container_id)
-            known = self._states.get(event.container_id)
-            if known is None:
+        async with Nursery("ends of containers") as nursery:
+            async for event in container_events(self._connection):
+                if event.kind == "exit":
+                    nursery.start(f"end of {event.container_id}", self._end(event.container_id))
+
+    async def _end(self, container_id: str) -> None:
+        """Wake the pod of a container or sandbox that has ended, when the runtime has noted it."""
+        for look in range(1, LOOKS_MAX):
+            try:
+                uid, alive = await self._look(container_id)
+            except CriError as error:
+                log.debug("ended container not found id=%s error=%s", container_id, error)
                 await self.relist()
-            else:
-                self._wake(known[0])
+                return
+            if not alive:
+                self._exited(container_id)
+                self._wake(uid)
+                return
+            await self._clock.sleep(BOOKS.wait_seconds(look))
+        log.warning("runtime has not noted the end of a container id=%s", container_id)
+
+    async def _look(self, container_id: str) -> tuple[str, bool]:
+        """Return the uid of the pod, and whether the runtime believes that the thing runs."""
+        try:
+            container = await self._runtime.container_status(container_id)
+        except CriNotFoundError:
+            sandbox = await self._runtime.sandbox_status(container_id)
+            return sandbox.uid, sandbox.ready
+        return container.labels.get(POD_UID, ""), container.state == "running"
 
     async def run_relist(self) -> None:
         """Relist now and then, for ever."""

@@ -1,0 +1,145 @@
+"""A machine of its own inside this one: namespaces and cgroups in which a real node can run.
+
+Everything ends with the first process of the namespaces: pods, mounts, addresses. What stays are
+the empty cgroup folders, which `close` removes.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+CGROUPS = Path("/sys/fs/cgroup")
+CONTROLLERS = (
+    "cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "systemd"
+)  # fmt: skip
+NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--cgroup")
+CLONE_NEWNET = 0x40000000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Machine:
+    """Namespaces with one address; programs run inside by `start` and `sh`."""
+
+    def __init__(self, name: str, folder: Path, address: str = "192.168.77.1") -> None:
+        self.name = name
+        self.address = address
+        self.folder = folder
+        self._group = f"kpy-{name}-{uuid.uuid4().hex[:6]}"
+        self._make_groups()
+        self._started: list[subprocess.Popen[bytes]] = []
+        self._process = subprocess.Popen(
+            self._in_groups(
+                ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation", "private",
+                 "bash", str(HERE / "node-init.sh"), name, f"{address}/24"]
+            ),
+            stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == b"ready\n"
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        self.pid = int(children.read_text().split()[0])
+
+    def _make_groups(self) -> None:
+        for controller in CONTROLLERS:
+            (CGROUPS / controller / self._group).mkdir()
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            root = CGROUPS / "cpuset"
+            (root / self._group / name).write_text((root / name).read_text())
+
+    def _in_groups(self, command: Sequence[str]) -> list[str]:
+        """Return a command that enters the groups and then becomes the given one."""
+        groups = [str(CGROUPS / c / self._group / "cgroup.procs") for c in CONTROLLERS]
+        enter = f'for g in {" ".join(groups)}; do echo $$ > "$g"; done; exec "$@"'
+        return ["sh", "-c", enter, "sh", *command]
+
+    def _inside(self, command: Sequence[str]) -> list[str]:
+        return ["nsenter", "--all", "--target", str(self.pid), "--", *command]
+
+    def start(self, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
+        """Start a program inside; it ends with the machine at the latest."""
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                self._in_groups(self._inside(command)),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        self._started.append(process)
+        return process
+
+    def sh(self, *command: str, timeout: float = 30) -> str:
+        """Run a program inside and return what it prints; it must succeed."""
+        done = subprocess.run(
+            self._inside(command), check=False, capture_output=True, text=True, timeout=timeout
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def run(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Run a coroutine function in an event loop of its own, in the machine's network."""
+        future: Future[Any] = Future()
+
+        async def main() -> Any:
+            return await work()
+
+        def enter() -> None:
+            try:
+                handle = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
+                assert libc.setns(handle, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+                os.close(handle)
+                future.set_result(asyncio.run(main()))
+            except BaseException as error:  # noqa: BLE001 -- raised again in the test's thread
+                future.set_exception(error)
+
+        thread = threading.Thread(target=enter)
+        thread.start()
+        thread.join()
+        return future.result()
+
+    def close(self) -> None:
+        """End everything inside."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+        for process in self._started:
+            process.wait()
+        with contextlib.suppress(AttributeError):
+            self._process.stdout.close()  # type: ignore[union-attr]
+        for controller in CONTROLLERS:
+            _remove_group(CGROUPS / controller / self._group)
+        _remove_group(CGROUPS / "unified" / self._group)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _remove_group(folder: Path) -> None:
+    """Remove a cgroup with all below; the kernel needs a moment after the last process."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        for _ in range(100):
+            try:
+                Path(path).rmdir()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                break
+
+
+def wait_until(true: Callable[[], Any], seconds: float, what: str) -> Any:
+    """Return the first true result; fail with `what` when none came in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = true()
+        if result:
+            return result
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.05)

@@ -1,0 +1,390 @@
+"""Pods on a real node: what containers find, how they end, what is told of it."""
+
+import json
+import time
+
+import pytest
+
+from tests.e2e.node.conftest import Node, make
+from tests.e2e.node.machine import wait_until
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_container_finds_its_surroundings(node: Node):
+    script = (
+        "env; hostname; cat /etc/hosts /etc/resolv.conf;"
+        "cat /var/run/secrets/kubernetes.io/serviceaccount/namespace; echo; id; sleep 3600"
+    )
+    env = [
+        {"name": "WHO", "value": "world"},
+        {"name": "GREETING", "value": "hello $(WHO)"},
+        {"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "MEMORY", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+    ]
+    limits = {"limits": {"memory": "64Mi", "cpu": "500m"}}
+    node.apply(
+        make(
+            "around",
+            script,
+            container={"env": env, "resources": limits},
+            securityContext={"runAsUser": 1000, "fsGroup": 2000},
+            hostAliases=[{"ip": "1.2.3.4", "hostnames": ["alias"]}],
+        )
+    )
+    pod = node.wait("around", "Running")
+    ip = pod["status"]["podIP"]
+    said = wait_until(lambda: "uid=1000" in (t := node.logs("around")) and t, 5, "it has spoken")
+    for line in (
+        "GREETING=hello world",
+        "POD=around",
+        f"IP={ip}",
+        f"MEMORY={64 << 20}",
+        "KUBERNETES_SERVICE_HOST=10.43.0.1",
+        f"{ip}\taround",
+        "1.2.3.4\talias",
+        "nameserver 10.43.0.10",
+        "search default.svc.cluster.local svc.cluster.local cluster.local",
+    ):
+        assert line in said, line
+    assert ",2000" in said.splitlines()[-1]
+    assert pod["status"]["qosClass"] == "Guaranteed"
+
+
+def test_limits_reach_the_kernel_and_go_away_with_the_pod(node: Node):
+    limits = {"limits": {"memory": "64Mi", "cpu": "500m"}, "requests": {"cpu": "250m"}}
+    node.apply(make("limited", container={"resources": limits}))
+    uid = node.wait("limited", "Running")["metadata"]["uid"]
+    group = f"/sys/fs/cgroup/{{}}/kubepods/burstable/pod{uid}"
+    memory = f"{group.format('memory')}/memory.limit_in_bytes"
+    assert node.machine.sh("cat", memory).strip() == str(64 << 20)
+    quota = f"{group.format('cpu')}/cpu.cfs_quota_us"
+    assert node.machine.sh("cat", quota).strip() == "50000"
+    node.delete("limited", 1)
+    found = node.machine.sh("find", "/sys/fs/cgroup", "-name", f"*{uid}*")
+    assert found == ""
+
+
+def test_a_container_that_takes_too_much_memory_is_killed(node: Node):
+    hungry = "tail /dev/zero"
+    node.apply(
+        make(
+            "hungry",
+            hungry,
+            container={"resources": {"limits": {"memory": "16Mi"}}},
+            restartPolicy="Never",
+        )
+    )
+    pod = node.wait("hungry", "Failed")
+    ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+
+def test_volumes_hold_what_they_are_to_hold(node: Node):
+    node.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "conf"},
+            "data": {"mode": "fast", "extra": "yes"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "keys"},
+            "stringData": {"token": "s3cret"},
+        },
+    )
+    volumes = [
+        {"name": "conf", "configMap": {"name": "conf"}},
+        {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+        {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        {"name": "disk", "emptyDir": {}},
+        {"name": "host", "hostPath": {"path": "/tmp", "type": "Directory"}},
+        {
+            "name": "me",
+            "downwardAPI": {
+                "items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+            },
+        },
+    ]
+    mounts = [
+        {"name": "conf", "mountPath": "/conf"},
+        {"name": "conf", "mountPath": "/one-key", "subPath": "mode"},
+        {"name": "keys", "mountPath": "/keys"},
+        {"name": "mem", "mountPath": "/mem"},
+        {"name": "disk", "mountPath": "/disk"},
+        {"name": "disk", "mountPath": "/part", "subPath": "a/b"},
+        {"name": "host", "mountPath": "/host", "readOnly": True},
+        {"name": "me", "mountPath": "/me"},
+    ]
+    other = {
+        "name": "other",
+        "image": "kpy.local/busybox:1",
+        "command": ["sh", "-c", "echo shared > /disk/file; sleep 3600"],
+        "volumeMounts": [{"name": "disk", "mountPath": "/disk"}],
+    }
+    node.apply(
+        make(
+            "volumes",
+            container={"volumeMounts": mounts},
+            others=[other],
+            volumes=volumes,
+            metadata={"labels": {"app": "web"}},
+        )
+    )
+    uid = node.wait("volumes", "Running")["metadata"]["uid"]
+
+    def run(command: str) -> str:
+        return node.kubectl("exec", "volumes", "-c", "c", "--", "sh", "-c", command).strip()
+
+    assert run("cat /conf/mode /one-key /keys/token") == "fastfasts3cret"
+    assert run("stat -c %a /keys/..data/token") == "400"
+    assert run("cat /me/labels") == 'app="web"'
+    assert run("mount | grep ' /mem '").startswith("tmpfs")
+    assert run("touch /conf/x 2>&1 || echo refused").endswith("refused")
+    assert run("touch /host/x 2>&1 || echo refused").endswith("refused")
+    assert run("touch /part/made; ls /disk/a/b; cat /disk/file") == "made\nshared"
+
+    node.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "conf"},
+            "data": {"mode": "slow"},
+        }
+    )
+    node.kubectl("label", "pod", "volumes", "app=changed", "--overwrite")
+    wait_until(lambda: run("cat /conf/mode") == "slow", 10, "the new value has arrived")
+    assert run("ls /conf") == "mode"
+    assert run("cat /one-key") == "fast"  # a part that was mounted by itself does not follow
+    wait_until(lambda: run("cat /me/labels") == 'app="changed"', 5, "labels have arrived")
+
+    node.delete("volumes", 1)
+    left = node.machine.sh("sh", "-c", f"grep -c {uid} /proc/self/mountinfo || true").strip()
+    assert left == "0"
+    assert not (node.folder / "agent" / "kubelet" / "pods" / uid).exists()
+
+
+def test_a_volume_that_is_missing_is_waited_for(node: Node):
+    node.apply(
+        make(
+            "waits",
+            container={"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
+            volumes=[{"name": "v", "configMap": {"name": "later"}}],
+        )
+    )
+    message = 'FailedMount: MountVolume.SetUp failed for volume "v" : configmap "later" not found'
+    wait_until(lambda: message in node.events("waits"), 10, "the event is there")
+    node.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "later"}})
+    node.wait("waits", "Running", 5)
+
+
+def test_init_containers_and_sidecars_have_their_turn(node: Node):
+    share = [{"name": "v", "mountPath": "/v"}]
+
+    def step(name: str, command: str, **more: object) -> dict[str, object]:
+        return {
+            "name": name,
+            "image": "kpy.local/busybox:1",
+            "command": ["sh", "-c", command],
+            "volumeMounts": share,
+        } | more
+
+    late = (
+        "echo sidecar >> /v/log; trap 'echo sidecar-end >> /v/log; exit 0' TERM; sleep 3600 & wait"
+    )
+    node.apply(
+        make(
+            "steps",
+            "echo main >> /v/log; sleep 1; echo main-end >> /v/log",
+            container={"volumeMounts": share},
+            restartPolicy="Never",
+            initContainers=[
+                step("first", "echo first >> /v/log"),
+                step("side", late, restartPolicy="Always"),
+                step("second", "echo second >> /v/log"),
+            ],
+            volumes=[
+                {
+                    "name": "v",
+                    "hostPath": {"path": f"{node.folder}/steps", "type": "DirectoryOrCreate"},
+                }
+            ],
+        )
+    )
+    pod = node.wait("steps", "Succeeded")
+    log = (node.folder / "steps" / "log").read_text().split()
+    assert log == ["first", "sidecar", "second", "main", "main-end", "sidecar-end"]
+    inits = {s["name"]: s for s in pod["status"]["initContainerStatuses"]}
+    assert inits["first"]["state"]["terminated"]["reason"] == "Completed"
+    assert inits["first"]["ready"] is True
+
+
+def test_a_container_that_keeps_failing_backs_off(node: Node):
+    node.apply(make("crash", "echo run; exit 3"))
+    status = node.wait_state("crash", "CrashLoopBackOff")
+    assert status["restartCount"] >= 1
+    assert status["lastState"]["terminated"]["exitCode"] == 3
+    message = status["state"]["waiting"]["message"]
+    assert message.startswith("back-off 10s restarting failed container=c pod=crash_default(")
+    assert node.logs("crash", "--previous") == "run\n"
+    told = node.events("crash")
+    assert any(e.startswith("BackOff: Back-off restarting failed container c in pod") for e in told)
+    node.delete("crash")
+
+
+def test_last_words_are_told(node: Node):
+    node.apply(
+        make("words", "printf 'all is lost' > /dev/termination-log; exit 4", restartPolicy="Never"),
+        make(
+            "log-words",
+            "echo one; echo two; exit 5",
+            container={"terminationMessagePolicy": "FallbackToLogsOnError"},
+            restartPolicy="Never",
+        ),
+    )
+    for name, words in (("words", "all is lost"), ("log-words", "one\ntwo\n")):
+        pod = node.wait(name, "Failed")
+        ended = pod["status"]["containerStatuses"][0]["state"]["terminated"]
+        assert ended["message"] == words
+
+
+def test_a_command_that_is_missing_is_told(node: Node):
+    node.apply(make("none", container={"command": ["/nothing"]}))
+    waiting = node.wait_state("none", "RunContainerError")["state"]["waiting"]
+    assert "/nothing" in waiting["message"]
+    node.delete("none")
+
+
+@pytest.mark.parametrize(
+    ("policy", "reason"), [("Never", "ErrImageNeverPull"), ("IfNotPresent", "ErrImagePull")]
+)
+def test_an_image_that_is_missing_is_told(node: Node, policy: str, reason: str):
+    name = f"image-{policy.lower()}"
+    image = {"image": "127.0.0.1:1/nothing:1", "imagePullPolicy": policy}
+    node.apply(make(name, container=image))
+    node.wait_state(name, reason)
+    node.delete(name)
+
+
+def test_probes_decide_when_a_container_serves_and_when_it_is_restarted(node: Node):
+    serve = "mkdir /www; touch /www/ok; httpd -p 8080 -h /www; sleep 4; rm /www/ok; sleep 3600"
+    every = {"periodSeconds": 1, "failureThreshold": 1}
+    node.apply(
+        make(
+            "probed",
+            serve,
+            container={
+                "ports": [{"name": "web", "containerPort": 8080}],
+                "startupProbe": {"tcpSocket": {"port": "web"}} | every | {"failureThreshold": 20},
+                "readinessProbe": {"httpGet": {"port": "web", "path": "/ok"}} | every,
+                "livenessProbe": {"exec": {"command": ["cat", "/www/ok"]}} | every,
+            },
+        )
+    )
+
+    def status() -> dict[str, object]:
+        return node.pod("probed")["status"]["containerStatuses"][0]
+
+    node.wait("probed", "Running")
+    wait_until(lambda: status()["ready"], 10, "it is ready")
+    wait_until(lambda: status()["restartCount"], 15, "it was restarted")
+    told = node.events("probed")
+    assert "Killing: Container c failed liveness probe, will be restarted" in told
+    assert any(e.startswith("Unhealthy: Liveness probe failed: cat: can't open") for e in told)
+    assert "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404" in told
+    node.delete("probed")
+
+
+def test_hooks_and_the_grace_period_are_kept(node: Node):
+    folder = node.folder / "hooks"
+    script = "trap 'echo term >> /v/log; exit 0' TERM; sleep 3600 & wait"
+    node.apply(
+        make(
+            "hooks",
+            script,
+            container={
+                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                "lifecycle": {
+                    "postStart": {"exec": {"command": ["sh", "-c", "echo start >> /v/log"]}},
+                    "preStop": {"exec": {"command": ["sh", "-c", "echo stop >> /v/log"]}},
+                },
+            },
+            volumes=[{"name": "v", "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"}}],
+        )
+    )
+    node.wait("hooks", "Running")
+    begun = time.monotonic()
+    node.delete("hooks", 10)
+    assert time.monotonic() - begun < 5
+    assert (folder / "log").read_text().split() == ["start", "stop", "term"]
+
+
+def test_a_deadline_ends_a_pod(node: Node):
+    node.apply(make("short", activeDeadlineSeconds=2))
+    pod = node.wait("short", "Failed", 10)
+    assert pod["status"]["reason"] == "DeadlineExceeded"
+    assert node.wait_state("short", "Error")["state"]["terminated"]["exitCode"] == 137
+
+
+def test_a_pod_may_live_in_the_node_s_network_and_see_its_processes(node: Node):
+    node.apply(make("host", "hostname; ps | grep -c '[p]rogram.py'", hostNetwork=True,
+                    hostPID=True, restartPolicy="Never"))  # fmt: skip
+    pod = node.wait("host", "Succeeded")
+    assert pod["status"]["podIP"] == node.machine.address
+    name, count = node.logs("host").split()
+    assert name == "node"
+    assert int(count) >= 1
+
+
+def test_who_must_not_be_root_is_not_started(node: Node):
+    node.apply(make("root", securityContext={"runAsNonRoot": True}))
+    status = node.wait_state("root", "CreateContainerConfigError")
+    assert "image will run as root" in status["state"]["waiting"]["message"]
+    node.delete("root")
+
+
+def test_a_pod_that_does_not_fit_is_refused(node: Node):
+    node.apply(make("huge", container={"resources": {"requests": {"cpu": "1000"}}}))
+    status = node.wait("huge", "Failed")["status"]
+    assert status["reason"] == "OutOfcpu"
+    assert status["message"].startswith("Pod was rejected: Node didn't have enough resource: cpu")
+
+
+def test_containers_of_a_pod_share_what_they_should(node: Node):
+    other = {
+        "name": "server",
+        "image": "kpy.local/busybox:1",
+        "command": ["sh", "-c", "mkdir /w; echo hi > /w/index.html; httpd -f -p 80 -h /w"],
+    }
+    node.apply(
+        make(
+            "shared",
+            "until wget -q -O- http://127.0.0.1/; do sleep 0.1; done; ps; sleep 3600",
+            others=[other],
+            shareProcessNamespace=True,
+        )
+    )
+    node.wait("shared", "Running")
+    said = wait_until(
+        lambda: "httpd" in (t := node.logs("shared", "-c", "c")) and t, 10, "it sees the other"
+    )
+    assert "hi" in said
+    assert "/pause" in said
+    node.delete("shared")
+
+
+def test_the_node_tells_of_itself(node: Node):
+    found = node.get("node", "n1")
+    assert found["status"]["nodeInfo"]["containerRuntimeVersion"].startswith("containerd://1.")
+    assert {c["type"]: c["status"] for c in found["status"]["conditions"]} == {
+        "MemoryPressure": "False",
+        "DiskPressure": "False",
+        "PIDPressure": "False",
+        "Ready": "True",
+    }
+    lease = json.loads(node.kubectl("get", "lease", "n1", "-n", "kube-node-lease", "-o", "json"))
+    assert lease["spec"]["leaseDurationSeconds"] == 40
+    assert lease["metadata"]["ownerReferences"][0]["uid"] == found["metadata"]["uid"]
