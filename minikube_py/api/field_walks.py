@@ -103,23 +103,30 @@ def _walk_of(kind: Type) -> Walk | None:
     return kind.adder
 
 
-def _object_walk(kind: Type) -> Walk:
-    known: dict[str, tuple[str, Walk | None]] = {}
+class _Fields(dict[str, tuple[str, Walk | None]]):
+    """Path element and walk of an object's fields, made when first asked for."""
 
-    def find(name: str) -> tuple[str, Walk | None] | None:
-        node = kind.field(name)
-        if node is None:
-            return None
-        found = known[name] = (f"f:{name}", _walk_of(node))
+    def __init__(self, kind: Type) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, name: str) -> tuple[str, Walk | None]:
+        node = self._kind.field(name)
+        found = (f"f:{name}", _walk_of(node)) if node is not None else ("", None)
+        if node is not None:
+            self[name] = found
         return found
+
+
+def _object_walk(kind: Type) -> Walk:
+    fields = _Fields(kind)
 
     def walk(value: Any) -> FieldSet:
         out: dict[str, FieldSet] = {MEMBER: LEAF}
         for name, inner in value.items():
-            entry = known.get(name) or find(name)
-            if entry is not None:
-                key, below = entry
-                out[key] = below(inner) if below is not None and inner else LEAF
+            key, below = fields[name]
+            out[key] = below(inner) if below is not None and inner else LEAF
+        out.pop("", None)  # fields that the type does not have
         return out
 
     return walk

@@ -64,18 +64,33 @@ def _compile(kind: Type) -> Checker:
             return _SCALARS[name]
 
 
+class _Fields(dict[str, Checker]):
+    """The checks of an object's fields, each compiled when the field is first met."""
+
+    def __init__(self, kind: Type) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def __missing__(self, name: str) -> Checker:
+        node = self._kind.field(name)
+        if node is not None:
+            check_field = self[name] = _field(node)
+            return check_field
+        if not self._kind.preserve_unknown:
+            raise Surprise
+        return _any
+
+
 def _object(kind: Type) -> Checker:
-    fields: dict[str, Checker] = {}
-    known = fields.get
-    find = _finder(kind, fields)
+    fields = _Fields(kind)
 
     def check_object(value: Any) -> Any:
         if type(value) is not dict and not isinstance(value, Mapping):
             raise Surprise
         copy: dict[str, Any] | None = None
         for name, inner in value.items():
-            check_field = known(name) or find(name)
-            if check_field is _string_or_drop and type(inner) is str and inner:
+            check_field = fields[name]
+            if check_field is _string_or_drop and inner and type(inner) is str:
                 continue  # the most frequent field by far
             checked = check_field(inner)
             if checked is not inner:
@@ -86,21 +101,6 @@ def _object(kind: Type) -> Checker:
         return value if copy is None else copy
 
     return check_object
-
-
-def _finder(kind: Type, fields: dict[str, Checker]) -> Callable[[str], Checker]:
-    """Return what compiles the check of a field at its first use."""
-
-    def find(name: str) -> Checker:
-        node = kind.field(name)
-        if node is None:
-            if not kind.preserve_unknown:
-                raise Surprise
-            return _any
-        check_field = fields[name] = _field(node)
-        return check_field
-
-    return find
 
 
 def _field(kind: Type) -> Checker:

@@ -8,13 +8,15 @@ the Go struct and encoding it would give.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from minikube_py.api.object import Obj
 from minikube_py.api.schema import Type
 
 Completer = Callable[[Any], Any]
 
+_CONTAINERS: Final = frozenset({dict, list, tuple})
+"""The classes of what may have something to complete inside."""
 _ZEROS: Mapping[str, Any] = {
     "string": "",
     "int32": 0,
@@ -89,22 +91,23 @@ def _zero(kind: Type, completer: Completer | None) -> Any:
 
 
 def _object_completer(always: Mapping[str, Any], nested: Mapping[str, Completer]) -> Completer:
-    names = frozenset(always)
     below = nested.get
 
     def complete_object(value: Any) -> Any:
         if value is None:
             return None
         copy: dict[str, Any] | None = None
-        if not names <= value.keys():
-            copy = {**value, **{name: always[name] for name in always if name not in value}}
+        for name in always:
+            if name not in value:
+                copy = dict(value) if copy is None else copy
+                copy[name] = always[name]
         for name, inner in value.items():
-            completer = below(name)
-            if completer is not None:
-                done = completer(inner)
-                if done is not inner:
-                    copy = dict(value) if copy is None else copy
-                    copy[name] = done
+            if inner.__class__ not in _CONTAINERS or (completer := below(name)) is None:
+                continue
+            done = completer(inner)
+            if done is not inner:
+                copy = dict(value) if copy is None else copy
+                copy[name] = done
         return value if copy is None else copy
 
     return complete_object
@@ -112,19 +115,25 @@ def _object_completer(always: Mapping[str, Any], nested: Mapping[str, Completer]
 
 def _map(complete_value: Completer) -> Completer:
     def complete_map(value: Any) -> Any:
-        done = {name: complete_value(inner) for name, inner in (value or {}).items()}
-        return done if any(done[name] is not value[name] for name in done) else value
+        copy: dict[str, Any] | None = None
+        for name, inner in value.items():
+            done = complete_value(inner)
+            if done is not inner:
+                copy = dict(value) if copy is None else copy
+                copy[name] = done
+        return value if copy is None else copy
 
     return complete_map
 
 
 def _list(complete_item: Completer) -> Completer:
     def complete_list(value: Any) -> Any:
-        done = [complete_item(inner) for inner in value or ()]
-        return done if any(map(_differ, done, value or ())) else value
+        copy: list[Any] | None = None
+        for index, inner in enumerate(value):
+            done = complete_item(inner)
+            if done is not inner:
+                copy = list(value) if copy is None else copy
+                copy[index] = done
+        return value if copy is None else copy
 
     return complete_list
-
-
-def _differ(one: Any, other: Any) -> bool:
-    return one is not other
