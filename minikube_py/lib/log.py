@@ -27,9 +27,13 @@ class LineFormatter(logging.Formatter):
 
 
 def configure(level: str, stream: TextIO | None = None) -> None:
-    """Send what is at least as grave as `level` to the stream (default: stderr)."""
+    """Send what is at least as grave as `level` to the stream (default: stderr).
+
+    Libraries log their arguments when debugging, secrets of the cluster among them: what they say
+    below a warning is dropped at every level.
+    """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("asyncio", "aiohttp.access", "grpc._cython.cygrpc"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    for other in ("asyncio", "aiohttp", "aiosqlite", "grpc", "pyroute2", "sqlalchemy"):
+        logging.getLogger(other).setLevel(max(logging.WARNING, logging.getLogger().level))
