@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from minikube_py.api.errors import ConflictError, StatusError
+from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -223,7 +223,7 @@ class _Loop:
         try:
             async with asyncio.timeout(RECONCILE_SECONDS):
                 again = await self._controller.reconcile(key, self._context)
-        except ConflictError as error:
+        except (ConflictError, NotFoundError) as error:
             log.debug("object changed meanwhile controller=%s key=%s error=%s", name, key, error)
             self._queue.retry(key)
         except StatusError as error:
