@@ -28,7 +28,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """Give a test a namespace of its own, and take it away without waiting for its end."""
-    name = request.node.name.lower().replace("_", "-").partition("[")[0][:50].strip("-")
+    test, _, case = request.node.name.lower().replace("_", "-").rstrip("]").partition("[")
+    name = f"{test[:45].strip('-')}-{case[:12]}".strip("-")
     cluster.kubectl("create", "namespace", name)
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name)
     yield name

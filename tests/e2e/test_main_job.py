@@ -169,9 +169,10 @@ def test_describe_and_explain_tell_what_there_is(cluster: Cluster, hello: str) -
     described = cluster.kubectl("describe", "deployment", "hello", "-n", hello)
     assert "Scaled up replica set" in described
     assert "2 desired | 2 updated | 2 total | 2 available | 0 unavailable" in described
-    pods = cluster.kubectl("describe", "pods", "-l", "app=hello", "-n", hello)
-    assert "Successfully assigned" in pods
-    assert "Started" in pods
+    first = cluster.get("pods", "-n", hello)["items"][0]["metadata"]["name"]
+    shown = cluster.kubectl("describe", "pod", first, "-n", hello)
+    assert f"Successfully assigned {hello}/{first} to {cluster.machine.name}" in shown
+    assert "Started" in shown
     assert "KIND:       Deployment" in cluster.kubectl("explain", "deployment.spec.replicas")
     node = cluster.kubectl("describe", "node", cluster.machine.name)
     assert "kubelet is posting ready status" in node
