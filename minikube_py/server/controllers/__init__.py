@@ -6,6 +6,7 @@ of each other: they meet in the objects only.
 
 from minikube_py.client.controller import Part
 from minikube_py.server.controllers import (
+    clusterrole_aggregation,
     deployment,
     endpoints,
     endpointslices,
@@ -34,6 +35,7 @@ CONTROLLERS: tuple[Part, ...] = (
     job.CONTROLLER,
     ttl_after_finished.CONTROLLER,
     node_ipam.CONTROLLER,
+    clusterrole_aggregation.CONTROLLER,
     endpoints.CONTROLLER,
     endpointslices.CONTROLLER,
     node_lifecycle.CONTROLLER,
