@@ -17,6 +17,7 @@ from tests.e2e.node.machine import Machine, wait_until
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
+PROGRAM = Path(sys.executable).with_name("kpy")
 KUBECTL = Path(sys.executable).with_name("kubectl")
 
 
@@ -30,34 +31,42 @@ class Node:
 
     @property
     def log(self) -> Path:
-        return self.folder / "program.log"
+        return self.folder / "kpy.log"
 
-    def start(self) -> None:
-        """Start the program and wait until the node is ready."""
+    def start(self, *more: str, ready: bytes = b"node n1 is ready") -> None:
+        """Start kpy and wait until it says that it is ready."""
         before = self.log.stat().st_size if self.log.exists() else 0
-        command = [sys.executable, str(HERE / "program.py"), str(self.folder), "n1"]
-        env = ["env", f"PYTHONPATH={ROOT}"]
-        self.program = self.machine.start([*env, *command, self.machine.address], self.log)
-        wait_until(lambda: b"node n1 is ready" in self._said(before), 30, "the node is ready")
+        command = [
+            str(PROGRAM), "server",
+            "--data-dir", str(self.folder),
+            "--write-kubeconfig", str(self.folder / "admin.yaml"),
+            "--node-name", "n1",
+            "--node-ip", self.machine.address,
+            *more,
+        ]  # fmt: skip
+        self.program = self.machine.start(command, self.log)
+        wait_until(lambda: ready in self._said(before), 30, ready.decode())
 
     def _said(self, before: int) -> bytes:
         assert self.program is not None
         assert self.program.poll() is None, self.log.read_text()[-3000:]
         return self.log.read_bytes()[before:]
 
+    def _pid(self) -> str:
+        """Return the process of kpy, as the machine numbers it."""
+        return self.machine.sh("pgrep", "-f", "kpy server").split()[0]
+
     def kill(self) -> None:
-        """Kill the program with -9; pods and containerd live on."""
+        """Kill kpy with -9; pods and containerd live on."""
         assert self.program is not None
-        (pid,) = self.machine.sh("pgrep", "-f", "program.py").split()[-1:]
-        self.machine.sh("kill", "-9", pid)
+        self.machine.sh("kill", "-9", self._pid())
         self.program.wait()
 
     def stop(self) -> float:
-        """Stop the program as Ctrl-C does; return how long that took."""
+        """Stop kpy as Ctrl-C does; return how long that took."""
         assert self.program is not None
         begun = time.monotonic()
-        (pid,) = self.machine.sh("pgrep", "-f", "program.py").split()[-1:]
-        self.machine.sh("kill", "-INT", pid)
+        self.machine.sh("kill", "-INT", self._pid())
         self.program.wait(20)
         return time.monotonic() - begun
 
@@ -83,6 +92,9 @@ class Node:
 
     def get(self, kind: str, name: str) -> Any:
         return orjson.loads(self.kubectl("get", kind, name, "-o", "json"))
+
+    def pods(self) -> list[Any]:
+        return list(orjson.loads(self.kubectl("get", "pods", "-o", "json"))["items"])
 
     def pod(self, name: str) -> Any:
         return self.get("pod", name)

@@ -330,7 +330,7 @@ def test_a_deadline_ends_a_pod(node: Node):
 
 
 def test_a_pod_may_live_in_the_node_s_network_and_see_its_processes(node: Node):
-    node.apply(make("host", "hostname; ps | grep -c '[p]rogram.py'", hostNetwork=True,
+    node.apply(make("host", "hostname; ps | grep -c '[k]py server'", hostNetwork=True,
                     hostPID=True, restartPolicy="Never"))  # fmt: skip
     pod = node.wait("host", "Succeeded")
     assert pod["status"]["podIP"] == node.machine.address
