@@ -59,7 +59,7 @@ class Connector:
             if not is_upgrade(request):
                 raise BadRequestError("Upgrade request required")
             return await tunnel(request, url, self._tls)
-        return await self._proxy.forward(request, url, self._tls)
+        return await self._proxy.stream(request, url, self._tls, target=f"pods/log {call.name}")
 
     def _kubelet_url(self, request: web.BaseRequest, call: Call, pod: Obj) -> str:
         """Return where the kubelet answers for a container of the pod."""
