@@ -1,5 +1,6 @@
 """Nodes: the machines that run pods."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -20,6 +21,13 @@ _ROLE_LABEL: Final = "kubernetes.io/role"
 _TAINTS: Final = Field("metadata.taints")
 """Upstream hands over the path of metadata."""
 _CIDRS: Final = Field("spec.podCIDRs")
+_FEATURES: Final = Field("status.declaredFeatures")
+_FEATURE: Final = (
+    "must start with an UpperCamelCase segment, with subsequent segments separated by '/' "
+    "(e.g., MyFeature or MyFeature/mySubFeature), and contain only alphanumeric characters "
+    "and slashes"
+)
+_is_feature = re.compile("([A-Z][a-zA-Z0-9]*)(/[a-zA-Z0-9]+)*").fullmatch
 _NODE_INFO: Final = (
     "machineID",
     "systemUUID",
@@ -68,15 +76,31 @@ def _default_status(status: Obj) -> Obj:
 
 
 def validate(node: Obj, old: Obj | None) -> Iterator[FieldError]:
-    """Report what is wrong with a new or updated node."""
+    """Report what is wrong with a new or updated node; upstream checks an update as both."""
     spec = node.get("spec") or {}
-    if old is not None:
-        yield from _validate_update(node, old)
-    elif spec.get("taints"):
+    if spec.get("taints"):
         yield from validate_taints(spec["taints"], _TAINTS)
-    if old is None:
-        yield from _validate_amounts(node)
-        yield from _validate_cidrs(spec.get("podCIDRs") or ())
+    yield from _validate_amounts(node)
+    yield from _validate_features(get(node, "status.declaredFeatures") or ())
+    yield from _validate_cidrs(spec.get("podCIDRs") or ())
+    if old is not None:
+        yield from validate_update(node, old)
+
+
+def _validate_features(features: Sequence[str]) -> Iterator[FieldError]:
+    for index, feature in enumerate(features):
+        if problem := _feature_problem(feature):
+            yield _FEATURES[index].invalid(feature, f'invalid feature name "{feature}": {problem}')
+        if index and feature == features[index - 1]:
+            yield _FEATURES[index].duplicate(feature)
+        elif index and feature < features[index - 1]:
+            yield _FEATURES[index].invalid(feature, "list must be sorted alphabetically")
+
+
+def _feature_problem(feature: str) -> str:
+    if len(feature.encode()) > names.SUBDOMAIN_MAX:
+        return f"must be no more than {names.SUBDOMAIN_MAX} characters"
+    return "" if _is_feature(feature) else _FEATURE
 
 
 def _validate_amounts(node: Obj) -> Iterator[FieldError]:
@@ -121,9 +145,12 @@ def validate_taints(taints: Sequence[Obj], path: Field) -> Iterator[FieldError]:
         seen.add((key, effect))
 
 
-def _validate_update(node: Obj, old: Obj) -> Iterator[FieldError]:
+def validate_update(node: Obj, old: Obj | None) -> Iterator[FieldError]:
+    """Report changes that cannot be made to a node that exists; all that its status is checked."""
+    old = old or {}
     spec, before = node.get("spec") or {}, old.get("spec") or {}
     yield from _validate_amounts(node)
+    yield from _validate_features(get(node, "status.declaredFeatures") or ())
     yield from _validate_addresses(get(node, "status.addresses") or ())
     cidrs: Sequence[str] = spec.get("podCIDRs") or ()
     old_cidrs: Sequence[str] = before.get("podCIDRs") or ()
@@ -209,7 +236,10 @@ NODES = Resource(
             verbs=("create", "delete", "get", "patch", "update"),
         ),
         Subresource(
-            name="status", shares_object=True, prepare_for_update=with_spec_of, validate=validate
+            name="status",
+            shares_object=True,
+            prepare_for_update=with_spec_of,
+            validate=validate_update,
         ),
     ),
     columns=(
@@ -228,6 +258,7 @@ NODES = Resource(
     default=default,
     prepare_for_update=with_status_of,
     validate=validate,
+    metadata_checks=("create", "update"),
     selectable_fields={
         "spec.unschedulable": lambda node: "true" if get(node, "spec.unschedulable") else "false"
     },
