@@ -15,8 +15,9 @@ import pytest
 
 from minikube_py.client.protocol import Client
 from minikube_py.server import bootstrap
-from minikube_py.server.app import APISERVER, ServerApp
+from minikube_py.server.app import ServerApp
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.parts import APISERVER
 
 
 class Answer(NamedTuple):

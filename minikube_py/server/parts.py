@@ -1,0 +1,217 @@
+"""The parts of an API server, and how they hang together: everything is made here, once."""
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from minikube_py.api.core import (
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SECRETS,
+    SERVICEACCOUNTS,
+)
+from minikube_py.api.object import Obj
+from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
+from minikube_py.api.resource import Resource
+from minikube_py.api.scheme import Scheme
+from minikube_py.api.storage import VOLUMEATTACHMENTS
+from minikube_py.client.protocol import Client, Lister
+from minikube_py.datastore.kv import Backend
+from minikube_py.lib.clock import Clock
+from minikube_py.server import metrics
+from minikube_py.server.admission import plugins
+from minikube_py.server.apiserver.api import Api, Endpoints
+from minikube_py.server.apiserver.call import Endpoint
+from minikube_py.server.apiserver.connect import Connector
+from minikube_py.server.apiserver.endpoints.access_reviews import AccessReviews
+from minikube_py.server.apiserver.endpoints.binding import Binding
+from minikube_py.server.apiserver.endpoints.eviction import Eviction
+from minikube_py.server.apiserver.endpoints.scale import Scale
+from minikube_py.server.apiserver.endpoints.tokens import TokenRequests, TokenReviews
+from minikube_py.server.apiserver.http import Frontend
+from minikube_py.server.apiserver.nonresource import Nonresource
+from minikube_py.server.apiserver.proxy import Proxy
+from minikube_py.server.apiserver.watch import Watches
+from minikube_py.server.attributes import Authenticator, Authorizer, User
+from minikube_py.server.authn.anonymous import Anonymous
+from minikube_py.server.authn.bootstrap_token import BootstrapTokens
+from minikube_py.server.authn.chain import BearerTokens, Chain
+from minikube_py.server.authn.service_account import Bound, ServiceAccountTokens
+from minikube_py.server.authn.signing import TokenSigner
+from minikube_py.server.authn.tokens import TokenIssuer, openid_configuration
+from minikube_py.server.authn.x509 import ClientCertificates
+from minikube_py.server.authz.chain import AuthorizerChain, Masters
+from minikube_py.server.authz.escalation import EscalationGuard
+from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
+from minikube_py.server.authz.rbac import Rbac, RbacListers
+from minikube_py.server.bootstrap import Bootstrap
+from minikube_py.server.bootstrap_rbac import node_rules
+from minikube_py.server.config import ServerConfig
+from minikube_py.server.join import Join
+from minikube_py.server.registry.cache import Cache
+from minikube_py.server.registry.hooks import Hook
+from minikube_py.server.registry.services import ServiceHook
+from minikube_py.server.registry.store import Store
+
+APISERVER = User("system:apiserver", ("system:masters", "system:authenticated"))
+
+
+ListerOf = Callable[[Resource], Lister]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the parts are made from."""
+
+    config: ServerConfig
+    bootstrap: Bootstrap
+    scheme: Scheme
+    clock: Clock
+    watches: Watches
+    checks: Mapping[str, Callable[[], str | None]]
+    loopback: Callable[[User], Client]
+
+
+class Parts:
+    """The parts of one running API server, made in the order in which they need each other."""
+
+    def __init__(self, setting: Setting, backend: Backend, cache: Cache, proxy: Proxy) -> None:
+        rbac = _rbac(cache.kind)
+        authorizer = _authorizer(cache.kind, rbac)
+        tokens = Tokens(setting, cache.kind)
+        self.store = Store(
+            backend,
+            cache,
+            clock=setting.clock,
+            admission=plugins(cache.kind, EscalationGuard(rbac, authorizer)),
+            hooks=hooks(setting.config),
+        )
+        self.api = Api(
+            setting.scheme,
+            self.store,
+            authorizer,
+            endpoints(self.store, authorizer, rbac, tokens),
+        )
+        self.frontend = Frontend(
+            self.api,
+            authenticator=_authenticator(setting.config, tokens),
+            watches=setting.watches,
+            connector=Connector(self.store, proxy, kubelet_context(setting.bootstrap)),
+            nonresource=_nonresource(setting, self.store, tokens.signer),
+            clock=setting.clock,
+        )
+
+
+def _rbac(lister: ListerOf) -> Rbac:
+    return Rbac(
+        RbacListers(
+            roles=lister(ROLES),
+            cluster_roles=lister(CLUSTERROLES),
+            role_bindings=lister(ROLEBINDINGS),
+            cluster_role_bindings=lister(CLUSTERROLEBINDINGS),
+        )
+    )
+
+
+def _authorizer(lister: ListerOf, rbac: Rbac) -> Authorizer:
+    nodes = NodeListers(
+        pods=lister(PODS),
+        claims=lister(PERSISTENTVOLUMECLAIMS),
+        volumes=lister(PERSISTENTVOLUMES),
+        attachments=lister(VOLUMEATTACHMENTS),
+    )
+    return AuthorizerChain((Masters(), NodeAuthorizer(nodes, node_rules()), rbac))
+
+
+class Tokens:
+    """Service-account tokens: who signs them, who knows them, who makes them."""
+
+    def __init__(self, setting: Setting, lister: ListerOf) -> None:
+        issuer = setting.config.service_account_issuer
+        bound = Bound(
+            service_accounts=lister(SERVICEACCOUNTS),
+            pods=lister(PODS),
+            secrets=lister(SECRETS),
+            nodes=lister(NODES),
+        )
+        self.signer = TokenSigner(setting.bootstrap.service_account_key)
+        self.bearer = BearerTokens(
+            (
+                ServiceAccountTokens(self.signer, issuer, bound, setting.clock),
+                BootstrapTokens(lister(SECRETS), (issuer,), setting.clock),
+            ),
+            (issuer,),
+        )
+        self.issuer = TokenIssuer(self.signer, issuer, bound, setting.clock)
+
+
+def _authenticator(config: ServerConfig, tokens: Tokens) -> Chain:
+    methods: tuple[Authenticator, ...] = (ClientCertificates(), tokens.bearer)
+    return Chain((*methods, Anonymous()) if config.anonymous_auth else methods)
+
+
+def _nonresource(setting: Setting, store: Store, signer: TokenSigner) -> Nonresource:
+    config, bootstrap = setting.config, setting.bootstrap
+    return Nonresource(
+        setting.scheme,
+        checks=setting.checks,
+        documents=_documents(config, signer),
+        metrics=lambda: metrics.render(store, setting.watches),
+        server_address=f"{bootstrap.advertise_address}:{config.https_listen_port}",
+        open_paths=(Join(config, bootstrap, lambda: setting.loopback(APISERVER), setting.clock),),
+    )
+
+
+def hooks(config: ServerConfig) -> dict[str, Hook]:
+    """Return what kinds need beyond their rules when they are written."""
+    low, _, high = config.service_node_port_range.partition("-")
+    return {"services": ServiceHook(config.service_cidr, range(int(low), int(high) + 1))}
+
+
+def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) -> Endpoints:
+    """Return what answers subresources with a kind of their own, and kinds that are not stored."""
+    scale, reviews = Scale(store), AccessReviews(authorizer, rbac, store.clock)
+    scaled = Endpoint(get=scale.get, update=scale.update)
+    binding = Endpoint(create=Binding(store).create)
+    token_reviews = TokenReviews(tokens.bearer)
+    return {
+        ("deployments.apps", "scale"): scaled,
+        ("replicasets.apps", "scale"): scaled,
+        ("statefulsets.apps", "scale"): scaled,
+        ("replicationcontrollers", "scale"): scaled,
+        ("pods", "binding"): binding,
+        ("bindings", ""): binding,
+        ("pods", "eviction"): Endpoint(create=Eviction(store).create),
+        ("serviceaccounts", "token"): Endpoint(create=TokenRequests(store, tokens.issuer).create),
+        ("tokenreviews.authentication.k8s.io", ""): Endpoint(
+            create=TokenReviews(tokens.bearer).create
+        ),
+        ("selfsubjectreviews.authentication.k8s.io", ""): Endpoint(create=reviews.self_review),
+        ("subjectaccessreviews.authorization.k8s.io", ""): Endpoint(create=reviews.subject),
+        ("localsubjectaccessreviews.authorization.k8s.io", ""): Endpoint(create=reviews.subject),
+        ("selfsubjectaccessreviews.authorization.k8s.io", ""): Endpoint(
+            create=reviews.self_subject
+        ),
+        ("selfsubjectrulesreviews.authorization.k8s.io", ""): Endpoint(create=reviews.rules),
+    }
+
+
+def kubelet_context(bootstrap: Bootstrap) -> ssl.SSLContext:
+    """Return the TLS towards kubelets."""
+    context = ssl.create_default_context(cafile=str(bootstrap.cluster_ca.certificate_path))
+    pair = bootstrap.kubelet_client
+    context.load_cert_chain(pair.certificate_path, pair.key_path)
+    return context
+
+
+def _documents(config: ServerConfig, signer: TokenSigner) -> dict[str, Obj]:
+    address = config.advertise_address or "127.0.0.1"
+    jwks = f"https://{address}:{config.https_listen_port}/openid/v1/jwks"
+    return {
+        "/.well-known/openid-configuration": openid_configuration(
+            signer, config.service_account_issuer, jwks
+        ),
+        "/openid/v1/jwks": signer.jwks(),
+    }
