@@ -185,9 +185,7 @@ def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) 
         ("bindings", ""): binding,
         ("pods", "eviction"): Endpoint(create=Eviction(store).create),
         ("serviceaccounts", "token"): Endpoint(create=TokenRequests(store, tokens.issuer).create),
-        ("tokenreviews.authentication.k8s.io", ""): Endpoint(
-            create=TokenReviews(tokens.bearer).create
-        ),
+        ("tokenreviews.authentication.k8s.io", ""): Endpoint(create=token_reviews.create),
         ("selfsubjectreviews.authentication.k8s.io", ""): Endpoint(create=reviews.self_review),
         ("subjectaccessreviews.authorization.k8s.io", ""): Endpoint(create=reviews.subject),
         ("localsubjectaccessreviews.authorization.k8s.io", ""): Endpoint(create=reviews.subject),

@@ -68,14 +68,15 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def running(data_dir: Path, **options: Any) -> AsyncIterator[Server]:
-    """Run a control plane for the length of the block."""
+    """Run a control plane for the length of the block; no loops, unless the options say so."""
+    loops_off = {"disable_scheduler": True, "disable_controller_manager": True}
     config = ServerConfig(
         data_dir=data_dir,
         https_listen_port=free_port(),
         bind_address="127.0.0.1",
         advertise_address="192.0.2.10",
         write_kubeconfig=data_dir / "kubeconfig.yaml",
-        **options,
+        **(loops_off | options),
     )
     material = bootstrap.prepare(config, now=datetime.now(UTC))
     app = ServerApp(config, material)
