@@ -132,8 +132,8 @@ def _apply(
         raise _Conflicts(conflicts)
     removed = without_all_below(comparison.removed, writer.ignored)
     left = managed_fields.take_away(others, changed, removed)
-    if last is not None and not comparison and last.fields == entry.fields:
-        entry = last  # nothing happened: keep the time
+    if not comparison:  # nothing happened now, so that the entry keeps the time that it had
+        entry = replace(entry, time="" if last is None else last.time)
     if entry.fields:
         left.append(entry)
     try:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+import orjson
+
 from minikube_py.api import times
 from minikube_py.api.field_sets import (
     FieldSet,
@@ -95,14 +97,15 @@ class Writer:
 
     manager: str
     api_version: str
-    now: datetime
+    now: datetime | None
+    """None makes entries without a time, as the scale subresource has them."""
     subresource: str = ""
     ignored: FieldSet = field(default_factory=dict)
     """Fields that this endpoint resets, with all below them; see `reset_fields`."""
 
     def entry(self, operation: str, fields: FieldSet) -> Entry:
         """Return an entry of this writer, made now."""
-        time = times.format_seconds(self.now)
+        time = "" if self.now is None else times.format_seconds(self.now)
         return Entry(self.manager, operation, self.api_version, self.subresource, time, fields)
 
 
@@ -237,6 +240,24 @@ def _capped(entries: list[Entry]) -> list[Entry]:
     return [*kept, *buckets.values()]
 
 
+def keep_times(new: Obj, old: Obj) -> Obj:
+    """Return the new object with the old entries where only their times tell the two apart.
+
+    A write after which an object differs in nothing else is no write.
+    """
+    entries, before = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
+    if entries == before or not entries or not before or len(entries) != len(before):
+        return new
+    if {_timeless(e) for e in entries_of(new)} != {_timeless(e) for e in entries_of(old)}:
+        return new
+    kept = evolve(new, "metadata.managedFields", before)
+    return kept if kept == old else new
+
+
+def _timeless(entry: Entry) -> tuple[tuple[str, str, str, str], bytes]:
+    return entry.identity, orjson.dumps(entry.fields, option=orjson.OPT_SORT_KEYS)
+
+
 def with_entries(obj: Obj, entries: Sequence[Entry]) -> Obj:
     """Return the object with these entries, in upstream's order."""
     if not entries:
@@ -255,6 +276,8 @@ _STATUS_RESETS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "flowschemas.flowcontrol.apiserver.k8s.io": _METADATA,
     "pods": (("metadata", "deletionTimestamp"), ("metadata", "ownerReferences")),
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": _METADATA,
+    "resourceclaims.resource.k8s.io": _METADATA,
+    "servicecidrs.networking.k8s.io": _METADATA,
     "validatingadmissionpolicies.admissionregistration.k8s.io": _METADATA,
     "volumeattachments.storage.k8s.io": _METADATA,
 }

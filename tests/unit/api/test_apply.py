@@ -165,6 +165,13 @@ def test_force_takes_the_field_over():
     assert (entry["manager"], done["data"]) == ("two", {"x": "2"})
 
 
+def test_an_apply_that_changes_no_field_has_no_time():
+    live = stored(apply(CONFIGMAP, None, configmap(x="1"), writer("one")))
+    done = apply(CONFIGMAP, live, configmap(x="1"), writer("two", 5))
+    times = {e["manager"]: e.get("time") for e in done["metadata"]["managedFields"]}
+    assert times == {"one": "2026-01-02T03:04:05Z", "two": None}
+
+
 def test_an_object_that_nobody_applied_to_belongs_to_a_manager_of_that_name():
     live = stored(configmap(x="1"))
     with pytest.raises(ConflictError, match='conflict with "before-first-apply" using v1'):
