@@ -158,6 +158,12 @@ def _protobuf(document: Obj) -> bytes:
     return protobuf.encode(document)
 
 
+def _protobuf_event(kind: str, obj: Obj) -> bytes:
+    from minikube_py.api import protobuf  # noqa: PLC0415 -- its tables are loaded when first used
+
+    return protobuf.watch_frame(kind, obj)
+
+
 def event_line(
     form: Form, resource: Resource, kind: str, obj: Obj, *, first: bool = False
 ) -> bytes:
@@ -168,6 +174,8 @@ def event_line(
         shown = table.partial(obj) if kind != "ERROR" else obj
     else:
         shown = obj
+    if form.accepted.format == "protobuf":
+        return _protobuf_event(kind, shown)
     event = {"type": kind, "object": shown}
     if form.accepted.format == "yaml":
         return b"---\n" + yaml.dump(event)
