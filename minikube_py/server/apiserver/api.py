@@ -18,10 +18,11 @@ from minikube_py.api.resource import Resource, Subresource
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver import body
+from minikube_py.server.apiserver.applying import applied, check_configuration
 from minikube_py.server.apiserver.call import Call, Change, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
-from minikube_py.server.apiserver.patching import patched, unfit_patch
+from minikube_py.server.apiserver.patching import patched, unfit_patch, unsupported_patch
 from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
@@ -108,7 +109,12 @@ class Api:
             return Answer(200, document=await endpoint.update(call, lambda _current: document))
         obj = _in_namespace(call, self._decode(call, document))
         _check_name(call, obj)
-        create = (lambda: obj) if call.resource.allow_create_on_update else None
+
+        def make() -> Obj:
+            self.authorize(replace(call, verb="create"))
+            return obj
+
+        create = make if call.resource.allow_create_on_update else None
         item, created = await self.store.update(
             call.write("UPDATE"), lambda _current: obj, create=create
         )
@@ -122,10 +128,36 @@ class Api:
                 call, lambda current: patched(call, kind, current, patch)
             )
             return Answer(200, document=document)
+        if kind == "apply":
+            return await self._apply(call, patch)
         change: Change = lambda current: self._patched(call, kind, current, patch)  # noqa: E731
-        create = (lambda: self._decode(call, dict(patch))) if kind == "apply" else None
-        item, created = await self.store.update(call.write("UPDATE"), change, create=create)
+        item, _ = await self.store.update(call.write("UPDATE"), change)
+        return Answer(200, item=item)
+
+    async def _apply(self, call: Call, patch: Any) -> Answer:
+        """Apply a configuration; it makes the object where there is none."""
+        if not call.resource.schema:
+            raise unsupported_patch("apply")
+        configuration = check_configuration(call, patch)
+        write = replace(call.write("UPDATE"), applied=True)
+
+        def change(live: Obj | None) -> Obj:
+            document = applied(call, self.store, live, configuration)
+            return document if document is live else self._fitted(call, document)
+
+        def create() -> Obj:
+            self.authorize(replace(call, verb="create"))
+            return change(None)
+
+        making = None if call.subresource else create
+        item, created = await self.store.update(write, change, create=making)
         return Answer(201 if created else 200, item=item)
+
+    def _fitted(self, call: Call, document: Obj) -> dict[str, Any]:
+        quiet = replace(call, options=replace(call.options, field_validation="Ignore"))
+        obj = _in_namespace(call, self._decode(quiet, dict(document)))
+        _check_name(call, obj)
+        return obj
 
     def _patched(self, call: Call, kind: PatchType, current: Obj, patch: Any) -> Obj:
         document = patched(call, kind, current, patch)

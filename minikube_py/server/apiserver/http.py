@@ -203,13 +203,16 @@ class Frontend:
     # Writing
 
     async def _write(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        content_type = request.headers.get("Content-Type", "")
+        kind = patch_type(content_type) if call.verb == "patch" else None
         options = write_options(
-            request.query, call.verb, user_agent=request.headers.get("User-Agent", "")
+            request.query,
+            call.verb,
+            user_agent=request.headers.get("User-Agent", ""),
+            applies=kind == "apply",
         )
         call = _replace(call, options=options)
-        content_type = request.headers.get("Content-Type", "")
-        if call.verb == "patch":
-            kind = patch_type(content_type)
+        if kind is not None:
             data = await read_body(request)
             patch = body.parse_patch(data, yaml=kind == "apply")
             return self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))

@@ -8,6 +8,7 @@ from minikube_py.api.errors import BadRequestError, InvalidError, StatusError
 from minikube_py.api.field_selectors import FieldSelector
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.item import Item
+from minikube_py.api.managed_fields import manager_name
 from minikube_py.api.metadata import validate_field_manager
 from minikube_py.api.resource import Resource
 from minikube_py.api.selectors import LabelSelector
@@ -226,20 +227,34 @@ class WriteOptions:
     @property
     def manager(self) -> str:
         """The field manager: as given, or the first part of the User-Agent."""
-        return self.field_manager or self.user_agent.partition("/")[0] or "unknown"
+        return manager_name(self.field_manager, self.user_agent)
+
+
+def _patch_errors(query: Mapping[str, str], manager: str, *, applies: bool) -> list[FieldError]:
+    """Apply apimachinery's ValidatePatchOptions."""
+    if applies:
+        what = "is required for apply patch"
+        return [] if manager else [Field("fieldManager").required(what)]
+    if query.get("force"):
+        return [Field("force").forbidden("may not be specified for non-apply patch")]
+    return []
 
 
 _OPTION_KINDS = {"create": "CreateOptions", "update": "UpdateOptions", "patch": "PatchOptions"}
 
 
-def write_options(query: Mapping[str, str], verb: str, user_agent: str = "") -> WriteOptions:
-    """Read and check the options of a write."""
+def write_options(
+    query: Mapping[str, str], verb: str, user_agent: str = "", *, applies: bool = False
+) -> WriteOptions:
+    """Read and check the options of a write; `applies` is a server-side apply."""
     dry_run = query.get("dryRun")
     validation = query.get("fieldValidation", "")
     manager = query.get("fieldManager", "")
     errors = []
     if dry_run is not None and dry_run != "All":
         errors.append(Field("dryRun").unsupported([dry_run], ["All"]))
+    if verb == "patch":
+        errors.extend(_patch_errors(query, manager, applies=applies))
     errors.extend(validate_field_manager(manager, Field("fieldManager")))
     if validation not in ("", "Ignore", "Warn", "Strict"):
         supported = ["", "Ignore", "Strict", "Warn"]

@@ -39,10 +39,10 @@ def patched(call: Call, kind: PatchType, current: Obj, patch: Any) -> dict[str, 
             return merge_patch.apply(current, patch)
         case "strategic":
             if not call.resource.schema or call.resource.custom:
-                raise _unsupported(tuple(k for k, v in PATCH_TYPES.items() if v != "strategic"))
+                raise unsupported_patch("strategic")
             return strategic_merge_patch.apply(current, patch, schema.type_of(call.resource.schema))
         case "apply":
-            raise _unsupported(tuple(k for k, v in PATCH_TYPES.items() if v != "apply"))
+            raise unsupported_patch("apply")  # an endpoint's document has no owners
 
 
 def unfit_patch(kind: PatchType, patch: Any, document: Obj, why: str) -> InvalidError:
@@ -54,6 +54,11 @@ def unfit_patch(kind: PatchType, patch: Any, document: Obj, why: str) -> Invalid
 
 def _sorted_text(document: Obj) -> str:
     return orjson.dumps(dict(sorted(document.items()))).decode()
+
+
+def unsupported_patch(kind: PatchType) -> UnsupportedMediaTypeError:
+    """Make the error of a kind of patch that the resource does not take."""
+    return _unsupported(tuple(name for name, known in PATCH_TYPES.items() if known != kind))
 
 
 def _unsupported(known: Sequence[str]) -> UnsupportedMediaTypeError:

@@ -35,7 +35,10 @@ class Write:
     dry_run: bool = False
     trusted: bool = False
     """The server itself makes the change (a binding): the kind's rules of updates do not apply."""
+    applied: bool = False
+    """A server-side apply: the change itself brings the managed fields."""
     field_manager: str = ""
+    """Who owns what is written; "" tracks nothing."""
     options: Obj = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     """Collected for the client; the one part of a request that grows."""

@@ -35,6 +35,7 @@ from minikube_py.server.registry import deletion
 from minikube_py.server.registry.cache import Cache, KindCache
 from minikube_py.server.registry.encoding import encode, splice, with_revision
 from minikube_py.server.registry.hooks import Hook, Undo, Write, nothing
+from minikube_py.server.registry.ownership import tracked, with_old_times
 from minikube_py.server.registry.refusals import (
     already_exists,
     check_resource_version,
@@ -45,7 +46,6 @@ from minikube_py.server.registry.refusals import (
 RETRIES_MAX = 32
 """Tries of an unconditional change while others write the same object."""
 GENERATED_NAME_TRIES_MAX = 8
-TrackFields = Callable[[Write, Obj, Obj | None], Obj]
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,12 @@ class Store:
         clock: Clock,
         admission: Sequence[AdmissionPlugin] = (),
         hooks: Mapping[str, Hook] | None = None,
-        track_fields: TrackFields = lambda _write, new, _old: new,
     ) -> None:
         self.backend = backend
         self.cache = cache
         self.clock = clock
         self.admission = tuple(admission)
         self.hooks = dict(hooks or {})
-        self.track_fields = track_fields
 
     # Reading
 
@@ -136,6 +134,7 @@ class Store:
 
     async def _create(self, write: Write, obj: Obj) -> Item:
         resource = write.resource
+        obj = tracked(write, obj, None, self.clock.now())
         obj = await self._admit(write, obj, None)
         obj = resource.prepare_for_create(obj)
         errors = [
@@ -143,7 +142,7 @@ class Store:
             *resource.validate(obj, None),
         ]
         self._check(write, errors, obj)
-        obj = self.track_fields(write, complete(resource, obj), None)
+        obj = complete(resource, obj)
         await self._validate_admission(write, obj, None)
         obj, undo = await self._before(write, obj, None)
         if write.dry_run:
@@ -196,9 +195,10 @@ class Store:
         old = self.served(resource, item).obj
         wanted = change(old)
         check_resource_version(resource, wanted, old)
-        new = await self._admit(write, carry_metadata(wanted, old), old)
+        wanted = tracked(write, carry_metadata(wanted, old), old, self.clock.now())
+        new = await self._admit(write, wanted, old)
         new = self._prepare_update(write, carry_metadata(new, old), old)
-        new = self.track_fields(write, complete(resource, new), old)
+        new = with_old_times(complete(resource, new), old)
         await self._validate_admission(write, new, old)
         new, undo = await self._before(write, new, old)
         if write.dry_run:

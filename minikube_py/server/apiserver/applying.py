@@ -1,0 +1,39 @@
+"""Server-side apply over the verbs: the configuration is checked, merged and decoded.
+
+What an apply owns is decided by `api.apply`; this is the part of upstream's `applyPatcher` around
+it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from minikube_py.api import apply, schema
+from minikube_py.api.errors import BadRequestError
+from minikube_py.api.object import Obj
+from minikube_py.server.apiserver.call import Call
+from minikube_py.server.registry.ownership import writer_of
+from minikube_py.server.registry.store import Store
+
+
+def check_configuration(call: Call, patch: Any) -> dict[str, Any]:
+    """Return the applied configuration; raises BadRequestError where it is none of this kind."""
+    if not isinstance(patch, Mapping):
+        raise BadRequestError("error decoding YAML: the configuration is not an object")
+    given = patch.get("apiVersion") or ""
+    if given != call.resource.api_version:
+        raise BadRequestError(
+            f"Incorrect version specified in apply patch. Specified patch version: {given}, "
+            f"expected: {call.resource.api_version}"
+        )
+    metadata = patch.get("metadata")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise BadRequestError("error decoding YAML: metadata is not an object")
+    return {**patch, "kind": patch.get("kind") or "", "metadata": dict(metadata or {})}
+
+
+def applied(call: Call, store: Store, live: Obj | None, configuration: Obj) -> Obj:
+    """Return the object after the apply, without defaults; `live` itself where nothing changes."""
+    write = call.write("UPDATE")
+    kind = schema.type_of(call.resource.schema)
+    writer = writer_of(write, store.clock.now())
+    return apply.apply(kind, live, configuration, writer, force=call.options.force)
