@@ -35,6 +35,7 @@ from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.registry.cache import Cache
+from minikube_py.server.registry.service_repair import repair
 
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
@@ -113,6 +114,7 @@ class ServerApp:
                 f"{error.strerror or error}; stop what uses the port or pass --https-listen-port"
             ) from error
         nursery.start("http", _stop_at_end(http))
+        await repair(parts.store)
         wanted = bootstrap_objects.wanted(self.config, self.bootstrap, self.clock)
         await bootstrap_objects.ensure(self.loopback(APISERVER), wanted)
         self._ready["poststarthook/bootstrap"] = None

@@ -1,0 +1,80 @@
+"""Addresses and ports of services: never given twice, never lost."""
+
+import asyncio
+from typing import Any
+
+from minikube_py.api.networking import IPADDRESSES
+from minikube_py.server.registry.services import ip_address
+from tests.integration.conftest import Server
+
+PATH = "/api/v1/namespaces/default/services"
+ADDRESSES = "/apis/networking.k8s.io/v1/ipaddresses"
+
+
+def service(name: str, **spec: Any) -> dict[str, Any]:
+    return {
+        "kind": "Service",
+        "apiVersion": "v1",
+        "metadata": {"name": name},
+        "spec": {"ports": [{"port": 80}], **spec},
+    }
+
+
+async def addresses(server: Server) -> set[str]:
+    listed = (await server.call("GET", ADDRESSES)).body["items"]
+    return {item["metadata"]["name"] for item in listed}
+
+
+async def test_services_made_at_once_get_addresses_and_ports_of_their_own(server: Server) -> None:
+    answers = await asyncio.gather(
+        *(server.call("POST", PATH, service(f"s{n}", type="NodePort")) for n in range(20))
+    )
+    assert {answer.status for answer in answers} == {201}
+    specs = [answer.body["spec"] for answer in answers]
+    assert len({spec["clusterIP"] for spec in specs}) == 20
+    assert len({spec["ports"][0]["nodePort"] for spec in specs}) == 20
+    assert {spec["clusterIP"] for spec in specs} <= await addresses(server)
+
+
+async def test_a_deleted_service_gives_its_address_back(server: Server) -> None:
+    address = (await server.call("POST", PATH, service("a"))).body["spec"]["clusterIP"]
+    assert address in await addresses(server)
+    await server.call("DELETE", f"{PATH}/a")
+    assert address not in await addresses(server)
+    again = await server.call("POST", PATH, service("b", clusterIP=address))
+    assert again.body["spec"]["clusterIP"] == address
+
+
+async def test_an_address_that_is_taken_is_refused(server: Server) -> None:
+    address = (await server.call("POST", PATH, service("a"))).body["spec"]["clusterIP"]
+    answer = await server.call("POST", PATH, service("b", clusterIP=address))
+    assert answer.status == 422
+    assert "provided IP is already allocated" in answer.body["message"]
+
+
+async def test_a_refused_service_leaves_nothing_behind(server: Server) -> None:
+    before = await addresses(server)
+    port = {"port": 80, "nodePort": 80}
+    answer = await server.call("POST", PATH, service("a", type="NodePort", ports=[port]))
+    assert answer.status == 422
+    assert await addresses(server) == before
+
+
+async def test_a_dry_run_takes_no_address(server: Server) -> None:
+    before = await addresses(server)
+    answer = await server.call("POST", f"{PATH}?dryRun=All", service("a"))
+    assert answer.body["spec"]["clusterIP"]
+    assert await addresses(server) == before
+
+
+async def test_an_address_whose_service_never_came_is_given_back_at_start(
+    restartable: Any,
+) -> None:
+    lost: Any = {"metadata": {"name": "lost", "namespace": "default"}}
+    async with restartable() as server:
+        held = (await server.call("POST", PATH, service("kept"))).body["spec"]["clusterIP"]
+        await server.client.create(IPADDRESSES, ip_address("10.43.7.7", lost))
+    async with restartable() as server:
+        now = await addresses(server)
+    assert "10.43.7.7" not in now
+    assert held in now
