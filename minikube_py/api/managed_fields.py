@@ -12,8 +12,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
-import orjson
-
 from minikube_py.api import times
 from minikube_py.api.field_sets import (
     FieldSet,
@@ -238,24 +236,6 @@ def _capped(entries: list[Entry]) -> list[Entry]:
         else:
             kept.append(entry)
     return [*kept, *buckets.values()]
-
-
-def keep_times(new: Obj, old: Obj) -> Obj:
-    """Return the new object with the old entries where only their times tell the two apart.
-
-    A write after which an object differs in nothing else is no write.
-    """
-    entries, before = new["metadata"].get("managedFields"), old["metadata"].get("managedFields")
-    if entries == before or not entries or not before or len(entries) != len(before):
-        return new
-    if {_timeless(e) for e in entries_of(new)} != {_timeless(e) for e in entries_of(old)}:
-        return new
-    kept = evolve(new, "metadata.managedFields", before)
-    return kept if kept == old else new
-
-
-def _timeless(entry: Entry) -> tuple[tuple[str, str, str, str], bytes]:
-    return entry.identity, orjson.dumps(entry.fields, option=orjson.OPT_SORT_KEYS)
 
 
 def with_entries(obj: Obj, entries: Sequence[Entry]) -> Obj:

@@ -159,15 +159,6 @@ def test_elements_of_a_list_are_named_by_their_keys():
     }
 
 
-def test_a_write_that_differs_in_times_only_is_no_write():
-    first = track_update(CONFIGMAP, None, configmap(x="1"), writer("one"))
-    again = track_update(CONFIGMAP, None, configmap(x="1"), writer("one", later=5))
-    assert again != first
-    assert managed_fields.keep_times(again, first) == first
-    other = evolve(again, "data.x", "2")
-    assert managed_fields.keep_times(other, first) is other
-
-
 @pytest.mark.parametrize(
     ("given", "agent", "name"),
     [
