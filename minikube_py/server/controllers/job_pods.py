@@ -113,7 +113,8 @@ class View:
     @property
     def completions(self) -> int:
         """How many completions are wanted; the largest number where that is open."""
-        return int(self.spec.get("completions") or 2**31 - 1)
+        completions = self.spec.get("completions")
+        return 2**31 - 1 if completions is None else int(completions)
 
     @property
     def succeeded(self) -> int:
