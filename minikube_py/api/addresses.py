@@ -112,3 +112,45 @@ def _strict_cidr(path: Field, value: str) -> Iterator[FieldError]:
         yield path.invalid(value, "must not have an IPv4-mapped IPv6 address")
     elif strict != network.network_address:
         yield path.invalid(value, "must not have bits set beyond the prefix length")
+
+
+def warn_ip(path: Field, value: str) -> Iterator[str]:
+    """Tell of an address that is valid but not written as it should be."""
+    strict, address = parse(value), parse_sloppy(value)
+    if address is None:
+        return
+    if strict is None or strict.version != address.version:
+        yield (
+            f"{path}: non-standard IP address {quote(value)} will be considered invalid in a "
+            f"future Kubernetes release: use {quote(str(address))}"
+        )
+    elif strict.version == 6 and str(strict) != value:
+        yield (
+            f"{path}: IPv6 address {quote(value)} should be in RFC 5952 canonical format "
+            f"({quote(str(strict))})"
+        )
+
+
+def warn_cidr(path: Field, value: str) -> Iterator[str]:
+    """Tell of a CIDR that is valid but not written as it should be."""
+    network = parse_cidr_sloppy(value)
+    head, _, bits = value.partition("/")
+    strict = parse(head)
+    if network is None:
+        return
+    if strict is None or strict.version != network.version or (bits != "0" and bits[0] == "0"):
+        yield (
+            f"{path}: non-standard CIDR value {quote(value)} will be considered invalid in a "
+            f"future Kubernetes release: use {quote(str(network))}"
+        )
+    elif strict != network.network_address:
+        alone = f"{strict}/{strict.max_prefixlen}"
+        yield (
+            f"{path}: CIDR value {quote(value)} is ambiguous in this context "
+            f"(should be {quote(str(network))} or {quote(alone)}?)"
+        )
+    elif strict.version == 6 and str(network) != value:
+        yield (
+            f"{path}: IPv6 CIDR value {quote(value)} should be in RFC 5952 canonical format "
+            f"({quote(str(network))})"
+        )

@@ -119,6 +119,8 @@ class Resource:
     """How this version is stored, where it is not itself the stored one."""
     returns_deleted_object: bool = False
     """A DELETE that removes at once answers with the object instead of a Status."""
+    deprecation: str = ""
+    """What every answer about this version warns of, in a Warning header."""
     custom: bool = False
     """Made by a CustomResourceDefinition."""
     in_discovery: bool = True

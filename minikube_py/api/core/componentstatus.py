@@ -26,4 +26,5 @@ COMPONENTSTATUSES = Resource(
     schema="io.k8s.api.core.v1.ComponentStatus",
     columns=(NAME, Column("Status"), Column("Message"), Column("Error")),
     cells=cells,
+    deprecation="v1 ComponentStatus is deprecated in v1.19+",
 )

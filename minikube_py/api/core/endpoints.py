@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from minikube_py.api import names
-from minikube_py.api.addresses import parse_sloppy, validate_legacy_ip
+from minikube_py.api.addresses import parse_sloppy, validate_legacy_ip, warn_ip
 from minikube_py.api.core.pod_defaults import each
 from minikube_py.api.core.pod_validation_containers import PROTOCOLS
 from minikube_py.api.fields import Field, FieldError
@@ -44,6 +44,15 @@ def validate(endpoints: Obj, old: Obj | None) -> Iterator[FieldError]:
         for position, port in enumerate(ports):
             at = (path / "ports")[position]
             yield from _validate_port(port, at, named=len(ports) > 1)
+
+
+def warn(endpoints: Obj, _old: Obj | None) -> Iterator[str]:
+    """Tell of addresses in an odd form."""
+    for index, subset in enumerate(endpoints.get("subsets") or ()):
+        for key in _LISTS:
+            for position, address in enumerate(subset.get(key) or ()):
+                path = (Field("subsets")[index] / key)[position] / "ip"
+                yield from warn_ip(path, address.get("ip") or "")
 
 
 def _addresses(endpoints: Obj) -> Iterator[str]:
@@ -138,6 +147,8 @@ ENDPOINTS = Resource(
     cells=cells,
     default=default,
     validate=validate,
+    warn=warn,
+    deprecation=("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
     metadata_checks=("update", "create"),
     allow_create_on_update=True,
 )

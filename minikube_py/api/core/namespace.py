@@ -108,5 +108,6 @@ NAMESPACES = Resource(
     prepare_for_update=prepare_for_update,
     validate=validate,
     validate_name=names.dns1123_label,
+    metadata_checks=("create", "update"),
     selectable_fields={"status.phase": lambda ns: get(ns, "status.phase", "")},
 )

@@ -177,6 +177,12 @@ def _validate_addresses(addresses: Sequence[Obj]) -> Iterator[FieldError]:
             yield Field("status.addresses")[index].duplicate(go_value(address, "NodeAddress"))
 
 
+def warn(node: Obj, _old: Obj | None) -> Iterator[str]:
+    """Tell of a field that nobody reads."""
+    if get(node, "spec.externalID"):
+        yield "spec.externalID: this field is deprecated, and is unused by Kubernetes"
+
+
 def roles_of(node: Obj) -> list[str]:
     """Return the roles that the labels of a node tell, sorted."""
     found = set()
@@ -258,6 +264,7 @@ NODES = Resource(
     default=default,
     prepare_for_update=with_status_of,
     validate=validate,
+    warn=warn,
     metadata_checks=("create", "update"),
     selectable_fields={
         "spec.unschedulable": lambda node: "true" if get(node, "spec.unschedulable") else "false"

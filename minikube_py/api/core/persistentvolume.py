@@ -1,6 +1,6 @@
 """Persistent volumes: storage that outlives pods."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from minikube_py.api import printing
@@ -14,6 +14,8 @@ from minikube_py.api.core.pod_defaults import (
     with_values,
 )
 from minikube_py.api.core.pod_prepare import with_spec_of, with_status_of
+from minikube_py.api.core.pod_warnings import warn_node_selector_term, warn_volume_source
+from minikube_py.api.fields import Field
 from minikube_py.api.object import Obj, annotations_of, evolve, get, is_deleting, without
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
 
@@ -73,6 +75,31 @@ def prepare_status_update(new: Obj, old: Obj) -> Obj:
 def with_transition_time(volume: Obj, now: str) -> Obj:
     """Return the volume with the time of its last change of phase."""
     return volume if get(volume, _TRANSITION) else evolve(volume, _TRANSITION, now)
+
+
+def warn(volume: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield what is old about a volume."""
+    spec = volume.get("spec") or {}
+    yield from warn_class_annotation(volume)
+    yield from warn_volume_source(spec, Field("spec"))
+    if spec.get("persistentVolumeReclaimPolicy") == "Recycle":
+        yield (
+            "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. "
+            "Instead, the recommended approach is to use dynamic provisioning."
+        )
+    terms = get(spec, "nodeAffinity.required.nodeSelectorTerms") or ()
+    for index, term in enumerate(terms):
+        path = Field("spec.nodeAffinity.required.nodeSelectorTerms")[index]
+        yield from warn_node_selector_term(term, path)
+
+
+def warn_class_annotation(obj: Obj) -> Iterator[str]:
+    """Tell of a class that is named by the old annotation."""
+    if STORAGE_CLASS in annotations_of(obj):
+        yield (
+            f"metadata.annotations[{STORAGE_CLASS}]: deprecated since v1.8; "
+            'use "storageClassName" attribute instead'
+        )
 
 
 def class_of(obj: Obj) -> str:
@@ -146,5 +173,6 @@ PERSISTENTVOLUMES = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=with_status_of,
     validate=validate,
+    warn=warn,
     metadata_checks=("create", "create"),
 )

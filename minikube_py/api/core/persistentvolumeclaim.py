@@ -7,7 +7,13 @@ from minikube_py.api import diff, names, printing, quantity
 from minikube_py.api.core.claim_defaults import default_claim_spec, with_sources
 from minikube_py.api.core.claim_validation import validate_claim_spec
 from minikube_py.api.core.go_values import go_value
-from minikube_py.api.core.persistentvolume import STORAGE_CLASS, class_of, phase_of, short_modes
+from minikube_py.api.core.persistentvolume import (
+    STORAGE_CLASS,
+    class_of,
+    phase_of,
+    short_modes,
+    warn_class_annotation,
+)
 from minikube_py.api.core.pod_prepare import with_spec_of, with_status_of
 from minikube_py.api.core.pod_warnings import warn_claim_spec
 from minikube_py.api.core.resources import is_native, validate_amount, validate_basic
@@ -157,7 +163,8 @@ def _validate_resource(name: str, path: Field) -> Iterator[FieldError]:
 
 
 def warn(claim: Obj, _old: Obj | None) -> Iterator[str]:
-    """Tell of amounts of storage that are no whole bytes."""
+    """Tell of amounts of storage that are no whole bytes, and of the old annotation."""
+    yield from warn_class_annotation(claim)
     yield from warn_claim_spec(claim.get("spec") or {}, _SPEC)
 
 

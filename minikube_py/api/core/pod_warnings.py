@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from minikube_py.api import names, quantity
+from minikube_py.api.addresses import warn_ip
 from minikube_py.api.core.pod_annotations import APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD
 from minikube_py.api.core.pod_resources import visit_containers
 from minikube_py.api.fields import Field, quote
@@ -42,6 +43,7 @@ _VOLUMES: Final = {
     "rbd": "deprecated in v1.28, non-functional in v1.31+",
 }
 _SHOWN: Final = {"storageos": "storageOS"}
+_NEGATIVE: Final = "must be >= 0; negative values are invalid and will be treated as 1"
 _BYTES: Final = ("memory", "ephemeral-storage")
 _SECCOMP: Final = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 
@@ -76,6 +78,17 @@ def warn_pod_spec(spec: Obj, annotations: Mapping[str, str], path: Field) -> Ite
     for key, index, container in visit_containers(spec):
         yield from _container(container, (at / key)[index])
     yield from _ports(spec, at)
+    if (spec.get("terminationGracePeriodSeconds") or 0) < 0:
+        yield f"{at / 'terminationGracePeriodSeconds'}: {_NEGATIVE}"
+    yield from _addresses(spec, at)
+
+
+def _addresses(spec: Obj, path: Field) -> Iterator[str]:
+    if spec.get("dnsConfig"):
+        for index, address in enumerate(spec["dnsConfig"].get("nameservers") or ()):
+            yield from warn_ip((path / "dnsConfig" / "nameservers")[index], address)
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        yield from warn_ip((path / "hostAliases")[index] / "ip", alias.get("ip") or "")
 
 
 def label_warning(key: str) -> str:
@@ -130,9 +143,7 @@ def _spreading(constraints: Sequence[Obj], path: Field) -> Iterator[str]:
 def _volumes(volumes: Sequence[Obj], path: Field) -> Iterator[str]:
     tokens: set[str] = set()
     for index, volume in enumerate(volumes):
-        for key in volume:
-            if key in _VOLUMES:
-                yield f"{path[index] / _SHOWN.get(key, key)}: {_VOLUMES[key]}"
+        yield from warn_volume_source(volume, path[index])
         template = get(volume, "ephemeral.volumeClaimTemplate.spec")
         if template is not None:
             at = path[index] / "ephemeral" / "volumeClaimTemplate" / "spec"
@@ -145,6 +156,13 @@ def _volumes(volumes: Sequence[Obj], path: Field) -> Iterator[str]:
     if tokens:
         for index, volume in enumerate(volumes):
             yield from _hidden_tokens(volume, tokens, path[index] / "projected" / "sources")
+
+
+def warn_volume_source(volume: Obj, path: Field) -> Iterator[str]:
+    """Tell of a kind of volume that has had its day."""
+    for key in volume:
+        if key in _VOLUMES:
+            yield f"{path / _SHOWN.get(key, key)}: {_VOLUMES[key]}"
 
 
 def _hidden_tokens(volume: Obj, tokens: set[str], path: Field) -> Iterator[str]:

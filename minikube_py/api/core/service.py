@@ -7,14 +7,20 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from minikube_py.api import names, printing
-from minikube_py.api.addresses import parse_sloppy, validate_legacy_ip
+from minikube_py.api.addresses import parse_sloppy, validate_legacy_ip, warn_cidr, warn_ip
 from minikube_py.api.core.pod_prepare import with_spec_of
-from minikube_py.api.core.service_spec import default, prepare_for_create, prepare_for_update
-from minikube_py.api.core.service_validation import validate
+from minikube_py.api.core.service_spec import (
+    default,
+    is_headless,
+    prepare_for_create,
+    prepare_for_update,
+)
+from minikube_py.api.core.service_validation import HINTS, MODE, validate
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj, annotations_of, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
 
+_SPEC: Final = Field("spec")
 _INGRESS: Final = Field("status.loadBalancer.ingress")
 _IP_MODES: Final = frozenset({"VIP", "Proxy"})
 _PENDING: Final = "<pending>"
@@ -48,6 +54,40 @@ def _validate_hostname(hostname: str, path: Field) -> Iterator[FieldError]:
         yield path.invalid(hostname, message)
     if parse_sloppy(hostname) is not None:
         yield path.invalid(hostname, "must be a DNS name, not an IP address")
+
+
+def warn(service: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield what a service says without effect, and addresses in an odd form."""
+    spec = service.get("spec") or {}
+    if HINTS in annotations_of(service):
+        yield f"annotation {HINTS} is deprecated, please use {MODE} instead"
+    if is_headless(spec):
+        yield from _warn_headless(spec)
+    else:
+        yield from _warn_addresses(spec, "clusterIPs")
+    yield from _warn_addresses(spec, "externalIPs")
+    if balancer := spec.get("loadBalancerIP"):
+        yield from warn_ip(_SPEC / "loadBalancerIP", balancer)
+    for index, value in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+        yield from warn_cidr((_SPEC / "loadBalancerSourceRanges")[index], value.strip())
+    elsewhere = spec.get("type") == "ExternalName"
+    if elsewhere and spec.get("externalIPs"):
+        yield 'spec.externalIPs is ignored when spec.type is "ExternalName"'
+    if not elsewhere and spec.get("externalName"):
+        yield 'spec.externalName is ignored when spec.type is not "ExternalName"'
+
+
+def _warn_headless(spec: Obj) -> Iterator[str]:
+    for key in ("loadBalancerIP", "externalIPs"):
+        if spec.get(key):
+            yield f'spec.{key} is ignored when spec.clusterIP is "None"'
+    if spec.get("sessionAffinity") != "None":
+        yield "spec.SessionAffinity is ignored for headless services"
+
+
+def _warn_addresses(spec: Obj, key: str) -> Iterator[str]:
+    for index, address in enumerate(spec.get(key) or ()):
+        yield from warn_ip((_SPEC / key)[index], address)
 
 
 def _external_address(service: Obj) -> str:
@@ -117,6 +157,7 @@ SERVICES = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=prepare_for_update,
     validate=validate,
+    warn=warn,
     validate_name=names.dns1123_label,
     allow_create_on_update=True,
     selectable_fields={

@@ -26,8 +26,8 @@ _FAMILIES: Final = _SPEC / "ipFamilies"
 _RANGES: Final = _SPEC / "LoadBalancerSourceRanges"
 _ANNOTATIONS: Final = Field("metadata.annotations")
 
-_HINTS: Final = "service.kubernetes.io/topology-aware-hints"
-_MODE: Final = "service.kubernetes.io/topology-mode"
+HINTS: Final = "service.kubernetes.io/topology-aware-hints"
+MODE: Final = "service.kubernetes.io/topology-mode"
 _RANGES_ANNOTATION: Final = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 _TYPES: Final = frozenset({"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"})
@@ -70,10 +70,10 @@ def validate(service: Obj, old: Obj | None) -> Iterator[FieldError]:
 
 def _validate_hints(service: Obj) -> Iterator[FieldError]:
     annotations = annotations_of(service)
-    hints, mode = annotations.get(_HINTS), annotations.get(_MODE)
+    hints, mode = annotations.get(HINTS), annotations.get(MODE)
     if hints is not None and mode is not None and hints != mode:
-        yield _ANNOTATIONS[_MODE].invalid(
-            mode, f"must match annotations[{_HINTS}] when both are specified"
+        yield _ANNOTATIONS[MODE].invalid(
+            mode, f"must match annotations[{HINTS}] when both are specified"
         )
 
 
