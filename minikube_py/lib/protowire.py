@@ -352,7 +352,10 @@ def _read_varint(data: bytes, pos: int, end: int) -> tuple[int, int]:
 
 def _extent(data: bytes, pos: int, end: int) -> tuple[int, int]:
     """Return where a length-delimited value begins and ends."""
-    length, pos = _read_varint(data, pos, end)
+    if pos < end and data[pos] < 0x80:  # most are shorter than 128 bytes
+        length, pos = data[pos], pos + 1
+    else:
+        length, pos = _read_varint(data, pos, end)
     if length > end - pos:
         raise WireError(f"value at byte {pos} has {length} bytes, {end - pos} are left")
     return pos, pos + length

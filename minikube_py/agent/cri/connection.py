@@ -32,6 +32,8 @@ class Connection:
         """Take `unix:///path/to.sock` or a bare path."""
         self.endpoint = endpoint if "://" in endpoint else f"unix://{endpoint}"
         self._channel: Any = None
+        self._calls: dict[str, Any] = {}
+        """Names of methods are unique across the services of CRI."""
 
     def _open(self) -> Any:
         if self._channel is None:
@@ -55,17 +57,21 @@ class Connection:
         timeout_seconds: float = CALL_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
         """Return the answer of one call; raises a child of CriError."""
-        table = codec()
-        invoke = self._open().unary_unary(
-            f"/{service}/{method}",
-            request_serializer=lambda message: table.encode(f"{method}Request", message),
-            response_deserializer=lambda data: table.decode(f"{method}Response", data),
-        )
+        invoke = self._calls.get(method) or self._method(service, method)
         try:
             answer: dict[str, Any] = await invoke(request, timeout=timeout_seconds)
         except _grpc().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
         return answer
+
+    def _method(self, service: str, method: str) -> Any:
+        table = codec()
+        self._calls[method] = self._open().unary_unary(
+            f"/{service}/{method}",
+            request_serializer=lambda message: table.encode(f"{method}Request", message),
+            response_deserializer=lambda data: table.decode(f"{method}Response", data),
+        )
+        return self._calls[method]
 
     async def subscribe(
         self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
@@ -88,4 +94,5 @@ class Connection:
         """Close the channel; calls under way fail."""
         if self._channel is not None:
             channel, self._channel = self._channel, None
+            self._calls.clear()
             await channel.close()

@@ -12,13 +12,13 @@ anything removed that belongs to none of them.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.images import Images
-from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.cri.runtime import Container, Runtime
 from minikube_py.agent.kubelet import cgroups
 from minikube_py.agent.kubelet.admit import admit
 from minikube_py.agent.kubelet.backoff import Backoffs
@@ -27,6 +27,7 @@ from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage
 from minikube_py.agent.kubelet.images import ImagePuller
+from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.node_lease import NodeLease
 from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity
@@ -152,7 +153,9 @@ class Kubelet:
             garbage = Garbage(
                 self.runtime, self._volumes, self._cgroups, self._clock, self._is_known
             )
+            rotation = LogRotation(self.runtime, self._clock, self._running)
             self._start(nursery, "garbage", garbage.run)
+            self._start(nursery, "log rotation", rotation.run)
             await asyncio.Event().wait()
 
     @staticmethod
@@ -196,6 +199,10 @@ class Kubelet:
             message = failure.message.removeprefix("Pod was rejected: ")
             self._recorder.record(reference(pod), "Warning", failure.reason, message)
         return failure
+
+    def _running(self) -> Iterator[Container]:
+        for worker in self.workers:
+            yield from worker.observed.running
 
     def _is_known(self, uid: str) -> bool:
         return self.workers.get(uid) is not None

@@ -29,8 +29,8 @@ RELIST_SECONDS = 60.0
 RELIST_ALONE_SECONDS = 1.0
 """Without events; the period of upstream's generic PLEG."""
 RETRY = Backoff(first_seconds=0.1, max_seconds=2.0)
-BOOKS = Backoff(first_seconds=0.002, max_seconds=0.2)
-"""Between two looks whether the runtime has noted an end; it takes some 5 ms."""
+BOOKS = Backoff(first_seconds=0.005, max_seconds=0.5)
+"""Before each look whether the runtime has noted an end; it takes some 5 ms."""
 LOOKS_MAX = 60
 
 States = Mapping[str, tuple[str, str]]
@@ -112,6 +112,7 @@ class Pleg:
     async def _end(self, container_id: str) -> None:
         """Wake the pod of a container or sandbox that has ended, when the runtime has noted it."""
         for look in range(1, LOOKS_MAX):
+            await self._clock.sleep(BOOKS.wait_seconds(look))
             try:
                 uid, alive = await self._look(container_id)
             except CriError as error:
@@ -122,7 +123,6 @@ class Pleg:
                 self._exited(container_id)
                 self._wake(uid)
                 return
-            await self._clock.sleep(BOOKS.wait_seconds(look))
         log.warning("runtime has not noted the end of a container id=%s", container_id)
 
     async def _look(self, container_id: str) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ ends it (deadline, refusal). It never goes back.
 import asyncio
 import enum
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ from minikube_py.agent.kubelet.references import (
 )
 from minikube_py.agent.kubelet.resources import pod_limits
 from minikube_py.agent.kubelet.status import OWNED, derive
-from minikube_py.agent.kubelet.sync_pod import StartContainer, plan
+from minikube_py.agent.kubelet.sync_pod import Action, StartContainer, plan
 from minikube_py.agent.kubelet.termination import stop_pod
 from minikube_py.agent.kubelet.tokens import TokenError
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
@@ -283,26 +283,31 @@ class PodWorker:
         """Plan and act until nothing is left to do now."""
         refused: set[str] = set()
         for _ in range(ROUNDS_MAX):
-            moved = await self._act_all(refused)
+            actions = [
+                action
+                for action in plan(self.pod, self.observed, self._context.probes.results)
+                if not (isinstance(action, StartContainer) and action.name in refused)
+            ]
+            if not actions:
+                return
+            moved = await self._act_all(actions, refused)
             if self._stopping.is_set():
                 return
             await self._observe()
             if not moved:
                 return
 
-    async def _act_all(self, refused: set[str]) -> bool:
-        """Carry out one plan; return whether anything of it was done.
+    async def _act_all(self, actions: Sequence[Action], refused: set[str]) -> bool:
+        """Carry out a plan; return whether anything of it was done.
 
         Containers that were refused are added to `refused` and not tried again in this go.
         """
         moved = False
         executor = Executor(self._context, self.pod, self.observed, self._volumes, self._stopping)
-        for action in list(plan(self.pod, self.observed, self._context.probes.results)):
+        for action in actions:
             if self._stopping.is_set():
                 break
             name = action.name if isinstance(action, StartContainer) else ""
-            if name in refused:
-                continue
             try:
                 await executor.act(action)
             except StoppedError:

@@ -1,0 +1,98 @@
+"""Keeps the logs of containers from filling the disk: moved aside, compressed, and dropped in turn.
+
+    0.log                          what the container writes to
+    0.log.20260131-080000          moved aside last; a reader may still be in it
+    0.log.20260130-070000.gz       older ones
+
+Limits are the kubelet's defaults (containerLogMaxSize, containerLogMaxFiles). A file is renamed and
+the runtime told to open a new one, so nothing that is written meanwhile is lost.
+"""
+
+import asyncio
+import gzip
+import logging
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.runtime import Container, Runtime
+from minikube_py.lib.clock import Clock
+
+log = logging.getLogger(__name__)
+BYTES_MAX = 10 << 20
+FILES_MAX = 5
+"""With the one that is written to."""
+PERIOD_SECONDS = 10.0
+
+
+def too_many(rotated: Sequence[str]) -> list[str]:
+    """Return which files that were moved aside are to go: all but the newest, pure."""
+    newest_first = sorted(rotated, reverse=True)
+    return newest_first[FILES_MAX - 1 :]
+
+
+class LogRotation:
+    """Looks at the logs of running containers now and then."""
+
+    def __init__(
+        self, runtime: Runtime, clock: Clock, running: Callable[[], Iterable[Container]]
+    ) -> None:
+        """Take what returns the containers that run, with the paths of their logs."""
+        self._runtime = runtime
+        self._clock = clock
+        self._running = running
+
+    async def run(self) -> None:
+        """Rotate for ever."""
+        while True:
+            await self._clock.sleep(PERIOD_SECONDS)
+            for container in list(self._running()):
+                if container.log_path and _size(container.log_path) > BYTES_MAX:
+                    await self.rotate(container)
+
+    async def rotate(self, container: Container) -> None:
+        """Move the log of a container aside; a runtime that refuses leaves it as it was."""
+        path = Path(container.log_path)
+        aside = Path(f"{path}.{self._clock.now():%Y%m%d-%H%M%S}")
+        await asyncio.to_thread(_make_room, path)
+        _move(path, aside)
+        try:
+            await self._runtime.reopen_log(container.id)
+        except CriError as error:
+            _move(aside, path)
+            log.warning("log not rotated path=%s error=%s", path, error)
+        else:
+            log.info("log rotated path=%s", path)
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
+
+
+def _move(source: Path, target: Path) -> None:
+    source.replace(target)
+
+
+def _make_room(path: Path) -> None:
+    """Compress what was moved aside before, and drop what is too old."""
+    for old in path.parent.glob(f"{path.name}.*"):
+        if old.suffix == ".tmp":  # a compression that was cut short
+            old.unlink()
+        elif old.suffix != ".gz":
+            _compress(old)
+    names = [old.name for old in path.parent.glob(f"{path.name}.*")]
+    # One more is about to come.
+    for name in too_many([*names, f"{path.name}.9"]):
+        (path.parent / name).unlink(missing_ok=True)
+
+
+def _compress(path: Path) -> None:
+    temporary = Path(f"{path}.tmp")
+    with path.open("rb") as source, gzip.open(temporary, "wb", compresslevel=1) as target:
+        shutil.copyfileobj(source, target)
+    temporary.replace(f"{path}.gz")
+    path.unlink()

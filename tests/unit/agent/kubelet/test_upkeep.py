@@ -1,0 +1,473 @@
+"""What a kubelet keeps in order: references, tokens, logs, last words, its own heartbeat."""
+
+import asyncio
+import gzip
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.kubelet.garbage import Garbage
+from minikube_py.agent.kubelet.last_words import LastWords, last_words, log_tail
+from minikube_py.agent.kubelet.log_rotation import BYTES_MAX, LogRotation, too_many
+from minikube_py.agent.kubelet.node_lease import NodeLease
+from minikube_py.agent.kubelet.node_object import MachineFacts, NodeFacts
+from minikube_py.agent.kubelet.node_status import NodeStatus
+from minikube_py.agent.kubelet.observed import MESSAGE_PATH, MESSAGE_POLICY
+from minikube_py.agent.kubelet.references import Ref, References, ReferencesTimeoutError
+from minikube_py.agent.kubelet.tokens import TokenError, Tokens
+from minikube_py.api import times
+from minikube_py.api.coordination import LEASES
+from minikube_py.api.core import CONFIGMAPS, NODES
+from minikube_py.api.errors import ForbiddenError, ServiceUnavailableError
+from minikube_py.client.events import Recorder
+from minikube_py.lib.tasks import Nursery
+from tests.model_cluster import ModelCluster
+from tests.unit.agent.kubelet.builders import exited, pod, running, sandbox, seen
+from tests.unit.agent.kubelet.model_node import ModelRuntime, Script, model_node
+from tests.unit.agent.kubelet.strategic import StrategicClient
+from tests.unit.agent.kubelet.test_pod_workers import new, until
+from tests.virtual_time import VirtualClock, virtual
+
+CONF = Ref("configmaps", "default", "conf")
+
+
+def conf(value: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "conf", "namespace": "default"},
+        "data": {"key": value},
+    }
+
+
+class World:
+    def __init__(self, nursery: Nursery) -> None:
+        self.clock = VirtualClock()
+        self.cluster = ModelCluster(self.clock)
+        self.client = StrategicClient(self.cluster, "kubelet")
+        self.woken: list[str] = []
+        self.references = References(self.client, self.clock, nursery, self.woken.append)
+
+
+# --- references ---------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_held_object_is_there_and_its_changes_wake_those_who_hold_it():
+    async with Nursery("test") as nursery:
+        world = World(nursery)
+        await world.client.create(CONFIGMAPS, conf("1"))
+        await world.references.hold("u1", frozenset({CONF}))
+        await world.references.hold("u2", frozenset({CONF}))
+        assert world.references.get(CONF)["data"] == {"key": "1"}
+        world.woken.clear()
+        await world.client.patch(CONFIGMAPS, "conf", {"data": {"key": "2"}}, "default")
+        await asyncio.sleep(0.1)
+        assert sorted(world.woken) == ["u1", "u2"]
+        assert world.references.get(CONF)["data"] == {"key": "2"}
+
+
+@virtual
+async def test_an_object_is_followed_only_while_somebody_holds_it():
+    async with Nursery("test") as nursery:
+        world = World(nursery)
+        await world.references.hold("u1", frozenset({CONF}))
+        await world.references.hold("u2", frozenset({CONF}))
+        world.references.release("u1")
+        assert len(world.references) == 1
+        await world.references.hold("u2", frozenset())
+        assert len(world.references) == 0
+        assert world.references.get(CONF) is None
+        world.woken.clear()
+        await world.client.create(CONFIGMAPS, conf("1"))
+        await asyncio.sleep(1)
+        assert world.woken == []
+
+
+@virtual
+async def test_an_object_that_does_not_exist_is_known_not_to():
+    async with Nursery("test") as nursery:
+        world = World(nursery)
+        await world.references.hold("u1", frozenset({CONF}))
+        assert world.references.get(CONF) is None
+        await world.client.create(CONFIGMAPS, conf("1"))
+        await asyncio.sleep(0.1)
+        assert world.woken == ["u1"]
+
+
+@virtual
+async def test_a_server_that_does_not_tell_is_not_waited_for_for_ever():
+    async with Nursery("test") as nursery:
+        world = World(nursery)
+
+        async def away(*_: Any, **__: Any) -> Any:
+            raise ServiceUnavailableError("away")
+
+        world.client.list = away
+        with pytest.raises(ReferencesTimeoutError, match="failed to sync configmap cache"):
+            await world.references.hold("u1", frozenset({CONF}))
+
+
+# --- tokens -------------------------------------------------------------------------------------
+
+
+class TokenClient:
+    """A server that gives numbered tokens of an hour, while it is there."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        self.clock = clock
+        self.count = 0
+        self.away = False
+        self.seen: list[Any] = []
+
+    async def create(self, _: Any, obj: Any, *, subresource: str = "", name: str = "") -> Any:
+        if self.away:
+            raise ForbiddenError("no")
+        self.seen.append((name, obj["spec"]))
+        self.count += 1
+        seconds = obj["spec"]["expirationSeconds"]
+        expires = self.clock.now().timestamp() + seconds
+        stamp = times.format_seconds(
+            self.clock.now().fromtimestamp(expires, self.clock.now().tzinfo)
+        )
+        return {"status": {"token": f"t{self.count}", "expirationTimestamp": stamp}}
+
+
+SOURCE = {"path": "token", "expirationSeconds": 3600, "audience": "vault"}
+WITH_TOKEN = pod(
+    volumes=[{"name": "v", "projected": {"sources": [{"serviceAccountToken": SOURCE}]}}],
+    serviceAccountName="robot",
+)
+
+
+@virtual
+async def test_a_token_is_bound_to_its_pod_and_renewed_in_time():
+    clock = VirtualClock()
+    client = TokenClient(clock)
+    tokens = Tokens(client, clock)
+    due = await tokens.prepare(WITH_TOKEN)
+    name, spec = client.seen[0]
+    assert name == "robot"
+    assert spec["audiences"] == ["vault"]
+    assert spec["boundObjectRef"]["uid"] == "u"
+    assert due is not None
+    assert (due - clock.now()).total_seconds() == 2880
+    await clock.sleep(2879)
+    await tokens.prepare(WITH_TOKEN)
+    assert tokens.token(WITH_TOKEN, SOURCE) == "t1"
+    await clock.sleep(2)
+    await tokens.prepare(WITH_TOKEN)
+    assert tokens.token(WITH_TOKEN, SOURCE) == "t2"
+
+
+@virtual
+async def test_an_old_token_serves_while_no_new_one_can_be_had():
+    clock = VirtualClock()
+    client = TokenClient(clock)
+    tokens = Tokens(client, clock)
+    await tokens.prepare(WITH_TOKEN)
+    client.away = True
+    await clock.sleep(3000)
+    due = await tokens.prepare(WITH_TOKEN)
+    assert tokens.token(WITH_TOKEN, SOURCE) == "t1"
+    assert due is not None
+    assert (due - clock.now()).total_seconds() == 60
+    await clock.sleep(700)
+    with pytest.raises(TokenError, match="failed to fetch token: no"):
+        await tokens.prepare(WITH_TOKEN)
+
+
+@virtual
+async def test_a_pod_without_tokens_asks_for_none():
+    clock = VirtualClock()
+    client = TokenClient(clock)
+    assert await Tokens(client, clock).prepare(pod()) is None
+    assert client.count == 0
+
+
+# --- last words ---------------------------------------------------------------------------------
+
+
+def log_line(text: str, kind: str = "F") -> str:
+    return f"2026-01-01T00:00:00.000000000Z stdout {kind} {text}\n"
+
+
+def ended(tmp_path: Path, code: int = 1, policy: str = "File", words: str | None = None) -> Any:
+    file = tmp_path / "words"
+    if words is not None:
+        file.write_text(words)
+    log = tmp_path / "0.log"
+    log.write_text(log_line("one") + log_line("t", "P") + log_line("wo"))
+    one = exited(code=code)
+    return replace(
+        one,
+        annotations=dict(one.annotations) | {MESSAGE_PATH: "/w", MESSAGE_POLICY: policy},
+        mounts={"/w": str(file)},
+        log_path=str(log),
+        message="the runtime's words",
+    )
+
+
+def test_last_words_are_those_of_the_file(tmp_path):
+    assert last_words(ended(tmp_path, words="bye")) == "bye"
+    assert last_words(ended(tmp_path, words="x" * 9000)) == "x" * 4096
+
+
+def test_else_those_of_the_runtime(tmp_path):
+    assert last_words(ended(tmp_path)) == "the runtime's words"
+
+
+def test_or_the_end_of_the_log_where_that_is_wanted(tmp_path):
+    assert last_words(ended(tmp_path, policy="FallbackToLogsOnError")) == "one\ntwo\n"
+    fine = ended(tmp_path, code=0, policy="FallbackToLogsOnError")
+    assert last_words(fine) == "the runtime's words"
+
+
+def test_the_end_of_a_log_is_bounded(tmp_path):
+    path = tmp_path / "long.log"
+    path.write_text("".join(log_line(f"{n:03} " + "x" * 20) for n in range(500)))
+    tail = log_tail(path)
+    assert len(tail) <= 2048
+    assert tail.endswith("499 " + "x" * 20 + "\n")
+    path.write_text("".join(log_line(str(n)) for n in range(500)))
+    assert log_tail(path).split() == [str(n) for n in range(420, 500)]
+
+
+def test_what_was_said_is_read_once(tmp_path):
+    words = LastWords()
+    one = ended(tmp_path, words="bye")
+    assert words.add_to(seen(one)).containers[0].message == "bye"
+    (tmp_path / "words").write_text("changed")
+    assert words.add_to(seen(one)).containers[0].message == "bye"
+    assert words.add_to(seen(running())).containers[0].message == ""
+
+
+# --- logs ---------------------------------------------------------------------------------------
+
+
+class Reopening:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.broken = False
+
+    async def reopen_log(self, container_id: str) -> None:
+        if self.broken:
+            raise CriError("no such container")
+        self.path.write_text("new\n")
+
+
+class Stepping:
+    """A clock that is a second later each time it is asked."""
+
+    def __init__(self) -> None:
+        self.seconds = 0
+
+    def now(self) -> Any:
+        self.seconds += 1
+        return times.parse(f"2026-01-01T00:00:{self.seconds:02}Z")
+
+
+async def test_a_log_is_moved_aside_compressed_and_dropped_in_turn(tmp_path):
+    path = tmp_path / "0.log"
+    runtime = Reopening(path)
+    rotation = LogRotation(runtime, Stepping(), lambda: ())
+    for number in range(8):
+        path.write_text(f"old {number}\n")
+        await rotation.rotate(replace(running(), log_path=str(path)))
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == [
+        "0.log",
+        "0.log.20260101-000005.gz",
+        "0.log.20260101-000006.gz",
+        "0.log.20260101-000007.gz",
+        "0.log.20260101-000008",
+    ]
+    assert path.read_text() == "new\n"
+    assert (tmp_path / names[-1]).read_text() == "old 7\n"
+    assert gzip.decompress((tmp_path / names[1]).read_bytes()) == b"old 4\n"
+
+
+async def test_a_log_that_cannot_be_opened_anew_stays(tmp_path):
+    path = tmp_path / "0.log"
+    path.write_text("old\n")
+    runtime = Reopening(path)
+    runtime.broken = True
+    rotation = LogRotation(runtime, Stepping(), lambda: ())
+    await rotation.rotate(replace(running(), log_path=str(path)))
+    assert path.read_text() == "old\n"
+    assert [file.name for file in tmp_path.iterdir()] == ["0.log"]
+
+
+def test_the_newest_are_kept():
+    assert too_many(["l.3", "l.1", "l.2", "l.4", "l.5"]) == ["l.1"]
+    assert BYTES_MAX == 10 << 20
+
+
+# --- the node's heartbeat -----------------------------------------------------------------------
+
+
+class NodeRuntime:
+    """Says whether it and the network are ready."""
+
+    def __init__(self) -> None:
+        self.network = False
+        self.down = False
+
+    async def conditions(self) -> dict[str, tuple[bool, str]]:
+        if self.down:
+            raise CriError("connection refused")
+        return {"RuntimeReady": (True, ""), "NetworkReady": (self.network, "no cni")}
+
+    async def list_all(self) -> list[Any]:
+        return []
+
+
+class NodeWorld:
+    def __init__(self, nursery: Nursery) -> None:
+        self.clock = VirtualClock()
+        self.cluster = ModelCluster(self.clock)
+        self.client = StrategicClient(self.cluster, "kubelet")
+        self.runtime = NodeRuntime()
+        self.changes = 0
+        machine = MachineFacts(cpus=1, memory_bytes=1 << 30, disk_bytes=1 << 30)
+        facts = NodeFacts(name="n1", hostname="n1", ips=("10.0.0.1",), machine=machine)
+        recorder = Recorder(self.client, "kubelet", self.clock)
+        nursery.start("events", recorder.run())
+        services: Any = (self.runtime, self.runtime)
+
+        def changed() -> None:
+            self.changes += 1
+
+        self.status = NodeStatus(facts, self.client, services, recorder, self.clock, changed)
+
+    def ready(self) -> Any:
+        conditions = self.cluster.objects(NODES)[0]["status"]["conditions"]
+        return next(c for c in conditions if c["type"] == "Ready")
+
+    def writes(self) -> int:
+        return sum(r[1] == "patch/status" for r in self.cluster.requests)
+
+
+@virtual
+async def test_a_node_registers_and_becomes_ready_with_its_network():
+    async with Nursery("test") as nursery:
+        world = NodeWorld(nursery)
+        await world.status.register()
+        assert world.ready()["reason"] == "KubeletNotReady"
+        assert "NetworkPluginNotReady" in world.ready()["message"]
+        nursery.start("status", world.status.run())
+        await asyncio.sleep(5)
+        before = world.changes
+        world.runtime.network = True
+        await asyncio.sleep(1)
+        assert world.ready()["status"] == "True"
+        assert world.changes == before + 1
+        world.runtime.down = True
+        await asyncio.sleep(11)
+        assert world.ready()["message"] == "container runtime is down: connection refused"
+
+
+@virtual
+async def test_what_is_the_same_is_told_every_five_minutes():
+    async with Nursery("test") as nursery:
+        world = NodeWorld(nursery)
+        world.runtime.network = True
+        await world.status.register()
+        nursery.start("status", world.status.run())
+        await asyncio.sleep(3600)
+        assert 11 <= world.writes() <= 14
+
+
+@virtual
+async def test_a_node_that_was_there_is_taken_over():
+    async with Nursery("test") as nursery:
+        world = NodeWorld(nursery)
+        await world.status.register()
+        uid = world.status.uid
+        again = NodeWorld(nursery)
+        again.client = world.client
+        again.cluster = world.cluster
+        again.status._client = world.client
+        await again.status.register()
+        assert again.status.uid == uid
+
+
+@virtual
+async def test_a_lease_is_renewed_every_ten_seconds():
+    clock = VirtualClock()
+    cluster = ModelCluster(clock)
+    client = StrategicClient(cluster, "kubelet")
+    async with Nursery("test") as nursery:
+        lease = NodeLease("n1", lambda: "uid-1", client, clock)
+        nursery.start("lease", lease.run())
+        await asyncio.sleep(95)
+        (found,) = cluster.objects(LEASES)
+        assert found["spec"]["renewTime"] == "2026-01-01T00:01:30.000000Z"
+        assert found["metadata"]["ownerReferences"][0]["uid"] == "uid-1"
+        assert sum(r[1] == "update" for r in cluster.requests) == 9
+
+
+@virtual
+async def test_a_lease_that_somebody_changed_is_taken_back():
+    clock = VirtualClock()
+    cluster = ModelCluster(clock)
+    client = StrategicClient(cluster, "kubelet")
+    async with Nursery("test") as nursery:
+        nursery.start("lease", NodeLease("n1", lambda: "u", client, clock).run())
+        await asyncio.sleep(5)
+        patch = {"spec": {"holderIdentity": "other"}}
+        await client.patch(LEASES, "n1", patch, "kube-node-lease")
+        await asyncio.sleep(10)
+        assert cluster.objects(LEASES)[0]["spec"]["holderIdentity"] == "n1"
+
+
+# --- garbage ------------------------------------------------------------------------------------
+
+
+@virtual
+async def test_a_pod_that_nobody_knows_is_stopped_and_removed(tmp_path):
+    async with Nursery("test") as nursery:
+        runtime = ModelRuntime(VirtualClock(), nursery)
+        labels = {"io.kubernetes.pod.uid": "u"}
+        runtime.sandboxes["s0"] = replace(sandbox(), labels=labels)
+        runtime.sandboxes["other"] = replace(sandbox(), id="other")
+        runtime.containers["c-0"] = replace(running(), labels=labels)
+
+        class NoFiles:
+            def uids(self) -> list[str]:
+                return []
+
+        class NoGroups:
+            def pods(self) -> dict[str, str]:
+                return {}
+
+        garbage = Garbage(runtime, NoFiles(), NoGroups(), VirtualClock(), lambda _: False)
+        await garbage.collect()
+        assert list(runtime.sandboxes) == ["other"]  # what is not a pod's is not ours
+        assert runtime.log[0] == "stop c 30"
+
+
+@virtual
+async def test_old_containers_of_a_living_pod_are_removed(tmp_path):
+    async with model_node(tmp_path) as node:
+        node.runtime.scripts["c"] = [Script(1, 0.2)] * 3
+        await node.create(new())
+        await asyncio.sleep(60)
+        await until(node, "Running")
+        assert len(node.runtime.containers) == 4
+
+        class NoFiles:
+            def uids(self) -> list[str]:
+                return []
+
+        class NoGroups:
+            def pods(self) -> dict[str, str]:
+                return {}
+
+        known = lambda uid: node.workers.get(uid) is not None  # noqa: E731
+        await Garbage(node.runtime, NoFiles(), NoGroups(), node.clock, known).collect()
+        assert len(node.runtime.containers) == 2
+        assert node.state()["restartCount"] == 3
