@@ -142,6 +142,7 @@ def cells(volume: Obj) -> Sequence[Any]:
 
 
 PERSISTENTVOLUMES = Resource(
+    returns_deleted_object=True,
     kind="PersistentVolume",
     plural="persistentvolumes",
     namespaced=False,

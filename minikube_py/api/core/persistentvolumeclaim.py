@@ -190,6 +190,7 @@ def cells(claim: Obj) -> Sequence[Any]:
 
 
 PERSISTENTVOLUMECLAIMS = Resource(
+    returns_deleted_object=True,
     kind="PersistentVolumeClaim",
     plural="persistentvolumeclaims",
     short_names=("pvc",),

@@ -56,6 +56,7 @@ def cells(obj: Obj) -> Sequence[Any]:
 
 
 PODTEMPLATES = Resource(
+    returns_deleted_object=True,
     kind="PodTemplate",
     plural="podtemplates",
     schema="io.k8s.api.core.v1.PodTemplate",

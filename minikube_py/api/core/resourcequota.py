@@ -151,6 +151,7 @@ def cells(quota: Obj) -> Sequence[Any]:
 
 
 RESOURCEQUOTAS = Resource(
+    returns_deleted_object=True,
     kind="ResourceQuota",
     plural="resourcequotas",
     short_names=("quota",),

@@ -125,6 +125,7 @@ def cells(service: Obj) -> Sequence[Any]:
 
 
 SERVICES = Resource(
+    returns_deleted_object=True,
     kind="Service",
     plural="services",
     short_names=("svc",),

@@ -7,9 +7,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from minikube_py.api import openapi
+from minikube_py.api import openapi, openapi_v2_protobuf
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.scheme import Scheme
+from minikube_py.lib.protowire import Codec
 
 SHARED = Path(__file__).resolve().parents[4] / "shared"
 SCHEME = Scheme(BUILTIN)
@@ -117,3 +118,33 @@ def test_the_index_gives_each_document_a_hash_that_follows_its_content():
 @pytest.mark.parametrize("path", ["/openapi/v3/nosuch", "/openapi/v3/apis/apps/v9", "/openapi/v1"])
 def test_what_is_not_served_has_no_document(path):
     assert openapi.document(SCHEME, path) is None
+
+
+def test_shared_parameters_have_upstreams_names(reference, served):
+    path = "/api/v1/namespaces/{namespace}/configmaps/{name}"
+    for method in ("delete", "patch", "put"):
+        shown = served["paths"][path][method]["parameters"]
+        expected = reference["paths"][path][method]["parameters"]
+        names = {parameter["$ref"] for parameter in shown if "$ref" in parameter}
+        assert names == {parameter["$ref"] for parameter in expected if "$ref" in parameter}
+        assert {name.rpartition("/")[2] for name in names} <= set(served["parameters"])
+
+
+def test_the_binary_form_of_v2_says_the_same(served):
+    data = openapi.document(SCHEME, "/openapi/v2#protobuf")
+    document = Codec(openapi_v2_protobuf._MESSAGES).decode("Document", data)
+    assert {entry["name"] for entry in document["paths"]["path"]} == set(served["paths"])
+    pod = next(
+        entry["value"]
+        for entry in document["definitions"]["entries"]
+        if entry["name"] == "io.k8s.api.core.v1.Pod"
+    )
+    extensions = {
+        entry["name"]: orjson.loads(entry["value"]["yaml"]) for entry in pod["extensions"]
+    }
+    expected = served["definitions"]["io.k8s.api.core.v1.Pod"]
+    gvk = "x-kubernetes-group-version-kind"
+    assert extensions == {gvk: expected[gvk]}
+    shown = {entry["name"]: entry["value"] for entry in pod["properties"]["entries"]}
+    assert shown["spec"] == expected["properties"]["spec"]
+    assert shown["kind"]["type"] == {"value": ["string"]}
