@@ -102,11 +102,14 @@ def rules_of(chain: Chain, family: Family, cluster_cidr: str) -> Iterator[str]:
         yield f"{ip} saddr != {cluster_cidr} {mark}"
     key = front_key(family, node_port=chain.node_port)
     local = chain.kind == "l"
-    if chain.affinity_seconds:
+    if chain.affinity_seconds and family is IPV4:
         yield from _sticky(chain, key, ip, local=local)
         return
     endpoints = map_name("endpoints", node_port=chain.node_port, local=local)
-    yield f"ct mark set numgen random mod {chain.size}"
+    # nft 1.0.6 cannot remember IPv6 addresses in a map; a hash keeps a client with its endpoint
+    # for as long as the endpoints stay the same.
+    number = "jhash ip6 saddr" if chain.affinity_seconds else "numgen random"
+    yield f"ct mark set {number} mod {chain.size}"
     yield f"dnat {ip} to {key} . ct mark map @{endpoints}"
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +63,21 @@ def _endpoints(
 
 
 def _endpoint(endpoint: Obj, port: int, node_name: str) -> Endpoint:
-    ready = get(endpoint, "conditions.ready")
+    # Plain look-ups: this runs for every endpoint of the cluster.
+    conditions, hints = endpoint.get("conditions") or {}, endpoint.get("hints") or {}
+    ready = conditions.get("ready")
     ready = ready is None or bool(ready)
-    serving = get(endpoint, "conditions.serving")
+    serving = conditions.get("serving")
     return Endpoint(
         # Clients use the first address only (EndpointSlice documentation, `addresses`).
         ip=endpoint["addresses"][0],
         port=port,
         ready=ready,
         serving=ready if serving is None else bool(serving),
-        terminating=bool(get(endpoint, "conditions.terminating")),
+        terminating=bool(conditions.get("terminating")),
         local=endpoint.get("nodeName") == node_name,
-        for_zones=tuple(hint["name"] for hint in get(endpoint, "hints.forZones") or ()),
-        for_nodes=tuple(hint["name"] for hint in get(endpoint, "hints.forNodes") or ()),
+        for_zones=tuple(hint["name"] for hint in hints.get("forZones") or ()),
+        for_nodes=tuple(hint["name"] for hint in hints.get("forNodes") or ()),
     )
 
 

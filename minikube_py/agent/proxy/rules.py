@@ -98,6 +98,8 @@ def _port_elements(
 ) -> Iterator[Element]:
     protocol, number = port.get("protocol") or "TCP", port["port"]
     affinity = affinity_seconds(service)
+    if affinity:
+        chosen = Chosen(*(endpoints[: AFFINITY_SLOTS - 1] for endpoints in chosen))
     internal_local = get(service, "spec.internalTrafficPolicy") == "Local"
     internal = chosen.local if internal_local else chosen.cluster
     for address in cluster_ips(service):
@@ -148,9 +150,12 @@ def _external(front: Front, chosen: Chosen, affinity: int, *, local: bool) -> It
 def _backends(
     front: Front, endpoints: Sequence[Endpoint], affinity: int, *, local: bool
 ) -> Iterator[Element]:
-    """Yield the endpoints of a front: by number, or by slot where clients stick to them."""
+    """Yield the endpoints of a front: by number, or by slot where clients stick to them.
+
+    IPv6 clients stick to numbers (see chains.py).
+    """
     node_port = not front.address
-    if not affinity:
+    if not affinity or any(":" in endpoint.ip for endpoint in endpoints[:1]):
         container = map_name("endpoints", node_port=node_port, local=local)
         for index, endpoint in enumerate(endpoints):
             yield Element(container, f"{front.key} . {index}", _target(endpoint))
@@ -165,7 +170,7 @@ def _backends(
 def slots_of(endpoints: Sequence[Endpoint]) -> dict[int, Endpoint]:
     """Give each endpoint a number that the others' coming and going hardly ever changes."""
     taken: dict[int, Endpoint] = {}
-    for endpoint in endpoints[: AFFINITY_SLOTS - 1]:
+    for endpoint in endpoints:
         address = int(ipaddress.ip_address(endpoint.ip))
         # Knuth's multiplicative hash; 0 is left out because it is the mark of packets unseen.
         slot = (address * 2654435761 + endpoint.port * 40503 >> 7) % AFFINITY_SLOTS

@@ -8,6 +8,7 @@ has it, and when that one goes the next gets it.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from minikube_py.agent.proxy.chains import (
+    IPV4,
     MASQUERADE_BIT,
     Chain,
     Family,
@@ -160,10 +161,11 @@ class Ruleset:
         return chains | {needed for chain in chains for needed in chain.needs}
 
     def _affinity_maps(self, chains: Iterable[Chain]) -> Iterator[str]:
-        address = self._config.family.address
+        if self._config.family is not IPV4:
+            return
         for seconds in sorted({chain.affinity_seconds for chain in chains} - {0}):
             yield (
-                f"  map {affinity_map(seconds)} {{ type {address} . {address} . inet_proto . "
+                f"  map {affinity_map(seconds)} {{ type ipv4_addr . ipv4_addr . inet_proto . "
                 f"inet_service : mark; flags dynamic,timeout; timeout {seconds}s; "
                 f"size {AFFINITY_MAX}; }}\n"
             )

@@ -36,7 +36,7 @@ FULL_SYNC_SECONDS = 3600.0
 LOCALHOST_SWITCH = ("net/ipv4/conf/all/route_localnet", "1")
 """Lets 127.0.0.1 with a node port reach pods."""
 RETRY = Backoff(first_seconds=1.0, max_seconds=60.0)
-DERIVED_AT_ONCE = 50
+DERIVED_AT_ONCE = 20
 """Services derived before others get their turn in the event loop; about 5 ms."""
 
 

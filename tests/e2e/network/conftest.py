@@ -62,9 +62,11 @@ class Namespace:
 
         return self.call(lambda: asyncio.run(main()))
 
-    def serve_name(self, address: str, port: int, kind: int = socket.SOCK_STREAM) -> None:
+    def serve_name(
+        self, address: str, port: int, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET
+    ) -> None:
         """Answer every connection or datagram with `namespace client-address`, until closed."""
-        server = self.call(lambda: listening(address, port, kind))
+        server = self.call(lambda: listening(address, port, kind, family))
         thread = threading.Thread(target=answer_all, args=(server, self.name), daemon=True)
         thread.start()
 
@@ -76,11 +78,13 @@ class Namespace:
 
         self._cleanups.callback(stop)
 
-    def ask(self, address: str, port: int, kind: int = socket.SOCK_STREAM) -> tuple[str, str]:
+    def ask(
+        self, address: str, port: int, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET
+    ) -> tuple[str, str]:
         """Return the name of who answers there and the address that it saw."""
 
         def work() -> tuple[str, str]:
-            with socket.socket(socket.AF_INET, kind) as client:
+            with socket.socket(family, kind) as client:
                 client.settimeout(2)
                 client.connect((address, port))
                 client.send(b"?")
@@ -96,8 +100,8 @@ class Namespace:
         subprocess.run(["ip", "netns", "del", self.name], check=True)
 
 
-def listening(address: str, port: int, kind: int) -> socket.socket:
-    server = socket.socket(socket.AF_INET, kind)
+def listening(address: str, port: int, kind: int, family: int) -> socket.socket:
+    server = socket.socket(family, kind)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind((address, port))
     if kind == socket.SOCK_STREAM:

@@ -15,6 +15,7 @@ import orjson
 import pytest
 
 from minikube_py.agent.network import run as network
+from minikube_py.agent.proxy.chains import IPV6
 from minikube_py.agent.proxy.endpoints import Node
 from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.agent.proxy.run import ProxySettings, ServiceRules, remove_rules, run_proxy
@@ -348,6 +349,36 @@ def test_the_proxy_follows_the_cluster_and_tells_of_its_health(world: World) -> 
             await eventually(lambda: health(32000)[0] == 503)
 
     world.node.run(scenario)
+
+
+def test_a_service_has_an_ipv6_address_too(world: World) -> None:
+    world.node.sh("ip", "-6", "addr", "add", "fd42::1/64", "dev", "cni0", "nodad")
+    for number, pod in zip((5, 6), world.pods, strict=False):
+        pod.sh("ip", "-6", "addr", "add", f"fd42::{number}/64", "dev", "eth0", "nodad")
+        pod.serve_name(f"fd42::{number}", 8080, family=socket.AF_INET6)
+    world.node.sh("ip", "-6", "route", "add", "fd43::/112", "dev", "cni0")
+    config = ProxyConfig(
+        node=Node(name="node"), cluster_cidr="fd42::/48", service_cidr="fd43::/112", family=IPV6
+    )
+    rules = ServiceRules(config)
+    endpoints = [{"addresses": [f"fd42::{n}"], "nodeName": "node"} for n in (5, 6)]
+    piece = {**slice_of(), "addressType": "IPv6", "endpoints": endpoints}
+    for affinity, answering in (("None", {"pod5", "pod6"}), ("ClientIP", None)):
+        service = web(
+            clusterIPs=["fd43::5"],
+            sessionAffinity=affinity,
+            externalTrafficPolicy="Local",
+            loadBalancerSourceRanges=["fd99::/64"],
+            status={"loadBalancer": {"ingress": [{"ip": "2001:db8::9"}]}},
+        )
+        rules.set_service(KEY, service, [piece])
+        world.node.run(rules.apply)
+        asked = [world.node.ask("fd43::5", 80, family=socket.AF_INET6)[0][:4] for _ in range(30)]
+        assert set(asked) == answering if answering else len(set(asked)) == 1
+    rules.set_service(KEY, web(clusterIPs=["fd43::5"]), [])
+    world.node.run(rules.apply)
+    with pytest.raises(ConnectionRefusedError):
+        world.node.ask("fd43::5", 80, family=socket.AF_INET6)
 
 
 def test_many_services_load_in_one_transaction(world: World) -> None:

@@ -291,6 +291,13 @@ def test_small_changes_lead_where_a_full_load_leads(
     assert changing.full() == fresh.full()
 
 
+def test_a_sticky_service_has_no_more_endpoints_than_slots() -> None:
+    many = [endpoint(0) | {"addresses": [f"10.42.{n // 250}.{n % 250}"]} for n in range(5000)]
+    found = derived(service(sessionAffinity="ClientIP", externalTrafficPolicy="Local"), *many)
+    assert found["services"] == {f"{VIP} . tcp . 80": f"goto c-{AFFINITY_SLOTS - 1}-a10800"}
+    assert len(found["sticky"]) == len(found["slots"]) == AFFINITY_SLOTS - 1
+
+
 def test_two_services_with_one_external_address_take_turns() -> None:
     ruleset = Ruleset(CONFIG)
     ours = derive(service(externalIPs=["192.0.2.7"]), [piece(endpoint(5))], CONFIG)
