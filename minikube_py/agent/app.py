@@ -34,6 +34,8 @@ from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.cni import find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
+from minikube_py.agent.nft import require_nft
+from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
 from minikube_py.api import names
 from minikube_py.client.informer import Informers
@@ -124,6 +126,9 @@ async def run_agent(
 
     """
     clock = clock or SystemClock()
+    require_nft()
+    if cluster.kube_proxy:
+        require_conntrack()
     make_dir(settings.folder, 0o711)
     async with _runtime(settings, report) as (connection, containerd):
         version = await Runtime(connection).version()

@@ -67,6 +67,32 @@ def set_switch(name: str, value: str, root: Path = SYSCTL_ROOT) -> None:
         log.warning("sysctl not set name=%s value=%s error=%s", name, value, error.strerror)
 
 
+def accept_forwarded(cidrs: Sequence[str]) -> None:
+    """Let packets of pods pass where others forbid all forwarding, as Docker's rules do.
+
+    An `accept` of ours in nftables would not overrule their `drop`; only their own chain can.
+    """
+    for cidr in cidrs:
+        program = "ip6tables" if ":" in cidr else "iptables"
+        if shutil.which(program) is None:
+            continue
+        for direction in ("-s", "-d"):
+            rule = ["FORWARD", direction, cidr, "-j", "ACCEPT"]
+            if _runs(program, "-w", "-C", *rule) == "":
+                continue
+            if complaint := _runs(program, "-w", "-I", *rule):
+                log.warning("forwarding rule not made cidr=%s error=%s", cidr, complaint)
+
+
+def _runs(*command: str) -> str:
+    """Run a program; return "" where it succeeds, and what it complains of where not."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"status {done.returncode}"
+
+
 def ensure_bridge(name: str, addresses: Sequence[str], mtu: int) -> None:
     """Have a bridge that is up with exactly these global addresses (`10.42.0.1/24`)."""
     with netlink() as socket:

@@ -55,6 +55,7 @@ class PodNetwork:
     def _set_up(self, pod_cidrs: Sequence[str]) -> None:
         config = self._config
         kernel.set_switches(ipv6=any(":" in cidr for cidr in pod_cidrs))
+        kernel.accept_forwarded(config.cluster_cidr.split(","))
         mtu = kernel.link_mtu_of(config.node_ip)
         kernel.ensure_bridge(config.bridge, [cni.gateway(cidr) for cidr in pod_cidrs], mtu)
         if not kernel.has_default_route():

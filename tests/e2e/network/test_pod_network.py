@@ -123,6 +123,30 @@ def test_pods_of_two_nodes_see_each_others_addresses_and_the_outside_sees_the_no
     assert pod.ask("192.168.77.2", 8080)[1] == "192.168.77.1"
 
 
+def test_pods_are_reached_where_others_forbid_forwarding(
+    namespaces: Callable[[str], Any], tmp_path: Path
+) -> None:
+    node, other = with_cable(namespaces)
+    node.sh("iptables", "-P", "FORWARD", "DROP")
+    for _ in range(2):
+        node.run(lambda: run.PodNetwork(config(tmp_path)).set_up(["10.42.0.0/24"]))
+    pods = []
+    for number in (5, 6):
+        pod = namespaces("pod")
+        node.sh("ip", "link", "add", f"veth{number}", "type", "veth",
+                "peer", "eth0", "netns", pod.name)  # fmt: skip
+        node.sh("ip", "link", "set", f"veth{number}", "master", "cni0", "up")
+        pod.sh("ip", "addr", "add", f"10.42.0.{number}/24", "dev", "eth0")
+        pod.sh("ip", "link", "set", "eth0", "up")
+        pod.sh("ip", "route", "add", "default", "via", "10.42.0.1")
+        pod.serve_name("0.0.0.0", 8080)
+        pods.append(pod)
+    other.serve_name("0.0.0.0", 8080)
+    assert pods[0].ask("10.42.0.6", 8080)[1] == "10.42.0.5"
+    assert pods[0].ask("192.168.77.2", 8080)[1] == "192.168.77.1"
+    assert node.sh("iptables", "-S", "FORWARD").count("ACCEPT") == 2
+
+
 def test_the_node_address_is_that_of_the_default_route_or_else_the_first(
     namespaces: Callable[[str], Any],
 ) -> None:
