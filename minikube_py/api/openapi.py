@@ -14,10 +14,16 @@ from typing import Any
 import orjson
 
 from minikube_py import KUBERNETES_VERSION
-from minikube_py.api import discovery, openapi_parts, openapi_paths, openapi_v2, schema
+from minikube_py.api import (
+    discovery,
+    openapi_parts,
+    openapi_paths,
+    openapi_protobuf,
+    openapi_v2,
+    schema,
+)
 from minikube_py.api.openapi_paths import PARAMETERS, STRING, Operation, PathItem
 from minikube_py.api.openapi_schemas import SchemasV3
-from minikube_py.api.openapi_v2_protobuf import encode
 from minikube_py.api.resource import Resource
 from minikube_py.api.scheme import Scheme
 
@@ -30,7 +36,7 @@ def document(scheme: Scheme, path: str) -> bytes | None:
     if path == "/openapi/v2":
         return orjson.dumps(openapi_v2.document(_all_paths(scheme)))
     if path == "/openapi/v2#protobuf":
-        return encode(openapi_v2.document(_all_paths(scheme)))
+        return openapi_protobuf.encode(openapi_v2.document(_all_paths(scheme)))
     if path == "/openapi/v3":
         return orjson.dumps(index(scheme))
     name = path.removeprefix("/openapi/v3/")

@@ -1,10 +1,10 @@
-"""OpenAPI v2 as protocol buffers: the only form of it that kubectl asks for.
+"""OpenAPI v2 in protobuf, the only form of it that kubectl and other Go clients ask for.
 
-kubectl validates lists against /openapi/v2 in the messages of gnostic's `openapi.v2` package. The
-table holds the fields that our documents use; extensions travel as YAML text (JSON is YAML).
+The messages are those of gnostic's `openapi.v2`; JSON objects with free keys are lists of named
+values there, and what begins with `x-` is a named text in YAML (which JSON is).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -16,197 +16,196 @@ MEDIA_TYPE = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 CONTENT_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 """What the answer is called."""
 
-_NAMED = {"name": (1, "string")}
-_PARAMETER = {
-    "required": (1, "bool"),
-    "in": (2, "string"),
-    "description": (3, "string"),
-    "name": (4, "string"),
-}
+
+def _named(value: str) -> dict[str, list[Any]]:
+    return {"name": [1, "string"], "value": [2, value]}
+
+
 MESSAGES: Mapping[str, Mapping[str, Any]] = {
     "Document": {
-        "swagger": (1, "string"),
-        "info": (2, "Info"),
-        "paths": (8, "Paths"),
-        "definitions": (9, "Definitions"),
-        "security": (12, "SecurityRequirement", "repeated"),
-        "securityDefinitions": (13, "SecurityDefinitions"),
+        "swagger": [1, "string"],
+        "info": [2, "Info"],
+        "paths": [8, "Paths"],
+        "definitions": [9, "Definitions"],
+        "parameters": [10, "ParameterDefinitions"],
+        "security": [12, "SecurityRequirement", "repeated"],
+        "securityDefinitions": [13, "SecurityDefinitions"],
     },
-    "Info": {"title": (1, "string"), "version": (2, "string")},
-    "Paths": {"path": (2, "NamedPathItem", "repeated")},
-    "NamedPathItem": {**_NAMED, "value": (2, "PathItem")},
+    "Info": {"title": [1, "string"], "version": [2, "string"]},
+    "Paths": {"path": [2, "NamedPathItem", "repeated"]},
+    "NamedPathItem": _named("PathItem"),
     "PathItem": {
-        "get": (2, "Operation"),
-        "put": (3, "Operation"),
-        "post": (4, "Operation"),
-        "delete": (5, "Operation"),
-        "options": (6, "Operation"),
-        "head": (7, "Operation"),
-        "patch": (8, "Operation"),
-        "parameters": (9, "ParametersItem", "repeated"),
+        "get": [2, "Operation"],
+        "put": [3, "Operation"],
+        "post": [4, "Operation"],
+        "delete": [5, "Operation"],
+        "options": [6, "Operation"],
+        "head": [7, "Operation"],
+        "patch": [8, "Operation"],
+        "parameters": [9, "ParametersItem", "repeated"],
     },
     "Operation": {
-        "tags": (1, "string", "repeated"),
-        "description": (3, "string"),
-        "operationId": (5, "string"),
-        "produces": (6, "string", "repeated"),
-        "consumes": (7, "string", "repeated"),
-        "parameters": (8, "ParametersItem", "repeated"),
-        "responses": (9, "Responses"),
-        "schemes": (10, "string", "repeated"),
-        "extensions": (13, "NamedAny", "repeated"),
+        "description": [3, "string"],
+        "operationId": [5, "string"],
+        "produces": [6, "string", "repeated"],
+        "consumes": [7, "string", "repeated"],
+        "parameters": [8, "ParametersItem", "repeated"],
+        "responses": [9, "Responses"],
+        "schemes": [10, "string", "repeated"],
+        "extensions": [13, "NamedAny", "repeated"],
     },
-    "ParametersItem": {"parameter": (1, "Parameter"), "reference": (2, "JsonReference")},
-    "JsonReference": {"$ref": (1, "string")},
-    "Parameter": {"body": (1, "BodyParameter"), "other": (2, "NonBodyParameter")},
+    "ParametersItem": {"parameter": [1, "Parameter"], "reference": [2, "JsonReference"]},
+    "JsonReference": {"$ref": [1, "string"]},
+    "Parameter": {"body": [1, "BodyParameter"], "other": [2, "NonBodyParameter"]},
     "BodyParameter": {
-        "description": (1, "string"),
-        "name": (2, "string"),
-        "in": (3, "string"),
-        "required": (4, "bool"),
-        "schema": (5, "Schema"),
+        "name": [2, "string"],
+        "in": [3, "string"],
+        "required": [4, "bool"],
+        "schema": [5, "Schema"],
     },
-    "NonBodyParameter": {"query": (3, "QueryParameter"), "path": (4, "PathParameter")},
-    "QueryParameter": {**_PARAMETER, "type": (6, "string"), "uniqueItems": (20, "bool")},
-    "PathParameter": {**_PARAMETER, "type": (5, "string"), "uniqueItems": (19, "bool")},
-    "Responses": {"code": (1, "NamedResponseValue", "repeated")},
-    "NamedResponseValue": {**_NAMED, "value": (2, "ResponseValue")},
-    "ResponseValue": {"response": (1, "Response")},
-    "Response": {"description": (1, "string"), "schema": (2, "SchemaItem")},
-    "SchemaItem": {"schema": (1, "Schema")},
-    "Definitions": {"named": (1, "NamedSchema", "repeated")},
-    "NamedSchema": {**_NAMED, "value": (2, "Schema")},
+    "NonBodyParameter": {"query": [3, "QueryParameter"], "path": [4, "PathParameter"]},
+    "QueryParameter": {
+        "in": [2, "string"],
+        "description": [3, "string"],
+        "name": [4, "string"],
+        "type": [6, "string"],
+        "uniqueItems": [20, "bool"],
+    },
+    "PathParameter": {
+        "required": [1, "bool"],
+        "in": [2, "string"],
+        "description": [3, "string"],
+        "name": [4, "string"],
+        "type": [5, "string"],
+        "uniqueItems": [19, "bool"],
+    },
+    "Responses": {"code": [1, "NamedResponse", "repeated"]},
+    "NamedResponse": _named("ResponseValue"),
+    "ResponseValue": {"response": [1, "Response"]},
+    "Response": {"description": [1, "string"], "schema": [2, "SchemaItem"]},
+    "SchemaItem": {"schema": [1, "Schema"]},
     "Schema": {
-        "$ref": (1, "string"),
-        "format": (2, "string"),
-        "description": (4, "string"),
-        "default": (5, "Any"),
-        "required": (19, "string", "repeated"),
-        "enum": (20, "Any", "repeated"),
-        "additionalProperties": (21, "AdditionalProperties"),
-        "type": (22, "TypeItem"),
-        "items": (23, "ItemsItem"),
-        "properties": (25, "Properties"),
-        "extensions": (31, "NamedAny", "repeated"),
+        "$ref": [1, "string"],
+        "format": [2, "string"],
+        "description": [4, "string"],
+        "required": [19, "string", "repeated"],
+        "additionalProperties": [21, "SchemaItem"],
+        "type": [22, "TypeItem"],
+        "items": [23, "ItemsItem"],
+        "properties": [25, "Definitions"],
+        "extensions": [31, "NamedAny", "repeated"],
     },
-    "AdditionalProperties": {"schema": (1, "Schema")},
-    "TypeItem": {"value": (1, "string", "repeated")},
-    "ItemsItem": {"schema": (1, "Schema", "repeated")},
-    "Properties": {"named": (1, "NamedSchema", "repeated")},
-    "NamedAny": {**_NAMED, "value": (2, "Any")},
-    "Any": {"yaml": (2, "string")},
-    "SecurityRequirement": {"named": (1, "NamedStringArray", "repeated")},
-    "NamedStringArray": {**_NAMED, "value": (2, "StringArray")},
-    "StringArray": {"value": (1, "string", "repeated")},
-    "SecurityDefinitions": {"named": (1, "NamedSecurity", "repeated")},
-    "NamedSecurity": {**_NAMED, "value": (2, "Security")},
-    "Security": {"apiKey": (2, "ApiKey")},
+    "TypeItem": {"value": [1, "string", "repeated"]},
+    "ItemsItem": {"schema": [1, "Schema", "repeated"]},
+    "Definitions": {"entries": [1, "NamedSchema", "repeated"]},
+    "NamedSchema": _named("Schema"),
+    "NamedAny": _named("Any"),
+    "Any": {"yaml": [2, "string"]},
+    "ParameterDefinitions": {"entries": [1, "NamedParameter", "repeated"]},
+    "NamedParameter": _named("Parameter"),
+    "SecurityDefinitions": {"entries": [1, "NamedSecurity", "repeated"]},
+    "NamedSecurity": _named("SecurityItem"),
+    "SecurityItem": {"apiKey": [2, "ApiKey"]},
     "ApiKey": {
-        "type": (1, "string"),
-        "name": (2, "string"),
-        "in": (3, "string"),
-        "description": (4, "string"),
+        "type": [1, "string"],
+        "name": [2, "string"],
+        "in": [3, "string"],
+        "description": [4, "string"],
     },
+    "SecurityRequirement": {"entries": [1, "NamedStrings", "repeated"]},
+    "NamedStrings": _named("Strings"),
+    "Strings": {"value": [1, "string", "repeated"]},
 }
-_METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 
 
-def encode(document: bytes) -> bytes:
-    """Return the protobuf form of an OpenAPI v2 document in JSON."""
-    return Codec(MESSAGES).encode("Document", _document(orjson.loads(document)))
+def encode(document: Mapping[str, Any]) -> bytes:
+    """Return a v2 document in this form."""
+    return Codec(MESSAGES).encode("Document", _document(document))
 
 
 def _document(document: Mapping[str, Any]) -> dict[str, Any]:
+    security = {name: {"apiKey": key} for name, key in document["securityDefinitions"].items()}
+    required = [
+        {"entries": _entries({name: {"value": scopes} for name, scopes in one.items()})}
+        for one in document["security"]
+    ]
     return {
         "swagger": document["swagger"],
-        "info": _only("Info", document["info"]),
-        "paths": {"path": _named(document["paths"], _path_item)},
-        "definitions": {"named": _named(document["definitions"], _schema)},
-        "security": [
-            {"named": _named(entry, lambda scopes: {"value": scopes})}
-            for entry in document.get("security", ())
-        ],
-        "securityDefinitions": {
-            "named": _named(
-                document.get("securityDefinitions", {}),
-                lambda value: {"apiKey": _only("ApiKey", value)},
-            )
-        },
+        "info": document["info"],
+        "paths": {"path": _entries(_each(document["paths"], _path_item))},
+        "definitions": {"entries": _entries(_each(document["definitions"], _schema))},
+        "parameters": {"entries": _entries(_each(document["parameters"], _parameter))},
+        "security": required,
+        "securityDefinitions": {"entries": _entries(security)},
     }
 
 
-def _named(values: Mapping[str, Any], convert: Any) -> list[dict[str, Any]]:
-    return [{"name": name, "value": convert(value)} for name, value in values.items()]
+def _entries(values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [{"name": name, "value": value} for name, value in values.items()]
 
 
-def _only(message: str, value: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a map that its message has."""
-    return {key: value[key] for key in MESSAGES[message] if key in value}
+def _each(values: Mapping[str, Any], convert: Any) -> dict[str, Any]:
+    return {name: convert(value) for name, value in values.items()}
 
 
 def _path_item(item: Mapping[str, Any]) -> dict[str, Any]:
-    converted: dict[str, Any] = {m: _operation(item[m]) for m in _METHODS if m in item}
-    converted["parameters"] = _parameters(item.get("parameters", ()))
-    return converted
+    out: dict[str, Any] = {
+        name: _operation(value) for name, value in item.items() if name != "parameters"
+    }
+    if "parameters" in item:
+        out["parameters"] = _parameters(item["parameters"])
+    return out
 
 
 def _operation(operation: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **_only("Operation", operation),
-        "parameters": _parameters(operation.get("parameters", ())),
-        "responses": {"code": _named(operation.get("responses", {}), _response)},
-        "extensions": _extensions(operation),
-    }
-
-
-def _parameters(parameters: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [_parameter(parameter) for parameter in parameters]
-
-
-def _parameter(parameter: Mapping[str, Any]) -> dict[str, Any]:
-    if "$ref" in parameter:
-        return {"reference": {"$ref": parameter["$ref"]}}
-    place = parameter["in"]
-    if place == "body":
-        body = {**_only("BodyParameter", parameter), "schema": _schema(parameter["schema"])}
-        return {"parameter": {"body": body}}
-    message = "QueryParameter" if place == "query" else "PathParameter"
-    return {"parameter": {"other": {place: _only(message, parameter)}}}
+    out = _with_extensions(operation)
+    if "parameters" in out:
+        out["parameters"] = _parameters(out["parameters"])
+    responses = _each(out["responses"], lambda response: {"response": _response(response)})
+    out["responses"] = {"code": _entries(responses)}
+    return out
 
 
 def _response(response: Mapping[str, Any]) -> dict[str, Any]:
-    converted: dict[str, Any] = {"description": response.get("description", "")}
-    if "schema" in response:
-        converted["schema"] = {"schema": _schema(response["schema"])}
-    return {"response": converted}
+    if "schema" not in response:
+        return dict(response)
+    return {**response, "schema": {"schema": _schema(response["schema"])}}
 
 
-def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    converted: dict[str, Any] = {
-        key: schema[key] for key in ("$ref", "format", "description", "required") if key in schema
-    }
-    if "type" in schema:
-        kind = schema["type"]
-        converted["type"] = {"value": [kind] if isinstance(kind, str) else kind}
-    if "default" in schema:
-        converted["default"] = _any(schema["default"])
-    if "enum" in schema:
-        converted["enum"] = [_any(value) for value in schema["enum"]]
-    if isinstance(schema.get("additionalProperties"), Mapping):
-        converted["additionalProperties"] = {"schema": _schema(schema["additionalProperties"])}
-    if "items" in schema:
-        converted["items"] = {"schema": [_schema(schema["items"])]}
-    if "properties" in schema:
-        converted["properties"] = {"named": _named(schema["properties"], _schema)}
-    converted["extensions"] = _extensions(schema)
-    return converted
-
-
-def _extensions(value: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _parameters(listed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"name": key, "value": _any(inner)} for key, inner in value.items() if key.startswith("x-")
+        {"reference": given} if "$ref" in given else {"parameter": _parameter(given)}
+        for given in listed
     ]
 
 
-def _any(value: Any) -> dict[str, Any]:
-    return {"yaml": orjson.dumps(value).decode() + "\n"}
+def _parameter(given: Mapping[str, Any]) -> dict[str, Any]:
+    if given["in"] == "body":
+        return {"body": {**given, "schema": _schema(given["schema"])}}
+    return {"other": {given["in"]: given}}
+
+
+def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    out = _with_extensions(schema)
+    if "type" in out:
+        out["type"] = {"value": [out["type"]]}
+    if "items" in out:
+        out["items"] = {"schema": [_schema(out["items"])]}
+    if "additionalProperties" in out:
+        out["additionalProperties"] = {"schema": _schema(out["additionalProperties"])}
+    if "properties" in out:
+        out["properties"] = {"entries": _entries(_each(out["properties"], _schema))}
+    return out
+
+
+def _with_extensions(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields, those that begin with `x-` apart as texts."""
+    out = {name: value for name, value in given.items() if not name.startswith("x-")}
+    texts = {
+        name: {"yaml": orjson.dumps(value).decode()}
+        for name, value in given.items()
+        if name.startswith("x-")
+    }
+    if texts:
+        out["extensions"] = _entries(texts)
+    return out

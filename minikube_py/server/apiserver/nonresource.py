@@ -85,12 +85,7 @@ class Nonresource:
         self._discovery = Documents(
             lambda path: discovery.document(scheme, path, server_address=server_address)
         )
-        self._openapi = Documents(self._build_openapi)
-
-    def _build_openapi(self, path: str) -> bytes | None:
-        base, _, form = path.partition("#")
-        data = openapi.document(self.scheme, base)
-        return openapi_protobuf.encode(data) if form and data is not None else data
+        self._openapi = Documents(lambda path: openapi.document(scheme, path))
 
     def changed(self) -> None:
         """Forget what was built: the scheme has changed."""

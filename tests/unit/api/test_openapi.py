@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from minikube_py.api import openapi, openapi_v2_protobuf
+from minikube_py.api import openapi, openapi_protobuf
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.scheme import Scheme
 from minikube_py.lib.protowire import Codec
@@ -132,7 +132,7 @@ def test_shared_parameters_have_upstreams_names(reference, served):
 
 def test_the_binary_form_of_v2_says_the_same(served):
     data = openapi.document(SCHEME, "/openapi/v2#protobuf")
-    document = Codec(openapi_v2_protobuf._MESSAGES).decode("Document", data)
+    document = Codec(openapi_protobuf.MESSAGES).decode("Document", data)
     assert {entry["name"] for entry in document["paths"]["path"]} == set(served["paths"])
     pod = next(
         entry["value"]
@@ -148,3 +148,10 @@ def test_the_binary_form_of_v2_says_the_same(served):
     shown = {entry["name"]: entry["value"] for entry in pod["properties"]["entries"]}
     assert shown["spec"] == expected["properties"]["spec"]
     assert shown["kind"]["type"] == {"value": ["string"]}
+
+
+def test_a_patch_tells_in_place_that_it_knows_field_validation(served):
+    # kubectl looks for the parameter in the operation and follows no reference.
+    path = "/apis/apps/v1/namespaces/{namespace}/deployments/{name}"
+    inline = [p.get("name") for p in served["paths"][path]["patch"]["parameters"]]
+    assert "fieldValidation" in inline
