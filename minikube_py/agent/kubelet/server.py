@@ -36,7 +36,7 @@ from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
 PORT = 10250
-SHUTDOWN_SECONDS = 2.0
+SHUTDOWN_SECONDS = 0.5
 """How long open streams may take to end when the server stops."""
 
 
