@@ -1,5 +1,7 @@
 """One gRPC channel to a runtime's socket, spoken by message names instead of stubs."""
 
+import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
@@ -10,6 +12,8 @@ from minikube_py.agent.cri.messages import codec
 
 CALL_TIMEOUT_SECONDS = 120.0
 """As long as a kubelet waits by default (runtimeRequestTimeout); pulls and execs have their own."""
+RECONNECT_SECONDS = 2.0
+"""How long a call waits for a runtime that is away; containerd is back in a fraction of that."""
 MESSAGE_BYTES_MAX = 16 << 20
 """The limit that containerd itself has for one message."""
 
@@ -43,7 +47,7 @@ class Connection:
                 ("grpc.enable_http_proxy", 0),
                 # A restarted containerd is back within a second; do not wait longer than that.
                 ("grpc.initial_reconnect_backoff_ms", 100),
-                ("grpc.max_reconnect_backoff_ms", 1000),
+                ("grpc.max_reconnect_backoff_ms", int(RECONNECT_SECONDS * 500)),
             ]
             self._channel = _grpc().aio.insecure_channel(self.endpoint, options=options)
         return self._channel
@@ -58,11 +62,23 @@ class Connection:
     ) -> dict[str, Any]:
         """Return the answer of one call; raises a child of CriError."""
         invoke = self._calls.get(method) or self._method(service, method)
+        await self._connected()
         try:
             answer: dict[str, Any] = await invoke(request, timeout=timeout_seconds)
         except _grpc().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
         return answer
+
+    async def _connected(self) -> None:
+        """Give a runtime that has just been started again the time until the next attempt.
+
+        Only before a call: one that was sent is never sent twice.
+        """
+        channel = self._open()
+        if channel.get_state() is _grpc().ChannelConnectivity.TRANSIENT_FAILURE:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECONNECT_SECONDS):
+                    await channel.channel_ready()
 
     def _method(self, service: str, method: str) -> Any:
         table = codec()
