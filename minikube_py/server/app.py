@@ -24,7 +24,7 @@ from minikube_py.datastore.open import open_backend
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.tasks import Nursery, restarting
-from minikube_py.server import bootstrap_objects
+from minikube_py.server import bootstrap_objects, own_services
 from minikube_py.server.apiserver.api import Api
 from minikube_py.server.apiserver.http import HttpServer
 from minikube_py.server.apiserver.loopback import Loopback
@@ -81,13 +81,18 @@ class ServerApp:
             clock=self.clock,
         )
         try:
-            async with Proxy() as proxy, Nursery("server") as nursery:
+            # The loops end before the cache does: what they have begun waits for it.
+            async with (
+                Nursery("storage") as storage,
+                Proxy() as proxy,
+                Nursery("server") as nursery,
+            ):
                 cache = Cache(backend)
                 await cache.load(self.scheme)
                 self._ready["etcd"] = None
                 report(f"datastore is open at revision {cache.revision}")
-                nursery.start("cache", restarting("cache", cache.follow))
-                nursery.start("compaction", compact_forever(backend, self.clock))
+                storage.start("cache", restarting("cache", cache.follow))
+                storage.start("compaction", compact_forever(backend, self.clock))
                 await self._serve(nursery, backend, cache, proxy, report)
                 self._start_loops(nursery, report)
                 try:
@@ -116,7 +121,10 @@ class ServerApp:
         nursery.start("http", _stop_at_end(http))
         await repair(parts.store)
         wanted = bootstrap_objects.wanted(self.config, self.bootstrap, self.clock)
-        await bootstrap_objects.ensure(self.loopback(APISERVER), wanted)
+        client = self.loopback(APISERVER)
+        await bootstrap_objects.ensure(client, wanted)
+        own = functools.partial(own_services.keep, cache, client, wanted)
+        nursery.start("own services", restarting("own services", own))
         self._ready["poststarthook/bootstrap"] = None
         cache.forget()  # nobody watched the server make its own objects
         gc.collect()

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any
 
+import orjson
+
 from minikube_py.api.networking import IPADDRESSES
 from minikube_py.server.registry.services import ip_address
 from tests.integration.conftest import Server
@@ -78,3 +80,14 @@ async def test_an_address_whose_service_never_came_is_given_back_at_start(
         now = await addresses(server)
     assert "10.43.7.7" not in now
     assert held in now
+
+
+async def test_the_servers_own_service_comes_back(server: Server) -> None:
+    before = (await server.call("GET", f"{PATH}/kubernetes")).body
+    since = (await server.call("GET", PATH)).body["metadata"]["resourceVersion"]
+    query = f"watch=1&resourceVersion={since}&fieldSelector=metadata.name%3Dkubernetes"
+    async with server.session.get(f"{server.url}{PATH}?{query}&timeoutSeconds=10") as stream:
+        assert (await server.call("DELETE", f"{PATH}/kubernetes")).status == 200
+        events = [orjson.loads(await stream.content.readline()) for _ in range(2)]
+    assert [event["type"] for event in events] == ["DELETED", "ADDED"]
+    assert events[1]["object"]["spec"]["clusterIP"] == before["spec"]["clusterIP"]

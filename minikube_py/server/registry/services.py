@@ -5,14 +5,17 @@ that two servers never give one address twice and a crash leaves something that 
 (upstream's `MultiCIDRServiceAllocator`). Node ports are taken from the ports in use.
 """
 
+import contextlib
 import ipaddress
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from minikube_py.api.core import SERVICES
-from minikube_py.api.errors import AlreadyExistsError, InternalError, NotFoundError
+from minikube_py.api.core.service_families import with_families
+from minikube_py.api.errors import AlreadyExistsError, ConflictError, InternalError, NotFoundError
 from minikube_py.api.fields import Field
+from minikube_py.api.item import Item
 from minikube_py.api.networking import IPADDRESSES
 from minikube_py.api.object import Obj, evolve, get, without
 from minikube_py.server.attributes import User
@@ -21,6 +24,8 @@ from minikube_py.server.registry.refusals import invalid
 from minikube_py.server.registry.store import Store
 
 ALLOCATOR = User("system:apiserver", ("system:masters",))
+CLAIMS_MAX = 5
+"""Tries to replace the claim of a service of the same name that is being deleted."""
 TRIES_MAX = 1024
 """Random addresses to try before the whole range is walked."""
 HEADLESS = "None"
@@ -34,6 +39,8 @@ class ServiceHook:
         self._node_ports = node_ports
         self._reserved: set[int] = set()
         """Node ports of writes that are under way."""
+        self._owners: dict[str, str] = {}
+        """The uid of the service that claimed an address last; a late release spares it."""
 
     async def before_create(self, store: Store, write: Write, obj: Obj) -> tuple[Obj, Undo]:
         """Give a new service its addresses and ports."""
@@ -56,7 +63,7 @@ class ServiceHook:
         kept = set(cluster_ips(new)) if new is not None else set()
         for address in cluster_ips(old):
             if address not in kept:
-                await _release(store, address, old)
+                await self._release(store, address, old)
 
     async def _allocate(
         self, store: Store, write: Write, obj: Obj, old: Obj | None
@@ -67,8 +74,11 @@ class ServiceHook:
         async def undo() -> None:
             self._reserved.difference_update(ports)
             for address in taken:
-                await _release(store, address, obj)
+                await self._release(store, address, obj)
 
+        obj, errors = with_families(obj, old, (f"IPv{self._network.version}",))
+        if errors:
+            raise invalid(SERVICES, obj["metadata"]["name"], errors)
         try:
             obj = await self._with_cluster_ip(store, write, obj, old, taken)
             obj = self._with_node_ports(store, write, obj, old, ports)
@@ -113,7 +123,7 @@ class ServiceHook:
             raise invalid(SERVICES, name, [error])
         if write.dry_run:
             return
-        if not await _claim(store, address, obj):
+        if not await self._claim(store, address, obj):
             error = path.invalid(
                 [address], f"failed to allocate IP {address}: provided IP is already allocated"
             )
@@ -123,7 +133,7 @@ class ServiceHook:
         used = {item.key.name for item in store.kind(IPADDRESSES).items()}
         for address in self._candidates():
             text = str(address)
-            if text not in used and await _claim(store, text, obj):
+            if text not in used and await self._claim(store, text, obj):
                 return text
         raise InternalError(f"failed to allocate a serviceIP: range {self._network} is full")
 
@@ -136,6 +146,36 @@ class ServiceHook:
             yield self._network[random.randint(max(first, 1), max(last, 1))]  # noqa: S311 -- no secret
         for index in range(1, last + 1):
             yield self._network[index]
+
+    async def _claim(self, store: Store, address: str, service: Obj) -> bool:
+        """Create the IPAddress of an address; False where another service has it.
+
+        One of an earlier service of the same name is on its way out and is replaced.
+        """
+        write = Write(user=ALLOCATOR, resource=IPADDRESSES, operation="CREATE")
+        before = self._owners.get(address, "")
+        for _ in range(CLAIMS_MAX):
+            self._owners[address] = service["metadata"]["uid"]
+            try:
+                await store.create(write, ip_address(address, service))
+            except AlreadyExistsError:
+                held = store.find(IPADDRESSES, "", address)
+                if held is not None and not _is_own(held.obj, service):
+                    self._owners[address] = before
+                    return False
+                await _delete(store, address, held)
+            else:
+                return True
+        return False
+
+    async def _release(self, store: Store, address: str, service: Obj) -> None:
+        held = store.find(IPADDRESSES, "", address)
+        uid = service["metadata"]["uid"]
+        if held is None or not _is_own(held.obj, service):
+            return
+        if self._owners.get(address, uid) == uid:
+            self._owners.pop(address, None)
+            await _delete(store, address, held)
 
     # Node ports
 
@@ -236,15 +276,13 @@ def node_ports_of(service: Obj) -> Iterator[int]:
         yield int(health)
 
 
-async def _claim(store: Store, address: str, service: Obj) -> bool:
-    """Create the IPAddress of an address; False where another service has it."""
-    write = Write(user=ALLOCATOR, resource=IPADDRESSES, operation="CREATE")
-    try:
-        await store.create(write, ip_address(address, service))
-    except AlreadyExistsError:
-        held = store.find(IPADDRESSES, "", address)
-        return held is not None and _is_own(held.obj, service)
-    return True
+async def _delete(store: Store, address: str, held: Item | None) -> None:
+    """Delete this very IPAddress where it is still there."""
+    if held is None:
+        return
+    write = Write(user=ALLOCATOR, resource=IPADDRESSES, operation="DELETE", name=address)
+    with contextlib.suppress(NotFoundError, ConflictError):
+        await store.delete(write, {"preconditions": {"uid": held.uid}})
 
 
 def _is_own(held: Obj, service: Obj) -> bool:
@@ -255,17 +293,6 @@ def _is_own(held: Obj, service: Obj) -> bool:
         metadata["name"],
     )
     return same and parent.get("resource") == "services"
-
-
-async def _release(store: Store, address: str, service: Obj) -> None:
-    held = store.find(IPADDRESSES, "", address)
-    if held is None or not _is_own(held.obj, service):
-        return
-    write = Write(user=ALLOCATOR, resource=IPADDRESSES, operation="DELETE", name=address)
-    try:
-        await store.delete(write, {})
-    except NotFoundError:
-        return
 
 
 def ip_address(address: str, service: Obj) -> dict[str, Any]:
