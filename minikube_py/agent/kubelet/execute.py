@@ -40,6 +40,8 @@ from minikube_py.agent.kubelet.references import Ref
 from minikube_py.agent.kubelet.security import SecurityError
 from minikube_py.agent.kubelet.termination import grace_of, stop_container, stop_pod
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
+from minikube_py.api.errors import StatusError
+from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.lib.tasks import unless
 
@@ -127,7 +129,7 @@ class Executor:
             )
         config = self._sandbox_config(action.attempt)
         log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
-        handler = ""
+        handler = await self._runtime_handler()
         try:
             async with context.starts:
                 await context.runtime.run_sandbox(config, handler)
@@ -136,6 +138,20 @@ class Executor:
                 f"Failed to create pod sandbox: {_grpc(error)}", "FailedCreatePodSandBox"
             ) from None
         log.info("sandbox started pod=%s attempt=%d", full_name(pod), action.attempt)
+
+    async def _runtime_handler(self) -> str:
+        """Return the name under which the runtime knows the pod's runtime class."""
+        name = get(self._pod, "spec.runtimeClassName")
+        if not name:
+            return ""
+        try:
+            found = await self._context.client.get(RUNTIMECLASSES, name)
+        except StatusError as error:
+            message = f"failed to get sandbox runtime: {error}"
+            raise SyncError(
+                f"Failed to create pod sandbox: {message}", "FailedCreatePodSandBox"
+            ) from None
+        return str(found.get("handler", ""))
 
     # --- containers ---
 

@@ -43,7 +43,7 @@ from minikube_py.agent.kubelet.references import (
 )
 from minikube_py.agent.kubelet.resources import pod_limits
 from minikube_py.agent.kubelet.status import OWNED, derive
-from minikube_py.agent.kubelet.sync_pod import Action, StartContainer, plan
+from minikube_py.agent.kubelet.sync_pod import Action, StartContainer, StopContainer, plan
 from minikube_py.agent.kubelet.termination import stop_pod
 from minikube_py.agent.kubelet.tokens import TokenError
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
@@ -296,6 +296,9 @@ class PodWorker:
             await self._observe()
             if not moved:
                 return
+            if any(isinstance(action, StopContainer) for action in actions):
+                # Its successor may take long to come: an image may have to be pulled.
+                self._context.statuses.set(self.uid, self._derive())
 
     async def _act_all(self, actions: Sequence[Action], refused: set[str]) -> bool:
         """Carry out a plan; return whether anything of it was done.
@@ -304,10 +307,13 @@ class PodWorker:
         """
         moved = False
         executor = Executor(self._context, self.pod, self.observed, self._volumes, self._stopping)
+        stops = any(isinstance(action, StopContainer) for action in actions)
         for action in actions:
             if self._stopping.is_set():
                 break
             name = action.name if isinstance(action, StartContainer) else ""
+            if name and stops:
+                continue  # first things first: the next plan has it again
             try:
                 await executor.act(action)
             except StoppedError:

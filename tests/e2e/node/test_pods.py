@@ -2,6 +2,7 @@
 
 import json
 import time
+from typing import Any
 
 import pytest
 
@@ -374,6 +375,48 @@ def test_containers_of_a_pod_share_what_they_should(node: Node):
     assert "hi" in said
     assert "/pause" in said
     node.delete("shared")
+
+
+def test_an_image_can_be_changed_while_the_pod_runs(node: Node):
+    node.apply(make("changes"))
+    before = node.wait("changes", "Running")["status"]["containerStatuses"][0]["containerID"]
+    node.kubectl("set", "image", "pod/changes", "c=kpy.local/pause:1")
+
+    def changed() -> Any:
+        status = node.pod("changes")["status"]["containerStatuses"][0]
+        return status["containerID"] != before
+
+    wait_until(changed, 10, "another container was made")
+    assert "Killing: Container c definition changed, will be restarted" in node.events("changes")
+    node.delete("changes")
+
+
+def test_an_ephemeral_container_looks_into_a_running_one(node: Node):
+    node.apply(make("observed", "sleep 1234"))
+    node.wait("observed", "Running")
+    node.kubectl(
+        "debug", "observed", "--image=kpy.local/busybox:1", "--target=c", "-c", "eye", "--", "ps"
+    )
+
+    def has_looked() -> bool:
+        statuses = node.pod("observed")["status"].get("ephemeralContainerStatuses", ())
+        return any("terminated" in status["state"] for status in statuses)
+
+    wait_until(has_looked, 10, "it has looked")
+    assert "sleep 1234" in node.logs("observed", "-c", "eye")
+    assert node.pod("observed")["status"]["containerStatuses"][0]["restartCount"] == 0
+    node.delete("observed")
+
+
+def test_a_port_of_the_node_leads_to_the_pod(node: Node):
+    serve = "mkdir /w; echo hi > /w/index.html; httpd -f -p 80 -h /w"
+    ports = [{"containerPort": 80, "hostPort": 30999}]
+    node.apply(make("served", serve, container={"ports": ports}))
+    node.wait("served", "Running")
+    url = f"http://{node.machine.address}:30999/"
+    ask = ("busybox", "timeout", "3", "busybox", "wget", "-q", "-O-", url)
+    assert wait_until(lambda: node.machine.sh(*ask, check=False), 5, "it answers") == "hi\n"
+    node.delete("served")
 
 
 def test_the_node_tells_of_itself(node: Node):

@@ -63,6 +63,7 @@ class ModelRuntime:
         """What was asked of the runtime, in words."""
         self.failures: dict[str, str] = {}
         """Name of a call -> message with which it fails."""
+        self.handlers: list[str] = []
         self.wake: Any = lambda _uid: None
         self._clock = clock
         self._nursery = nursery
@@ -99,6 +100,7 @@ class ModelRuntime:
 
     async def run_sandbox(self, config: Mapping[str, Any], handler: str = "") -> str:
         self._enter("run_sandbox", str(config["metadata"]["attempt"]))
+        self.handlers.append(handler)
         await asyncio.sleep(START_SECONDS)
         number = next(self._numbers)
         options = config["linux"]["security_context"]["namespace_options"]

@@ -9,6 +9,7 @@ import pytest
 
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ServiceUnavailableError
+from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import condition_of, evolve, without
 from tests.unit.agent.kubelet.builders import container, pod, sidecar
 from tests.unit.agent.kubelet.model_node import Node, Script, model_node
@@ -301,6 +302,33 @@ async def test_a_dead_sandbox_is_replaced(tmp_path):
         assert node.status()["podIP"] != "10.0.0.1"
         assert node.state()["restartCount"] == 1
         assert "SandboxChanged" in node.events()
+
+
+@virtual
+async def test_a_container_that_was_stopped_is_told_before_its_successor_comes(tmp_path):
+    async with model_node(tmp_path) as node:
+        await node.create(new())
+        await until(node, "Running")
+        image = {"containers": [container(image="none:1")]}
+        await node.client.patch(PODS, "a", {"spec": image}, "default")
+        await asyncio.sleep(2)  # the pull takes five seconds
+        assert node.state()["state"]["terminated"]["exitCode"] == 143
+        await asyncio.sleep(5)
+        assert "waiting" in node.state()["state"]
+
+
+@virtual
+async def test_a_runtime_class_names_the_handler_of_a_sandbox(tmp_path):
+    async with model_node(tmp_path) as node:
+        await node.create(new(runtimeClassName="fast"))
+        await asyncio.sleep(2)
+        assert node.runtime.log == []
+        assert "FailedCreatePodSandBox" in node.events()
+        metadata = {"name": "fast"}
+        kind = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": metadata}
+        await node.client.create(RUNTIMECLASSES, kind | {"handler": "crun"})
+        await until(node, "Running")
+        assert node.runtime.handlers == ["crun"]
 
 
 @virtual
