@@ -16,7 +16,7 @@ LABEL_MAX: Final = 63
 """Longest DNS label, label value and name part of a label key (RFC 1123)."""
 SUBDOMAIN_MAX: Final = 253
 """Longest DNS subdomain (RFC 1123)."""
-ID_MAX: Final = 0xFFFFFFFF
+ID_MAX: Final = 0x7FFFFFFF
 """Highest user or group id."""
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"

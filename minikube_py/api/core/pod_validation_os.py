@@ -50,7 +50,7 @@ def validate_os(spec: Obj, path: Field) -> Iterator[FieldError]:
         return
     name = system.get("name") or ""
     if not name:
-        yield (path / "os" / "name").required("cannot be empty")
+        yield (path / "os" / "name").required()
     elif name not in _SYSTEMS:
         yield (path / "os").unsupported(name, _SYSTEMS)
     elif name == "linux":
