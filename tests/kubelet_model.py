@@ -5,7 +5,7 @@ from typing import Any
 
 from minikube_py.api.coordination import LEASES
 from minikube_py.api.core import NODES, PODS
-from minikube_py.api.errors import ConflictError, NotFoundError
+from minikube_py.api.errors import AlreadyExistsError, ConflictError, NotFoundError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj, annotations_of, get
 from tests.harness import World
@@ -54,7 +54,10 @@ class Kubelets:
 
     async def _beat(self, name: str, seconds: float) -> None:
         metadata = {"name": name, "namespace": "kube-node-lease"}
-        lease = await self.client.create(LEASES, {"metadata": metadata, "spec": {}})
+        try:
+            lease = await self.client.create(LEASES, {"metadata": metadata, "spec": {}})
+        except AlreadyExistsError:
+            lease = await self.client.get(LEASES, name, "kube-node-lease")
         while True:
             await asyncio.sleep(seconds)
             if name not in self.silent:

@@ -6,6 +6,7 @@ without gaps) and to nothing else. Objects it hands out are frozen: a mutation r
 """
 
 import asyncio
+import bisect
 import itertools
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any
@@ -184,7 +185,9 @@ class ModelClient:
             if revision < cluster.oldest:
                 raise ExpiredError(f"too old resource version: {revision} ({cluster.oldest})")
             news = cluster.news(resource)
-            batch = [event for event in cluster.log(resource) if event.item.revision > revision]
+            log = cluster.log(resource)
+            start = bisect.bisect_right(log, revision, key=lambda event: event.item.revision)
+            batch = log[start:]
             if batch:
                 revision = batch[-1].item.revision
                 found = [

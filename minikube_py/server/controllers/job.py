@@ -179,8 +179,10 @@ def plan_lost(pod: Obj | None, ctx: Context) -> Iterator[Action]:
 
 
 def of_lost(old: Item | None, new: Item | None, ctx: Context) -> Iterator[LostPod]:
-    """Look at tracked pods whose job is not known."""
-    if new is None or FINALIZER not in new.finalizers or old is not None:
+    """Look at tracked pods whose job is not known, or that a job has released."""
+    if new is None or FINALIZER not in new.finalizers:
+        return
+    if old is not None and old.owners == new.owners:
         return
     if not any(ctx.lister(JOBS).with_uid(uid) for uid in new.owners):
         yield LostPod(new.key)

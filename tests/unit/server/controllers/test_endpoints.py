@@ -14,7 +14,6 @@ from minikube_py.server.controllers import endpoints, endpointslices
 from minikube_py.server.controllers.endpointslices import MANAGED_BY, MANAGER, Observed
 from tests.unit.server.controllers.builders import LONG_AGO, meta, pod, service
 
-
 NUMBERS = itertools.count()
 
 
