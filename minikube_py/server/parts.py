@@ -53,6 +53,7 @@ from minikube_py.server.join import Join
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
 from minikube_py.server.registry.services import ServiceHook
+from minikube_py.server.registry.stamps import SigningRequestHook, VolumeHook
 from minikube_py.server.registry.store import Store
 
 APISERVER = User("system:apiserver", ("system:masters", "system:authenticated"))
@@ -167,7 +168,11 @@ def _nonresource(setting: Setting, store: Store, signer: TokenSigner) -> Nonreso
 def hooks(config: ServerConfig) -> dict[str, Hook]:
     """Return what kinds need beyond their rules when they are written."""
     low, _, high = config.service_node_port_range.partition("-")
-    return {"services": ServiceHook(config.service_cidr, range(int(low), int(high) + 1))}
+    return {
+        "services": ServiceHook(config.service_cidr, range(int(low), int(high) + 1)),
+        "certificatesigningrequests.certificates.k8s.io": SigningRequestHook(),
+        "persistentvolumes": VolumeHook(),
+    }
 
 
 def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) -> Endpoints:

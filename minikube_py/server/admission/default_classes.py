@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from minikube_py.api.networking import INGRESSES
 from minikube_py.api.object import Obj, annotations_of, evolve, get
+from minikube_py.api.storage import VOLUMEATTRIBUTESCLASSES
 from minikube_py.client.protocol import Lister
 from minikube_py.server.attributes import Admission
 
@@ -16,6 +17,7 @@ INGRESS_CLASS_OLD = "kubernetes.io/ingress.class"
 PROTECTION = {
     PERSISTENTVOLUMECLAIMS: "kubernetes.io/pvc-protection",
     PERSISTENTVOLUMES: "kubernetes.io/pv-protection",
+    VOLUMEATTRIBUTESCLASSES: "kubernetes.io/vac-protection",
 }
 
 

@@ -26,7 +26,7 @@ from minikube_py.server.apiserver.patching import patched, unfit_patch, unsuppor
 from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
-from minikube_py.server.registry.refusals import mismatched_namespace
+from minikube_py.server.registry.refusals import check_uid, mismatched_namespace
 from minikube_py.server.registry.store import Store
 
 DELETES_AT_ONCE_MAX = 32
@@ -71,7 +71,7 @@ class Api:
             return None, endpoint
         sub = resource.subresource(call.subresource)
         if sub is None:
-            raise NotFoundError("the server could not find the requested resource")
+            raise NotFoundError("the server could not find the requested resource", details={})
         _check_verb(call, sub.verbs)
         return sub, endpoint
 
@@ -115,9 +115,12 @@ class Api:
             return obj
 
         create = make if call.resource.allow_create_on_update else None
-        item, created = await self.store.update(
-            call.write("UPDATE"), lambda _current: obj, create=create
-        )
+
+        def replaced(current: Obj) -> Obj:
+            check_uid(call.resource, obj, current)
+            return obj
+
+        item, created = await self.store.update(call.write("UPDATE"), replaced, create=create)
         return Answer(201 if created else 200, item=item)
 
     async def patch(self, call: Call, kind: PatchType, patch: Any) -> Answer:
@@ -180,8 +183,9 @@ class Api:
     async def delete(self, call: Call, options: Obj) -> Answer:
         """Delete an object; answers with it, or with a Status where it is gone."""
         self.find(call)
-        deleted = await self.store.delete(call.write("DELETE", options), options)
         resource = call.resource
+        _warn_of_orphans(call, options)
+        deleted = await self.store.delete(call.write("DELETE", options), options)
         if not deleted.gone or resource.returns_deleted_object or resource.graceful_deletion:
             waits = not deleted.gone and options.get("orphanDependents") is False
             return Answer(202 if waits else 200, item=deleted.item)
@@ -192,6 +196,7 @@ class Api:
     ) -> Listing:
         """Delete all that match; returns what was there."""
         self.find(call)
+        _warn_of_orphans(call, options)
         listing = await list_items(self.store, call.resource, call.namespace, list_options)
         gate = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
@@ -203,6 +208,20 @@ class Api:
 
         await asyncio.gather(*(delete(item) for item in listing.items))
         return replace(listing, revision=self.store.cache.revision)
+
+
+JOB_WARNING = (
+    "child pods are preserved by default when jobs are deleted; set "
+    "propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress "
+    "this warning"
+)
+
+
+def _warn_of_orphans(call: Call, options: Obj) -> None:
+    """Tell who deletes a job without saying what becomes of its pods."""
+    chosen = ("propagationPolicy", "orphanDependents")
+    if call.resource.group_resource == "jobs.batch" and not any(map(options.get, chosen)):
+        call.warnings.append(JOB_WARNING)
 
 
 NOT_SUPPORTED = "the server does not allow this method on the requested resource"
@@ -227,7 +246,10 @@ def _in_namespace(call: Call, obj: dict[str, Any]) -> dict[str, Any]:
 def _check_name(call: Call, obj: Obj) -> None:
     given = obj["metadata"].get("name")
     if not given:
-        raise BadRequestError("name must be provided")
+        raise BadRequestError(
+            f"the name of the object ({call.name} based on URL) was undeterminable: "
+            "name must be provided"
+        )
     if given != call.name:
         raise BadRequestError(
             f"the name of the object ({given}) does not match the name on the URL ({call.name})"

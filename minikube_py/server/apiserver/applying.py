@@ -17,18 +17,18 @@ from minikube_py.server.registry.store import Store
 
 def check_configuration(call: Call, patch: Any) -> dict[str, Any]:
     """Return the applied configuration; raises BadRequestError where it is none of this kind."""
+    if patch is None:
+        patch = {}
     if not isinstance(patch, Mapping):
         raise BadRequestError("error decoding YAML: the configuration is not an object")
-    given = patch.get("apiVersion") or ""
-    if given != call.resource.api_version:
-        raise BadRequestError(
-            f"Incorrect version specified in apply patch. Specified patch version: {given}, "
-            f"expected: {call.resource.api_version}"
-        )
+    given, kind = patch.get("apiVersion") or "", patch.get("kind") or ""
+    if (given, kind) != (call.resource.api_version, call.resource.kind):
+        group, _, version = str(given).rpartition("/")
+        raise BadRequestError(f"invalid object type: {group}/{version}, Kind={kind}")
     metadata = patch.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise BadRequestError("error decoding YAML: metadata is not an object")
-    return {**patch, "kind": patch.get("kind") or "", "metadata": dict(metadata or {})}
+    return {**patch, "metadata": dict(metadata or {})}
 
 
 def applied(call: Call, store: Store, live: Obj | None, configuration: Obj) -> Obj:

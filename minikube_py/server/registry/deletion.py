@@ -57,6 +57,14 @@ def _plan_again(marked: Obj, obj: Obj, grace: int, now: datetime) -> Plan:
     return Plan(remove=False, obj=marked if marked is not obj else None)
 
 
+def last_state(obj: Obj, now: datetime) -> dict[str, Any]:
+    """Return how a graceful object looked when it went: with no grace left."""
+    if obj["metadata"].get("deletionTimestamp") is None:
+        return mark(obj, 0, now)
+    metadata = {**obj["metadata"], "deletionGracePeriodSeconds": 0}
+    return {**obj, "metadata": metadata}
+
+
 def mark(obj: Obj, grace_seconds: int, now: datetime) -> dict[str, Any]:
     """Return the object as being deleted; its generation rises."""
     metadata: dict[str, Any] = {
@@ -64,6 +72,8 @@ def mark(obj: Obj, grace_seconds: int, now: datetime) -> dict[str, Any]:
         "deletionTimestamp": _format(now + timedelta(seconds=grace_seconds)),
         "deletionGracePeriodSeconds": grace_seconds,
     }
+    if obj["kind"] == "Namespace":  # its storage marks it in its own way
+        del metadata["deletionGracePeriodSeconds"]
     if metadata.get("generation"):
         metadata["generation"] += 1
     return {**obj, "metadata": metadata}

@@ -32,7 +32,8 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     if write.trusted or write.applied or not write.field_manager or not resource.schema:
         return new
     kind = schema.type_of(resource.schema)
-    done = managed_fields.track_update(kind, old, complete(kind, new), writer_of(write, now))
+    writer = writer_of(write, now)
+    done = managed_fields.track_update(kind, old, complete(kind, new), writer)
     entries = done["metadata"].get("managedFields")
     metadata = {key: value for key, value in new["metadata"].items() if key != "managedFields"}
     if entries:

@@ -8,34 +8,77 @@ from minikube_py.api.errors import (
     ConflictError,
     InvalidError,
     NotFoundError,
+    StatusError,
 )
-from minikube_py.api.fields import FieldError, invalid_message
+from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.registry.deletion import details_of
 
+_STORED_APART = {
+    "replicationcontrollers": "controllers",
+    "endpoints": "services/endpoints",
+    "nodes": "minions",
+    "services": "services/specs",
+    "ingresses.networking.k8s.io": "ingress",
+}
+"""Kinds whose place in upstream's storage has a name of its own."""
+_STORED_BY_GROUP = ("apiregistration.k8s.io", "apiextensions.k8s.io")
+
 
 def check_resource_version(resource: Resource, new: Obj, old: Obj) -> None:
-    """Raise where the writer has seen another object, or another state of it."""
-    given, current = new["metadata"], old["metadata"]
-    version = given.get("resourceVersion")
-    if not version and not resource.allow_unconditional_update:
-        error = FieldError(
-            "FieldValueInvalid",
-            "metadata.resourceVersion",
-            "Invalid value: 0: must be specified for an update",
-        )
-        raise invalid(resource, current["name"], [error])
-    if version and version != current["resourceVersion"]:
-        raise modified(resource, current["name"])
-    uid = given.get("uid")
+    """Raise where the writer has seen another state of the object."""
+    current = old["metadata"]
+    version = new["metadata"].get("resourceVersion")
+    if version == current["resourceVersion"]:
+        return
+    if not version or version == "0":
+        if resource.allow_unconditional_update:
+            return
+        error = Field("metadata.resourceVersion").invalid(0, "must be specified for an update")
+        raise _unconditional(resource, current["name"], error)
+    if not (version.isascii() and version.isdigit()):
+        raise _no_number(version)
+    raise modified(resource, current["name"])
+
+
+def _unconditional(resource: Resource, name: str, error: FieldError) -> InvalidError:
+    """Make the one 422 that names the resource where others name the kind."""
+    details = {"name": name, "group": resource.group, "kind": resource.plural}
+    return InvalidError(
+        invalid_message(resource.group_resource, name, [error]),
+        details={key: value for key, value in details.items() if value},
+        causes=[error.cause()],
+    )
+
+
+def _no_number(version: str) -> StatusError:
+    """Make upstream's answer to a resourceVersion that is no number: a 500 without a reason."""
+    error = StatusError(f'strconv.ParseUint: parsing "{version}": invalid syntax')
+    error.reason = ""
+    return error
+
+
+def check_uid(resource: Resource, new: Obj, old: Obj) -> None:
+    """Raise where the writer replaces another object of the same name."""
+    uid, current = new["metadata"].get("uid"), old["metadata"]
     if uid and uid != current.get("uid"):
         raise conflict(
             resource,
             current["name"],
-            f"Precondition failed: UID in precondition: {uid}, "
-            f"UID in object meta: {current.get('uid')}",
+            f"StorageError: invalid object, Code: 4, Key: {_storage_key(resource, current)}, "
+            f"ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: "
+            f"{uid}, UID in object meta: {current.get('uid')}",
         )
+
+
+def _storage_key(resource: Resource, metadata: Obj) -> str:
+    """Return where upstream stores an object."""
+    place = _STORED_APART.get(resource.group_resource, resource.plural)
+    if resource.custom or resource.group in _STORED_BY_GROUP:
+        place = f"{resource.group}/{resource.plural}"
+    parts = ["/registry", place, metadata.get("namespace"), metadata["name"]]
+    return "/".join(part for part in parts if part)
 
 
 def not_found(resource: Resource, name: str) -> NotFoundError:
@@ -46,10 +89,11 @@ def not_found(resource: Resource, name: str) -> NotFoundError:
     )
 
 
-def already_exists(resource: Resource, name: str) -> AlreadyExistsError:
-    """Make the error that an object is there."""
+def already_exists(resource: Resource, name: str, *, ending: bool = False) -> AlreadyExistsError:
+    """Make the error that an object is there; `ending` tells that it is being deleted."""
+    prefix = "object is being deleted: " if ending else ""
     return AlreadyExistsError(
-        f'{resource.group_resource} "{name}" already exists',
+        f'{prefix}{resource.group_resource} "{name}" already exists',
         details=details_of(resource, name),
     )
 

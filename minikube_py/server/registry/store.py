@@ -142,11 +142,13 @@ class Store:
             *resource.validate(obj, None),
         ]
         self._check(write, errors, obj)
+        write.warnings.extend(resource.warn(obj, None))
         obj = complete(resource, obj)
         await self._validate_admission(write, obj, None)
         obj, undo = await self._before(write, obj, None)
         if write.dry_run:
             await undo()
+            self._refuse_second(write, obj)
             return self._imagined(write, obj, None)
         try:
             item = await self._insert(write, obj)
@@ -245,8 +247,8 @@ class Store:
         step = deletion.plan(resource, old, options, self.clock.now())
         if step.remove:
             gone = item if write.dry_run else await self._remove(write, item)
-            if resource.graceful_deletion and not is_deleting(old):
-                last = deletion.mark(gone.obj, 0, self.clock.now())
+            if resource.graceful_deletion:
+                last = deletion.last_state(gone.obj, self.clock.now())
                 return Deleted(Item.from_object(last), gone=True)
             return Deleted(self.served(resource, gone), gone=True)
         marked = terminating(step.obj) if step.obj is not None else None
@@ -290,6 +292,8 @@ class Store:
             *validate(new, old),
         ]
         self._check(write, errors, new)
+        if sub is None:
+            write.warnings.extend(resource.warn(new, old))
         return new
 
     @staticmethod
@@ -325,7 +329,16 @@ class Store:
         try:
             return await self._commit(kind, document, value, self.backend.create(key, value))
         except KeyExistsError as error:
+            await self.cache.reached(await self.backend.revision())
+            self._refuse_second(write, obj)
             raise already_exists(write.resource, obj["metadata"]["name"]) from error
+
+    def _refuse_second(self, write: Write, obj: Obj) -> None:
+        """Raise where an object of that name is there."""
+        name = obj["metadata"]["name"]
+        there = self.find(write.resource, write.namespace, name)
+        if there is not None:
+            raise already_exists(write.resource, name, ending=is_deleting(there.obj))
 
     async def _put(self, write: Write, item: Item, obj: Obj) -> Item:
         kind, document, value = self._stored_form(write, obj)
