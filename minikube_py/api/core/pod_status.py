@@ -117,7 +117,7 @@ def _validate_ips(new: Obj, old: Obj) -> Iterator[FieldError]:
     yield from _validate_families(addresses, new.get("podIPs") or (), path)
     for index, address in enumerate(addresses):
         if address in addresses[:index]:
-            yield path[index].duplicate({"ip": address})
+            yield path[index].duplicate({"IP": address})
 
 
 def _validate_host_ips(new: Obj, old: Obj) -> Iterator[FieldError]:

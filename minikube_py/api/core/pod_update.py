@@ -113,7 +113,7 @@ def _validate_update(pod: Obj, old: Obj) -> Iterator[FieldError]:
     if masked != before:
         yield SPEC.forbidden(
             f"pod updates may not change fields other than {_MUTABLE}\n"
-            f"{diff.unified(before, masked)}"
+            f"{diff.unified(go_value(before, 'PodSpec'), go_value(masked, 'PodSpec'))}"
         )
 
 
@@ -261,7 +261,8 @@ def validate_ephemeral_update(pod: Obj, old: Obj | None) -> Iterator[FieldError]
         if name not in wanted:
             yield path.forbidden(f"{start} removed\n")
         elif wanted[name] != had:
-            yield path.forbidden(f"{start} changed\n{diff.unified(had, wanted[name])}")
+            shown = [go_value(one, "EphemeralContainer") for one in (had, wanted[name])]
+            yield path.forbidden(f"{start} changed\n{diff.unified(*shown)}")
 
 
 def validate_resize(pod: Obj, old: Obj | None) -> Iterator[FieldError]:
