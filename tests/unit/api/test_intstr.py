@@ -31,7 +31,8 @@ def test_errors_are_upstreams() -> None:
     assert [str(e) for e in intstr.validate_positive("x", field)] == [
         (
             'spec.maxSurge: Invalid value: "x": a valid percent string must be a numeric string '
-            "followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
+            "followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is "
+            "'[0-9]+%')"
         )
     ]
     assert [str(e) for e in intstr.validate_percent_max("101%", field)] == [
