@@ -33,6 +33,8 @@ _COUNTS = (
 def default(ds: Obj) -> Obj:
     """Fill in what the user left out."""
     ds = with_absent(ds, {"spec": {}, "status": EMPTY_STATUS})
+    if TEMPLATE_GENERATION not in annotations_of(ds):  # upstream keeps the count in a field
+        ds = _with_template_generation(ds, 0)
     ds = changed(ds, "spec", _default_spec)
     return changed(ds, "status", _default_status)
 
