@@ -1,0 +1,76 @@
+"""Pods and nodes for the scheduler, and a cache that holds them."""
+
+import itertools
+from typing import Any
+
+from minikube_py.api.core import PODS
+from minikube_py.server.scheduler.cache import Cache
+from minikube_py.server.scheduler.pod_info import PodInfo
+from tests.frozen import freeze
+from tests.model_cluster import FrozenItem
+
+_numbers = itertools.count(1)
+
+
+def node(
+    name: str, *, labels=None, taints=(), images=(), unschedulable=False, **allocatable
+) -> Any:
+    amounts = {"cpu": "4", "memory": "8Gi", "pods": "110", **allocatable}
+    spec: dict[str, Any] = {"taints": list(taints)}
+    if unschedulable:
+        spec["unschedulable"] = True
+    labels = {"kubernetes.io/hostname": name, **(labels or {})}
+    status = {"allocatable": amounts, "images": list(images)}
+    return freeze(
+        {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "uid": name, "labels": labels},
+            "spec": spec,
+            "status": status,
+        }
+    )
+
+
+def item(
+    name: str = "p", *, node: str = "", requests=None, labels=None, namespace="d", **spec: Any
+):
+    uid = spec.pop("uid", f"{name}-{next(_numbers)}")
+    owner = spec.pop("owner", None)
+    container = {"name": "c", "image": spec.pop("image", "i")}
+    if requests:
+        container["resources"] = {"requests": requests}
+    ports = spec.pop("ports", None)
+    if ports:
+        container["ports"] = ports
+    metadata: dict[str, Any] = {
+        "name": name,
+        "namespace": namespace,
+        "uid": uid,
+        "labels": labels or {},
+        "resourceVersion": "1",
+        "creationTimestamp": spec.pop("created", "2026-01-01T00:00:00Z"),
+    }
+    if spec.pop("deleting", False):
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    if owner:
+        reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": owner}
+        metadata["ownerReferences"] = [{**reference, "controller": True}]
+    spec = {"containers": [container], "schedulerName": "default-scheduler", **spec}
+    if node:
+        spec["nodeName"] = node
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {}}
+    return FrozenItem(pod, PODS)
+
+
+def pod(name: str = "p", **more: Any) -> PodInfo:
+    return PodInfo(item(name, **more))
+
+
+def cache(*nodes: Any, pods=(), namespaces=None) -> Cache:
+    made = Cache(namespaces)
+    for one in nodes:
+        made.set_node(one)
+    for one in pods:
+        made.set_pod(one)
+    return made

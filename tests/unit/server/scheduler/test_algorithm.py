@@ -1,0 +1,52 @@
+"""Finding and choosing nodes, and saying why there is none."""
+
+import pytest
+
+from minikube_py.server.scheduler.algorithm import choose, enough, explain, find
+from tests.unit.server.scheduler.builders import cache, node, pod
+
+
+@pytest.mark.parametrize(
+    ("nodes", "wanted"), [(1, 1), (100, 100), (101, 100), (1000, 420), (5000, 500), (20000, 1000)]
+)
+def test_in_a_large_cluster_not_all_nodes_are_looked_for(nodes, wanted):
+    assert enough(nodes) == wanted
+
+
+def test_the_reasons_are_counted_and_sorted():
+    taint = {"key": "a", "effect": "NoSchedule"}
+    there = cache(
+        node("a", cpu="1"),
+        node("b", cpu="1", memory="1Gi"),
+        node("c", taints=[taint]),
+        node("d", unschedulable=True),
+    )
+    fit = find(pod(requests={"cpu": "2", "memory": "2Gi"}), there)
+    assert fit.nodes == []
+    assert explain(fit, 4) == (
+        "0/4 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), "
+        "1 node(s) were unschedulable, 2 Insufficient cpu."
+    )
+    assert explain(fit, 4, "preemption: none.").endswith("2 Insufficient cpu. preemption: none.")
+    assert fit.plugins == {"NodeResourcesFit", "TaintToleration", "NodeUnschedulable"}
+
+
+def test_a_cluster_without_nodes_says_so():
+    fit = find(pod(), cache())
+    assert explain(fit, 0) == "no nodes available to schedule pods"
+
+
+def test_the_search_goes_on_where_it_stopped():
+    there = cache(*(node(f"n{number:03}") for number in range(300)))
+    first = find(pod(), there, start=0)
+    second = find(pod(), there, start=first.looked_at)
+    assert len(first.nodes) == len(second.nodes) == enough(300)
+    names = {one.name for one in first.nodes} & {one.name for one in second.nodes}
+    assert len(names) < len(first.nodes)
+
+
+def test_the_emptiest_node_wins_and_the_name_breaks_ties():
+    there = cache(node("b"), node("a"), node("c"), pods=[pod("x", node="a")])
+    nodes = list(there.nodes.values())
+    assert choose(pod(), nodes, there) == "b"
+    assert choose(pod(), nodes[1:2], there) == "a"
