@@ -82,56 +82,53 @@ def test_a_container_that_takes_too_much_memory_is_killed(node: Node):
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
 
+CONF = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "conf"},
+    "data": {"mode": "fast", "extra": "yes"},
+}
+KEYS = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "keys"},
+    "stringData": {"token": "s3cret"},
+}
+LABELS = {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}
+VOLUMES = [
+    {"name": "conf", "configMap": {"name": "conf"}},
+    {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
+    {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+    {"name": "disk", "emptyDir": {}},
+    {"name": "host", "hostPath": {"path": "/tmp", "type": "Directory"}},
+    {"name": "me", "downwardAPI": LABELS},
+]
+MOUNTS = [
+    {"name": "conf", "mountPath": "/conf"},
+    {"name": "conf", "mountPath": "/one-key", "subPath": "mode"},
+    {"name": "keys", "mountPath": "/keys"},
+    {"name": "mem", "mountPath": "/mem"},
+    {"name": "disk", "mountPath": "/disk"},
+    {"name": "disk", "mountPath": "/part", "subPath": "a/b"},
+    {"name": "host", "mountPath": "/host", "readOnly": True},
+    {"name": "me", "mountPath": "/me"},
+]
+WRITER = {
+    "name": "other",
+    "image": "kpy.local/busybox:1",
+    "command": ["sh", "-c", "echo shared > /disk/file; sleep 3600"],
+    "volumeMounts": [{"name": "disk", "mountPath": "/disk"}],
+}
+
+
 def test_volumes_hold_what_they_are_to_hold(node: Node):
-    node.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "conf"},
-            "data": {"mode": "fast", "extra": "yes"},
-        },
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "keys"},
-            "stringData": {"token": "s3cret"},
-        },
-    )
-    volumes = [
-        {"name": "conf", "configMap": {"name": "conf"}},
-        {"name": "keys", "secret": {"secretName": "keys", "defaultMode": 0o400}},
-        {"name": "mem", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
-        {"name": "disk", "emptyDir": {}},
-        {"name": "host", "hostPath": {"path": "/tmp", "type": "Directory"}},
-        {
-            "name": "me",
-            "downwardAPI": {
-                "items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
-            },
-        },
-    ]
-    mounts = [
-        {"name": "conf", "mountPath": "/conf"},
-        {"name": "conf", "mountPath": "/one-key", "subPath": "mode"},
-        {"name": "keys", "mountPath": "/keys"},
-        {"name": "mem", "mountPath": "/mem"},
-        {"name": "disk", "mountPath": "/disk"},
-        {"name": "disk", "mountPath": "/part", "subPath": "a/b"},
-        {"name": "host", "mountPath": "/host", "readOnly": True},
-        {"name": "me", "mountPath": "/me"},
-    ]
-    other = {
-        "name": "other",
-        "image": "kpy.local/busybox:1",
-        "command": ["sh", "-c", "echo shared > /disk/file; sleep 3600"],
-        "volumeMounts": [{"name": "disk", "mountPath": "/disk"}],
-    }
+    node.apply(CONF, KEYS)
     node.apply(
         make(
             "volumes",
-            container={"volumeMounts": mounts},
-            others=[other],
-            volumes=volumes,
+            container={"volumeMounts": MOUNTS},
+            others=[WRITER],
+            volumes=VOLUMES,
             metadata={"labels": {"app": "web"}},
         )
     )
@@ -148,14 +145,7 @@ def test_volumes_hold_what_they_are_to_hold(node: Node):
     assert run("touch /host/x 2>&1 || echo refused").endswith("refused")
     assert run("touch /part/made; ls /disk/a/b; cat /disk/file") == "made\nshared"
 
-    node.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": "conf"},
-            "data": {"mode": "slow"},
-        }
-    )
+    node.apply(CONF | {"data": {"mode": "slow"}})
     node.kubectl("label", "pod", "volumes", "app=changed", "--overwrite")
     wait_until(lambda: run("cat /conf/mode") == "slow", 10, "the new value has arrived")
     assert run("ls /conf") == "mode"

@@ -2,46 +2,15 @@
 
 import asyncio
 import itertools
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from minikube_py.api.core import PODS
-from minikube_py.api.errors import ServiceUnavailableError
+from minikube_py.api.core import CONFIGMAPS, PODS
 from minikube_py.api.node import RUNTIMECLASSES
-from minikube_py.api.object import condition_of, evolve, without
-from tests.unit.agent.kubelet.builders import container, pod, sidecar
-from tests.unit.agent.kubelet.model_node import Node, Script, model_node
+from tests.unit.agent.kubelet.builders import container, sidecar
+from tests.unit.agent.kubelet.model_node import Script, model_node
+from tests.unit.agent.kubelet.pods_in_time import is_ready, new, until, until_gone
 from tests.virtual_time import virtual
-
-
-def new(*args: Any, **spec: Any) -> Any:
-    """Return a pod as a client creates it."""
-    made = without(without(pod(*args, **spec), "status"), "metadata.uid")
-    return evolve(made, "spec.nodeName", "n1")
-
-
-async def wait(true: Callable[[], bool], seconds: float) -> None:
-    """Look again and again, in virtual time."""
-    async with asyncio.timeout(seconds):
-        while not true():  # noqa: ASYNC110 -- virtual time costs nothing
-            await asyncio.sleep(0.05)
-
-
-async def until(node: Node, phase: str, seconds: float = 30) -> None:
-    await wait(lambda: node.pod() is not None and node.status().get("phase") == phase, seconds)
-
-
-async def until_gone(node: Node, seconds: float = 60) -> float:
-    begun = node.clock.monotonic()
-    await wait(lambda: node.pod() is None and not len(node.workers), seconds)
-    return node.clock.monotonic() - begun
-
-
-def is_ready(node: Node) -> bool:
-    found = condition_of(node.pod() or {}, "Ready")
-    return found is not None and found["status"] == "True"
 
 
 @virtual
@@ -259,8 +228,6 @@ async def test_a_reference_that_leads_nowhere_is_a_configuration_error(tmp_path)
         waiting = node.state()["state"]["waiting"]
         assert waiting["reason"] == "CreateContainerConfigError"
         assert waiting["message"] == 'configmap "conf" not found'
-        from minikube_py.api.core import CONFIGMAPS  # noqa: PLC0415
-
         conf = {
             "apiVersion": "v1",
             "kind": "ConfigMap",
@@ -406,120 +373,3 @@ async def test_a_pod_is_ready_when_its_probe_says_so(tmp_path):
         assert not is_ready(node)
         await asyncio.sleep(8)
         assert is_ready(node)
-
-
-# --- what must not be lost ----------------------------------------------------------------------
-
-
-@virtual
-async def test_a_kubelet_that_is_started_again_finds_its_pods_and_starts_nothing(tmp_path):
-    probe = {"exec": {"command": ["true"]}}
-    async with model_node(tmp_path) as node:
-        await node.create(new([container(readinessProbe=probe, startupProbe=probe)]))
-        await until(node, "Running")
-        await asyncio.sleep(15)
-        assert is_ready(node)
-        before = node.pod()
-        node.runtime.log.clear()
-        cluster, runtime = node.cluster, node.runtime
-        await node.nursery.cancel()
-        async with model_node(tmp_path, cluster, runtime) as again:
-            await asyncio.sleep(30)
-            assert not [line for line in runtime.log if not line.startswith("exec")]
-            assert again.pod() == before  # not even its status was written again
-
-
-@virtual
-async def test_what_ended_while_nobody_looked_is_found(tmp_path):
-    async with model_node(tmp_path) as node:
-        node.runtime.scripts["c"] = [Script(3, 10)]
-        await node.create(new(restartPolicy="Never"))
-        await until(node, "Running")
-        cluster, runtime = node.cluster, node.runtime
-        await node.nursery.cancel()
-        await asyncio.sleep(20)
-        async with model_node(tmp_path, cluster, runtime) as again:
-            await until(again, "Failed")
-            assert again.state()["state"]["terminated"]["exitCode"] == 3
-
-
-@virtual
-async def test_a_pod_that_was_deleted_while_nobody_looked_is_ended(tmp_path):
-    async with model_node(tmp_path) as node:
-        await node.create(new())
-        await until(node, "Running")
-        cluster, runtime = node.cluster, node.runtime
-        await node.nursery.cancel()
-        await node.client.delete(PODS, "a", "default")
-        async with model_node(tmp_path, cluster, runtime) as again:
-            await until_gone(again)
-            assert runtime.sandboxes == {}
-
-
-@virtual
-async def test_a_server_that_is_away_holds_up_no_restart_and_hears_of_it_later(tmp_path):
-    async with model_node(tmp_path) as node:
-        node.runtime.scripts["c"] = [Script(1, 5)]
-        await node.create(new())
-        await until(node, "Running")
-
-        def away(*_: Any) -> None:
-            raise ServiceUnavailableError("away")
-
-        refuse = node.cluster.refuse
-        node.cluster.refuse = away
-        await asyncio.sleep(10)
-        assert node.runtime.log.count("start c") == 2
-        node.cluster.refuse = refuse
-        await asyncio.sleep(90)
-        assert node.state()["restartCount"] == 1
-
-
-@virtual
-async def test_a_finished_pod_with_a_finalizer_is_left_to_its_finalizer(tmp_path):
-    async with model_node(tmp_path) as node:
-        made = evolve(new(), "metadata.finalizers", ["example.com/wait"])
-        await node.create(made)
-        await until(node, "Running")
-        await node.client.delete(PODS, "a", "default")
-        await asyncio.sleep(40)
-        assert node.pod() is not None
-        assert node.status()["phase"] in ("Failed", "Succeeded")
-        assert len(node.workers) == 0
-        requests = len(node.cluster.requests)
-        await asyncio.sleep(60)
-        assert len(node.cluster.requests) == requests
-        await node.client.patch(PODS, "a", {"metadata": {"finalizers": None}}, "default")
-        await until_gone(node)
-
-
-@virtual
-async def test_a_condition_of_somebody_else_is_never_lost(tmp_path):
-    async with model_node(tmp_path) as node:
-        await node.create(new(readinessGates=[{"conditionType": "example.com/up"}]))
-        await until(node, "Running")
-        assert not is_ready(node)
-        foreign = {"type": "example.com/up", "status": "True"}
-        conditions = [*node.status()["conditions"], foreign]
-        patch = {"status": {"conditions": conditions}}
-        await node.client.patch(PODS, "a", patch, "default", subresource="status")
-        await asyncio.sleep(1)
-        assert is_ready(node)
-        assert foreign in node.status()["conditions"]
-
-
-@virtual
-async def test_many_pods_live_side_by_side(tmp_path):
-    async with model_node(tmp_path) as node:
-        for number in range(110):
-            await node.create(evolve(new(), "metadata.name", f"p{number}"))
-        await asyncio.sleep(20)
-        pods = node.cluster.objects(PODS)
-        assert [p["status"]["phase"] for p in pods] == ["Running"] * 110
-        for number in range(110):
-            options = {"gracePeriodSeconds": 1}
-            await node.client.delete(PODS, f"p{number}", "default", options=options)
-        await asyncio.sleep(20)
-        assert node.cluster.objects(PODS) == []
-        assert node.runtime.sandboxes == {}
-        assert len(node.context.references) == 0

@@ -27,8 +27,8 @@ from minikube_py.lib.tasks import Nursery
 from tests.model_cluster import ModelCluster
 from tests.unit.agent.kubelet.builders import exited, pod, running, sandbox, seen
 from tests.unit.agent.kubelet.model_node import ModelRuntime, Script, model_node
+from tests.unit.agent.kubelet.pods_in_time import new, until
 from tests.unit.agent.kubelet.strategic import StrategicClient
-from tests.unit.agent.kubelet.test_pod_workers import new, until
 from tests.virtual_time import VirtualClock, virtual
 
 CONF = Ref("configmaps", "default", "conf")
