@@ -124,6 +124,8 @@ class Resource:
     custom: bool = False
     """Made by a CustomResourceDefinition."""
     in_discovery: bool = True
+    deprecated: str = ""
+    """What every request is warned of: `v1 Endpoints is deprecated in v1.33+; use ...`."""
 
     @property
     def api_version(self) -> str:

@@ -141,6 +141,7 @@ def cells(endpoints: Obj) -> Sequence[Any]:
 ENDPOINTS = Resource(
     kind="Endpoints",
     plural="endpoints",
+    deprecated="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     short_names=("ep",),
     schema="io.k8s.api.core.v1.Endpoints",
     columns=(NAME, Column("Endpoints"), AGE),

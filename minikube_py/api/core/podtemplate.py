@@ -67,5 +67,4 @@ PODTEMPLATES = Resource(
     prepare_for_update=prepare_for_update,
     validate=validate,
     warn=warn,
-    allow_create_on_update=True,
 )

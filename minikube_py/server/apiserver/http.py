@@ -14,7 +14,6 @@ import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-import orjson
 from aiohttp import web
 
 from minikube_py.api.errors import (
@@ -33,6 +32,7 @@ from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.delete_options import delete_options
+from minikube_py.server.apiserver.inflight import InFlight, TooManyInFlightError, too_many
 from minikube_py.server.apiserver.negotiate import Accepted, accepted
 from minikube_py.server.apiserver.nonresource import Nonresource
 from minikube_py.server.apiserver.parameters import list_options, write_options
@@ -43,6 +43,7 @@ from minikube_py.server.apiserver.streams import (
     NO_CACHE,
     WATCH_SECONDS_MIN,
     Watch,
+    add_warnings,
     send_list,
     send_watch,
 )
@@ -59,6 +60,8 @@ PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
 """Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
 _BROWSERS = ("Mozilla", "curl", "Wget")
 SHUTDOWN_SECONDS = 5.0
+WARNINGS = web.RequestKey("warnings", list[str])
+"""Where a request keeps what its client is warned of, for refusals."""
 KEEPALIVE_SECONDS = 90.0
 
 
@@ -81,6 +84,7 @@ class Frontend:
         self.connector = connector
         self.nonresource = nonresource
         self.clock = clock
+        self.in_flight = InFlight()
         self._verbs: Mapping[str, Verb] = {
             "get": self._get,
             "list": self._list,
@@ -98,6 +102,8 @@ class Frontend:
             return await self._answer(request)
         except StatusError as error:
             return self._refusal(request, error)
+        except TooManyInFlightError:
+            return too_many()
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
@@ -112,6 +118,12 @@ class Frontend:
         user = await self.authenticate(request)
         user = impersonate(user, request.headers.items(), self.api.authorizer)
         info = parse(request.method, request.path, request.query)
+        with self.in_flight.counted(user, info.verb, info.subresource):
+            return await self._answer_to(request, user, info)
+
+    async def _answer_to(
+        self, request: web.BaseRequest, user: User, info: RequestInfo
+    ) -> web.StreamResponse:
         if not info.is_resource:
             self._authorize_path(user, info)
             return await self.nonresource.handle(request, user)
@@ -172,6 +184,9 @@ class Frontend:
             call if resource.namespaced else _replace(call, namespace=info.namespace)
         )
         _check_scope(resource, info)
+        if resource.deprecated:
+            call.warnings.append(resource.deprecated)
+        request[WARNINGS] = call.warnings
         if self.connector.connects(resource, info.subresource):
             return await self.connector.handle(request, call, info)
         verb = self._verbs.get(info.verb)
@@ -188,7 +203,7 @@ class Frontend:
         form = self.form(request)
         options = list_options(call.resource, request.query)
         listing = await self.api.list(call, options)
-        return await send_list(request, form, call.resource, listing)
+        return await send_list(request, form, call.resource, listing, call.warnings)
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         self.api.find(call)
@@ -197,7 +212,15 @@ class Frontend:
             return web.Response(status=406, headers={"Content-Type": "application/yaml"})
         options = list_options(call.resource, request.query, name=call.name, watch=True)
         lasts = float(options.timeout_seconds) or WATCH_SECONDS_MIN * (1 + random.random())  # noqa: S311 -- spreads reconnects
-        watch = Watch(self.api.store, call.resource, call.namespace, options, form, lasts)
+        watch = Watch(
+            self.api.store,
+            call.resource,
+            call.namespace,
+            options,
+            form,
+            lasts,
+            warnings=call.warnings,
+        )
         return await send_watch(request, watch, self.watches)
 
     # Writing
@@ -240,7 +263,7 @@ class Frontend:
         call = _replace(call, options=write_options_of_delete(options))
         chosen = list_options(call.resource, request.query)
         listing = await _whole(self.api.delete_collection(call, options, chosen))
-        return await send_list(request, self.form(request), call.resource, listing)
+        return await send_list(request, self.form(request), call.resource, listing, call.warnings)
 
     # Answering
 
@@ -267,8 +290,7 @@ class Frontend:
             status=answer.status,
             headers={**NO_CACHE, "Content-Type": form.accepted.content_type},
         )
-        for warning in dict.fromkeys(call.warnings):
-            response.headers.add("Warning", f"299 - {orjson.dumps(warning).decode()}")
+        add_warnings(response, call.warnings)
         return response
 
     def _refusal(self, request: web.BaseRequest, error: StatusError) -> web.Response:
@@ -284,7 +306,10 @@ class Frontend:
             headers["Retry-After"] = str(retry)
         if isinstance(error, MethodNotAllowedError) and error.details.get("allow"):
             headers["Allow"] = error.details["allow"]
-        return web.Response(body=form.document(error.status()), status=error.code, headers=headers)
+        data = form.document(error.status())
+        response = web.Response(body=data, status=error.code, headers=headers)
+        add_warnings(response, request.get(WARNINGS, ()))
+        return response
 
 
 def expected_kind(call: Call) -> tuple[str, str]:
@@ -355,6 +380,8 @@ class HttpServer:
             frontend.handle,
             handler_cancellation=True,
             access_log=None,
+            # What is no HTTP is answered with 400; its headers may hold secrets, so no log of it.
+            logger=logging.Logger("malformed", logging.CRITICAL),
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)

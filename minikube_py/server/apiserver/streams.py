@@ -1,7 +1,7 @@
 """Long answers over HTTP: lists in chunks and watches, one socket write for each loop tick."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,15 +26,29 @@ NO_CACHE = {"Cache-Control": "no-cache, private"}
 INITIAL_END = "k8s.io/initial-events-end"
 
 
+def add_warnings(response: web.StreamResponse, warnings: Iterable[str]) -> None:
+    """Add a Warning header for each text, in the form that RFC 7234 gives it."""
+    for warning in dict.fromkeys(warnings):
+        printable = "".join(c if c.isprintable() else "?" for c in warning)
+        response.headers.add("Warning", f"299 - {orjson.dumps(printable).decode()}")
+
+
 async def send_list(
-    request: web.BaseRequest, form: Form, resource: Resource, listing: Listing
+    request: web.BaseRequest,
+    form: Form,
+    resource: Resource,
+    listing: Listing,
+    warnings: Sequence[str] = (),
 ) -> web.StreamResponse:
     """Send a list; a long one in chunks, so that nobody waits for it."""
     chunks = form.listing(resource, listing)
     headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
     if len(listing.items) <= CHUNK_ITEMS:
-        return web.Response(body=b"".join(chunks), headers=headers)
+        whole = web.Response(body=b"".join(chunks), headers=headers)
+        add_warnings(whole, warnings)
+        return whole
     response = web.StreamResponse(headers=headers)
+    add_warnings(response, warnings)
     response.enable_chunked_encoding()
     await response.prepare(request)
     for chunk in chunks:
@@ -54,6 +68,7 @@ class Watch:
     options: ListOptions
     form: Form
     lasts_seconds: float
+    warnings: Sequence[str] = ()
     begun: bool = False
     """Whether the first event has been sent; a table names its columns only then."""
 
@@ -77,6 +92,7 @@ async def send_watch(
     """Send events until the time is over, the client leaves or the server closes."""
     kind = watch.store.kind(watch.resource)
     response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": watch.content_type()})
+    add_warnings(response, watch.warnings)
     response.enable_chunked_encoding()
     try:
         begin = start(watch.store, kind, watch.namespace, watch.options)
