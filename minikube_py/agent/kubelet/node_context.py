@@ -22,7 +22,7 @@ from minikube_py.client.events import EventKind, Recorder
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock
 
-STARTS_MAX = 6
+STARTS_MAX = 8
 """Sandboxes and containers that are started at the same time. More of them start no faster on a
 small machine, and starve what else runs on it."""
 

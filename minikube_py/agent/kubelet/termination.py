@@ -136,7 +136,8 @@ async def remove_sandboxes(context: NodeContext, observed: Observed) -> None:
     """Remove the sandboxes of a pod with all their dead containers; raises SyncError."""
     for sandbox in observed.sandboxes:
         try:
-            await context.runtime.stop_sandbox(sandbox.id)
+            if sandbox.ready:
+                await context.runtime.stop_sandbox(sandbox.id)
             await context.runtime.remove_sandbox(sandbox.id)
         except CriNotFoundError:
             continue

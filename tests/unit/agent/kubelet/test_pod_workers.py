@@ -49,12 +49,7 @@ async def test_a_deleted_pod_is_stopped_given_back_and_removed(tmp_path):
         await until(node, "Running")
         await node.client.delete(PODS, "a", "default", options={"gracePeriodSeconds": 5})
         await until_gone(node)
-        assert node.runtime.log[-4:] == [
-            "stop c 5",
-            "stop_sandbox",
-            "stop_sandbox",
-            "remove_sandbox",
-        ]
+        assert node.runtime.log[-3:] == ["stop c 5", "stop_sandbox", "remove_sandbox"]
         assert node.runtime.sandboxes == {}
         assert node.volumes.torn_down
         assert "Killing" in node.events()
