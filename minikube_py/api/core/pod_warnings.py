@@ -9,6 +9,7 @@ from typing import Any, Final
 from minikube_py.api import names, quantity
 from minikube_py.api.addresses import warn_ip
 from minikube_py.api.core.pod_annotations import APP_ARMOR, SECCOMP_CONTAINER, SECCOMP_POD
+from minikube_py.api.core.pod_path_warnings import warn_overlaps
 from minikube_py.api.core.pod_resources import visit_containers
 from minikube_py.api.fields import Field, quote
 from minikube_py.api.object import Obj, annotations_of, get
@@ -141,21 +142,14 @@ def _spreading(constraints: Sequence[Obj], path: Field) -> Iterator[str]:
 
 
 def _volumes(volumes: Sequence[Obj], path: Field) -> Iterator[str]:
-    tokens: set[str] = set()
     for index, volume in enumerate(volumes):
         yield from warn_volume_source(volume, path[index])
         template = get(volume, "ephemeral.volumeClaimTemplate.spec")
         if template is not None:
             at = path[index] / "ephemeral" / "volumeClaimTemplate" / "spec"
             yield from warn_claim_spec(template, at)
-        tokens.update(
-            source["serviceAccountToken"].get("path") or ""
-            for source in get(volume, "projected.sources") or ()
-            if source.get("serviceAccountToken")
-        )
-    if tokens:
-        for index, volume in enumerate(volumes):
-            yield from _hidden_tokens(volume, tokens, path[index] / "projected" / "sources")
+    for volume in volumes:
+        yield from warn_overlaps(volume)
 
 
 def warn_volume_source(volume: Obj, path: Field) -> Iterator[str]:
@@ -163,25 +157,6 @@ def warn_volume_source(volume: Obj, path: Field) -> Iterator[str]:
     for key in volume:
         if key in _VOLUMES:
             yield f"{path / _SHOWN.get(key, key)}: {_VOLUMES[key]}"
-
-
-def _hidden_tokens(volume: Obj, tokens: set[str], path: Field) -> Iterator[str]:
-    shown = {"configMap": "configMap", "secret": "secrets", "downwardAPI": "downwardAPI"}
-    for source in get(volume, "projected.sources") or ():
-        for key, label in shown.items():
-            for index, item in enumerate((source.get(key) or {}).get("items") or ()):
-                target = item.get("path") or ""
-                if target in tokens:
-                    yield (
-                        f"{(path / label)[index]}: has duplicated path with ServiceAccountToken "
-                        f"{quote(target)}"
-                    )
-        bundle = (source.get("clusterTrustBundle") or {}).get("path")
-        if bundle and bundle in tokens:
-            yield (
-                f"{path / 'ClusterTrustBundle'}: has duplicated path with ServiceAccountToken "
-                f"{quote(bundle)}"
-            )
 
 
 def warn_claim_spec(spec: Obj, path: Field) -> Iterator[str]:

@@ -21,6 +21,8 @@ from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from tests.frozen import freeze
 
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 CLASS = "volume.beta.kubernetes.io/storage-class"
 HINTS = "service.kubernetes.io/topology-aware-hints"
 
@@ -68,6 +70,76 @@ def container(**more: Any) -> dict[str, Any]:
             {"dnsConfig": {"nameservers": ["FD00::1"]}},
             'spec.dnsConfig.nameservers[0]: IPv6 address "FD00::1" should be in RFC 5952',
         ),
+        (
+            {
+                "affinity": {
+                    "nodeAffinity": {
+                        REQUIRED: {
+                            "nodeSelectorTerms": [
+                                {"matchExpressions": [{"key": "beta.kubernetes.io/arch"}]}
+                            ]
+                        }
+                    }
+                }
+            },
+            f"spec.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0].matchExpressions[0].key: ",
+        ),
+        (
+            {
+                "affinity": {
+                    "nodeAffinity": {
+                        PREFERRED: [
+                            {"preference": {"matchExpressions": [{"key": "a", "values": ["b c"]}]}}
+                        ]
+                    }
+                }
+            },
+            f"spec.affinity.nodeAffinity.{PREFERRED}[0].preference.matchExpressions[0].values[0]: ",
+        ),
+        (
+            {"hostAliases": [{"ip": "1.2.3.4"}, {"ip": "1.2.3.4"}]},
+            'spec.hostAliases[1].ip: duplicate ip "1.2.3.4"',
+        ),
+        (
+            {"imagePullSecrets": [{"name": "a"}, {"name": "a"}]},
+            'spec.imagePullSecrets[1].name: duplicate name "a"',
+        ),
+        (
+            {"overhead": {"memory": "1m"}},
+            'spec.overhead[memory]: fractional byte value "1m" is invalid',
+        ),
+        (
+            container(ports=[{"containerPort": 80}, {"containerPort": 80}]),
+            "spec.containers[0].ports[1]: duplicate port definition with spec.containers[0].ports",
+        ),
+        (
+            container(ports=[{"containerPort": 80, "hostPort": 1}, {"containerPort": 80}]),
+            "spec.containers[0].ports[1]: overlapping port definition with spec.containers[0]",
+        ),
+        (
+            container(
+                ports=[
+                    {"containerPort": 80, "hostPort": 1},
+                    {"containerPort": 80, "hostPort": 1, "hostIP": "1.2.3.4"},
+                ]
+            ),
+            "spec.containers[0].ports[1]: dangerously ambiguous port definition with",
+        ),
+        (
+            {
+                "volumes": [
+                    {
+                        "name": "v",
+                        "ephemeral": {
+                            "volumeClaimTemplate": {
+                                "spec": {"resources": {"requests": {"storage": "1m"}}}
+                            }
+                        },
+                    }
+                ]
+            },
+            "spec.volumes[0].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]: frac",
+        ),
         ({"terminationGracePeriodSeconds": -1}, "spec.terminationGracePeriodSeconds: must be >= 0"),
     ],
 )
@@ -87,6 +159,66 @@ def test_templates_warn_of_the_same_at_their_own_path() -> None:
     held = freeze({"metadata": {"name": "x"}, "template": template})
     assert list(PODTEMPLATES.warn(held, None)) == [f"template.{words}"]
     assert warned(REPLICATIONCONTROLLERS, {"template": template}) == [f"spec.template.{words}"]
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("scheduler.alpha.kubernetes.io/critical-pod", "non-functional in v1.16+"),
+        ("seccomp.security.alpha.kubernetes.io/pod", "non-functional in v1.27+"),
+        ("container.seccomp.security.alpha.kubernetes.io/c", "non-functional in v1.27+"),
+        ("container.apparmor.security.beta.kubernetes.io/c", "deprecated since v1.30"),
+    ],
+)
+def test_annotations_that_became_fields_are_named(key: str, words: str) -> None:
+    (warning,) = warned(PODS, container(), annotations={key: "runtime/default"})
+    assert warning.startswith(f"metadata.annotations[{key}]: {words}")
+
+
+def projected(*sources: dict[str, Any]) -> dict[str, Any]:
+    return {"projected": {"sources": list(sources)}}
+
+
+def items(*paths: str, **more: Any) -> dict[str, Any]:
+    return {**more, "items": [{"key": "k", "path": path} for path in paths]}
+
+
+@pytest.mark.parametrize(
+    ("volume", "warnings"),
+    [
+        (
+            {"configMap": items("a", "a/b", "c", name="m")},
+            ['(ConfigMap "m"): overlapping paths: "a/b" with "a"'],
+        ),
+        (
+            {"secret": items("a", "b", "a/", secretName="s")},
+            ['(Secret "s"): overlapping paths: "a"'],
+        ),
+        ({"downwardAPI": items("a/b", "a")}, ['(DownwardAPI): overlapping paths: "a" with "a/b"']),
+        ({"configMap": items("a", "ab", name="m")}, []),
+        (projected({}), ["(Projected) has no sources provided"]),
+        (
+            projected(
+                {"serviceAccountToken": {"path": "a/token"}},
+                {"configMap": items("a", name="m")},
+                {"secret": items("b", name="s")},
+                {"clusterTrustBundle": {"path": "b", "signerName": "x/y"}},
+                {"downwardAPI": items("c")},
+                {"podCertificate": {"keyPath": "c/k"}},
+            ),
+            [
+                '(Projected): overlapping paths: "a" (ConfigMap "m") with "a/token" (ServiceAcc',
+                '(Projected): overlapping paths: "b" (ClusterTrustBundle "x/y") with "b" (Secret',
+                '(Projected): overlapping paths: "c/k" (PodCertificate key) with "c" (DownwardAPI)',
+            ],
+        ),
+    ],
+)
+def test_files_that_hide_each_other_are_named(volume: dict[str, Any], warnings: list[str]) -> None:
+    found = warned(PODS, {"volumes": [{"name": "v", **volume}]})
+    assert len(found) == len(warnings)
+    for text, beginning in zip(found, warnings, strict=True):
+        assert text.startswith(f'volume "v" {beginning}')
 
 
 def test_a_name_that_is_no_host_name_surprises() -> None:
