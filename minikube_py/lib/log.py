@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import TextIO
 
+from minikube_py.lib.errors import StartError
+
 LEVELS = ("debug", "info", "warning", "error")
 _LETTERS = {"DEBUG": "D", "INFO": "I", "WARNING": "W", "ERROR": "E", "CRITICAL": "F"}
 
@@ -32,6 +34,8 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     Libraries log their arguments when debugging, secrets of the cluster among them: what they say
     below a warning is dropped at every level.
     """
+    if level not in LEVELS:
+        raise StartError(f"--log-level {level!r} cannot be used; pass one of {', '.join(LEVELS)}")
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(LineFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -25,6 +25,7 @@ from minikube_py.api.resource import Resource
 from minikube_py.api.scheduling import PRIORITYCLASSES
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.net import is_loopback
 from minikube_py.server import bootstrap, bootstrap_flowcontrol, bootstrap_rbac
 from minikube_py.server.authz.policy import compile_rules, uncovered
 from minikube_py.server.bootstrap import Bootstrap
@@ -223,6 +224,9 @@ def _kubernetes_service(config: ServerConfig, material: Bootstrap) -> Iterator[W
     service = _object("v1", "Service", "kubernetes", {"spec": spec}, namespace="default")
     labels = {"component": "apiserver", "provider": "kubernetes"}
     yield Wanted(SERVICES, evolve(service, "metadata.labels", labels), merge_ports)
+    if is_loopback(address):
+        log.warning("no address for pods to reach the API server at; pass --advertise-address")
+        return
     ports = [{"name": "https", "port": port, "protocol": "TCP"}]
     subsets = [{"addresses": [{"ip": address}], "ports": ports}]
     endpoints = _object("v1", "Endpoints", "kubernetes", {"subsets": subsets}, namespace="default")

@@ -1,0 +1,98 @@
+"""Options are looked at before anything is made: a mistake is one line that names the flag."""
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from minikube_py.api import names
+from minikube_py.lib.errors import StartError
+from minikube_py.lib.net import is_address
+from minikube_py.server.config import ServerConfig
+
+DATASTORES = ("memory",)
+"""Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
+SMALLEST_SERVICE_NETWORK = 16
+"""The first address is the API server's, the tenth the cluster DNS's."""
+_MODE = re.compile(r"0?[0-7]{3}")
+
+
+def check(config: ServerConfig) -> None:
+    """Raise StartError for the first option that makes no sense."""
+    for problem in problems(config):
+        raise StartError(problem)
+
+
+def problems(config: ServerConfig) -> Iterator[str]:
+    """Yield what is wrong: the flag, what was given, what to give instead."""
+    checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+        ("--bind-address", config.bind_address, is_address, "an IP address"),
+        ("--advertise-address", config.advertise_address, _empty_or(is_address), "an IP address"),
+        ("--cluster-dns", config.cluster_dns, _empty_or(is_address), "an IP address"),
+        ("--https-listen-port", config.https_listen_port, _is_port, "a port from 1 to 65535"),
+        ("--cluster-cidr", config.cluster_cidr, _is_network, "a network such as 10.42.0.0/16"),
+        (
+            "--service-cidr",
+            config.service_cidr,
+            _is_service_network,
+            "a network of at least 16 addresses such as 10.43.0.0/16",
+        ),
+        (
+            "--service-node-port-range",
+            config.service_node_port_range,
+            _is_port_range,
+            "a range of ports such as 30000-32767",
+        ),
+        ("--cluster-domain", config.cluster_domain, _is_domain, "a domain such as cluster.local"),
+        ("--write-kubeconfig-mode", config.write_kubeconfig_mode, _is_mode, "a mode such as 0600"),
+        (
+            "--datastore-endpoint",
+            config.datastore_endpoint.partition("://")[0],
+            _is_datastore,
+            "nothing for SQLite in the data dir, or memory://; others are not supported yet",
+        ),
+    )
+    for flag, value, is_good, wanted in checks:
+        if not is_good(value):
+            yield f"{flag} {value!r} cannot be used; pass {wanted}"
+
+
+def _empty_or(check_value: Callable[[str], bool]) -> Callable[[str], bool]:
+    return lambda value: not value or check_value(value)
+
+
+def _is_port(value: int) -> bool:
+    return 1 <= value <= 65535
+
+
+def _is_network(value: str) -> bool:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        return False
+    return "/" in value
+
+
+def _is_service_network(value: str) -> bool:
+    return (
+        _is_network(value) and ipaddress.ip_network(value).num_addresses >= SMALLEST_SERVICE_NETWORK
+    )
+
+
+def _is_port_range(value: str) -> bool:
+    low, _, high = value.partition("-")
+    if not (low.isdecimal() and high.isdecimal()):
+        return False
+    return 1 <= int(low) <= int(high) <= 65535
+
+
+def _is_domain(value: str) -> bool:
+    return not list(names.dns1123_subdomain(value))
+
+
+def _is_mode(value: str) -> bool:
+    return _MODE.fullmatch(value) is not None
+
+
+def _is_datastore(scheme: str) -> bool:
+    return not scheme or scheme in DATASTORES

@@ -1,0 +1,42 @@
+"""Options that make no sense are refused by name before anything is made."""
+
+from typing import Any
+
+import pytest
+
+from minikube_py.lib.errors import StartError
+from minikube_py.server.config import ServerConfig
+from minikube_py.server.options import check, problems
+
+
+def test_the_defaults_are_good() -> None:
+    assert list(problems(ServerConfig())) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "flag"),
+    [
+        ("bind_address", "here", "--bind-address"),
+        ("advertise_address", "1.2.3", "--advertise-address"),
+        ("cluster_dns", "dns", "--cluster-dns"),
+        ("https_listen_port", 0, "--https-listen-port"),
+        ("https_listen_port", 70000, "--https-listen-port"),
+        ("cluster_cidr", "10.42.0.1/16", "--cluster-cidr"),
+        ("service_cidr", "10.43.0.0/30", "--service-cidr"),
+        ("service_cidr", "nonsense", "--service-cidr"),
+        ("service_node_port_range", "5-x", "--service-node-port-range"),
+        ("service_node_port_range", "40000-30000", "--service-node-port-range"),
+        ("cluster_domain", "Not A Domain", "--cluster-domain"),
+        ("write_kubeconfig_mode", "9z", "--write-kubeconfig-mode"),
+        ("datastore_endpoint", "postgres://db", "--datastore-endpoint"),
+    ],
+)
+def test_a_mistake_is_named_with_its_flag_and_a_remedy(field: str, value: Any, flag: str) -> None:
+    config = ServerConfig(**{field: value})
+    with pytest.raises(StartError, match=f"^{flag} .* cannot be used; pass "):
+        check(config)
+
+
+def test_the_password_of_a_datastore_is_not_shown() -> None:
+    (problem,) = problems(ServerConfig(datastore_endpoint="mysql://me:secret@db"))
+    assert "secret" not in problem
