@@ -5,7 +5,7 @@ a share that falls from 50 to 5 %), going on next time where this one stopped.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.server.scheduler.cache import Cache
@@ -15,6 +15,8 @@ from minikube_py.server.scheduler.plugins import FILTERS, SCORES
 from minikube_py.server.scheduler.pod_info import PodInfo
 
 ALL_UP_TO = 100
+TIE = 1e-6
+"""Totals this close are equal: sums of floats differ by the order they are made in."""
 NO_NODES = "no nodes available to schedule pods"
 
 
@@ -83,24 +85,22 @@ def choose(
     if len(nodes) == 1:
         return nodes[0].name
     totals = total_scores(pod, nodes, cache, scores)
-
-    def rank(node: NodeInfo) -> tuple[float, int, str]:
-        return -round(totals[node.name], 6), len(node.pods), node.name
-
-    return min(nodes, key=rank).name
+    best = max(totals) - TIE
+    ties = [node for node, total in zip(nodes, totals, strict=True) if total >= best]
+    return min(ties, key=lambda node: (len(node.pods), node.name)).name
 
 
 def total_scores(
     pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache, scores: Sequence[Score] = SCORES
-) -> Mapping[str, float]:
+) -> Sequence[float]:
     """Return the weighted sum of all scores for each node."""
     totals = [0.0] * len(nodes)
     for plugin in scores:
         values = plugin.score(pod, nodes, cache)
         if values is not None:
-            for at, value in enumerate(values):
-                totals[at] += value * plugin.weight
-    return {node.name: total for node, total in zip(nodes, totals, strict=True)}
+            weight = plugin.weight
+            totals = [total + value * weight for total, value in zip(totals, values, strict=True)]
+    return totals
 
 
 def explain(fit: Fit, count: int, after: str = "") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from minikube_py.api import quantity
 from minikube_py.api.object import Obj, get, labels_of
-from minikube_py.api.taints import taints_of
+from minikube_py.api.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, taints_of
 from minikube_py.server.scheduler.pod_info import Amounts, PodInfo
 
 
@@ -17,6 +17,10 @@ class NodeInfo:
         """None while pods are known of a node that is not."""
         self.labels: Mapping[str, str] = {}
         self.taints: Sequence[Obj] = ()
+        self.hard_taints: Sequence[Obj] = ()
+        """Those that keep pods off."""
+        self.soft_taints: Sequence[Obj] = ()
+        """Those that pods rather avoid."""
         self.unschedulable = False
         self.allocatable: Amounts = {}
         self.images: Mapping[str, int] = {}
@@ -24,14 +28,21 @@ class NodeInfo:
         self.pods: dict[str, PodInfo] = {}
         self.requested: dict[str, int] = {}
         self.weight = (0, 0)
+        """CPU and memory that the pods have taken, as scores count them."""
+        self.capacity = (1, 1)
+        """CPU and memory that there is, never zero."""
 
     def set_node(self, node: Obj) -> None:
         """Take up a new version of the node."""
         self.node = node
         self.labels = labels_of(node)
         self.taints = taints_of(node)
+        self.hard_taints = taints_of(node, NO_SCHEDULE, NO_EXECUTE)
+        self.soft_taints = taints_of(node, PREFER_NO_SCHEDULE)
         self.unschedulable = bool(get(node, "spec.unschedulable"))
         self.allocatable = amounts(get(node, "status.allocatable", {}))
+        cpu, memory = self.allocatable.get("cpu", 0), self.allocatable.get("memory", 0)
+        self.capacity = (cpu or 1, memory or 1)
         self.images = {
             name: image.get("sizeBytes", 0)
             for image in get(node, "status.images", ())

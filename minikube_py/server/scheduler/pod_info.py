@@ -144,7 +144,7 @@ def requests_of(pod: Obj) -> Amounts:
         total = {**total, **amounts_of(spec, "requests")}
     if spec.get("overhead"):
         total = added(total, amounts_of({"resources": {"requests": spec["overhead"]}}, "requests"))
-    return {name: _as_int(name, amount) for name, amount in total.items() if amount.nanos}
+    return {name: _as_int(name, total[name]) for name in sorted(total) if total[name].nanos}
 
 
 def weight_of(pod: Obj, requests: Amounts) -> tuple[int, int]:

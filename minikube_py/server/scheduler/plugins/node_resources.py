@@ -1,6 +1,6 @@
 """A pod goes to nodes that have what it asks for; rather to empty and evenly used ones."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.framework import SCORE_MAX, Change, NodeFilter, Reasons
@@ -22,21 +22,31 @@ class NodeResourcesFit:
 
         def check(node: NodeInfo) -> Reasons | None:
             allocatable, requested = node.allocatable, node.requested
-            full = len(node.pods) + 1 > allocatable.get("pods", 0)
-            short = [
-                f"Insufficient {name}"
-                for name, amount in wanted
-                if amount > allocatable.get(name, 0) - requested.get(name, 0)
-            ]
-            if not full and not short:
-                return None
-            return (*(("Too many pods",) if full else ()), *short)
+            if len(node.pods) < allocatable.get("pods", 0):
+                for name, amount in wanted:
+                    if amount > allocatable.get(name, 0) - requested.get(name, 0):
+                        break
+                else:
+                    return None
+            return _shortages(pod, node)
 
         return check
 
     def score(self, pod: PodInfo, nodes: Sequence[NodeInfo], _: Cache) -> Sequence[float] | None:
         """Return the mean share of CPU and memory that would be left."""
-        return [sum(1 - used for used in usage(pod, node)) * SCORE_MAX / 2 for node in nodes]
+        half = SCORE_MAX / 2
+        return [(2.0 - cpu - memory) * half for cpu, memory in usage(pod, nodes)]
+
+
+def _shortages(pod: PodInfo, node: NodeInfo) -> Reasons:
+    """Name everything that the node has too little of."""
+    full = len(node.pods) >= node.allocatable.get("pods", 0)
+    short = (
+        f"Insufficient {name}"
+        for name, amount in pod.requests.items()
+        if amount > node.allocatable.get(name, 0) - node.requested.get(name, 0)
+    )
+    return (*(("Too many pods",) if full else ()), *short)
 
 
 class NodeResourcesBalancedAllocation:
@@ -47,18 +57,22 @@ class NodeResourcesBalancedAllocation:
 
     def score(self, pod: PodInfo, nodes: Sequence[NodeInfo], _: Cache) -> Sequence[float] | None:
         """Return how little the two shares differ."""
-        return [_balance(*usage(pod, node)) for node in nodes]
+        half = SCORE_MAX / 2
+        return [(2.0 - abs(cpu - memory)) * half for cpu, memory in usage(pod, nodes)]
 
 
-def _balance(cpu: float, memory: float) -> float:
-    return (1 - abs(cpu - memory) / 2) * SCORE_MAX
+def usage(pod: PodInfo, nodes: Sequence[NodeInfo]) -> Iterator[tuple[float, float]]:
+    """Yield which share of each node's CPU and memory would be used with the pod on it.
 
-
-def usage(pod: PodInfo, node: NodeInfo) -> tuple[float, float]:
-    """Return which share of CPU and memory would be used with the pod on the node."""
-    cpu = _share(node.weight[0] + pod.weight[0], node.allocatable.get("cpu", 0))
-    return cpu, _share(node.weight[1] + pod.weight[1], node.allocatable.get("memory", 0))
-
-
-def _share(used: int, total: int) -> float:
-    return min(used / total, 1.0) if total else 1.0
+    This runs for every node that fits every pod: no calls in the loop.
+    """
+    own_cpu, own_memory = pod.weight
+    for node in nodes:
+        cpu, memory = node.weight
+        cpu_total, memory_total = node.capacity
+        cpu_share = (cpu + own_cpu) / cpu_total
+        memory_share = (memory + own_memory) / memory_total
+        yield (
+            cpu_share if cpu_share < 1.0 else 1.0,  # noqa: FURB136
+            memory_share if memory_share < 1.0 else 1.0,  # noqa: FURB136
+        )

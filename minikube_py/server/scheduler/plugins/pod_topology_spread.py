@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from minikube_py.api import selectors
 from minikube_py.api.object import Obj, get
 from minikube_py.api.selectors import LabelSelector, Requirement
-from minikube_py.api.taints import NO_EXECUTE, NO_SCHEDULE, untolerated
+from minikube_py.api.taints import untolerated
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.framework import (
     EVERYTHING,
@@ -146,8 +146,7 @@ def takes_part(pod: PodInfo, one: Constraint, node: NodeInfo) -> bool:
         return False
     if not one.honor_taints:
         return True
-    hard = (taint for taint in node.taints if taint["effect"] in (NO_SCHEDULE, NO_EXECUTE))
-    return not any(untolerated(hard, pod.tolerations))
+    return not any(untolerated(node.hard_taints, pod.tolerations))
 
 
 def has_constraints(pod: PodInfo) -> bool:

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 
-from minikube_py.api.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, untolerated
+from minikube_py.api.taints import PREFER_NO_SCHEDULE, untolerated
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.framework import NODES, NodeFilter, Reasons, scaled_to_max
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
 
 REASON = ("node(s) had untolerated taint(s)",)
-HARD = (NO_SCHEDULE, NO_EXECUTE)
 
 
 class TaintToleration:
@@ -22,21 +21,19 @@ class TaintToleration:
 
     def filter(self, pod: PodInfo, _: Cache) -> NodeFilter | None:
         """Return the question."""
+        tolerations = pod.tolerations
 
         def check(node: NodeInfo) -> Reasons | None:
-            hard = (taint for taint in node.taints if taint["effect"] in HARD)
-            return REASON if any(untolerated(hard, pod.tolerations)) else None
+            hard = node.hard_taints
+            return REASON if hard and any(untolerated(hard, tolerations)) else None
 
         return check
 
     def score(self, pod: PodInfo, nodes: Sequence[NodeInfo], _: Cache) -> Sequence[float] | None:
         """Count the soft taints that the pod does not tolerate; fewer are better."""
-        soft = [
-            one for one in pod.tolerations if one.get("effect") in (None, "", PREFER_NO_SCHEDULE)
-        ]
-
-        def count(node: NodeInfo) -> float:
-            taints = (taint for taint in node.taints if taint["effect"] == PREFER_NO_SCHEDULE)
-            return sum(1 for _ in untolerated(taints, soft))
-
-        return scaled_to_max([count(node) for node in nodes], reverse=True)
+        if not any(node.soft_taints for node in nodes):
+            return None
+        effects = (None, "", PREFER_NO_SCHEDULE)
+        soft = [one for one in pod.tolerations if one.get("effect") in effects]
+        counts = [sum(1 for _ in untolerated(node.soft_taints, soft)) for node in nodes]
+        return scaled_to_max(counts, reverse=True)
