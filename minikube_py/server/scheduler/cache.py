@@ -4,6 +4,7 @@ It runs ahead of the informers by the pods that were assumed: placed, with their
 under way. A pod that the informer shows bound takes the place of the assumed one.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from minikube_py.api.object import Key, Obj
@@ -18,6 +19,10 @@ class Cache:
     def __init__(self, namespaces: Lister | None = None) -> None:
         self.nodes: dict[str, NodeInfo] = {}
         """The nodes that exist, by name."""
+        self.nodes_with_image: Counter[str] = Counter()
+        """How many nodes have an image, by each of its names."""
+        self.soft_tainted: set[str] = set()
+        """The nodes with taints that pods rather avoid."""
         self._infos: dict[str, NodeInfo] = {}
         self._node_of: dict[str, str] = {}
         self._namespaces = namespaces
@@ -30,15 +35,30 @@ class Cache:
         """Take up a new node or a new version of one."""
         name = node["metadata"]["name"]
         info = self._info(name)
+        self._forget_facts(info)
         info.set_node(node)
         self.nodes[name] = info
+        self.nodes_with_image.update(info.images.keys())
+        if info.soft_taints:
+            self.soft_tainted.add(name)
 
     def remove_node(self, name: str) -> None:
         """Forget a node; its pods stay known until they are gone themselves."""
         info = self.nodes.pop(name, None)
         if info is not None:
+            self._forget_facts(info)
             info.node = None
             self._drop_if_empty(info)
+
+    def _forget_facts(self, info: NodeInfo) -> None:
+        """Count out what was counted of the node itself."""
+        if info.node is None:
+            return
+        self.soft_tainted.discard(info.name)
+        for name in info.images:
+            self.nodes_with_image[name] -= 1
+            if not self.nodes_with_image[name]:
+                del self.nodes_with_image[name]
 
     def set_pod(self, pod: PodInfo) -> None:
         """Take up a pod that has a node, in place of what was known or assumed of it."""

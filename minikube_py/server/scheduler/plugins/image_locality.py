@@ -25,11 +25,7 @@ class ImageLocality:
         """Return the sizes on a scale; an image on few nodes counts less, against crowding."""
         containers = get(pod.obj, "spec.containers", ())
         images = [normalized(container.get("image", "")) for container in containers]
-        total = len(cache.nodes)
-        spread = {
-            image: sum(image in node.images for node in cache.nodes.values()) / total
-            for image in set(images)
-        }
+        spread = {image: cache.nodes_with_image[image] / len(cache.nodes) for image in images}
         if not any(spread.values()):
             return None
         most = LARGE_BYTES * len(images)

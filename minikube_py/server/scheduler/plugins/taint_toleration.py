@@ -29,9 +29,11 @@ class TaintToleration:
 
         return check
 
-    def score(self, pod: PodInfo, nodes: Sequence[NodeInfo], _: Cache) -> Sequence[float] | None:
+    def score(
+        self, pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache
+    ) -> Sequence[float] | None:
         """Count the soft taints that the pod does not tolerate; fewer are better."""
-        if not any(node.soft_taints for node in nodes):
+        if not cache.soft_tainted:
             return None
         effects = (None, "", PREFER_NO_SCHEDULE)
         soft = [one for one in pod.tolerations if one.get("effect") in effects]

@@ -27,6 +27,12 @@ def make(number, at):
     return pod(f"p{number}", uid=f"p{number}", node=f"n{at}", requests=requests, **spec)
 
 
+def made(at):
+    soft = {"key": "k", "effect": "PreferNoSchedule"}
+    images = [{"names": ["i", f"i{at}"], "sizeBytes": 1}]
+    return node(f"n{at}", images=images, taints=[soft] if at else [])
+
+
 @given(steps=st.lists(Step, max_size=40))
 def test_step_by_step_and_at_once_give_the_same(steps):
     there = cache()
@@ -40,12 +46,14 @@ def test_step_by_step_and_at_once_give_the_same(steps):
             there.remove_pod(f"p{number}")
         elif what == "node":
             nodes.add(at)
-            there.set_node(node(f"n{at}"))
+            there.set_node(made(at))
         else:
             nodes.discard(at)
             there.remove_node(f"n{at}")
-    fresh = cache(*(node(f"n{at}") for at in nodes), pods=pods.values())
+    fresh = cache(*(made(at) for at in nodes), pods=pods.values())
     assert facts(there) == facts(fresh)
+    assert there.nodes_with_image == fresh.nodes_with_image
+    assert there.soft_tainted == fresh.soft_tainted
     assert {one.uid for one in there.pods()} == {one.uid for one in fresh.pods()}
 
 
