@@ -27,6 +27,7 @@ CONNECTIONS_MAX = 500
 IDLE_SECONDS = 10.0
 """How long a TCP connection may be quiet (RFC 7766 leaves it to the server)."""
 STREAM_MAX = 65535
+FREE_PORT_TRIES = 20
 ALIASES_MAX = 8
 
 
@@ -170,14 +171,14 @@ class _Tcp:
     """Connections, each with one question after the other."""
 
     def __init__(self, resolver: Resolver, nursery: Nursery) -> None:
-        self._resolver = resolver
-        self._nursery = nursery
+        self.resolver = resolver
+        self.nursery = nursery
         self._open = 0
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._open < CONNECTIONS_MAX:
             self._open += 1
-            self._nursery.start("connection", self._serve(reader, writer))
+            self.nursery.start("connection", self._serve(reader, writer))
         else:
             writer.close()
 
@@ -202,8 +203,8 @@ class _Tcp:
             if len(message) < codec.HEADER_BYTES:
                 raise ConnectionAbortedError("no DNS message") from error
             return codec.write_error(message, codec.FORMERR)
-        answer = self._resolver.at_once(query, STREAM_MAX)
-        return answer or await self._resolver.later(query, STREAM_MAX, tcp=True)
+        answer = self.resolver.at_once(query, STREAM_MAX)
+        return answer or await self.resolver.later(query, STREAM_MAX, tcp=True)
 
 
 @contextlib.asynccontextmanager
@@ -216,17 +217,34 @@ async def serving(
         OSError: an address is not this machine's, or somebody else listens there.
 
     """
-    loop = asyncio.get_running_loop()
     tcp = _Tcp(resolver, nursery)
     async with contextlib.AsyncExitStack() as stack:
         for address in addresses:
-            listener = await asyncio.start_server(
-                tcp.connected, address, port, limit=STREAM_MAX + 2
-            )
+            listener, transport = await _listen(tcp, address, port)
             stack.callback(listener.close)
-            port = port or listener.sockets[0].getsockname()[1]
-            transport, _ = await loop.create_datagram_endpoint(
-                lambda: _Udp(resolver, nursery), local_addr=(address, port)
-            )
             stack.callback(transport.close)
+            port = listener.sockets[0].getsockname()[1]
         yield port
+
+
+async def _listen(
+    tcp: _Tcp, address: str, port: int
+) -> tuple[asyncio.Server, asyncio.DatagramTransport]:
+    """Listen on one port by TCP and UDP; a port that is free for one may be taken for the other."""
+    tries = 1 if port else FREE_PORT_TRIES
+    while True:
+        listener = await asyncio.start_server(tcp.connected, address, port, limit=STREAM_MAX + 2)
+        try:
+            return listener, await _listen_udp(tcp, listener.sockets[0].getsockname()[:2])
+        except OSError:
+            listener.close()
+            tries -= 1
+            if not tries:
+                raise
+
+
+async def _listen_udp(tcp: _Tcp, place: tuple[str, int]) -> asyncio.DatagramTransport:
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: _Udp(tcp.resolver, tcp.nursery), local_addr=place
+    )
+    return transport
