@@ -94,7 +94,7 @@ def validate_update(
 ) -> Iterator[FieldError]:
     """Report what is wrong with the metadata of an update.
 
-    `checks` is `Resource.metadata_checks`, or what stands in its place for a subresource.
+    `checks` is `Resource.metadata_checks`, or `Subresource.metadata_checks` in its place.
     """
     metadata = new["metadata"]
     updated = list(_validate_update(metadata, old["metadata"]))

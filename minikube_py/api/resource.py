@@ -70,6 +70,8 @@ class Subresource:
     shares_object: bool = False
     prepare_for_update: PrepareForUpdate | None = None
     validate: Validate | None = None
+    metadata_checks: tuple[Literal["create", "update"], ...] = ("update",)
+    """As `Resource.metadata_checks`, for updates through this path."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

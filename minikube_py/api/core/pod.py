@@ -50,6 +50,7 @@ PODS = Resource(
             shares_object=True,
             prepare_for_update=pod_prepare.prepare_ephemeral_update,
             validate=pod_update.validate_ephemeral_update,
+            metadata_checks=("update", "create"),
         ),
         Subresource(
             name="eviction", kind="Eviction", group="policy", version="v1", verbs=("create",)
@@ -67,6 +68,7 @@ PODS = Resource(
             shares_object=True,
             prepare_for_update=pod_prepare.prepare_resize,
             validate=pod_update.validate_resize,
+            metadata_checks=("update", "create"),
         ),
         Subresource(
             name="status",

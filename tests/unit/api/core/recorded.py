@@ -165,7 +165,7 @@ def update(step: Step, old: Obj) -> tuple[Obj, list[FieldError]]:
         named["namespace"] = UNIQUE
     prepare = (sub and sub.prepare_for_update) or resource.prepare_for_update
     validate = (sub and sub.validate) or resource.validate
-    checks = resource.metadata_checks if sub is None else ("update",)
+    checks = (sub or resource).metadata_checks
     new = prepare(freeze({**new, "metadata": named}), freeze(old))
     if resource.plural == "persistentvolumes" and sub is not None:
         new = with_transition_time(new, NOW)  # the clock is the registry's
