@@ -6,12 +6,14 @@ who hold it at that time, and dropped with the last of them.
 """
 
 import weakref
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import orjson
 
 from minikube_py.api.object import Key, Obj
+
+T = TypeVar("T")
 
 
 class Document(dict[str, Any]):
@@ -24,6 +26,7 @@ class Item:
     """An object of one kind at one revision; `data` is its JSON with resourceVersion inside."""
 
     __slots__ = (
+        "_derived",
         "_parsed",
         "data",
         "deleting",
@@ -49,6 +52,18 @@ class Item:
         self.fields = fields
         """The values of the kind's field selectors, by path."""
         self._parsed: weakref.ref[Document] | None = None
+        self._derived: tuple[Callable[[Item], Any], Any] | None = None
+
+    def derived(self, make: Callable[["Item"], T]) -> T:
+        """Return what a function makes of this item, made once.
+
+        One result is kept, so all who ask often of a kind should ask with the same function, and
+        what it makes should be small: it lives as long as the item.
+        """
+        if self._derived is None or self._derived[0] is not make:
+            self._derived = (make, make(self))
+        made: T = self._derived[1]
+        return made
 
     @property
     def obj(self) -> Obj:

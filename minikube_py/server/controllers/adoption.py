@@ -26,14 +26,14 @@ from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.actions import Action, Patch
 from minikube_py.client.controller import Context, KeysOf
 from minikube_py.client.informer import Informer
-from minikube_py.server.controllers.pods import ORPHANS, orphans
+from minikube_py.server.controllers.pods import CONTROLS, ORPHANS, orphans
 
 
 @dataclass(frozen=True)
 class Claim:
     """What belongs to an owner, and what has to be written so that everybody can see it."""
 
-    owned: Sequence[Obj]
+    owned: Sequence[Item]
     actions: Sequence[Action]
 
 
@@ -49,13 +49,15 @@ def claim(
     What is adopted gets the finalizer.
     """
     uid = uid_of(owner)
-    owned: list[Obj] = []
+    owned: list[Item] = []
     actions: list[Action] = []
-    for obj in lister.controlled_by(owner):
-        if selector.matches(obj["metadata"].get("labels") or {}):
-            owned.append(obj)
+    for item in lister.items_owned_by(uid):
+        if not is_controlled(item, uid):
+            continue
+        if selector.matches(item.labels):
+            owned.append(item)
         elif not is_deleting(owner):
-            actions.append(release(resource, obj, uid))
+            actions.append(release(resource, item.obj, uid))
     if not is_deleting(owner):
         actions.extend(
             adopt(resource, item.obj, owner, finalizer)
@@ -122,3 +124,10 @@ def _matching(
 def is_controlled_by(obj: Obj, owner: Obj) -> bool:
     """Tell whether the object's controller is that owner."""
     return bool(get(controller_of(obj), "uid") == uid_of(owner))
+
+
+def is_controlled(item: Item, uid: str) -> bool:
+    """Tell whether an item's controller has that uid; parses it only where it has more owners."""
+    if item.owners == (uid,):
+        return CONTROLS in item.data
+    return bool(get(controller_of(item.obj), "uid") == uid)

@@ -15,7 +15,6 @@ from minikube_py.api.object import (
     annotations_of,
     evolve,
     get,
-    is_deleting,
     key_of,
     labels_of,
     uid_of,
@@ -23,19 +22,19 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Update
 from minikube_py.client.controller import Also, Context, Controller
-from minikube_py.server.controllers.pods import is_ready
+from minikube_py.server.controllers.pod_facts import PodFacts
 from minikube_py.server.controllers.services import (
     HEADLESS_LABEL,
+    Backend,
     Port,
     addresses_of,
+    backends_of,
     families_of,
     hostname_of,
     index_services,
     is_headless,
     of_dependent,
     of_pod,
-    pods_behind,
-    ports_of,
     selector_of,
     target_reference,
 )
@@ -53,7 +52,7 @@ async def reconcile(key: Key, ctx: Context) -> None:
     if service is None:
         await ctx.apply(plan_removal(found))
     elif selector_of(service):
-        await ctx.apply(plan(service, pods_behind(service, ctx), found))
+        await ctx.apply(plan(service, backends_of(service, ctx), found))
 
 
 def plan_removal(found: Obj | None) -> Iterator[Action]:
@@ -62,9 +61,9 @@ def plan_removal(found: Obj | None) -> Iterator[Action]:
         yield Delete(ENDPOINTS, key_of(found), uid_of(found))
 
 
-def plan(service: Obj, pods: Iterable[Obj], found: Obj | None) -> Iterator[Action]:
+def plan(service: Obj, backends: Iterable[Backend], found: Obj | None) -> Iterator[Action]:
     """Create or update the Endpoints where they differ from what the pods say."""
-    subsets, over = derive(service, pods)
+    subsets, over = derive(service, backends)
     labels = {key: v for key, v in labels_of(service).items() if key != HEADLESS_LABEL}
     labels[MANAGED_BY] = NAME
     if is_headless(service):
@@ -88,24 +87,23 @@ def plan(service: Obj, pods: Iterable[Obj], found: Obj | None) -> Iterator[Actio
         yield Update(ENDPOINTS, wanted)
 
 
-def derive(service: Obj, pods: Iterable[Obj]) -> tuple[list[Obj], bool]:
+def derive(service: Obj, backends: Iterable[Backend]) -> tuple[list[Obj], bool]:
     """Return the subsets, and whether addresses had to be left out."""
     anyway = bool(get(service, "spec.publishNotReadyAddresses"))
     family = families_of(service)[0]
     ready: dict[tuple[Port, ...], list[Obj]] = defaultdict(list)
     not_ready: dict[tuple[Port, ...], list[Obj]] = defaultdict(list)
     count = 0
-    for pod in pods:
+    for pod, ports in backends:
         addresses = addresses_of(pod, family)
-        ports = ports_of(service, pod)
-        if not addresses or (is_deleting(pod) and not anyway):
+        if not addresses or (pod.deleting and not anyway):
             continue
         if not ports and get(service, "spec.ports", ()):
             continue
         count += 1
         if count > ADDRESSES_MAX:
             break
-        where = ready if anyway or is_ready(pod) else not_ready
+        where = ready if anyway or pod.ready else not_ready
         where[ports].append(address(service, pod, addresses[0]))
     subsets: list[Obj] = [
         _subset(ports, ready, not_ready) for ports in sorted({*ready, *not_ready})
@@ -113,13 +111,13 @@ def derive(service: Obj, pods: Iterable[Obj]) -> tuple[list[Obj], bool]:
     return subsets, count > ADDRESSES_MAX
 
 
-def address(service: Obj, pod: Obj, ip: str) -> dict[str, Any]:
+def address(service: Obj, pod: PodFacts, ip: str) -> dict[str, Any]:
     """Return the entry of one pod."""
     made: dict[str, Any] = {"ip": ip}
     if hostname := hostname_of(pod, service):
         made["hostname"] = hostname
-    if node := get(pod, "spec.nodeName"):
-        made["nodeName"] = node
+    if pod.node:
+        made["nodeName"] = pod.node
     made["targetRef"] = target_reference(pod)
     return made
 

@@ -26,20 +26,21 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Update
 from minikube_py.client.controller import Also, Context, Controller
-from minikube_py.server.controllers.pods import NODE, index_nodes, is_ready
+from minikube_py.server.controllers.pod_facts import PodFacts
+from minikube_py.server.controllers.pods import NODE, index_nodes
 from minikube_py.server.controllers.services import (
     HEADLESS_LABEL,
+    Backend,
     Port,
     addresses_of,
+    backends_of,
     families_of,
     hostname_of,
     index_services,
     is_headless,
     of_dependent,
     of_pod,
-    pods_behind,
     port_of,
-    ports_of,
     selector_of,
     target_reference,
 )
@@ -71,7 +72,7 @@ class Draft:
 class Observed:
     """What a service's slices are derived from."""
 
-    pods: Sequence[Obj]
+    backends: Sequence[Backend]
     slices: Sequence[Obj] = ()
     zones: Mapping[str, str] = field(default_factory=dict)
     """The zone of each node that has one."""
@@ -82,17 +83,17 @@ async def reconcile(key: Key, ctx: Context) -> None:
     service = ctx.lister(SERVICES).get(key)
     if service is None or is_deleting(service) or not selector_of(service):
         return  # the slices of a service that is gone go with their owner
-    pods = pods_behind(service, ctx)
+    backends = backends_of(service, ctx)
     owned = ctx.lister(ENDPOINTSLICES).owned_by(uid_of(service))
     slices = [one for one in owned if labels_of(one).get(MANAGED_BY) == MANAGER]
-    await ctx.apply(plan(service, Observed(pods, slices, zones_of(pods, ctx))))
+    await ctx.apply(plan(service, Observed(backends, slices, zones_of(backends, ctx))))
 
 
-def zones_of(pods: Iterable[Obj], ctx: Context) -> dict[str, str]:
+def zones_of(backends: Iterable[Backend], ctx: Context) -> dict[str, str]:
     """Return the zones of the pods' nodes."""
     nodes = ctx.lister(NODES)
     found = {}
-    for name in {get(pod, "spec.nodeName", "") for pod in pods}:
+    for name in {backend.pod.node for backend in backends}:
         node = nodes.item(Key("", name))
         if node is not None and ZONE in node.labels:
             found[name] = node.labels[ZONE]
@@ -116,36 +117,34 @@ def endpoints_by_ports(
 ) -> dict[Ports, dict[str, Obj]]:
     """Return the endpoints by the pod's uid, in groups with the same ports."""
     groups: dict[Ports, dict[str, Obj]] = defaultdict(dict)
-    for pod in observed.pods:
+    for pod, ports in observed.backends:
         addresses = addresses_of(pod, family)
         if addresses:
-            made = endpoint(service, pod, addresses, observed.zones)
-            groups[ports_of(service, pod)][uid_of(pod)] = made
+            groups[ports][pod.uid] = endpoint(service, pod, addresses, observed.zones)
     return groups
 
 
 def endpoint(
-    service: Obj, pod: Obj, addresses: Sequence[str], zones: Mapping[str, str]
+    service: Obj, pod: PodFacts, addresses: Sequence[str], zones: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the endpoint of one pod."""
-    serving, leaving = is_ready(pod), is_deleting(pod)
     anyway = bool(get(service, "spec.publishNotReadyAddresses"))
     made: dict[str, Any] = {
         "addresses": list(addresses),
         "conditions": {
-            "ready": anyway or (serving and not leaving),
-            "serving": serving,
-            "terminating": leaving,
+            "ready": anyway or (pod.ready and not pod.deleting),
+            "serving": pod.ready,
+            "terminating": pod.deleting,
         },
         "targetRef": target_reference(pod),
     }
     if hostname := hostname_of(pod, service):
         made["hostname"] = hostname
-    if node := get(pod, "spec.nodeName"):
-        made["nodeName"] = node
-        if zone := zones.get(node):
+    if pod.node:
+        made["nodeName"] = pod.node
+        if zone := zones.get(pod.node):
             made["zone"] = zone
-        if hints := _hints(service, node, zones.get(node, "")):
+        if hints := _hints(service, pod.node, zones.get(pod.node, "")):
             made["hints"] = hints
     return made
 

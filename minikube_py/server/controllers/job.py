@@ -39,7 +39,7 @@ from minikube_py.server.controllers.job_pods import (
     to_release,
     wanted_active,
 )
-from minikube_py.server.controllers.pods import deletion_order
+from minikube_py.server.controllers.pod_facts import deletion_order, facts_of
 from minikube_py.server.controllers.status import same_status
 
 BURST_MAX = 500
@@ -113,7 +113,8 @@ def plan_pods(view: View, target: Obj | None) -> Iterator[Action]:
 
 def _surplus(view: View, wanted: int) -> Iterator[Obj]:
     """Yield the active pods that are too many, those of an index that another has first."""
-    ordered = deletion_order(view.active, {}, view.now)
+    by_uid = {uid_of(pod): pod for pod in view.active}
+    ordered = [by_uid[one.uid] for one in deletion_order(map(facts_of, view.active), {}, view.now)]
     doubled: list[Obj] = []
     if view.indexed:
         doubled = list(duplicates(reversed(ordered), view.completions))

@@ -23,7 +23,6 @@ from minikube_py.api.object import (
     evolve,
     get,
     is_deleting,
-    key_of,
     labels_of,
     uid_of,
 )
@@ -34,15 +33,8 @@ from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.client.executor import is_terminating as is_namespace_terminating
 from minikube_py.client.informer import Informer
 from minikube_py.server.controllers.adoption import adopters, claim, index_orphans
-from minikube_py.server.controllers.pods import (
-    deletion_order,
-    is_active,
-    is_available,
-    is_ready,
-    is_terminating,
-    new_pod,
-    seconds_to_available,
-)
+from minikube_py.server.controllers.pod_facts import PodFacts, deletion_order, facts
+from minikube_py.server.controllers.pods import new_pod
 from minikube_py.server.controllers.status import same_status
 
 BURST_MAX = 500
@@ -53,16 +45,16 @@ BURST_MAX = 500
 class Observed:
     """What there is of a replica set."""
 
-    pods: Sequence[Obj]
+    pods: Sequence[PodFacts]
     """All its pods, finished and terminating ones too."""
     now: datetime
     on_node: Counter[str] = field(default_factory=Counter)
     """Active pods of the owner's replica sets by node; only deletions look at it."""
 
     @property
-    def active(self) -> list[Obj]:
+    def active(self) -> list[PodFacts]:
         """The pods that count."""
-        return [pod for pod in self.pods if is_active(pod)]
+        return [pod for pod in self.pods if pod.active]
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,8 @@ async def reconcile(variant: Variant, key: Key, ctx: Context) -> float | None:
 def observe(variant: Variant, rs: Obj, ctx: Context) -> Observed:
     """Return what the caches hold of a replica set, after its adoptions are written."""
     pods = ctx.lister(PODS)
-    observed = Observed(claim(rs, variant.selector_of(rs), PODS, pods).owned, ctx.now())
+    owned = claim(rs, variant.selector_of(rs), PODS, pods).owned
+    observed = Observed([facts(item) for item in owned], ctx.now())
     if len(observed.active) <= rs["spec"]["replicas"]:
         return observed
     related = related_pods(rs, ctx.lister(variant.resource), pods)
@@ -113,7 +106,7 @@ def plan(rs: Obj, observed: Observed) -> Iterator[Action]:
     surplus = min(-missing, BURST_MAX)
     if surplus > 0:
         for pod in deletion_order(active, observed.on_node, observed.now)[:surplus]:
-            yield Delete(PODS, key_of(pod), uid_of(pod), announce=rs)
+            yield Delete(PODS, pod.key, pod.uid, announce=rs)
 
 
 def plan_status(
@@ -131,14 +124,14 @@ def derive_status(rs: Obj, observed: Observed, failure: StatusError | None) -> d
     wanted = labels_of(rs["spec"]["template"]) if rs["spec"].get("template") else {}
     status: dict[str, Any] = {
         "replicas": len(active),
-        "fullyLabeledReplicas": sum(wanted.items() <= labels_of(pod).items() for pod in active),
-        "readyReplicas": sum(is_ready(pod) for pod in active),
-        "availableReplicas": sum(is_available(pod, seconds, observed.now) for pod in active),
+        "fullyLabeledReplicas": sum(wanted.items() <= pod.labels.items() for pod in active),
+        "readyReplicas": sum(pod.ready for pod in active),
+        "availableReplicas": sum(pod.is_available(seconds, observed.now) for pod in active),
         "observedGeneration": rs["metadata"].get("generation", 0),
         "conditions": _conditions(rs, len(active), failure, observed.now),
     }
     if rs["kind"] == REPLICASETS.kind:
-        status["terminatingReplicas"] = sum(is_terminating(pod) for pod in observed.pods)
+        status["terminatingReplicas"] = sum(pod.terminating for pod in observed.pods)
     return status
 
 
@@ -165,18 +158,17 @@ def _conditions(rs: Obj, active: int, failure: StatusError | None, now: datetime
 def seconds_to_next(rs: Obj, observed: Observed) -> float | None:
     """Return when the next ready pod becomes available, None where none is waited for."""
     seconds = rs["spec"].get("minReadySeconds", 0)
-    waits = (
-        seconds_to_available(pod, seconds, observed.now) for pod in observed.active if is_ready(pod)
-    )
+    ready = (pod for pod in observed.active if pod.ready)
+    waits = (pod.seconds_to_available(seconds, observed.now) for pod in ready)
     return min((wait for wait in waits if wait > 0), default=None)
 
 
 def related_pods(rs: Obj, sets: Informer, pods: Informer) -> Counter[str]:
     """Count by node the active pods of all replica sets that have the same controller."""
     owner = get(controller_of(rs), "uid", "")
-    related = sets.owned_by(owner) if owner else [rs]
-    active = (pod for one in related for pod in pods.controlled_by(one) if is_active(pod))
-    return Counter(get(pod, "spec.nodeName", "") for pod in active)
+    related = [item.uid for item in sets.items_owned_by(owner)] if owner else [uid_of(rs)]
+    owned = (facts(item) for uid in related for item in pods.items_owned_by(uid))
+    return Counter(pod.node for pod in owned if pod.active and pod.controller in related)
 
 
 def selector_of(rs: Obj) -> LabelSelector:

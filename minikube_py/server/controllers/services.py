@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from minikube_py.api import selectors
 from minikube_py.api.core import PODS, SERVICES
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, get, key_of
+from minikube_py.api.object import Key, Obj, get
 from minikube_py.client.controller import Context, KeysOf
 from minikube_py.client.store import LABELS, label_values
-from minikube_py.server.controllers.pods import is_finished
+from minikube_py.server.controllers.pod_facts import PodFacts, facts, facts_of
 
 HEADLESS_LABEL = "service.kubernetes.io/headless"
 SELECTORS = "selectors"
@@ -71,27 +71,47 @@ def family_of(address: str) -> str:
     return "IPv6" if ":" in address else "IPv4"
 
 
-def addresses_of(pod: Obj, family: str) -> list[str]:
+def addresses_of(pod: PodFacts, family: str) -> list[str]:
     """Return the pod's addresses of a family."""
-    found = [entry.get("ip", "") for entry in get(pod, "status.podIPs", ())]
-    if not found and (single := get(pod, "status.podIP", "")):
-        found = [single]
-    return [address for address in found if address and family_of(address) == family]
+    return [address for address in pod.addresses if family_of(address) == family]
 
 
-def pods_behind(service: Obj, ctx: Context) -> list[Obj]:
+class Backend(NamedTuple):
+    """A pod that a service selects, and its ports for that service."""
+
+    pod: PodFacts
+    ports: tuple[Port, ...]
+
+
+def backends_of(service: Obj, ctx: Context) -> list[Backend]:
     """Return the pods that the service selects and that can have an address, by name."""
     selector = selectors.from_labels(selector_of(service))
     namespace = service["metadata"]["namespace"]
     items = ctx.lister(PODS).select(namespace, selector)
-    pods = (item.obj for item in sorted(items, key=lambda item: item.key))
-    return [pod for pod in pods if not is_finished(pod)]
+    named = any(isinstance(port.get("targetPort"), str) for port in _ports(service))
+    common = () if named else ports_of(service, {})
+    found = []
+    for item in sorted(items, key=lambda item: item.key):
+        pod = facts(item)
+        if not pod.finished:
+            found.append(Backend(pod, ports_of(service, item.obj) if named else common))
+    return found
+
+
+def backend(service: Obj, pod: Obj) -> Backend:
+    """Return one pod as a backend of the service."""
+    return Backend(facts_of(pod), ports_of(service, pod))
+
+
+def _ports(service: Obj) -> Sequence[Obj]:
+    ports: Sequence[Obj] = get(service, "spec.ports", ())
+    return ports
 
 
 def ports_of(service: Obj, pod: Obj) -> tuple[Port, ...]:
     """Return the service's ports as this pod has them; a name that it lacks is left out."""
     found = []
-    for port in get(service, "spec.ports", ()):
+    for port in _ports(service):
         number = resolve(port, pod)
         if number is not None:
             protocol, application = port.get("protocol", "TCP"), port.get("appProtocol") or ""
@@ -120,23 +140,15 @@ def _serving_containers(pod: Obj) -> Iterator[Obj]:
             yield container
 
 
-def hostname_of(pod: Obj, service: Obj) -> str:
+def hostname_of(pod: PodFacts, service: Obj) -> str:
     """Return the name that the pod has below the service in DNS, "" where it has none."""
-    spec = pod["spec"]
-    if spec.get("subdomain") == service["metadata"]["name"]:
-        return str(spec.get("hostname") or "")
-    return ""
+    return pod.hostname if pod.subdomain == service["metadata"]["name"] else ""
 
 
-def target_reference(pod: Obj) -> dict[str, Any]:
+def target_reference(pod: PodFacts) -> dict[str, Any]:
     """Return the reference from an endpoint to its pod."""
-    key = key_of(pod)
-    return {
-        "kind": "Pod",
-        "namespace": key.namespace,
-        "name": key.name,
-        "uid": pod["metadata"]["uid"],
-    }
+    namespace, name = pod.key
+    return {"kind": "Pod", "namespace": namespace, "name": name, "uid": pod.uid}
 
 
 def index_services(context: Context) -> None:
@@ -145,8 +157,12 @@ def index_services(context: Context) -> None:
     context.lister(PODS).add_index(LABELS, label_values)
 
 
+def _selector(item: Item) -> Mapping[str, str]:
+    return selector_of(item.obj)
+
+
 def _selected_labels(item: Item) -> Iterable[str]:
-    labels = selector_of(item.obj)
+    labels = item.derived(_selector)
     for key in sorted(labels):
         return (f"{item.key.namespace}/{key}={labels[key]}",)
     return ()
@@ -160,7 +176,7 @@ def of_pod(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
     for pod in (old, new):
         for value in label_values(pod) if pod is not None else ():
             for service in services.indexed(SELECTORS, value):
-                if pod is not None and selector_of(service.obj).items() <= pod.labels.items():
+                if pod is not None and service.derived(_selector).items() <= pod.labels.items():
                     yield service.key
 
 

@@ -12,6 +12,7 @@ from minikube_py.api.object import evolve, get
 from minikube_py.client.actions import Create, Delete, Update
 from minikube_py.server.controllers import endpoints, endpointslices
 from minikube_py.server.controllers.endpointslices import MANAGED_BY, MANAGER, Observed
+from minikube_py.server.controllers.services import backend
 from tests.unit.server.controllers.builders import LONG_AGO, meta, pod, service
 
 NUMBERS = itertools.count()
@@ -21,8 +22,12 @@ def ready(name, ip, **more):
     return pod(name, ready=True, ip=ip, node="n1", **more)
 
 
+def behind(svc, pods):
+    return [backend(svc, one) for one in pods]
+
+
 def derived(svc, *pods):
-    return endpoints.derive(svc, pods)[0]
+    return endpoints.derive(svc, behind(svc, pods))[0]
 
 
 def stored(actions, slices=()):
@@ -41,7 +46,7 @@ def stored(actions, slices=()):
 
 
 def plan(svc, pods, slices=(), zones=None):
-    return list(endpointslices.plan(svc, Observed(list(pods), list(slices), zones or {})))
+    return list(endpointslices.plan(svc, Observed(behind(svc, pods), list(slices), zones or {})))
 
 
 def endpoints_of(slices):
@@ -106,25 +111,27 @@ def test_a_pod_below_the_service_has_its_hostname():
 
 def test_endpoints_are_created_updated_and_left_alone():
     svc, one = service(labels={"team": "a"}), ready("a", "10.0.0.1")
-    (create,) = endpoints.plan(svc, [one], None)
+    (create,) = endpoints.plan(svc, behind(svc, [one]), None)
     assert create.obj["metadata"]["labels"] == {
         "team": "a",
         "endpoints.kubernetes.io/managed-by": "endpoint-controller",
     }
     there = ENDPOINTS.default(create.obj)
-    assert list(endpoints.plan(svc, [one], there)) == []
+    assert list(endpoints.plan(svc, behind(svc, [one]), there)) == []
     (update,) = endpoints.plan(svc, [], there)
     assert update.obj["subsets"] == []
 
 
 def test_over_a_thousand_addresses_are_cut_off_and_said_to_be():
     pods = [ready(f"p{n:04}", f"10.0.{n // 250}.{n % 250}") for n in range(1001)]
-    (create,) = endpoints.plan(service(), pods, None)
+    (create,) = endpoints.plan(service(), behind(service(), pods), None)
     assert len(create.obj["subsets"][0]["addresses"]) == 1000
     assert create.obj["metadata"]["annotations"] == {
         "endpoints.kubernetes.io/over-capacity": "truncated"
     }
-    (update,) = endpoints.plan(service(), pods[:10], ENDPOINTS.default(create.obj))
+    (update,) = endpoints.plan(
+        service(), behind(service(), pods[:10]), ENDPOINTS.default(create.obj)
+    )
     assert not update.obj["metadata"]["annotations"]
 
 

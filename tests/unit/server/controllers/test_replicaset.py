@@ -11,7 +11,7 @@ from minikube_py.api.object import condition_of, evolve
 from minikube_py.api.selectors import NOTHING
 from minikube_py.client.actions import Create, Delete
 from minikube_py.server.controllers import replicationcontroller
-from minikube_py.server.controllers.pods import deletion_order
+from minikube_py.server.controllers.pod_facts import deletion_order, facts_of
 from minikube_py.server.controllers.replicaset import (
     REPLICASETS,
     Observed,
@@ -20,7 +20,12 @@ from minikube_py.server.controllers.replicaset import (
     plan_status,
     seconds_to_next,
 )
-from tests.unit.server.controllers.builders import NOW, pod, replicaset
+from tests.unit.server.controllers.builders import NOW, replicaset
+from tests.unit.server.controllers.builders import pod as document
+
+
+def pod(name, owner=None, **more):
+    return facts_of(document(name, owner, **more))
 
 
 def ago(seconds):
@@ -95,9 +100,7 @@ ORDER = [
 @given(pods=st.permutations(ORDER))
 def test_pods_are_deleted_in_upstreams_order(pods):
     ordered = deletion_order(pods, {"crowded": 2, "n": 1}, NOW)
-    assert [one["metadata"]["name"] for one in ordered] == [
-        one["metadata"]["name"] for one in ORDER
-    ]
+    assert ordered == ORDER
 
 
 def test_a_deletion_cost_that_is_no_number_counts_for_nothing():
