@@ -147,7 +147,7 @@ async def exchange(server: Server, request: bytes) -> tuple[int, bytes]:
     body=bodies,
 )
 async def test_nonsense_is_refused_and_never_an_error_of_the_server(
-    server: Server, method, path, extra, query, content_type, accept, body
+    server: Server, *, method, path, extra, query, content_type, accept, body
 ):
     head = (
         f"{method} {target(path, extra, query)} HTTP/1.1\r\nHost: kpy\r\nConnection: close\r\n"

@@ -381,7 +381,7 @@ class HttpServer:
             handler_cancellation=True,
             access_log=None,
             # What is no HTTP is answered with 400; its headers may hold secrets, so no log of it.
-            logger=logging.Logger("malformed", logging.CRITICAL),
+            logger=logging.Logger("malformed", logging.CRITICAL),  # noqa: LOG001
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)

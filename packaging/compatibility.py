@@ -1,0 +1,183 @@
+"""Write docs/compatibility.md: what a client finds here, kind by kind, and what it does not yet.
+
+Paths, verbs and subresources come from the scheme, what runs from the lists that the program
+itself starts from; only the remarks stand here, in one table each.
+
+    python packaging/compatibility.py            # print the page
+    python packaging/compatibility.py --write    # write it
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from minikube_py import KUBERNETES_VERSION
+from minikube_py.agent.kubelet.volumes.kinds import VOLUMES
+from minikube_py.api.kinds import BUILTIN
+from minikube_py.api.resource import ALL_VERBS, Resource
+from minikube_py.server.controllers import CONTROLLERS
+from minikube_py.server.scheduler.plugins import FILTERS, SCORES
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "compatibility.md"
+
+DRIVEN_BY = {
+    "daemonsets.apps": "daemonset-controller",
+    "deployments.apps": "deployment-controller",
+    "replicasets.apps": "replicaset-controller",
+    "statefulsets.apps": "statefulset-controller",
+    "replicationcontrollers": "replication-controller",
+    "jobs.batch": "job-controller",
+    "cronjobs.batch": "cronjob-controller",
+    "horizontalpodautoscalers.autoscaling": "horizontal-pod-autoscaler-controller",
+    "poddisruptionbudgets.policy": "disruption-controller",
+    "resourcequotas": "resourcequota-controller",
+    "persistentvolumes": "persistentvolume-binder-controller",
+    "persistentvolumeclaims": "persistentvolume-binder-controller",
+    "volumeattachments.storage.k8s.io": "persistentvolume-attach-detach-controller",
+    "certificatesigningrequests.certificates.k8s.io": "certificatesigningrequest-signing",
+    "resourceclaims.resource.k8s.io": "resourceclaim-controller",
+    "endpoints": "endpoint-controller",
+    "endpointslices.discovery.k8s.io": "endpointslice-controller",
+    "namespaces": "namespace-controller",
+    "serviceaccounts": "service-account-controller",
+}
+"""The control loop without which an object of the kind is stored and nothing happens."""
+
+REMARKS = {
+    "nodes": "Leases and status are heartbeats: written behind, see decisions/0003-heartbeats.md",
+    "services": "ClusterIP, NodePort and headless; one address family; nobody fills in the "
+    "addresses of a LoadBalancer",
+    "componentstatuses": "Deprecated upstream",
+    "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
+    "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
+    "customresourcedefinitions.apiextensions.k8s.io": "Stored and checked; the kinds that they "
+    "define are not served",
+    "apiservices.apiregistration.k8s.io": "Stored and checked; requests are not handed on to "
+    "aggregated servers",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "Stored; webhooks are not called",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": "Stored; webhooks are not "
+    "called",
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": "Stored; expressions are not run",
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": "Stored",
+    "validatingadmissionpolicies.admissionregistration.k8s.io": "Stored; expressions are not run",
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": "Stored",
+    "flowschemas.flowcontrol.apiserver.k8s.io": "Stored; requests in flight are bounded for all "
+    "users together",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": "Stored, see FlowSchema",
+    "resourcequotas": "Admission counts nothing",
+    "csidrivers.storage.k8s.io": "Stored; the kubelet speaks to no CSI driver",
+    "csinodes.storage.k8s.io": "Stored",
+    "csistoragecapacities.storage.k8s.io": "Stored",
+    "storageclasses.storage.k8s.io": "The default class is filled in; nothing provisions volumes",
+    "volumeattributesclasses.storage.k8s.io": "Stored",
+    "deviceclasses.resource.k8s.io": "Stored; the scheduler allocates no devices",
+    "resourceclaimtemplates.resource.k8s.io": "Stored",
+    "resourceslices.resource.k8s.io": "Stored",
+    "servicecidrs.networking.k8s.io": "Stored; addresses come from --service-cidr",
+}
+"""What differs from upstream, by group resource; nothing here means that nothing is known to."""
+
+FEATURES = (
+    ("JSON, YAML and protobuf bodies", "yes"),
+    ("JSON, merge and strategic merge patches", "yes"),
+    ("Server-side apply and managed fields", "yes; not on `scale`"),
+    ("Dry run, field validation, field selectors, pagination", "yes"),
+    ("Watches with bookmarks and `sendInitialEvents`", "yes"),
+    ("Tables and PartialObjectMetadata", "yes"),
+    ("OpenAPI v2 and v3, aggregated discovery", "yes"),
+    ("Custom resources", "no: definitions are stored, their kinds are not served"),
+    ("Admission webhooks and admission policies", "no: stored, not called"),
+    ("Aggregated API servers", "no"),
+    ("API priority and fairness", "no: 400 reading and 200 writing requests in flight, then 429"),
+    ("Audit log, encryption at rest", "no"),
+    ("PodSecurity and ResourceQuota admission", "no"),
+    ("HTTP/2", "no: HTTP/1.1 over TLS, WebSocket and SPDY for streams"),
+    ("Alpha and beta APIs, feature gates", "no: a thing is in a release or not"),
+)
+"""What is not about one kind."""
+
+NODE = (
+    ("Containers, init containers, sidecars, ephemeral containers", "yes"),
+    ("Probes, lifecycle hooks, restart policies, termination messages", "yes"),
+    ("Logs, exec, attach, port-forward", "yes"),
+    ("Volumes", ", ".join(VOLUMES)),
+    ("Persistent volumes, CSI, in-tree drivers", "no"),
+    ("Static pods, resource metrics of pods, eviction under pressure", "no"),
+    ("Service proxy", "nftables; ClusterIP and NodePort"),
+    ("Network policies", "no"),
+    ("Devices (DRA and device plugins), CPU and memory managers", "no"),
+)
+"""What a node does."""
+
+
+def page() -> str:
+    """Return the whole page."""
+    return "\n".join(line for part in _parts() for line in part) + "\n"
+
+
+def _parts() -> Iterator[Iterable[str]]:
+    yield (
+        "# Compatibility",
+        "",
+        f"What a client of Kubernetes {KUBERNETES_VERSION} finds in kpy, and what it does not yet.",
+        "`python packaging/compatibility.py --write` makes this page from the code; what the API",
+        "server answers is tested against exchanges that were recorded with the reference.",
+        "",
+    )
+    yield _section("Across kinds", ("what", "here"), FEATURES)
+    yield _section("On a node", ("what", "here"), NODE)
+    yield ("## Control loops", "", *(f"- {name}" for name in _loops()), "")
+    yield _section("Scheduler", ("point", "plugins"), _scheduler())
+    resources = [resource for resource in BUILTIN if resource.in_discovery]
+    for api_version, kinds in groupby(sorted(resources, key=_order), lambda r: r.api_version):
+        rows = (_row(resource) for resource in kinds)
+        yield _section(api_version, ("kind", "verbs", "subresources", "remarks"), rows)
+
+
+def _loops() -> list[str]:
+    return sorted(loop.name for loop in CONTROLLERS)
+
+
+def _scheduler() -> Iterator[tuple[str, str]]:
+    yield "filter", ", ".join(plugin.name for plugin in FILTERS)
+    yield "score", ", ".join(plugin.name for plugin in SCORES)
+
+
+def _order(resource: Resource) -> tuple[str, str, str]:
+    return resource.group, resource.version, resource.kind
+
+
+def _section(title: str, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    table = [head, tuple("---" for _ in head), *rows]
+    return (f"## {title}", "", *(f"| {' | '.join(row)} |" for row in table), "")
+
+
+def _row(resource: Resource) -> tuple[str, str, str, str]:
+    verbs = "all" if set(resource.verbs) == set(ALL_VERBS) else ", ".join(resource.verbs)
+    subresources = ", ".join(sub.name for sub in resource.subresources)
+    return resource.kind, verbs, subresources, "; ".join(_remarks(resource))
+
+
+def _remarks(resource: Resource) -> Iterator[str]:
+    name = resource.group_resource
+    if name in REMARKS:
+        yield REMARKS[name]
+    loop = DRIVEN_BY.get(name)
+    if loop is not None and loop not in {running.name for running in CONTROLLERS}:
+        yield f"{loop} does not run"
+
+
+def main() -> None:
+    """Print the page, or write it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="write docs/compatibility.md")
+    if parser.parse_args().write:
+        PAGE.write_text(page())
+    else:
+        sys.stdout.write(page())
+
+
+if __name__ == "__main__":
+    main()
