@@ -2,10 +2,12 @@
 
 Caches and informers hold items, not parsed objects: 10,000 parsed pods cost 265 MB and stall the
 garbage collector, their bytes 56 MB and nothing. The parsed form is made on demand, shared by all
-who hold it at that time, and dropped with the last of them.
+who hold it at that time, and dropped with the last of them. Only the few that were parsed last are
+held here: what every write looks at (its namespace, its account) is not parsed for every write.
 """
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +16,8 @@ import orjson
 from minikube_py.api.object import Key, Obj
 
 T = TypeVar("T")
+RECENT_MAX = 64
+"""Parsed objects that are held although nobody else does: less than 2 MB."""
 
 
 class Document(dict[str, Any]):
@@ -22,12 +26,16 @@ class Document(dict[str, Any]):
     __slots__ = ("__weakref__",)
 
 
+_recent: deque[Document] = deque(maxlen=RECENT_MAX)
+
+
 class Item:
     """An object of one kind at one revision; `data` is its JSON with resourceVersion inside."""
 
     __slots__ = (
         "_derived",
         "_parsed",
+        "controller",
         "data",
         "deleting",
         "fields",
@@ -46,7 +54,10 @@ class Item:
         self.key = Key(metadata.get("namespace", ""), metadata["name"])
         self.uid: str = metadata.get("uid", "")
         self.labels: Mapping[str, str] = metadata.get("labels") or {}
-        self.owners: tuple[str, ...] = tuple(o["uid"] for o in metadata.get("ownerReferences", ()))
+        owners = metadata.get("ownerReferences") or ()
+        self.owners: tuple[str, ...] = tuple(o["uid"] for o in owners)
+        self.controller: str = next((o["uid"] for o in owners if o.get("controller")), "")
+        """The uid of the owner that manages the object, "" for none."""
         self.finalizers: tuple[str, ...] = tuple(metadata.get("finalizers") or ())
         self.deleting = metadata.get("deletionTimestamp") is not None
         self.fields = fields
@@ -72,6 +83,7 @@ class Item:
         if document is None:
             document = Document(orjson.loads(self.data))
             self._parsed = weakref.ref(document)
+            _recent.append(document)
         return document
 
     @classmethod

@@ -30,6 +30,10 @@ from minikube_py.lib.tasks import Nursery
 log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 300.0
 """No single look at a key may take longer; the largest namespaces are deleted in several."""
+REST_FACTOR, REST_SECONDS_MAX = 4.0, 0.25
+"""After a look a key rests four times as long as that took: what is large, or slow because all are
+busy, is looked at less often, and a small object is not held up. Upstream has the same effect from
+a limit of 20 requests a second for all its controllers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,12 +215,15 @@ class _Loop:
             self._queue.add(key)
 
     async def _work(self) -> None:
+        clock = self._context.clock
         while True:
             key = await self._queue.get()
+            start = clock.monotonic()
             try:
                 await self._look(key)
             finally:
-                self._queue.done(key)
+                took = clock.monotonic() - start
+                self._queue.done(key, rest=min(took * REST_FACTOR, REST_SECONDS_MAX))
 
     async def _look(self, key: Hashable) -> None:
         name = self._controller.name

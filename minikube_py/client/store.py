@@ -7,7 +7,7 @@ indexes that a user of the store adds.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, controller_of, get
+from minikube_py.api.object import Key, Obj
 from minikube_py.api.selectors import LabelSelector
 
 IndexValues = Callable[[Item], Iterable[str]]
@@ -152,7 +152,7 @@ class ItemStore:
     def controlled_by(self, owner: Obj) -> Sequence[Obj]:
         """Return the objects whose controlling ownerReference names that owner."""
         uid = owner["metadata"]["uid"]
-        return [obj for obj in self.owned_by(uid) if get(controller_of(obj), "uid") == uid]
+        return [item.obj for item in self.items_owned_by(uid) if item.controller == uid]
 
     def indexed(self, name: str, value: str) -> Sequence[Item]:
         """Return the items that a custom index finds under the value."""

@@ -28,6 +28,7 @@ class WorkQueue(Generic[K]):
         self._dirty: set[K] = set()
         self._busy: set[K] = set()
         self._failures: dict[K, int] = {}
+        self._rests: dict[K, float] = {}
         self._due: dict[K, float] = {}
         self._heap: list[tuple[float, int, K]] = []
         self._entries = 0
@@ -51,6 +52,10 @@ class WorkQueue(Generic[K]):
     def add(self, key: K) -> None:
         """Have the key handled, soon and once."""
         if key in self._dirty:
+            return
+        rest = self._rests.get(key, 0.0) - self._clock.monotonic() if self._rests else 0.0
+        if rest > 0:
+            self.add_after(key, rest)
             return
         self._dirty.add(key)
         if key not in self._busy:
@@ -89,12 +94,32 @@ class WorkQueue(Generic[K]):
         self._busy.add(key)
         return key
 
-    def done(self, key: K) -> None:
-        """The worker has finished with the key; it may be taken again."""
+    def done(self, key: K, *, rest: float = 0.0) -> None:
+        """The worker has finished with the key; it may be taken again, after a rest where asked.
+
+        What comes in while a key rests is handled together when the rest is over.
+        """
         self._busy.discard(key)
-        if key in self._dirty:
+        self._forget_rests()
+        if rest > 0:
+            self._rests[key] = self._clock.monotonic() + rest
+        if key not in self._dirty:
+            return
+        if rest > 0:
+            self._dirty.discard(key)
+            self.add_after(key, rest)
+        else:
             self._queue.append(key)
             self._wake.set()
+
+    def _forget_rests(self) -> None:
+        """Drop the rests that are over, oldest first; a later one of the same length is not."""
+        now = self._clock.monotonic()
+        while self._rests:
+            key, until = next(iter(self._rests.items()))
+            if until > now:
+                return
+            del self._rests[key]
 
     def close(self) -> None:
         """Call off the timer."""

@@ -26,7 +26,7 @@ from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.actions import Action, Patch
 from minikube_py.client.controller import Context, KeysOf
 from minikube_py.client.informer import Informer
-from minikube_py.server.controllers.pods import CONTROLS, ORPHANS, orphans
+from minikube_py.server.controllers.pods import ORPHANS, orphans
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def claim(
     owned: list[Item] = []
     actions: list[Action] = []
     for item in lister.items_owned_by(uid):
-        if not is_controlled(item, uid):
+        if item.controller != uid:
             continue
         if selector.matches(item.labels):
             owned.append(item)
@@ -124,10 +124,3 @@ def _matching(
 def is_controlled_by(obj: Obj, owner: Obj) -> bool:
     """Tell whether the object's controller is that owner."""
     return bool(get(controller_of(obj), "uid") == uid_of(owner))
-
-
-def is_controlled(item: Item, uid: str) -> bool:
-    """Tell whether an item's controller has that uid; parses it only where it has more owners."""
-    if item.owners == (uid,):
-        return CONTROLS in item.data
-    return bool(get(controller_of(item.obj), "uid") == uid)

@@ -19,8 +19,6 @@ from minikube_py.client.controller import Context
 
 ORPHANS = "orphans"
 """Name of the index that finds objects without a controller by their namespace."""
-CONTROLS = b'"controller":true'
-"""What stands in an object that has a controller."""
 NODE = "node"
 """Name of the index that finds pods by their node."""
 _NAME_MAX = 253 - 5
@@ -74,8 +72,7 @@ def new_pod(owner: Obj, template: Obj) -> dict[str, Any]:
 
 def orphans(item: Item) -> tuple[str, ...]:
     """Index objects without a controller by namespace."""
-    controlled = item.owners and CONTROLS in item.data
-    return () if controlled else (item.key.namespace,)
+    return () if item.controller else (item.key.namespace,)
 
 
 def index_nodes(context: Context) -> None:

@@ -118,3 +118,36 @@ def test_no_key_is_ever_handled_by_two_workers_and_none_is_lost(added, workers):
         await asyncio.gather(*tasks, return_exceptions=True)
 
     run(scenario())
+
+
+@virtual
+async def test_what_comes_while_a_key_rests_is_handled_once_when_the_rest_is_over():
+    queue = WorkQueue(VirtualClock())
+    queue.add("a")
+    key = await queue.get()
+    queue.add("a")
+    queue.done(key, rest=5)
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "b"
+    assert await queue.get() == "a"
+    assert asyncio.get_running_loop().time() == 5
+    queue.done("a")
+    queue.done("b")
+    await asyncio.sleep(100)
+    assert queue.idle
+
+
+@virtual
+async def test_a_rest_that_nobody_disturbs_sets_no_timer_and_is_forgotten():
+    queue = WorkQueue(VirtualClock())
+    for key in ("a", "b"):
+        queue.add(key)
+        queue.done(await queue.get(), rest=1)
+    assert queue.delayed == 0
+    await asyncio.sleep(2)
+    queue.add("c")
+    queue.done(await queue.get())
+    assert queue._rests == {}
+    queue.add("a")
+    assert len(queue) == 1
