@@ -28,8 +28,8 @@ def _split(path: Path) -> Sequence[str]:
 
 def get(obj: Any, path: Path, default: Any = None) -> Any:
     """Return what stands at the path, or `default` where any step is absent or null."""
-    for key in _split(path):
-        if not isinstance(obj, Mapping):
+    for key in path.split(".") if isinstance(path, str) else path:
+        if not isinstance(obj, dict) and not isinstance(obj, Mapping):  # the former is quick
             return default
         obj = obj.get(key)
         if obj is None:

@@ -83,12 +83,12 @@ def _complaint(text: str) -> str:
 
 def format_seconds(moment: datetime) -> str:
     """Return a time as `Time` fields have it: `2026-01-31T08:00:00Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{moment.astimezone(UTC).isoformat()[:19]}Z"  # strftime takes five times as long
 
 
 def format_micros(moment: datetime) -> str:
     """Return a time as `MicroTime` fields have it: `2026-01-31T08:00:00.000000Z`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 def now_string(clock: Clock) -> str:
