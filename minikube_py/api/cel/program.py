@@ -1,0 +1,85 @@
+"""Compiled expressions: `compile` makes one, `Program.evaluate` runs it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+from minikube_py.api.cel import libraries
+from minikube_py.api.cel.compiler import UNSET, Compiler
+from minikube_py.api.cel.cost import PER_CALL_LIMIT
+from minikube_py.api.cel.errors import CelError, CelEvaluationError
+from minikube_py.api.cel.frame import Frame, Step
+from minikube_py.api.cel.functions import Functions
+from minikube_py.api.cel.parser import parse
+from minikube_py.api.cel.types import Type
+
+_NOTHING: Final[Mapping[str, Type]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A value and the units that it cost."""
+
+    value: Any
+    cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """An expression, ready to be evaluated any number of times."""
+
+    text: str
+    type: Type
+    """What it gives, as far as that is known; dyn otherwise."""
+    variables: tuple[str, ...]
+    slots: int
+    step: Step
+
+    def evaluate(self, bindings: Mapping[str, Any], *, budget: int = PER_CALL_LIMIT) -> Any:
+        """Return the value over the bindings; budget is in cost units.
+
+        Raises:
+            CelEvaluationError: the expression has no value.
+            CelCostError: it costs more than the budget.
+
+        """
+        return self.run(bindings, budget=budget).value
+
+    def run(self, bindings: Mapping[str, Any], *, budget: int = PER_CALL_LIMIT) -> Result:
+        """Return the value and its cost; raises what `evaluate` raises."""
+        slots = [bindings.get(name, UNSET) for name in self.variables]
+        slots.extend([UNSET] * (self.slots - len(slots)))
+        frame = Frame(budget, slots)
+        try:
+            value = self.step(frame)
+        except RecursionError:
+            raise CelEvaluationError("value is nested too deeply") from None
+        return Result(value, frame.spent)
+
+
+def compile(  # noqa: A001 - the word of every such API
+    text: str,
+    variables: Mapping[str, Type],
+    *,
+    structs: Mapping[str, Type] = _NOTHING,
+    functions: Functions = libraries.ALL,
+    homogeneous: bool = True,
+) -> Program:
+    """Compile an expression over variables of known types (`types.DYN` where not known).
+
+    `structs` are the object types that the expression may make (`Object{...}`); `functions` are
+    those it may call; homogeneous literals hold values of one type only, as upstream demands.
+
+    Raises:
+        CelError: the text is no expression, or its types do not fit.
+
+    """
+    node = parse(text)
+    compiler = Compiler(functions, structs, homogeneous)
+    for name, type_ in variables.items():
+        compiler.declare(name, type_)
+    compiled = compiler.compile(node)
+    if compiler.issues:
+        raise CelError(text, tuple(sorted(set(compiler.issues))))
+    return Program(text, compiled.type, tuple(variables), compiler.slots, compiled.run)
