@@ -36,8 +36,7 @@ def place_images() -> None:
     """Copy the image archives to where the node imports them from at its start."""
     folder = DATA_DIR / "agent" / "images"
     folder.mkdir(parents=True, exist_ok=True)
-    for archive in IMAGES.glob("*.tar"):
-        shutil.copy(archive, folder)
+    shutil.copy(IMAGES / "busybox.tar", folder)  # the pause image comes with kpy
 
 
 def kubectl(*arguments: str, check: bool = True) -> str:

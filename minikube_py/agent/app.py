@@ -24,7 +24,7 @@ from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.dns.run import DnsConfig, run_dns
-from minikube_py.agent.image_archives import import_archives
+from minikube_py.agent.image_archives import import_archives, import_pause
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
@@ -201,6 +201,7 @@ async def _runtime(
         socket_path = Path(containerd.endpoint.removeprefix("unix://"))
         if count := await import_archives(archives, socket_path, Images(connection)):
             report(f"{count} image archives imported")
+        await import_pause(settings.config.pause_image, socket_path, Images(connection))
         yield connection, containerd
     finally:
         await connection.aclose()

@@ -20,6 +20,8 @@ from minikube_py.agent.cri.images import Images
 from minikube_py.lib.fsutil import read_if_there, write_atomic
 
 log = logging.getLogger(__name__)
+PAUSE = Path(__file__).parent / "pause.tar"
+"""Made by the build from packaging/images/pause.c."""
 RECORD = "imported.json"
 APPEAR_SECONDS = 10.0
 """The image store follows containerd's events; it is milliseconds behind."""
@@ -88,6 +90,17 @@ async def import_archives(folder: Path, socket: Path, images: Images) -> int:
         write_atomic(record_path, orjson.dumps(record))
         imported += 1
     return imported
+
+
+async def import_pause(name: str, socket: Path, images: Images) -> bool:
+    """Import the image of the pod sandbox that comes with kpy, where it is missing and meant."""
+    if await images.status(name) is not None or not PAUSE.exists():
+        return False
+    names = await asyncio.to_thread(names_in, PAUSE)
+    if name not in names:
+        return False  # the user named another one, which the runtime has to pull
+    await _import(PAUSE, socket, images, names)
+    return True
 
 
 async def _all_here(images: Images, names: Iterable[str]) -> bool:

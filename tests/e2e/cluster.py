@@ -41,8 +41,7 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
         images = data_dir / "agent" / "images"
         images.mkdir(parents=True)
-        for archive in build_images().glob("*.tar"):
-            shutil.copy(archive, images)
+        shutil.copy(build_images() / "busybox.tar", images)  # the pause image comes with kpy
 
     def start(self) -> None:
         """Start it; returns at once."""
