@@ -15,17 +15,19 @@ from minikube_py.api.errors import BadRequestError, MethodNotAllowedError, NotFo
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource, Subresource
+from minikube_py.api.schema_report import DecodeError
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.applying import applied, check_configuration
-from minikube_py.server.apiserver.call import Call, Change, Endpoint
+from minikube_py.server.apiserver.call import Call, Change, Create, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.patching import patched, unfit_patch, unsupported_patch
 from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
+from minikube_py.server.registry.ownership import of_answer
 from minikube_py.server.registry.refusals import check_uid, mismatched_namespace
 from minikube_py.server.registry.store import Store
 
@@ -95,12 +97,22 @@ class Api:
         """Create an object, or post to an endpoint."""
         _, endpoint = self.find(call)
         if endpoint is not None and endpoint.create is not None:
-            return Answer(201, document=await endpoint.create(call, document))
+            return Answer(201, document=await self._post(call, endpoint.create, document))
         if call.name and not call.subresource:
             raise MethodNotAllowedError(NOT_SUPPORTED)
         obj = _in_namespace(call, self._decode(call, document))
         item = await self.store.create(call.write("CREATE"), obj)
         return Answer(201, item=item)
+
+    async def _post(self, call: Call, create: Create, document: dict[str, Any]) -> Obj:
+        """Post to an endpoint; a kind of its own is checked as others are."""
+        if not call.subresource:
+            document = _in_namespace(call, self._decode(call, document))
+        answer = await create(call, document)
+        try:
+            return of_answer(call.write("CREATE"), answer, document, self.store.clock.now())
+        except DecodeError as error:
+            raise BadRequestError(str(error)) from error
 
     async def update(self, call: Call, document: dict[str, Any]) -> Answer:
         """Replace an object."""

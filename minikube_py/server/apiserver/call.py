@@ -82,6 +82,10 @@ def _selected_name(selector: str) -> str:
     return next((value.lstrip("=") for key, _, value in terms if key == "metadata.name"), "")
 
 
+Create = Callable[[Call, dict[str, Any]], Awaitable[Obj]]
+"""Answers a POST."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
     """A subresource with a kind of its own, or a kind that is answered and never stored.
@@ -91,5 +95,5 @@ class Endpoint:
     """
 
     get: Callable[[Call], Awaitable[Obj]] | None = None
-    create: Callable[[Call, dict[str, Any]], Awaitable[Obj]] | None = None
+    create: Create | None = None
     update: Callable[[Call, Change], Awaitable[Obj]] | None = None

@@ -15,9 +15,11 @@ from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import BadRequestError, ServiceUnavailableError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
+from minikube_py.server.apiserver import log_options
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.request import RequestInfo
+from minikube_py.server.apiserver.streams import NO_CACHE
 from minikube_py.server.apiserver.upgrade import is_upgrade, tunnel
 from minikube_py.server.registry.store import Store
 
@@ -49,7 +51,11 @@ class Connector:
         self, request: web.BaseRequest, call: Call, info: RequestInfo
     ) -> web.StreamResponse:
         """Hand one request on and its answer back."""
+        if call.subresource == "log":
+            log_options.check(call.name, request.query)
         obj = self._store.get(call.resource, call.namespace, _plain_name(call)).obj
+        if call.subresource == "log" and not get(obj, "spec.nodeName"):
+            return web.Response(status=204, headers=NO_CACHE)  # there is nothing to read yet
         if call.verb in ("create", "get") and call.subresource != "log":
             await self._store.connect(call.write("CONNECT"), obj)
         if call.subresource == "proxy":

@@ -284,7 +284,7 @@ class Frontend:
         if answer.item is not None:
             data = form.item(call.resource, answer.item)
         else:
-            data = form.document(answer.document or {})
+            data = form.answered(answer.document or {"kind": "Status"})
         response = web.Response(
             body=data,
             status=answer.status,

@@ -3,7 +3,7 @@
 Plain JSON is the stored bytes; every other form is made from the parsed object.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -13,8 +13,8 @@ import orjson
 from minikube_py.api import table, yaml
 from minikube_py.api.errors import NotAcceptableError
 from minikube_py.api.item import Item
-from minikube_py.api.object import Obj
-from minikube_py.api.resource import Resource
+from minikube_py.api.object import Obj, get
+from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
 from minikube_py.server.apiserver.listing import Listing
 from minikube_py.server.apiserver.negotiate import Accepted
 
@@ -48,19 +48,37 @@ class Form:
             return item.data + b"\n"
         return self.document(self._view(resource, item.obj))
 
+    def answered(self, document: Obj) -> bytes:
+        """Encode the answer of an endpoint; only a Status has no other form."""
+        if not self.accepted.view or document["kind"] == "Status":
+            return self.document(document)
+        resource = SCALES if document["kind"] == "Scale" else _plain(document)
+        return self.document(self._view(resource, document))
+
+    def _table(self, resource: Resource, objects: Sequence[Obj], metadata: Obj) -> Obj:
+        """Return a table in the version that was asked for."""
+        made = table.table(
+            resource, objects, self.now, include_object=self.include_object, metadata=metadata
+        )
+        return self._in_version(made)
+
+    def _in_version(self, made: dict[str, Any]) -> Obj:
+        if self.accepted.view_version == "v1":
+            return made
+        version = f"{self.accepted.view_group}/{self.accepted.view_version}"
+        for row in made.get("rows") or ():
+            if (row.get("object") or {}).get("apiVersion") == table.API_VERSION:
+                row["object"] = {**row["object"], "apiVersion": version}
+        return {**made, "apiVersion": version}
+
     def _view(self, resource: Resource, obj: Obj) -> Obj:
         match self.accepted.view:
             case "Table":
                 revision = obj["metadata"].get("resourceVersion", "")
-                return table.table(
-                    resource,
-                    [obj],
-                    self.now,
-                    include_object=self.include_object,
-                    metadata={"resourceVersion": revision} if revision else {},
-                )
+                metadata = {"resourceVersion": revision} if revision else {}
+                return self._table(resource, [obj], metadata)
             case "PartialObjectMetadata":
-                return table.partial(obj)
+                return self._in_version(table.partial(obj))
             case "PartialObjectMetadataList":
                 raise NotAcceptableError(
                     "you requested PartialObjectMetadataList, but the requested object is not a "
@@ -80,19 +98,13 @@ class Form:
         objects = [item.obj for item in listing.items]
         match self.accepted.view:
             case "Table":
-                return table.table(
-                    resource,
-                    objects,
-                    self.now,
-                    include_object=self.include_object,
-                    metadata=metadata,
-                )
+                return self._table(resource, objects, metadata)
             case "PartialObjectMetadataList":
                 return {
                     "kind": "PartialObjectMetadataList",
-                    "apiVersion": "meta.k8s.io/v1",
+                    "apiVersion": f"meta.k8s.io/{self.accepted.view_version}",
                     "metadata": metadata,
-                    "items": [table.partial(obj) for obj in objects],
+                    "items": [self._in_version(table.partial(obj)) for obj in objects],
                 }
             case "PartialObjectMetadata":
                 raise NotAcceptableError(
@@ -106,6 +118,27 @@ class Form:
                     "metadata": metadata,
                     "items": [list_item(resource, obj) for obj in objects],
                 }
+
+
+def _scale_cells(scale: Obj) -> Sequence[Any]:
+    metadata = scale["metadata"]
+    desired, available = get(scale, "spec.replicas", 0), get(scale, "status.replicas", 0)
+    return metadata["name"], desired, available, Age(metadata.get("creationTimestamp"))
+
+
+SCALES = Resource(
+    group="autoscaling",
+    kind="Scale",
+    plural="scales",
+    columns=(Column("Name"), Column("Desired", "integer"), Column("Available", "integer"), AGE),
+    cells=_scale_cells,
+)
+"""How a scale is shown as a table."""
+
+
+def _plain(document: Obj) -> Resource:
+    """Return how a document without columns of its own is shown."""
+    return Resource(kind=document["kind"], plural="", columns=(NAME, AGE), cells=table.name_and_age)
 
 
 def list_metadata(listing: Listing) -> dict[str, Any]:

@@ -5,12 +5,14 @@ upstream's handlers do: what the server adds belongs to nobody. The server's own
 allocations) are not tracked.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from minikube_py.api import managed_fields, schema
+from minikube_py.api import managed_fields, schema, schema_check
 from minikube_py.api.managed_fields import Writer
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, get
 from minikube_py.api.schema_complete import complete
 from minikube_py.server.registry.hooks import Write
 
@@ -35,10 +37,47 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     writer = writer_of(write, now)
     done = managed_fields.track_update(kind, old, complete(kind, new), writer)
     entries = done["metadata"].get("managedFields")
+    if write.subresource == "scale" and entries:
+        entries = _by_scale(entries, write.field_manager, get(new, "spec.replicas", 0))
     metadata = {key: value for key, value in new["metadata"].items() if key != "managedFields"}
     if entries:
         metadata["managedFields"] = entries
     return {**new, "metadata": metadata}
+
+
+def _by_scale(entries: Sequence[Obj], manager: str, replicas: int) -> list[Obj]:
+    """Return the entries after a write of the scale: without a time, and nobody owns a zero.
+
+    Upstream tracks the Scale and translates that to the workload; this is what it comes to.
+    """
+    own = (manager, managed_fields.UPDATE, "scale")
+    identities = [(e["manager"], e["operation"], e.get("subresource", "")) for e in entries]
+    return [
+        _untimed(entry) if identity == own else entry
+        for entry, identity in zip(entries, identities, strict=True)
+        if identity != own or replicas
+    ]
+
+
+def of_answer(write: Write, answer: Obj, asked: Obj, now: datetime) -> Obj:
+    """Return what an endpoint answers, with the fields that were asked for as the writer's."""
+    name = _ANSWERS.get((write.resource.group_resource, write.subresource), "")
+    if not write.subresource:
+        name = write.resource.schema
+    if not name or answer["kind"] == "Status":
+        return answer
+    kind = schema.type_of(name)
+    given = complete(kind, schema_check.check(kind, asked)[0])
+    writer = replace(writer_of(write, now), api_version=answer["apiVersion"])
+    done = managed_fields.track_update(kind, None, given, writer)
+    entries = done["metadata"].get("managedFields")
+    if not entries:
+        return answer
+    return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}
+
+
+_ANSWERS = {("serviceaccounts", "token"): "io.k8s.api.authentication.v1.TokenRequest"}
+"""The types of endpoints' subresources that show who asked."""
 
 
 def with_old_times(new: Obj, old: Obj) -> Obj:

@@ -43,7 +43,7 @@ class AccessReviews:
     async def self_subject(self, call: Call, document: dict[str, Any]) -> Obj:
         """Answer about the user who asks."""
         spec = document.get("spec") or {}
-        _refuse(call.resource.kind, list(_request_errors(spec)))
+        _refuse(list(_request_errors(spec)))
         return self._review(call, document, call.user, spec)
 
     def _review(self, call: Call, document: Obj, user: User, spec: Obj) -> dict[str, Any]:
@@ -143,16 +143,16 @@ def _local_errors(spec: Obj, namespace: str) -> list[FieldError]:
     if asked != namespace:
         return [
             Field("spec.resourceAttributes.namespace").invalid(
-                asked, f"must match metadata.namespace: {namespace}"
+                asked, "must match metadata.namespace"
             )
         ]
     return []
 
 
-def _refuse(kind: str, errors: list[FieldError]) -> None:
+def _refuse(errors: list[FieldError]) -> None:
     if errors:
         raise InvalidError(
-            invalid_message(f"{kind}.{GROUP}", "", errors),
-            details={"group": GROUP, "kind": kind},
+            invalid_message(f".{GROUP}", "", errors),  # upstream names no kind here
+            details={"group": GROUP},
             causes=[error.cause() for error in errors],
         )

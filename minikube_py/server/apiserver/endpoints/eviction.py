@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minikube_py.api import selectors
+from minikube_py.api import selectors, times
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import BadRequestError, InternalError, TooManyRequestsError
 from minikube_py.api.object import Obj, condition_of, evolve, get, is_deleting, labels_of
@@ -11,6 +11,10 @@ from minikube_py.api.policy import PODDISRUPTIONBUDGETS
 from minikube_py.server.apiserver.call import SUCCESS, Call
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.store import Store
+
+
+class _NoReasonError(InternalError):
+    reason = ""
 
 
 class Eviction:
@@ -28,13 +32,16 @@ class Eviction:
         options: Obj = document.get("deleteOptions") or {}
         if not _needs_no_budget(pod):
             await self._take_from_budget(call, pod)
+        if not call.options.dry_run:
+            now = times.now_string(self._store.clock)
+            await self._store.update(_mark(call), lambda pod: disrupted(pod, now))
         await self._store.delete(call.write("DELETE", options), options)
         return SUCCESS
 
     async def _take_from_budget(self, call: Call, pod: Obj) -> None:
         budgets = self._budgets(call.namespace, pod)
         if len(budgets) > 1:
-            raise InternalError(
+            raise _NoReasonError(
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource "
                 "does not support."
             )
@@ -59,6 +66,32 @@ class Eviction:
         return [
             b for b in budgets if selectors.from_object(get(b, "spec.selector")).matches(labels)
         ]
+
+
+def _mark(call: Call) -> Write:
+    return Write(
+        user=call.user,
+        resource=PODS,
+        operation="UPDATE",
+        namespace=call.namespace,
+        name=call.name,
+        subresource="status",
+        trusted=True,
+    )
+
+
+def disrupted(pod: Obj, now: str) -> Obj:
+    """Return the pod with the condition that says why it goes."""
+    kept = [c for c in get(pod, "status.conditions", ()) if c.get("type") != "DisruptionTarget"]
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": now,
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    return evolve(pod, "status.conditions", [*kept, condition])
 
 
 def take(budget: Obj, pod: Obj, now: str) -> Obj:
