@@ -22,11 +22,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="put the table into the docs")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        figures = runner.run(run.everything(options.names, options.scale))
-    print(report.table(figures))  # noqa: T201
+        result = runner.run(run.everything(options.names, options.scale))
+    print(report.table(result.figures), result.pace, sep="\n")  # noqa: T201
     if options.write:
-        report.write(figures)
-    return 0 if all(figure.kept for figure in figures) else 1
+        report.write(result)
+    return 0 if all(figure.kept for figure in result.figures) else 1
 
 
 if __name__ == "__main__":

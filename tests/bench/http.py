@@ -6,7 +6,8 @@ so that the client's CPU stays far below the server's.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 
 import orjson
 
@@ -123,9 +124,19 @@ class Watcher(Connection):
                 await self._reached
 
 
-async def together(server: Server, requests: Sequence[bytes], clients: int) -> list[float]:
-    """Send the requests over so many connections; return the seconds that each took."""
+@asynccontextmanager
+async def connected(server: Server, clients: int) -> AsyncIterator[Sequence[Connection]]:
+    """Open so many connections for the length of the block."""
     connections = [await Connection.open(server) for _ in range(clients)]
+    try:
+        yield connections
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+async def together(connections: Sequence[Connection], requests: Iterable[bytes]) -> list[float]:
+    """Send the requests over the connections; return the seconds that each took."""
     waiting = iter(requests)
     took: list[float] = []
     now = time.perf_counter
@@ -136,11 +147,7 @@ async def together(server: Server, requests: Sequence[bytes], clients: int) -> l
             await connection.send(data)
             took.append(now() - started)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for connection in connections:
-                group.create_task(client(connection))
-    finally:
+    async with asyncio.TaskGroup() as group:
         for connection in connections:
-            connection.close()
+            group.create_task(client(connection))
     return took

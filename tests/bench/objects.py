@@ -27,6 +27,13 @@ def pod(name: str) -> dict[str, Any]:
     }
 
 
+def plain_pod(name: str) -> dict[str, Any]:
+    """A pod with one plain container: 4 KB as it is served."""
+    spec = {"containers": [{**container("main"), "livenessProbe": None, "readinessProbe": None}]}
+    spec["volumes"] = [{"name": "scratch", "emptyDir": {}}]
+    return {**pod(name), "spec": spec}
+
+
 def container(name: str) -> dict[str, Any]:
     """One container with what most have."""
     probe = {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10}

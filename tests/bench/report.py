@@ -36,6 +36,21 @@ class Figure:
         return self.name, f"{value} {self.unit}", f"{budget} {self.unit}", ratio, self.note
 
 
+@dataclass(frozen=True)
+class Result:
+    """What one run measured."""
+
+    figures: Sequence[Figure]
+    yardsticks: Sequence[float]
+    """CPU milliseconds of one and the same piece of Python, between the measurements."""
+
+    @property
+    def pace(self) -> str:
+        """How fast the machine was: figures of two runs compare only where this is alike."""
+        low, high = min(self.yardsticks), max(self.yardsticks)
+        return f"the yardstick (a fixed loop) took {low:.0f} to {high:.0f} ms"
+
+
 HEAD = ("operation", "measured", "budget", "ratio", "how")
 
 
@@ -49,14 +64,15 @@ def table(figures: Sequence[Figure]) -> str:
     return "\n".join(f"| {line} |" for line in lines).replace("| -", "|--").replace("- |", "--|")
 
 
-def write(figures: Sequence[Figure]) -> None:
+def write(result: Result) -> None:
     """Put the table and the machine it was measured on into the documentation."""
     load = os.getloadavg()[0]
     about = (
         f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} CPUs ({_processor()}), load average {load:.1f} at the end."
+        f"{os.cpu_count()} CPUs ({_processor()}), load average {load:.1f} at the end, "
+        f"{result.pace}."
     )
-    block = f"{START}\n{about}\n\n{table(figures)}\n{END}"
+    block = f"{START}\n{about}\n\n{table(result.figures)}\n{END}"
     text = PAGE.read_text()
     pattern = re.compile(f"{re.escape(START)}.*{re.escape(END)}", re.DOTALL)
     PAGE.write_text(pattern.sub(lambda _: block, text))
