@@ -59,6 +59,8 @@ class ModelCluster:
         self.requests: list[tuple[str, str, str, Key]] = []
         self.refuse: Callable[[str, str, Resource, Obj | None], None] = lambda *_: None
         """(user, verb, resource, obj): raises a StatusError to refuse a write."""
+        self.lag: Callable[[Resource], float] = lambda _: 0.0
+        """How many seconds watches of a kind are behind."""
         self._tables: dict[str, dict[Key, FrozenItem]] = {}
         self._log: dict[str, list[WatchEvent]] = {}
         self._news: dict[str, asyncio.Event] = {}
@@ -189,6 +191,8 @@ class ModelClient:
             start = bisect.bisect_right(log, revision, key=lambda event: event.item.revision)
             batch = log[start:]
             if batch:
+                if (behind := cluster.lag(resource)) > 0:
+                    await asyncio.sleep(behind)
                 revision = batch[-1].item.revision
                 found = [
                     event

@@ -289,3 +289,30 @@ async def test_a_namespace_with_a_running_deployment_is_emptied():
             "/api/v1/events",
         }
         assert not [e for e in world.cluster.objects(EVENTS) if e["metadata"]["namespace"] == "d"]
+
+
+@virtual
+async def test_a_name_that_is_taken_by_another_gives_the_template_another_hash():
+    async with cluster() as world:
+        await deploy(world, 1)
+        await settle(20)
+        (first,) = world.cluster.objects(REPLICASETS)
+        await world.client.delete(DEPLOYMENTS, "web", "d")
+        await settle(20)
+        spec = {**first["spec"], "replicas": 0}
+        metadata = {"name": first["metadata"]["name"], "namespace": "d"}
+        await world.client.create(REPLICASETS, {"metadata": metadata, "spec": spec})
+        spec = evolve(spec, "template.spec.containers", [{"name": "c", "image": "other"}])
+        there = world.cluster.table(REPLICASETS)[Key("d", metadata["name"])].obj
+        await world.client.update(REPLICASETS, {**there, "spec": spec})
+        (there,) = world.cluster.objects(REPLICASETS)
+        selector = {"matchLabels": {"app": "other"}}
+        world.cluster.write(
+            REPLICASETS,
+            evolve(evolve(there, "spec.selector", selector), "metadata.labels", {"app": "other"}),
+        )
+        await deploy(world, 1)
+        await settle(20)
+        assert deployment(world)["status"]["collisionCount"] == 1
+        assert images(world) == {"a": 1}
+        assert len(world.cluster.objects(REPLICASETS)) == 2

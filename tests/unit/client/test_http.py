@@ -277,3 +277,39 @@ async def test_client_certificates_prove_who_asks_from_files_and_from_memory(tmp
             await doubter.get(PODS, "p", "d")
         await doubter.close()
     assert names == ["user", "user"]
+
+
+async def test_a_client_certificate_that_is_renewed_is_used_without_a_restart(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("minikube_py.client.http.FILES_CHECK_SECONDS", 0.0)
+    ca = pki.ensure_ca(tmp_path, "ca", "ca", datetime.now(UTC))
+    server = issue(tmp_path, "server", ca, "server")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca.certificate_path)
+    context.load_cert_chain(server.certificate_path, server.key_path)
+    context.verify_mode = ssl.CERT_REQUIRED
+    names = []
+
+    async def handler(request):
+        subject = dict(pair[0] for pair in request.get_extra_info("peercert")["subject"])
+        names.append(subject["commonName"])
+        return answer(pod("p"))
+
+    certificate, key = tmp_path / "mine.crt", tmp_path / "mine.key"
+    async with serving(handler, context) as url:
+        client = HttpClient(
+            ClientConfig(
+                server=url,
+                ca_file=ca.certificate_path,
+                certificate_file=certificate,
+                key_file=key,
+            )
+        )
+        for name in ("one", "two"):
+            issued = issue(tmp_path, name, ca, "client")
+            for new, path in ((issued.certificate_path, certificate), (issued.key_path, key)):
+                path.unlink(missing_ok=True)
+                path.write_bytes(new.read_bytes())
+            await client.get(PODS, "p", "d")
+        await client.close()
+    assert names == ["one", "two"]

@@ -1,9 +1,11 @@
 """The law of every controller: its plans lead to a state in which it wants nothing more.
 
 Random users do random things to a model cluster in which all controllers, the scheduler and
-kubelets run. When they stop, the cluster comes to rest; and all controllers, started again on that
-state with empty memories, write nothing.
+kubelets run, some writes fail and some caches are behind. When they stop, the cluster comes to
+rest; and all controllers, started again on that state with empty memories, write nothing.
 """
+
+import itertools
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +20,13 @@ from minikube_py.api.core import (
     REPLICATIONCONTROLLERS,
     SERVICES,
 )
-from minikube_py.api.errors import AlreadyExistsError, ConflictError, ForbiddenError, NotFoundError
+from minikube_py.api.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
 from minikube_py.api.object import Key, evolve
 from minikube_py.client.actions import Create, Delete
 from minikube_py.server.controllers import CONTROLLERS
@@ -188,11 +196,35 @@ def counted(world):
             assert owner["status"].get("readyReplicas", 0) == owner["spec"]["replicas"]
 
 
+def disturb(world, faults, lags):
+    """Let some writes of controllers fail, and let the caches of some kinds be behind."""
+    ours = {part.name for part in CONTROLLERS}
+    numbers = itertools.count()
+
+    def refuse(user, verb, resource, obj):
+        if user in ours and resource.plural != "events" and next(numbers) in faults:
+            raise ServiceUnavailableError("the datastore is away")
+
+    world.cluster.refuse = refuse
+    world.cluster.lag = lambda resource: lags.get(resource.plural, 0.0)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(steps=st.lists(STEPS, max_size=12))
-def test_the_cluster_comes_to_rest_and_controllers_that_start_again_write_nothing(steps):
+@given(
+    steps=st.lists(STEPS, max_size=12),
+    faults=st.sets(st.integers(0, 80), max_size=20),
+    lags=st.dictionaries(
+        st.sampled_from(["pods", "replicasets", "deployments", "jobs", "endpointslices"]),
+        st.floats(0.01, 5.0),
+        max_size=3,
+    ),
+)
+def test_the_cluster_comes_to_rest_and_controllers_that_start_again_write_nothing(
+    steps, faults, lags
+):
     async def scenario():
         async with harness(root_ca="PEM") as world:
+            disturb(world, faults, lags)
             await populated(world, steps)
             before = len(world.cluster.requests)
             await settle(REST_SECONDS)
