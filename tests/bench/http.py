@@ -5,8 +5,9 @@ so that the client's CPU stays far below the server's.
 """
 
 import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import orjson
@@ -30,11 +31,14 @@ class RefusedError(Exception):
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection."""
+    """One keep-alive connection; it sends the next request from where the last answer came in."""
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport
-        self._buffer = bytearray()
+        self._buffer = b""
+        self._waiting: Iterator[bytes] = iter(())
+        self._began = 0.0
+        self._took: list[float] = []
         self._answer: asyncio.Future[bytes] | None = None
 
     @classmethod
@@ -57,40 +61,54 @@ class Connection(asyncio.Protocol):
 
     async def send(self, data: bytes) -> bytes:
         """Send a request and return the body of its answer."""
-        self._buffer.clear()
-        self._answer = asyncio.get_running_loop().create_future()
+        return await self.drain(iter((data,)), [])
+
+    def drain(self, waiting: Iterator[bytes], took: list[float]) -> asyncio.Future[bytes]:
+        """Send requests until there are no more; the result is the body of the last answer."""
+        self._waiting, self._took = waiting, took
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        self._next(b"")
+        return answer
+
+    def _next(self, body: bytes) -> None:
+        data = next(self._waiting, None)
+        if data is None:
+            if self._answer is not None:
+                self._answer.set_result(body)
+            return
+        self._buffer = b""
+        self._began = time.perf_counter()
         self._transport.write(data)
-        return await self._answer
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes until the answer is whole."""
-        self._buffer += data
-        if self._answer is None or self._answer.done():
-            return
+        """Take in bytes until the answer is whole, then go on."""
+        self._buffer = self._buffer + data if self._buffer else data
         body = _whole(self._buffer)
-        if body is None:
+        if body is None or self._answer is None or self._answer.done():
             return
+        self._took.append(time.perf_counter() - self._began)
         if self._buffer[9:10] == b"2":
-            self._answer.set_result(body)
+            self._next(body)
         else:
-            self._answer.set_exception(RefusedError(bytes(self._buffer[:2000]).decode()))
+            self._answer.set_exception(RefusedError(self._buffer[:2000].decode()))
 
     def close(self) -> None:
         """Hang up."""
         self._transport.close()
 
 
-def _whole(buffer: bytearray) -> bytes | None:
+_LENGTH = re.compile(rb"\r\n[Cc]ontent-[Ll]ength: (\d+)\r\n")
+
+
+def _whole(buffer: bytes) -> bytes | None:
     """Return the body of an answer, None while it is not complete; chunks stay as they are."""
     end = buffer.find(b"\r\n\r\n")
     if end < 0:
         return None
-    head = bytes(buffer[:end]).lower()
-    if b"transfer-encoding: chunked" in head:
-        return bytes(buffer[end + 4 :]) if buffer.endswith(b"0\r\n\r\n") else None
-    place = head.find(b"content-length: ")
-    length = int(head[place + 16 :].split(b"\r\n", 1)[0])
-    return bytes(buffer[end + 4 :]) if len(buffer) >= end + 4 + length else None
+    length = _LENGTH.search(buffer, 0, end + 2)
+    if length is None:
+        return buffer[end + 4 :] if buffer.endswith(b"\r\n0\r\n\r\n") else None
+    return buffer[end + 4 :] if len(buffer) >= end + 4 + int(length[1]) else None
 
 
 class Watcher(Connection):
@@ -139,15 +157,6 @@ async def together(connections: Sequence[Connection], requests: Iterable[bytes])
     """Send the requests over the connections; return the seconds that each took."""
     waiting = iter(requests)
     took: list[float] = []
-    now = time.perf_counter
-
-    async def client(connection: Connection) -> None:
-        for data in waiting:
-            started = now()
-            await connection.send(data)
-            took.append(now() - started)
-
-    async with asyncio.TaskGroup() as group:
-        for connection in connections:
-            group.create_task(client(connection))
+    async with asyncio.timeout(ANSWER_SECONDS_MAX):
+        await asyncio.gather(*(connection.drain(waiting, took) for connection in connections))
     return took
