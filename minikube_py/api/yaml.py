@@ -24,6 +24,15 @@ _INT = r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)$"
 _FRACTION = r"[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"
 _FLOAT = rf"^[-+]?(?:{_FRACTION}|[0-9]+[eE][-+]?[0-9]+)$"
 _NULL = r"^(?:~|null|Null|NULL|)$"
+
+
+class _Dumper(yaml.CSafeDumper):
+    """The C dumper, which also takes the read-only maps of caches.
+
+    It quotes text that either version of YAML would read as something else.
+    """
+
+
 for _tag, _pattern, _first in (
     # type, what it looks like, its first characters ("": an empty scalar)
     ("bool", _BOOL, [*"tTfFyYnNoO"]),
@@ -32,12 +41,8 @@ for _tag, _pattern, _first in (
     ("merge", r"^<<$", ["<"]),
     ("null", _NULL, [*"~nN", ""]),
 ):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
-
-
-class _Dumper(yaml.CSafeDumper):
-    """The C dumper, which also takes the read-only maps of caches."""
-
+    for _side in (_Loader, _Dumper):
+        _side.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), _first)
 
 _Dumper.add_multi_representer(dict, yaml.CSafeDumper.represent_dict)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minikube_py.api import yaml
@@ -45,6 +45,7 @@ def test_documents_of_a_cache_can_be_shown() -> None:
     assert yaml.dump(Document({"b": 1, "a": Document({"c": "x"})})) == b"a:\n  c: x\nb: 1\n"
 
 
+@example({"0E0": None, "on": "0x1", "1_0": "~"})
 @given(JSON)
 def test_what_is_dumped_is_loaded_again(value: Any) -> None:
     assert yaml.load(yaml.dump(value)) == value
