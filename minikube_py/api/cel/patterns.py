@@ -7,15 +7,19 @@ backreferences and looking around, is refused.
 
 import re
 import warnings
+from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
+from minikube_py.api.cel import machine
 from minikube_py.api.cel.errors import CelEvaluationError
 
 PATTERN_MAX: Final = 4096
 """Characters of a pattern; upstream bounds them by the cost of the expression only."""
-REPEAT_MAX: Final = 1000
-"""RE2's bound of a counted repeat."""
+STEPS_MAX: Final = 200_000
+"""Steps that backtracking may take at worst; beyond, the machine of threads is surer."""
+_DEGREE_MAX: Final = 20
 _POSIX: Final = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7F", "blank": r"\t ",
     "cntrl": r"\x00-\x1F\x7F", "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~",
@@ -25,15 +29,57 @@ _POSIX: Final = {
 _UNKNOWN: Final = re.compile(
     r"\(\?(?:[=!#>(]|<[=!]|P[=>])|\\[1-9GXRKkguULNZ]|[*+?}]\+|\(\?[imsU]*[aLux]"
 )
+_ESCAPE: Final = (
+    r"\\(?:Q(?P<quoted>.*?)(?:\\E|$)|x\{(?P<code>[0-9A-Fa-f]{1,6})\}|(?P<end>z)|.)"
+    r"|\[:(?P<not>\^?)(?P<posix>[a-z]+):\]"
+)
+_INNER: Final = re.compile(_ESCAPE, re.DOTALL)
 _PIECE: Final = re.compile(
-    r"\\(?:Q(?P<quoted>.*?)(?:\\E|$)|x\{(?P<code>[0-9A-Fa-f]{1,6})\}|(?P<end>z)|(?P<escape>.))"
-    r"|\[:(?P<not>\^?)(?P<posix>[a-z]+):\]|\(\?<(?P<name>[A-Za-z_]\w*)>|(?P<plain>.)",
+    r"(?P<class>\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\])"
+    rf"|{_ESCAPE}|\(\?<(?P<name>[A-Za-z_]\w*)>|(?P<dollar>\$)",
     re.DOTALL,
 )
+_LINES: Final = re.compile(r"\(\?[a-z]*m")
+
+
+class Pattern:
+    """A compiled pattern: two engines, of which the text's length chooses."""
+
+    def __init__(self, pattern: str) -> None:
+        self._plain = re.compile(pattern, re.ASCII)
+        self._degree = machine.degree(pattern, re.ASCII)
+        self._machine = machine.Machine(pattern, re.ASCII)
+
+    def _is_quick(self, text: str) -> bool:
+        """Tell whether backtracking over the text takes few steps at worst."""
+        return bool((len(text) + 1) ** (min(self._degree, _DEGREE_MAX) + 1) <= STEPS_MAX)
+
+    def matches(self, text: str) -> bool:
+        """Tell whether the pattern matches anywhere."""
+        if self._is_quick(text):
+            return self._plain.search(text) is not None
+        return self._machine.matches(text)
+
+    def spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where matches begin and end, from left to right."""
+        quick = self._is_quick(text)
+        start, last = 0, -1
+        while start <= len(text):
+            found = self._plain_find(text, start) if quick else self._machine.find(text, start)
+            if found is None:
+                return
+            begin, end = found
+            if begin != end or begin != last:
+                yield found
+            start, last = (end, end) if end > begin else (end + 1, last)
+
+    def _plain_find(self, text: str, start: int) -> tuple[int, int] | None:
+        match = self._plain.search(text, start)
+        return match.span() if match else None
 
 
 @lru_cache(maxsize=512)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str) -> Pattern:
     """Compile a pattern.
 
     Raises:
@@ -46,38 +92,43 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return re.compile(_PIECE.sub(_translate, pattern), re.ASCII)
+            return Pattern(_translate(pattern))
     except (re.error, OverflowError, RecursionError, ValueError):
         raise complaint from None
 
 
-def _translate(match: re.Match[str]) -> str:
+def _translate(pattern: str) -> str:
+    """Write RE2's pattern as Python's; without (?m) `$` is the very end."""
+    dollar = "$" if _LINES.search(pattern) else r"\Z"
+
+    def piece(match: re.Match[str]) -> str:
+        if match["class"]:
+            return match[0][0] + _INNER.sub(_escape, match[0][1:])
+        if match["name"]:
+            return f"(?P<{match['name']}>"
+        return dollar if match["dollar"] else _escape(match)
+
+    return _PIECE.sub(piece, pattern)
+
+
+def _escape(match: re.Match[str]) -> str:
     if match["quoted"] is not None:
         return re.escape(match["quoted"])
     if match["code"]:
         return re.escape(chr(int(match["code"], 16)))
-    if match["end"]:
-        return r"\Z"
-    if match["name"]:
-        return f"(?P<{match['name']}>"
     if match["posix"]:
         if match["not"] or match["posix"] not in _POSIX:
             raise ValueError("no such class")
         return _POSIX[match["posix"]]
-    return r"\Z" if match["plain"] == "$" else match[0]
+    return r"\Z" if match["end"] else match[0]
 
 
-def search(pattern: str, text: str) -> tuple[int, int] | None:
-    """Return where the first match begins and ends, or None."""
-    match = compile_pattern(pattern).search(text)
-    return match.span() if match else None
+def matches(pattern: str, text: str) -> bool:
+    """Tell whether the pattern matches anywhere in the text."""
+    return compile_pattern(pattern).matches(text)
 
 
-def spans(pattern: str, text: str, count: int) -> list[tuple[int, int]]:
+def spans(pattern: str, text: str, count: int = -1) -> list[tuple[int, int]]:
     """Return where matches begin and end, at most so many; all where count is negative."""
-    found: list[tuple[int, int]] = []
-    for match in compile_pattern(pattern).finditer(text):
-        if len(found) == count:
-            break
-        found.append(match.span())
-    return found
+    found = compile_pattern(pattern).spans(text)
+    return list(found if count < 0 else islice(found, count))

@@ -8,8 +8,7 @@ from minikube_py.api.cel.types import INT, STRING, list_of
 
 
 def _find(text: str, pattern: str) -> str:
-    span = patterns.search(pattern, text)
-    return "" if span is None else text[span[0] : span[1]]
+    return next((text[start:end] for start, end in patterns.spans(pattern, text, 1)), "")
 
 
 def _find_all(text: str, pattern: str, count: int = -1) -> list[str]:

@@ -24,7 +24,7 @@ _QUOTED: Final = {
 
 
 def _matches(text: str, pattern: str) -> bool:
-    return patterns.search(pattern, text) is not None
+    return patterns.matches(pattern, text)
 
 
 def _char_at(text: str, position: int) -> str:

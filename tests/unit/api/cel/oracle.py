@@ -1,6 +1,6 @@
 """Google's C++ engine as the oracle: what an expression gives, in plain words."""
 
-import datetime
+import datetime as dt
 import math
 from typing import Any
 
@@ -48,7 +48,7 @@ def plain(value: Any) -> Any:
         return [plain(each) for each in value]
     if isinstance(value, dict):
         return {plain(each): plain(other) for each, other in value.items()}
-    if isinstance(value, Timestamp | Duration | Optional | datetime.datetime | datetime.timedelta):
+    if isinstance(value, Timestamp | Duration | Optional | dt.datetime | dt.timedelta):
         return _moment(value)
     if isinstance(value, float) and math.isnan(value):
         return "NaN"
@@ -62,10 +62,10 @@ def _moment(value: Any) -> Any:
         return ("moment", value.nanos // 1000)
     if isinstance(value, Duration):
         return ("span", value.nanos // 1000)
-    if isinstance(value, datetime.timedelta):
-        return ("span", value // datetime.timedelta(microseconds=1))
-    if isinstance(value, datetime.datetime):
-        epoch = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-        moment = value if value.tzinfo else value.replace(tzinfo=datetime.UTC)
-        return ("moment", (moment - epoch) // datetime.timedelta(microseconds=1))
+    if isinstance(value, dt.timedelta):
+        return ("span", value // dt.timedelta(microseconds=1))
+    if isinstance(value, dt.datetime):
+        epoch = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+        moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return ("moment", (moment - epoch) // dt.timedelta(microseconds=1))
     return ("optional", plain(value.value) if value.present else None)
