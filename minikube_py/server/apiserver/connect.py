@@ -55,6 +55,7 @@ class Connector:
             log_options.check(call.name, request.query)
         obj = self._store.get(call.resource, call.namespace, _plain_name(call)).obj
         if call.subresource == "log" and not get(obj, "spec.nodeName"):
+            _container(obj, request.query.get("container", ""), call.subresource)
             return web.Response(status=204, headers=NO_CACHE)  # there is nothing to read yet
         if call.verb in ("create", "get") and call.subresource != "log":
             await self._store.connect(call.write("CONNECT"), obj)

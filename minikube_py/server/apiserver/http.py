@@ -352,6 +352,11 @@ def _check_scope(resource: Resource, info: RequestInfo) -> None:
             raise NotFoundError("the server could not find the requested resource", details={})
         if info.verb == "create" and "list" in resource.verbs:
             raise MethodNotAllowedError(NOT_SUPPORTED)
+    without_namespace = resource.namespaced and not info.namespace
+    if without_namespace and info.verb == "deletecollection":
+        raise MethodNotAllowedError(NOT_SUPPORTED)
+    if info.verb in ("update", "patch") and not info.name:
+        raise MethodNotAllowedError(NOT_SUPPORTED)
 
 
 def _replace(call: Call, **changes: Any) -> Call:

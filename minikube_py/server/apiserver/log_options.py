@@ -25,6 +25,7 @@ def _errors(query: Mapping[str, str]) -> Iterator[FieldError]:
         yield Field("limitBytes").invalid(limit, "must be greater than 0")
     seconds = query.get("sinceSeconds")
     if seconds and query.get("sinceTime"):
-        yield Field("").forbidden("at most one of `sinceTime` or `sinceSeconds` may be specified")
+        what = "at most one of `sinceTime` or `sinceSeconds` may be specified"
+        yield Field("[]").forbidden(what)  # as upstream prints a path without a name
     elif seconds and (since := integer(query, "sinceSeconds")) < 1:
         yield Field("sinceSeconds").invalid(since, "must be greater than 0")

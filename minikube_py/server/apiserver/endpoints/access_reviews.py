@@ -27,11 +27,11 @@ class AccessReviews:
 
     async def subject(self, call: Call, document: dict[str, Any]) -> Obj:
         """Answer about any user; a local review only about its own namespace."""
-        kind, spec = call.resource.kind, document.get("spec") or {}
+        spec: Obj = document.get("spec") or {}
         errors = list(_subject_errors(spec))
-        if kind == "LocalSubjectAccessReview":
+        if call.resource.kind == "LocalSubjectAccessReview":
             errors += _local_errors(spec, call.namespace)
-        _refuse(kind, errors)
+        _refuse(errors)
         user = User(
             name=str(spec.get("user", "")),
             groups=tuple(spec.get("groups") or ()),

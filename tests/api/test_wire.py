@@ -1,0 +1,156 @@
+"""The recorded exchanges of the reference API server, replayed against `kpy server`.
+
+Every area has a floor: the steps and scenarios that are known to go as recorded. Fewer is a
+regression; where more do, the test prints the new floor, which belongs into the table.
+"""
+
+import json
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT.parent / "shared" / "wire"
+KPY = Path(sys.executable).parent / "kpy"
+START_SECONDS_MAX = 30.0
+REQUEST_SECONDS_MAX = 10
+REPLAY_SECONDS_MAX = 400
+JOBS = 6
+"""Scenarios at the same time: most of their time they wait."""
+
+
+class Floor(NamedTuple):
+    """How much of an area goes as recorded: body and status, and word for word."""
+
+    semantic_steps: int
+    verbatim_steps: int
+    semantic_scenarios: int
+    verbatim_scenarios: int
+
+
+FLOORS: dict[str, Floor] = {
+    "admission": Floor(188, 188, 19, 19),
+    "auth": Floor(169, 168, 10, 10),
+    "crud": Floor(1056, 1053, 80, 79),
+    "deletion": Floor(189, 189, 18, 18),
+    "discovery": Floor(118, 117, 31, 31),
+    "patch": Floor(257, 249, 25, 22),
+    "protobuf": Floor(38, 37, 4, 4),
+    "query": Floor(251, 250, 25, 24),
+    "representations": Floor(499, 497, 37, 37),
+    "subresources": Floor(162, 160, 9, 7),
+    "validation": Floor(595, 592, 60, 58),
+}
+"""Without crd and admissionpolicy, whose scenarios wait for machinery that is not there yet."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_ready(port: int) -> bool:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    url = f"https://127.0.0.1:{port}/readyz"
+    try:
+        with urllib.request.urlopen(url, timeout=2, context=context) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Run the server that the corpus asks for; yields its URL and kubeconfig."""
+    folder = tmp_path_factory.mktemp("wire")
+    port, kubeconfig = free_port(), folder / "kubeconfig"
+    line = [
+        str(KPY),
+        "server",
+        "--disable-agent",
+        "--disable-scheduler",
+        "--disable-controller-manager",
+        "--anonymous-auth",
+        "--service-cidr=10.96.0.0/12",
+        "--bind-address=127.0.0.1",
+        "--advertise-address=192.0.2.10",
+        f"--https-listen-port={port}",
+        f"--data-dir={folder / 'data'}",
+        f"--write-kubeconfig={kubeconfig}",
+    ]
+    log, url = folder / "log", f"https://127.0.0.1:{port}"
+    with log.open("wb") as output:
+        process = subprocess.Popen(line, stdout=output, stderr=output)
+    try:
+        deadline = time.monotonic() + START_SECONDS_MAX
+        while not is_ready(port):
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield url, kubeconfig
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        shutil.rmtree(folder / "data", ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def areas(server: tuple[str, Path]) -> dict[str, Floor]:
+    """Replay the corpus once; returns what each area reached."""
+    url, kubeconfig = server
+    assert (CORPUS / "replay.py").exists(), (
+        f"the recorded exchanges are not at {CORPUS}: the test cannot tell whether the API server "
+        "still answers as the reference does"
+    )
+    line = [
+        sys.executable,
+        str(CORPUS / "replay.py"),
+        f"--kubeconfig={kubeconfig}",
+        f"--server={url}",
+        "--split=public",
+        "--json",
+        f"--jobs={JOBS}",
+        f"--timeout={REQUEST_SECONDS_MAX}",
+    ]
+    for area in FLOORS:
+        line += ["--area", area]
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        line,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=REPLAY_SECONDS_MAX,
+        env=environment,
+    )
+    return {area: floor_of(counts) for area, counts in json.loads(done.stdout)["areas"].items()}
+
+
+def floor_of(counts: dict[str, Any]) -> Floor:
+    names = ("ssem", "sverb", "sem", "verb")
+    return Floor(*(counts.get(name, 0) for name in names))
+
+
+@pytest.mark.parametrize("area", FLOORS)
+def test_an_area_goes_as_recorded_as_well_as_it_ever_did(
+    area: str, areas: dict[str, Floor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    reached, floor = areas[area], FLOORS[area]
+    assert all(now >= then for now, then in zip(reached, floor, strict=True)), (
+        f"{area}: reached {reached}, which is less than {floor}"
+    )
+    if reached != floor:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{area} got better: {reached}\n")
