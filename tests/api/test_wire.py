@@ -40,15 +40,15 @@ class Floor(NamedTuple):
 
 FLOORS: dict[str, Floor] = {
     "admission": Floor(188, 188, 19, 19),
-    "auth": Floor(169, 168, 10, 10),
+    "auth": Floor(190, 188, 12, 10),  # one text is not stable on the reference itself
     "crud": Floor(1056, 1053, 80, 79),
     "deletion": Floor(189, 189, 18, 18),
-    "discovery": Floor(118, 117, 31, 31),
+    "discovery": Floor(120, 119, 31, 31),
     "patch": Floor(257, 249, 25, 22),
     "protobuf": Floor(38, 37, 4, 4),
     "query": Floor(251, 250, 25, 24),
     "representations": Floor(499, 497, 37, 37),
-    "subresources": Floor(162, 160, 9, 7),
+    "subresources": Floor(164, 162, 9, 7),
     "validation": Floor(595, 592, 60, 58),
 }
 """Without crd and admissionpolicy, whose scenarios wait for machinery that is not there yet."""
