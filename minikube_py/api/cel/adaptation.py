@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from minikube_py.api.cel import times
+from minikube_py.api.cel.errors import CelEvaluationError
 from minikube_py.api.cel.types import BYTES, DOUBLE, DURATION, TIMESTAMP, UINT, Type
 from minikube_py.api.cel.values import Uint
 
@@ -32,7 +33,10 @@ def _duration(value: Any) -> Any:
 
 
 def _bytes(value: Any) -> Any:
-    return b64decode(value) if isinstance(value, str) else value
+    try:
+        return b64decode(value, validate=True) if isinstance(value, str) else value
+    except ValueError:
+        raise CelEvaluationError("illegal base64 data") from None
 
 
 _SCALARS: Final[Mapping[Type, Adapter]] = {
