@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from minikube_py.api.fields import FieldError
 from minikube_py.api.object import Obj
+from minikube_py.api.schema import Type, type_of
 
 Default = Callable[[Obj], Obj]
 """Fill in what the user left out; runs after decoding on every write, and on patch results."""
@@ -90,6 +91,24 @@ class Resource:
     subresources: tuple[Subresource, ...] = ()
     schema: str = ""
     """Name of the type in the schema table: `io.k8s.api.core.v1.Pod`."""
+    custom_type: Type | None = None
+    """The type of a kind that is in no table."""
+    custom_schema: Obj = field(default_factory=dict)
+    """The schema of a custom kind, as its definition has it."""
+    prune: Callable[[Obj], tuple[dict[str, Any], list[str]]] | None = None
+    """How a custom kind is checked on decoding: the object and the paths of unknown fields."""
+    on_read: Callable[[Obj], Obj] | None = None
+    """Makes what the datastore holds an object of today: custom kinds change while it is stored."""
+    list_name: str = ""
+    """The kind of a list, where it is not the kind and `List`."""
+    scale_paths: Obj = field(default_factory=dict)
+    """Where a custom kind has its replicas and their selector."""
+    prepare_for_delete: Callable[[Obj], Obj] = lambda obj: obj
+    """What a DELETE changes first, such as a finalizer that waits for others."""
+    refuses_create: str = ""
+    """Why no object can be created now, "" where one can."""
+    served: bool = True
+    """Whether clients may use it; a custom kind may be stored in a version that is not served."""
     columns: tuple[Column, ...] = (NAME, AGE)
     cells: Cells | None = None
     """None prints name and age."""
@@ -147,7 +166,14 @@ class Resource:
     @property
     def list_kind(self) -> str:
         """`PodList`."""
-        return f"{self.kind}List"
+        return self.list_name or f"{self.kind}List"
+
+    @property
+    def type(self) -> Type | None:
+        """The type that objects of this kind have, None where nothing is known."""
+        if self.custom_type is not None:
+            return self.custom_type
+        return type_of(self.schema) if self.schema else None
 
     @property
     def singular_name(self) -> str:

@@ -107,6 +107,9 @@ class ServerApp:
     ) -> None:
         parts = Parts(self._setting(), backend, cache, proxy)
         self._api = parts.api
+        custom = parts.custom_resources
+        await custom.load()
+        nursery.start("custom resources", restarting("custom resources", custom.run))
         tls = serving_context(self.bootstrap)
         http = HttpServer(
             parts.frontend, self.config.bind_address, self.config.https_listen_port, tls

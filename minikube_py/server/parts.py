@@ -22,11 +22,13 @@ from minikube_py.datastore.kv import Backend
 from minikube_py.lib.clock import Clock
 from minikube_py.server import metrics
 from minikube_py.server.admission import plugins
-from minikube_py.server.apiserver.api import Api, Endpoints
+from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
 from minikube_py.server.apiserver.connect import Connector
+from minikube_py.server.apiserver.crd import CustomResources
 from minikube_py.server.apiserver.endpoints.access_reviews import AccessReviews
 from minikube_py.server.apiserver.endpoints.binding import Binding
+from minikube_py.server.apiserver.endpoints.custom_scale import CustomScale
 from minikube_py.server.apiserver.endpoints.eviction import Eviction
 from minikube_py.server.apiserver.endpoints.scale import Scale
 from minikube_py.server.apiserver.endpoints.tokens import TokenRequests, TokenReviews
@@ -95,12 +97,16 @@ class Parts:
             authorizer,
             endpoints(self.store, authorizer, rbac, tokens),
         )
+        nonresource = _nonresource(setting, self.store, tokens.signer)
+        self.custom_resources = CustomResources(
+            setting.scheme, self.store, setting.watches, nonresource.changed
+        )
         self.frontend = Frontend(
             self.api,
             authenticator=_authenticator(setting.config, tokens),
             watches=setting.watches,
             connector=Connector(self.store, proxy, kubelet_context(setting.bootstrap)),
-            nonresource=_nonresource(setting, self.store, tokens.signer),
+            nonresource=nonresource,
             clock=setting.clock,
         )
 
@@ -179,6 +185,7 @@ def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) 
     """Return what answers subresources with a kind of their own, and kinds that are not stored."""
     scale, reviews = Scale(store), AccessReviews(authorizer, rbac, store.clock)
     scaled = Endpoint(get=scale.get, update=scale.update)
+    custom_scale = CustomScale(store)
     binding = Endpoint(create=Binding(store).create)
     token_reviews = TokenReviews(tokens.bearer)
     return {
@@ -186,6 +193,7 @@ def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) 
         ("replicasets.apps", "scale"): scaled,
         ("statefulsets.apps", "scale"): scaled,
         ("replicationcontrollers", "scale"): scaled,
+        (ANY_CUSTOM, "scale"): Endpoint(get=custom_scale.get, update=custom_scale.update),
         ("pods", "binding"): binding,
         ("bindings", ""): binding,
         ("pods", "eviction"): Endpoint(create=Eviction(store).create),

@@ -9,7 +9,7 @@ from typing import Any
 
 from minikube_py.api import names, strategy
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj, get, has_condition
+from minikube_py.api.object import Obj, evolve, get, has_condition
 from minikube_py.api.resource import NAME, Column, Resource, Subresource
 from minikube_py.api.strategy import changed, with_absent, with_empty
 
@@ -183,6 +183,14 @@ def _validate_stored(new: Obj, old: Obj | None) -> Iterator[FieldError]:
             )
 
 
+def prepare_for_delete(crd: Obj) -> Obj:
+    """Let a definition stay until its objects are gone."""
+    finalizers = crd["metadata"].get("finalizers") or ()
+    if crd["metadata"].get("deletionTimestamp") or CLEANUP_FINALIZER in finalizers:
+        return crd
+    return evolve(crd, "metadata.finalizers", [*finalizers, CLEANUP_FINALIZER])
+
+
 def validate_status(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with an updated status."""
     yield from _validate_stored(new, old)
@@ -215,6 +223,7 @@ CUSTOMRESOURCEDEFINITIONS = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=prepare_for_update,
     validate=validate,
+    prepare_for_delete=prepare_for_delete,
     allow_unconditional_update=False,
     stored_version="v1beta1",
 )

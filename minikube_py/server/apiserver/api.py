@@ -34,6 +34,8 @@ from minikube_py.server.registry.store import Store
 DELETES_AT_ONCE_MAX = 32
 """Objects of one deletecollection that are deleted at the same time."""
 
+ANY_CUSTOM = "*"
+"""In place of a group resource: an endpoint of all custom kinds."""
 Endpoints = Mapping[tuple[str, str], Endpoint]
 """By group resource and subresource ("" for kinds that are never stored)."""
 
@@ -67,7 +69,8 @@ class Api:
     def find(self, call: Call) -> tuple[Subresource | None, Endpoint | None]:
         """Return what answers the call; raises where the resource has no such path or verb."""
         resource = call.resource
-        endpoint = self.endpoints.get((resource.group_resource, call.subresource))
+        whose = ANY_CUSTOM if resource.custom else resource.group_resource
+        endpoint = self.endpoints.get((whose, call.subresource))
         if not call.subresource:
             _check_verb(call, resource.verbs)
             return None, endpoint
@@ -100,6 +103,8 @@ class Api:
             return Answer(201, document=await self._post(call, endpoint.create, document))
         if call.name and not call.subresource:
             raise MethodNotAllowedError(NOT_SUPPORTED)
+        if call.resource.refuses_create:
+            raise MethodNotAllowedError(call.resource.refuses_create)
         obj = _in_namespace(call, self._decode(call, document))
         item = await self.store.create(call.write("CREATE"), obj)
         return Answer(201, item=item)
@@ -151,7 +156,7 @@ class Api:
 
     async def _apply(self, call: Call, patch: Any) -> Answer:
         """Apply a configuration; it makes the object where there is none."""
-        if not call.resource.schema:
+        if call.resource.type is None:
             raise unsupported_patch("apply")
         configuration = check_configuration(call, patch)
         write = replace(call.write("UPDATE"), applied=True)

@@ -7,10 +7,11 @@ it.
 from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.api import apply, schema
+from minikube_py.api import apply
 from minikube_py.api.errors import BadRequestError
 from minikube_py.api.object import Obj
 from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.patching import unsupported_patch
 from minikube_py.server.registry.ownership import writer_of
 from minikube_py.server.registry.store import Store
 
@@ -34,6 +35,8 @@ def check_configuration(call: Call, patch: Any) -> dict[str, Any]:
 def applied(call: Call, store: Store, live: Obj | None, configuration: Obj) -> Obj:
     """Return the object after the apply, without defaults; `live` itself where nothing changes."""
     write = call.write("UPDATE")
-    kind = schema.type_of(call.resource.schema)
+    kind = call.resource.type
+    if kind is None:
+        raise unsupported_patch("apply")
     writer = writer_of(write, store.clock.now())
     return apply.apply(kind, live, configuration, writer, force=call.options.force)

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from yaml import YAMLError
 
-from minikube_py.api import schema, schema_check, schema_reader
+from minikube_py.api import schema_check, schema_reader
 from minikube_py.api.errors import (
     BadRequestError,
     RequestTooLargeError,
@@ -139,9 +139,12 @@ def decode(
         document["metadata"] = {}
     obj: Obj = document
     unknown: list[str] = []
-    if resource.schema:
+    if (kind := resource.type) is not None:
         try:
-            obj, unknown = schema_check.check(schema.type_of(resource.schema), document)
+            if resource.prune is not None:
+                obj, unknown = resource.prune(document)
+            else:
+                obj, unknown = schema_check.check(kind, document)
         except DecodeError as error:
             raise UnfitError(resource, str(error)) from error
     warnings = _problems(resource, unknown, given, raw, validation)

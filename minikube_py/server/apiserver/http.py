@@ -34,7 +34,7 @@ from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.delete_options import delete_options
 from minikube_py.server.apiserver.inflight import InFlight, TooManyInFlightError, too_many
 from minikube_py.server.apiserver.negotiate import Accepted, accepted
-from minikube_py.server.apiserver.nonresource import Nonresource
+from minikube_py.server.apiserver.nonresource import Nonresource, page_not_found
 from minikube_py.server.apiserver.parameters import list_options, write_options
 from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.represent import Form
@@ -128,8 +128,10 @@ class Frontend:
             self._authorize_path(user, info)
             return await self.nonresource.handle(request, user)
         resource = self.api.scheme.by_path(info.group, info.version, info.plural)
-        if resource is None:
+        if resource is None or not resource.served:
             self._authorize_unknown(user, info)
+            if not self.api.scheme.has_builtin(info.group):
+                return page_not_found()
             raise NotFoundError("the server could not find the requested resource", details={})
         return await self._serve(request, user, info, resource)
 
@@ -183,6 +185,8 @@ class Frontend:
         self.api.authorize(
             call if resource.namespaced else _replace(call, namespace=info.namespace)
         )
+        if resource.custom and not resource.namespaced and info.namespace:
+            return page_not_found()
         _check_scope(resource, info)
         if resource.deprecated:
             call.warnings.append(resource.deprecated)

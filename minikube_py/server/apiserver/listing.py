@@ -17,7 +17,6 @@ from minikube_py.api.resource import Resource
 from minikube_py.datastore.kv import CompactedError, FutureRevisionError
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.registry.cache import KindCache
-from minikube_py.server.registry.encoding import splice
 from minikube_py.server.registry.store import Store
 
 
@@ -137,7 +136,7 @@ async def _old_page(
         raise _expired(place, continued=bool(options.continue_)) from error
     except FutureRevisionError as error:
         raise BadRequestError(str(error)) from error
-    items = [_parsed(kind, kv.value, kv.revision) for kv in page.items]
+    items = [kind.item_of(kv.value, kv.revision) for kv in page.items]
     chosen, last = _choose(items, options)
     if last is not None and str(items[-1].key) == last:
         last = None
@@ -147,11 +146,6 @@ async def _old_page(
     rest = [str(item.key) for item in items].index(last) + 1
     remaining = len(items) - rest if options.selection.everything else 0
     return Listing(served, place.revision, Place(place.revision, last).token(), remaining)
-
-
-def _parsed(kind: KindCache, value: bytes, revision: int) -> Item:
-    obj = orjson.loads(value)
-    return Item(obj, splice(value, revision), revision, kind.resource.selected(obj))
 
 
 def _choose(items: Iterable[Item], options: ListOptions) -> tuple[list[Item], str | None]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import orjson
 
-from minikube_py.api import schema
 from minikube_py.api.errors import InvalidError, UnsupportedMediaTypeError
 from minikube_py.api.fields import Field, invalid_message
 from minikube_py.api.object import Obj
@@ -38,9 +37,10 @@ def patched(call: Call, kind: PatchType, current: Obj, patch: Any) -> dict[str, 
         case "merge":
             return merge_patch.apply(current, patch)
         case "strategic":
-            if not call.resource.schema or call.resource.custom:
+            kind_type = call.resource.type
+            if kind_type is None or call.resource.custom:
                 raise unsupported_patch("strategic")
-            return strategic_merge_patch.apply(current, patch, schema.type_of(call.resource.schema))
+            return strategic_merge_patch.apply(current, patch, kind_type)
         case "apply":
             raise unsupported_patch("apply")  # an endpoint's document has no owners
 

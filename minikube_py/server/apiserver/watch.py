@@ -73,6 +73,7 @@ class Subscription:
 
     def __init__(self, kind: KindCache, namespace: str, selection: Selection) -> None:
         self.direct: Direct | None = None
+        self.kind = kind
         self._namespace = namespace
         self._selection = selection
         self._pending: list[Shown] = []
@@ -155,6 +156,12 @@ class Watches:
         """Forget one watch and close it."""
         self._open.discard(subscription)
         subscription.close()
+
+    def end(self, kind: KindCache) -> None:
+        """End the watches of one kind: it is gone, or looks different from now on."""
+        for subscription in tuple(self._open):
+            if subscription.kind is kind:
+                subscription.close()
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()

@@ -20,7 +20,7 @@ from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import EventType
 from minikube_py.datastore.kv import Backend, CompactedError, Event
-from minikube_py.server.registry.encoding import PREFIX, splice
+from minikube_py.server.registry.encoding import PREFIX, encode, splice
 
 log = logging.getLogger(__name__)
 HISTORY_EVENTS_MAX = 10_000
@@ -180,6 +180,25 @@ class KindCache:
         self._history_start = revision
         self.revision = revision
 
+    def item_of(self, value: bytes, revision: int, obj: Obj | None = None) -> Item:
+        """Return the item of stored bytes; `obj` spares parsing them again."""
+        document: Any = obj if obj is not None else orjson.loads(value)
+        if self.resource.on_read is not None:
+            read = self.resource.on_read(document)
+            if read is not document:
+                document, value = read, encode(read)
+        data = splice(value, revision)
+        return Item(document, data, revision, self.resource.selected(document))
+
+    def replace(self, resource: Resource, items: Iterable[Item]) -> None:
+        """Show these items as another description of the kind has them; no watcher is told."""
+        self.resource = resource
+        for key, item in self._items.items():
+            self._unindex(key, item)
+        self._items.clear()
+        self.load(items, self.revision)
+        self.forget()
+
     def apply(self, changes: Sequence[Change]) -> None:
         """Take in committed changes and tell the watchers."""
         for change in changes:
@@ -318,7 +337,7 @@ class Cache:
 
     async def _load(self, cache: KindCache, revision: int) -> None:
         page = await self.backend.list(cache.prefix, revision=revision)
-        items = [self._item(cache, kv.value, kv.revision) for kv in page.items]
+        items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
         cache.load(items, revision)
         self._kinds[cache.prefix] = cache
 
@@ -347,11 +366,24 @@ class Cache:
         """Serve a kind no longer."""
         self._kinds.pop(prefix_of(resource), None)
 
-    @staticmethod
-    def _item(cache: KindCache, value: bytes, revision: int, obj: Obj | None = None) -> Item:
-        data = splice(value, revision)
-        document: Any = obj if obj is not None else orjson.loads(value)
-        return Item(document, data, revision, cache.resource.selected(document))
+    async def adopt(self, resource: Resource) -> KindCache:
+        """Serve a kind, or serve it from now on as this description has it."""
+        cache = self._kinds.get(prefix_of(resource))
+        if cache is None:
+            return await self.add(resource)
+        while True:
+            revision = await self.backend.revision()
+            await self.reached(revision)
+            page = await self.backend.list(cache.prefix, revision=revision)
+            if cache.revision <= revision:
+                break
+        old, cache.resource = cache.resource, resource
+        try:
+            items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
+        finally:
+            cache.resource = old
+        cache.replace(resource, items)
+        return cache
 
     async def follow(self) -> None:
         """Keep up with the datastore for as long as the server runs."""
@@ -369,7 +401,7 @@ class Cache:
         revision = await self.backend.revision()
         for cache in tuple(self._kinds.values()):
             page = await self.backend.list(cache.prefix, revision=revision)
-            items = [self._item(cache, kv.value, kv.revision) for kv in page.items]
+            items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
             cache.apply(list(_differences(cache, items, revision)))
         self.revision = revision
         self._wake()
@@ -400,7 +432,7 @@ class Cache:
         known = written[1] if written is not None and written[0] is event.value else None
         if event.deleted and known is None and previous is not None:
             known = previous.obj
-        item = self._item(cache, event.value, event.revision, known)
+        item = cache.item_of(event.value, event.revision, known)
         seen[event.key] = None if event.deleted else item
         return Change(item, previous, deleted=event.deleted)
 

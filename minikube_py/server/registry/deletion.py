@@ -30,7 +30,7 @@ class Plan:
 
 def plan(resource: Resource, obj: Obj, options: Obj, now: datetime) -> Plan:
     """Decide what a DELETE with these options does to the object."""
-    marked = _with_finalizers(resource, obj, options)
+    marked = _with_finalizers(resource, resource.prepare_for_delete(obj), options)
     grace = _grace_seconds(resource, obj, options)
     metadata = marked["metadata"]
     if metadata.get("deletionTimestamp") is not None:

@@ -31,9 +31,11 @@ def writer_of(write: Write, now: datetime) -> Writer:
 def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     """Return the new object with the managed fields of a create, update or patch."""
     resource = write.resource
-    if write.trusted or write.applied or not write.field_manager or not resource.schema:
+    if write.trusted or write.applied or not write.field_manager:
         return new
-    kind = schema.type_of(resource.schema)
+    kind = resource.type
+    if kind is None:
+        return new
     writer = writer_of(write, now)
     done = managed_fields.track_update(kind, old, complete(kind, new), writer)
     entries = done["metadata"].get("managedFields")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minikube_py.api import metadata, schema, schema_complete, times
+from minikube_py.api import metadata, schema_complete, times
 from minikube_py.api.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -33,7 +33,7 @@ from minikube_py.lib.clock import Clock
 from minikube_py.server.attributes import Admission, AdmissionPlugin
 from minikube_py.server.registry import deletion
 from minikube_py.server.registry.cache import Cache, KindCache
-from minikube_py.server.registry.encoding import encode, splice, with_revision
+from minikube_py.server.registry.encoding import encode, with_revision
 from minikube_py.server.registry.hooks import Hook, Undo, Write, nothing
 from minikube_py.server.registry.ownership import tracked, with_old_times
 from minikube_py.server.registry.refusals import (
@@ -375,8 +375,7 @@ class Store:
         item = kind.find_previous(text)
         if item is not None and item.revision == revision:
             return item
-        obj = with_revision(document, revision)
-        return Item(obj, splice(value, revision), revision, kind.resource.selected(obj))
+        return kind.item_of(value, revision, document)
 
 
 @contextmanager
@@ -417,9 +416,8 @@ def _key_text(obj: Obj) -> str:
 
 def complete(resource: Resource, obj: Obj) -> Obj:
     """Return the object with what its type always writes, such as an empty status."""
-    if not resource.schema:
-        return obj
-    return schema_complete.complete(schema.type_of(resource.schema), obj)
+    kind = resource.type
+    return obj if kind is None else schema_complete.complete(kind, obj)
 
 
 def carry_metadata(new: Obj, old: Obj) -> dict[str, Any]:
