@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minikube_py.api.field_sets import LEAF, MEMBER, FieldSet, below, has
-from minikube_py.api.field_walks import child, element, indexed, is_leaf
+from minikube_py.api.field_walks import child, element, indexed
 from minikube_py.api.object import Obj
 from minikube_py.api.schema import Type
 
@@ -20,7 +20,7 @@ def merge(kind: Type, live: Obj, applied: Obj) -> Obj:
 
 
 def _merge(kind: Type, live: Any, applied: Any) -> Any:
-    if is_leaf(kind) or not live:
+    if is_one_field(kind, live) or is_one_field(kind, applied) or not live:
         return applied
     if not applied:  # an empty container states nothing about its fields
         return live
@@ -66,7 +66,7 @@ def remove(kind: Type, value: Obj, fields: FieldSet) -> Obj:
 
 
 def _remove(kind: Type, value: Any, fields: FieldSet) -> Any:
-    if is_leaf(kind) or not value:
+    if is_one_field(kind, value) or not value:
         return value
     if kind.kind == "list":
         return _remove_items(kind, value, fields)

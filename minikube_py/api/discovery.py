@@ -128,7 +128,7 @@ def _entry(resource: Resource) -> dict[str, Any]:
         "singularName": resource.singular_name,
         "namespaced": resource.namespaced,
         "kind": resource.kind,
-        "verbs": sorted(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)
@@ -137,6 +137,11 @@ def _entry(resource: Resource) -> dict[str, Any]:
     if "watch" in resource.verbs:
         entry["storageVersionHash"] = storage_version_hash(resource)
     return entry
+
+
+def _verbs(resource: Resource) -> list[str]:
+    """Return the verbs by name; those of custom kinds in the order that upstream wrote down."""
+    return list(resource.verbs) if resource.custom else sorted(resource.verbs)
 
 
 def _subresource_entry(resource: Resource, sub: Subresource) -> dict[str, Any]:
@@ -197,7 +202,7 @@ def _aggregated_entry(resource: Resource) -> dict[str, Any]:
         "responseKind": _response_kind(resource, None),
         "scope": "Namespaced" if resource.namespaced else "Cluster",
         "singularResource": resource.singular_name,
-        "verbs": sorted(resource.verbs),
+        "verbs": _verbs(resource),
     }
     if resource.short_names:
         entry["shortNames"] = list(resource.short_names)

@@ -23,6 +23,8 @@ _CONTAINERS: Final = ("object", "map", "list")
 _ABSENT: Final = object()
 OPAQUE: Final = Type({}, schema.type_of)
 """The type of what has none: one field, whatever it holds."""
+DEDUCED: Final = Type({"x-kubernetes-preserve-unknown-fields": True}, schema.type_of)
+"""The type of what no schema describes: a map where the value is one, else one field."""
 _PROTOCOL_DEFAULTS: Final = ("ContainerPort", "ServicePort")
 """Types whose `protocol`, a key of its list, is TCP where it is not given."""
 _ZEROS: Final[Mapping[str, Any]] = {"string": "", "int32": 0, "int64": 0, "boolean": False}
@@ -37,6 +39,8 @@ def is_leaf(kind: Type) -> bool:
     if kind.kind == "list":
         return kind.list_type not in ("map", "set")
     if kind.kind == "any":
+        if kind.preserve_unknown:
+            return kind.map_type == "atomic"
         return kind.schema.get("type") != "object" or kind.map_type == "atomic"
     return kind.kind not in _CONTAINERS or kind.map_type == "atomic"
 
@@ -77,7 +81,15 @@ def indexed(kind: Type, items: Sequence[Any]) -> dict[str, Any]:
 
 def child(kind: Type, name: str) -> Type | None:
     """Return the type of a field, None where an object has no such field."""
-    return OPAQUE if kind.kind == "any" else kind.field(name)
+    if kind.kind == "any":
+        return DEDUCED if kind.preserve_unknown else OPAQUE
+    node = kind.field(name)
+    return DEDUCED if node is None and kind.preserve_unknown else node
+
+
+def is_one_field(kind: Type, value: Any) -> bool:
+    """Tell whether a value is one field: of a leaf's type, or of no type and no map."""
+    return is_leaf(kind) or (kind.kind == "any" and not isinstance(value, Mapping))
 
 
 # --- what appears ---------------------------------------------------------------------------------
@@ -111,7 +123,7 @@ class _Fields(dict[str, tuple[str, Walk | None]]):
         self._kind = kind
 
     def __missing__(self, name: str) -> tuple[str, Walk | None]:
-        node = self._kind.field(name)
+        node = child(self._kind, name)
         found = (f"f:{name}", _walk_of(node)) if node is not None else ("", None)
         if node is not None:
             self[name] = found
@@ -133,15 +145,24 @@ def _object_walk(kind: Type) -> Walk:
 
 
 def _map_walk(kind: Type) -> Walk:
-    below = _walk_of(kind.values) if kind.kind == "map" else None
+    if kind.kind == "map":
+        below = _walk_of(kind.values)
+    else:
+        below = _deduced_walk if kind.preserve_unknown else None
 
     def walk(value: Any) -> FieldSet:
+        if not isinstance(value, Mapping):
+            return LEAF
         out: dict[str, FieldSet] = {MEMBER: LEAF}
         for name, inner in value.items():
             out[f"f:{name}"] = below(inner) if below is not None and inner else LEAF
         return out
 
     return walk
+
+
+def _deduced_walk(value: Any) -> FieldSet:
+    return added(DEDUCED, value)
 
 
 def _list_walk(kind: Type) -> Walk:
@@ -188,7 +209,7 @@ def _compare(kind: Type, old: Any, new: Any, key: str, out: Comparison) -> None:
     """Compare the values of one field that is in both."""
     if old is new or old == new:
         return
-    if is_leaf(kind) or (not old and not new):
+    if is_one_field(kind, old) or is_one_field(kind, new) or (not old and not new):
         out.changed[key] = LEAF
         return
     inner = Comparison()
@@ -237,7 +258,7 @@ def _compare_items(kind: Type, old: Sequence[Any], new: Sequence[Any], out: Comp
 
 def field_set(kind: Type, value: Any) -> FieldSet:
     """Return the fields of a value, containers only where they are empty or items of a list."""
-    if is_leaf(kind) or not value:
+    if is_one_field(kind, value) or not value:
         return LEAF
     if kind.kind == "list":
         out = {}

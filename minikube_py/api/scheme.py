@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from minikube_py.api.resource import Resource
 
-
 Watcher = Callable[[Resource, bool], None]
 """(resource, whether it is there now)."""
 

@@ -86,7 +86,7 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated definition."""
     spec, name = new["spec"], new["metadata"].get("name", "")
     required = f"{get(spec, 'names.plural', '')}.{spec['group']}"
-    if name != required:
+    if name != required and (old is None or old["spec"]["group"] == spec["group"]):
         yield (Field("metadata") / "name").invalid(name, f"must be {required}")
     yield from _validate_group(spec["group"], SPEC / "group")
     if not spec["scope"]:
@@ -160,7 +160,8 @@ def _validate_update(spec: Obj, old: Obj) -> Iterator[FieldError]:
         paths += ["scope", "names.kind"]
     for path in paths:
         value = get(spec, path)
-        yield from strategy.immutable(value, get(before, path), SPEC / path)
+        field = Field(f"spec.{path}")
+        yield from strategy.immutable(value, get(before, path), field)
 
 
 def _validate_stored(new: Obj, old: Obj | None) -> Iterator[FieldError]:

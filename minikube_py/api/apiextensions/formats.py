@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-import datetime
+import datetime as dt
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from minikube_py.api import times
 
-_HOST = re.compile(r"(?=.{1,255}\.?$)[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
-                   r"(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\.?", re.ASCII)  # fmt: skip
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?=.{{1,255}}\.?$){_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
 _EMAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[A-Za-z0-9\[\]:.-]+", re.ASCII)
 _DURATION = re.compile(r"[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)", re.ASCII)
 _LONG_DURATION = re.compile(
@@ -40,7 +40,9 @@ def _matches(pattern: re.Pattern[str]) -> Callable[[str], bool]:
 
 
 def _uuid(version: str) -> Callable[[str], bool]:
-    pattern = rf"[0-9a-f]{{8}}-?[0-9a-f]{{4}}-?{version}[0-9a-f]{{3}}-?[0-9a-f]{{4}}-?[0-9a-f]{{12}}"
+    pattern = (
+        rf"[0-9a-f]{{8}}-?[0-9a-f]{{4}}-?{version}[0-9a-f]{{3}}-?[0-9a-f]{{4}}-?[0-9a-f]{{12}}"
+    )
     return _matches(re.compile(pattern, re.IGNORECASE | re.ASCII))
 
 
@@ -55,7 +57,7 @@ def _cidr(text: str) -> bool:
 FORMATS: Mapping[str, Callable[[str], bool]] = {
     "date-time": _parsed(times.canonical),
     "datetime": _parsed(times.canonical),
-    "date": _parsed(lambda text: datetime.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=datetime.UTC)),
+    "date": _parsed(lambda text: dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC)),
     "ipv4": _parsed(ipaddress.IPv4Address),
     "ipv6": _parsed(ipaddress.IPv6Address),
     "cidr": _cidr,

@@ -6,6 +6,7 @@ objects from before a stricter schema can still be changed elsewhere.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
@@ -63,11 +64,15 @@ def _validate(node: Obj, value: Any, place: _Place, old: Any = _NOTHING) -> Iter
             yield from _number(node, value, place)
         case list():
             yield from _list(node, value, place, old)
+    yield from _enum(node, value, place)
+    if isinstance(value, Mapping):
+        yield from _object(node, value, place, old)
+
+
+def _enum(node: Obj, value: Any, place: _Place) -> Iterator[FieldError]:
     if isinstance(enum := node.get("enum"), list) and value not in enum:
         shown = [each if isinstance(each, str) else orjson.dumps(each).decode() for each in enum]
         yield place.field.unsupported(value, shown)
-    if isinstance(value, Mapping):
-        yield from _object(node, value, place, old)
 
 
 # --- types ----------------------------------------------------------------------------------------
@@ -78,8 +83,13 @@ _NAMES: tuple[tuple[type, str], ...] = (
 )  # fmt: skip
 
 
+_EITHER = ("integer", "string")
+
+
 def _type(node: Obj, value: Any, place: _Place) -> Iterator[FieldError]:
-    wanted = ("integer", "string") if node.get("x-kubernetes-int-or-string") else (node.get("type"),)
+    wanted = (
+        ("integer", "string") if node.get("x-kubernetes-int-or-string") else (node.get("type"),)
+    )
     if wanted == (None,) or wanted == ("",):
         return
     actual = next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
@@ -106,22 +116,23 @@ def _combined(node: Obj, value: Any, place: _Place) -> Iterator[FieldError]:
             yield _whole(place, "must validate at least one schema (anyOf)")
             yield from min(results, key=len)
     if one_of := node.get("oneOf"):
-        results = _results(one_of, value, place)
-        valid = sum(not errors for errors in results)
-        if valid != 1:
-            found = f"Found {valid} valid alternatives" if valid else "Found none valid"
-            yield _whole(place, f"must validate one and only one schema (oneOf). {found}")
-            if not valid:
-                yield from min(results, key=len)
-    if all_of := node.get("allOf"):
-        results = _results(all_of, value, place)
-        if any(results):
-            none = ". None validated" if all(results) else ""
-            for errors in results:
-                yield from errors
-            yield _whole(place, f"must validate all the schemas (allOf){none}")
+        yield from _exactly_one(_results(one_of, value, place), place)
+    if (all_of := node.get("allOf")) and any(results := _results(all_of, value, place)):
+        yield from itertools.chain.from_iterable(results)
+        none = ". None validated" if all(results) else ""
+        yield _whole(place, f"must validate all the schemas (allOf){none}")
     if (inverted := node.get("not")) and not list(_validate(inverted, value, place)):
         yield _whole(place, "must not validate the schema (not)")
+
+
+def _exactly_one(results: list[list[FieldError]], place: _Place) -> Iterator[FieldError]:
+    valid = sum(not errors for errors in results)
+    if valid == 1:
+        return
+    found = f"Found {valid} valid alternatives" if valid else "Found none valid"
+    yield _whole(place, f"must validate one and only one schema (oneOf). {found}")
+    if not valid:
+        yield from min(results, key=len)
 
 
 def _results(nodes: Sequence[Obj], value: Any, place: _Place) -> list[list[FieldError]]:
@@ -220,11 +231,7 @@ def _key(keys: Sequence[str], item: Obj) -> str:
 
 
 def _object(node: Obj, value: Obj, place: _Place, old: Any) -> Iterator[FieldError]:
-    count = len(value)
-    if (limit := node.get("maxProperties")) is not None and count > limit:
-        yield place.field.too_many(count, limit)
-    if (limit := node.get("minProperties")) is not None and count < limit:
-        yield place.invalid(count, f"should have at least {limit} properties")
+    yield from _count(node, len(value), place)
     properties = node.get("properties") or {}
     others = node.get("additionalProperties")
     before = old if isinstance(old, Mapping) else {}
@@ -232,13 +239,18 @@ def _object(node: Obj, value: Obj, place: _Place, old: Any) -> Iterator[FieldErr
         child = properties.get(name, others)
         if isinstance(child, Mapping):
             yield from _validate(child, inner, place.child(name), before.get(name, _NOTHING))
-    for name in node.get("required") or ():
-        if name not in value:
-            yield (place.field / name).required()
+    missing = [name for name in node.get("required") or () if name not in value]
     if node.get(EMBEDDED):
-        for name in ("apiVersion", "kind"):
-            if not value.get(name):
-                yield (place.field / name).required()
+        missing += [name for name in ("apiVersion", "kind") if not value.get(name)]
+    for name in missing:
+        yield (place.field / name).required()
+
+
+def _count(node: Obj, count: int, place: _Place) -> Iterator[FieldError]:
+    if (limit := node.get("maxProperties")) is not None and count > limit:
+        yield place.field.too_many(count, limit)
+    if (limit := node.get("minProperties")) is not None and count < limit:
+        yield place.invalid(count, f"should have at least {limit} properties")
 
 
 # --- sets and maps --------------------------------------------------------------------------------

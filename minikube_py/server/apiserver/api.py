@@ -13,7 +13,7 @@ from typing import Any
 
 from minikube_py.api.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from minikube_py.api.item import Item
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, without
 from minikube_py.api.resource import Resource, Subresource
 from minikube_py.api.schema_report import DecodeError
 from minikube_py.api.scheme import Scheme
@@ -253,6 +253,8 @@ def _check_verb(call: Call, verbs: tuple[str, ...]) -> None:
 def _in_namespace(call: Call, obj: dict[str, Any]) -> dict[str, Any]:
     """Return the object in the namespace of the request; raises where it names another."""
     given = obj["metadata"].get("namespace", "")
+    if given and call.resource.custom and not call.resource.namespaced:
+        return dict(without(obj, "metadata.namespace"))
     if not call.resource.namespaced or given == call.namespace:
         return obj
     if given:

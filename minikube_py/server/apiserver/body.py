@@ -13,9 +13,11 @@ from yaml import YAMLError
 from minikube_py.api import schema_check, schema_reader
 from minikube_py.api.errors import (
     BadRequestError,
+    InvalidError,
     RequestTooLargeError,
     UnsupportedMediaTypeError,
 )
+from minikube_py.api.fields import Field, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.api.schema_report import DecodeError
@@ -122,6 +124,20 @@ def check_kind(document: Mapping[str, Any], api_version: str, kind: str) -> None
             f"the API version in the data ({given_version}) does not match the expected API "
             f"version ({api_version})"
         )
+
+
+def check_custom_kind(document: Mapping[str, Any], resource: Resource) -> None:
+    """Raise for a custom object under another kind, which upstream finds when it validates."""
+    given = document.get("kind")
+    if not given or given == resource.kind:
+        return
+    error = Field("kind").invalid(given, f"must be {resource.kind}")
+    name = (document.get("metadata") or {}).get("name", "")
+    raise InvalidError(
+        invalid_message(f"{given}.{resource.group}", name, [error]),
+        details={"name": name, "group": resource.group, "kind": given},
+        causes=[error.cause()],
+    )
 
 
 def decode(

@@ -37,7 +37,7 @@ from minikube_py.server.apiserver.negotiate import Accepted, accepted
 from minikube_py.server.apiserver.nonresource import Nonresource, page_not_found
 from minikube_py.server.apiserver.parameters import list_options, write_options
 from minikube_py.server.apiserver.patching import patch_type
-from minikube_py.server.apiserver.represent import Form
+from minikube_py.server.apiserver.represent import Form, check_form
 from minikube_py.server.apiserver.request import RequestInfo, is_true, parse
 from minikube_py.server.apiserver.streams import (
     NO_CACHE,
@@ -193,6 +193,9 @@ class Frontend:
         request[WARNINGS] = call.warnings
         if self.connector.connects(resource, info.subresource):
             return await self.connector.handle(request, call, info)
+        if resource.deprecation:
+            call.warnings.append(resource.deprecation)
+        check_form(self.form(request), resource)
         verb = self._verbs.get(info.verb)
         if verb is None:
             raise MethodNotAllowedError(NOT_SUPPORTED)
@@ -248,6 +251,8 @@ class Frontend:
         document = body.parse(data, form, call.resource.kind)
         if form == "json":
             call = _replace(call, raw=data)
+        if call.resource.custom and not call.subresource:
+            body.check_custom_kind(document, call.resource)
         body.check_kind(document, *expected_kind(call))
         if call.verb == "create":
             return self._reply(request, call, await _whole(self.api.create(call, document)))

@@ -132,7 +132,9 @@ def _is_selectable(resource: Resource, path: str) -> bool:
 
 def _unsupported_field(resource: Resource, path: str) -> str:
     """Return upstream's text; kinds with fields of their own have a conversion of their own."""
-    if not resource.selectable_fields or resource.custom:
+    if resource.custom:
+        return f"field label not supported: {path}"
+    if not resource.selectable_fields:
         names = '"metadata.name", "metadata.namespace"'
         return f'"{path}" is not a known field selector: only {names}'
     if resource.group == "batch":

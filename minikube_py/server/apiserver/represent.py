@@ -191,6 +191,13 @@ def _protobuf(document: Obj) -> bytes:
     return protobuf.encode(document)
 
 
+def check_form(form: Form, resource: Resource) -> None:
+    """Raise NotAcceptableError for objects of custom kinds in protobuf: they have no message."""
+    if resource.custom and form.accepted.format == "protobuf" and not form.accepted.view:
+        known = ("application/json", "application/yaml", "application/json;stream=watch")
+        raise NotAcceptableError(f"only the following media types are accepted: {', '.join(known)}")
+
+
 def _protobuf_event(kind: str, obj: Obj) -> bytes:
     from minikube_py.api import protobuf  # noqa: PLC0415 -- its tables are loaded when first used
 
