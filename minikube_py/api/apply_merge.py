@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from minikube_py.api.field_sets import LEAF, MEMBER, FieldSet, below, has
-from minikube_py.api.field_walks import child, element, indexed
+from minikube_py.api.field_walks import child, element, indexed, is_one_field
 from minikube_py.api.object import Obj
 from minikube_py.api.schema import Type
 

@@ -7,7 +7,7 @@ bytes; nothing parsed outlives the call.
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -16,6 +16,7 @@ import orjson
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.api import (
     discovery,
+    openapi_custom,
     openapi_parts,
     openapi_paths,
     openapi_protobuf,
@@ -34,9 +35,9 @@ def document(scheme: Scheme, path: str) -> bytes | None:
     `/openapi/v2#protobuf` is v2 in the binary form in which Go clients ask for it.
     """
     if path == "/openapi/v2":
-        return orjson.dumps(openapi_v2.document(_all_paths(scheme)))
+        return orjson.dumps(_document_v2(scheme))
     if path == "/openapi/v2#protobuf":
-        return openapi_protobuf.encode(openapi_v2.document(_all_paths(scheme)))
+        return openapi_protobuf.encode(_document_v2(scheme))
     if path == "/openapi/v3":
         return orjson.dumps(index(scheme))
     name = path.removeprefix("/openapi/v3/")
@@ -46,7 +47,14 @@ def document(scheme: Scheme, path: str) -> bytes | None:
     if paths is None:
         return None
     group, _, version = name.removeprefix("apis/").partition("/")
-    return orjson.dumps(document_v3(paths, SchemasV3(group, version)))
+    custom = openapi_custom.definitions(_of(scheme, group, version), openapi_custom.V3)
+    return orjson.dumps(document_v3(paths, SchemasV3(group, version), custom))
+
+
+def _document_v2(scheme: Scheme) -> dict[str, Any]:
+    shown = (resource for resource in scheme if resource.served)
+    custom = openapi_custom.definitions(shown, openapi_custom.V2)
+    return openapi_v2.document(_all_paths(scheme), custom)
 
 
 def index(scheme: Scheme) -> dict[str, Any]:
@@ -63,15 +71,17 @@ def index(scheme: Scheme) -> dict[str, Any]:
     return {"paths": entries}
 
 
-def document_v3(paths: Sequence[PathItem], schemas: SchemasV3) -> dict[str, Any]:
-    """Return the v3 document of some paths."""
+def document_v3(
+    paths: Sequence[PathItem], schemas: SchemasV3, custom: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the v3 document of some paths; `custom` has the definitions of custom kinds."""
     used = openapi_parts.used_definitions(paths)
     return {
         "openapi": "3.0.0",
         "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},
         "paths": openapi_parts.shown_paths(paths, _operation, _parameter),
         "components": {
-            "schemas": dict(openapi_parts.definitions(used, schemas.convert)),
+            "schemas": dict(openapi_parts.definitions(used, schemas.convert, custom)),
             "securitySchemes": openapi_parts.SECURITY,
         },
     }
@@ -96,9 +106,10 @@ def _versions(scheme: Scheme) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _of(scheme: Scheme, group: str, version: str) -> list[Resource]:
-    """Return the resources of a version whose types are in the table."""
+    """Return the served resources of a version whose types are known."""
     table = schema.builtin()
-    found = [r for r in scheme if (r.group, r.version) == (group, version) and r.schema in table]
+    there = [r for r in scheme if (r.group, r.version) == (group, version) and r.served]
+    found = [r for r in there if r.schema in table or r.custom]
     return sorted(found, key=lambda resource: resource.plural)
 
 
@@ -131,6 +142,9 @@ def _hash(scheme: Scheme, name: str) -> str:
     digest.update(name.encode())
     for item in _paths_of(scheme, name) or ():
         digest.update(repr(item).encode())
+    group, _, version = name.removeprefix("apis/").partition("/")
+    for resource in _of(scheme, group, version):
+        digest.update(orjson.dumps(resource.custom_schema))
     return digest.hexdigest().upper()
 
 

@@ -34,18 +34,26 @@ SECURITY = {
 
 
 def definitions(
-    names: set[str], convert: Callable[[str, Mapping[str, Any]], dict[str, Any]]
+    names: set[str],
+    convert: Callable[[str, Mapping[str, Any]], dict[str, Any]],
+    custom: Mapping[str, dict[str, Any]],
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the definitions that the names lead to, with their descriptions, by name."""
+    """Yield the definitions that the names lead to, with their descriptions, by name.
+
+    `custom` has those of custom kinds, in the form of the document.
+    """
     table = schema.builtin()
     texts = schema.read_lines("descriptions.bin")
     todo, seen = sorted(names), set(names)
     found: dict[str, dict[str, Any]] = {}
     while todo:
         name = todo.pop()
-        definition = table.definition(name)
-        found[name] = convert(name, with_texts(definition, orjson.loads(texts[name])))
-        new = [ref for ref in referred(definition) if ref not in seen]
+        if name in custom:
+            definition = found[name] = custom[name]
+        else:
+            definition = table.definition(name)
+            found[name] = convert(name, with_texts(definition, orjson.loads(texts[name])))
+        new = {ref.rpartition("/")[2] for ref in referred(definition)} - seen
         seen.update(new)
         todo += new
     yield from sorted(found.items())

@@ -201,7 +201,7 @@ class _Paths:
         yield from self._item()
         for sub in self.resource.subresources:
             yield from self._subresource(sub)
-        if "watch" in self.resource.verbs:
+        if "watch" in self.resource.verbs and not self.resource.custom:
             yield from self._watches()
 
     def _collections(self) -> Iterator[PathItem]:

@@ -31,6 +31,9 @@ def referred(definition: Mapping[str, Any]) -> Iterator[str]:
             yield value
         elif isinstance(value, Mapping):
             yield from referred(value)
+        elif key == "allOf" and isinstance(value, list):
+            for inner in value:
+                yield from referred(inner)
 
 
 def with_texts(definition: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The OpenAPI v2 document: everything in one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minikube_py import KUBERNETES_VERSION
@@ -35,10 +35,10 @@ _PATCH_MANAGER = "fieldManager-7c6nTn1T"
 _BODIES = {"DeleteOptions": "body-2Y1dVQaQ", "Patch": "body-78PwaGsr"}
 
 
-def document(paths: Sequence[PathItem]) -> dict[str, Any]:
-    """Return the v2 document of some paths."""
+def document(paths: Sequence[PathItem], custom: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the v2 document of some paths; `custom` has the definitions of custom kinds."""
     used = openapi_parts.used_definitions(paths)
-    shown = openapi_parts.definitions(used, lambda _name, definition: schema_v2(definition))
+    shown = openapi_parts.definitions(used, lambda _name, definition: schema_v2(definition), custom)
     return {
         "swagger": "2.0",
         "info": {"title": "Kubernetes", "version": KUBERNETES_VERSION},

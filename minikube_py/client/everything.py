@@ -44,8 +44,21 @@ class Everything:
         self._handlers: list[AnyHandler] = []
         self._followed: dict[str, Informer] = {}
         self._informer_of: dict[str, Informer] = {}
+        self._begun = False
+        """Whether somebody follows; kinds that come later are followed only then."""
+        scheme.subscribe(self._scheme_changed)
+
+    def _scheme_changed(self, resource: Resource, there: bool) -> None:  # noqa: FBT001
+        """Follow a kind that came and drop one that went."""
+        path = resource.path()
+        if there:
+            if self._begun and path not in self._followed and is_followed(resource):
+                self._follow(resource)
+        elif self._followed.pop(path, None) is not None:
+            self._informers.forget(resource)
 
     def _all(self) -> Sequence[Informer]:
+        self._begun = True
         for resource in self.scheme:
             if resource.path() not in self._followed and is_followed(resource):
                 self._follow(resource)

@@ -90,6 +90,11 @@ class Informer(ItemStore):
                     self._apply(change)
                 self._wake()
 
+    def clear(self) -> None:
+        """Drop all items, as if they had been deleted."""
+        for old in [self.remove(key) for key in tuple(self.keys())]:
+            self._tell(old, None)
+
     def _replace(self, listed: Listed) -> None:
         gone = set(self.keys())
         changes: list[tuple[Item | None, Item | None]] = []
@@ -140,6 +145,7 @@ class Informers:
         self._page_limit = page_limit
         self._nursery = Nursery("informers")
         self._informers: dict[tuple[str, Selection], Informer] = {}
+        self._tasks: dict[Informer, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -159,8 +165,16 @@ class Informers:
                 page_limit=self._page_limit,
             )
             informer = self._informers[key] = Informer(watcher)
-            self._nursery.start(f"informer {resource.group_resource}", informer.run())
+            name = f"informer {resource.group_resource}"
+            self._tasks[informer] = self._nursery.start(name, informer.run())
         return self._informers[key]
+
+    def forget(self, resource: Resource) -> None:
+        """End the informer of a kind that is served no longer, and drop what it holds."""
+        informer = self._informers.pop((resource.path(), ALL), None)
+        if informer is not None:
+            self._tasks.pop(informer).cancel()
+            informer.clear()
 
     def started(self, resource: Resource) -> Informer | None:
         """Return the informer of all objects of a kind if somebody uses it."""

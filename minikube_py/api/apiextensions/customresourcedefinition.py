@@ -7,7 +7,8 @@ structure of the schemas is checked where schemas are compiled.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from minikube_py.api import names, strategy
+from minikube_py.api import jsonpath, names, strategy
+from minikube_py.api.apiextensions import structural
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, evolve, get, has_condition
 from minikube_py.api.resource import NAME, Column, Resource, Subresource
@@ -119,8 +120,12 @@ def _validate_versions(versions: Sequence[Obj], field: Field) -> Iterator[FieldE
     for index, version in enumerate(versions):
         name = version.get("name", "")
         yield from ((field[index] / "name").invalid(name, t) for t in names.dns1035_label(name))
-        if get(version, "schema.openAPIV3Schema") is None:
+        root = get(version, "schema.openAPIV3Schema")
+        if root is None:
             yield (field[index] / "schema" / "openAPIV3Schema").required("schemas are required")
+        else:
+            yield from structural.validate(root, field[index] / "schema" / "openAPIV3Schema")
+        yield from _validate_paths(version, field[index])
         seen.add(name)
     if len(seen) != len(versions):
         yield field.invalid(list(versions), "must contain unique version names")
@@ -130,6 +135,54 @@ def _validate_versions(versions: Sequence[Obj], field: Field) -> Iterator[FieldE
         )
 
 
+def _validate_paths(version: Obj, field: Field) -> Iterator[FieldError]:
+    """Report JSON paths that are none."""
+    for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
+        at = (field / "additionalPrinterColumns")[index]
+        if not column.get("name"):
+            yield (at / "name").required()
+        if column.get("type") not in COLUMN_TYPES:
+            yield (at / "type").invalid(
+                column.get("type", ""), f"must be one of {','.join(COLUMN_TYPES)}"
+            )
+        yield from _validate_path(column.get("jsonPath", ""), at / "jsonPath")
+    for index, chosen in enumerate(version.get("selectableFields") or ()):
+        at = (field / "selectableFields")[index] / "jsonPath"
+        yield from _validate_path(chosen.get("jsonPath", ""), at)
+    scale = get(version, "subresources.scale")
+    if scale is not None:
+        at = field / "subresources" / "scale"
+        yield from _validate_scale(scale, at)
+
+
+def _validate_path(path: str, field: Field) -> Iterator[FieldError]:
+    if not path:
+        yield field.required()
+        return
+    try:
+        jsonpath.compiled(path)
+    except ValueError as error:
+        yield field.invalid(path, f"is an invalid path: {error}")
+
+
+def _validate_scale(scale: Obj, field: Field) -> Iterator[FieldError]:
+    for key, root in (
+        ("specReplicasPath", ".spec"),
+        ("statusReplicasPath", ".status"),
+        ("labelSelectorPath", (".spec", ".status")),
+    ):
+        path = scale.get(key) or ""
+        if not path:
+            if key != "labelSelectorPath":
+                yield (field / key).required()
+        elif jsonpath.names(path) is None:
+            yield (field / key).invalid(path, "should be a simple json path without arrays")
+        elif not path.startswith(root):
+            shown = " or ".join((root,) if isinstance(root, str) else root)
+            yield (field / key).invalid(path, f"should be a json path under {shown}")
+
+
+COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 _MIXED_CASE = "may have mixed case, but should otherwise match: "
 
 
@@ -184,6 +237,12 @@ def _validate_stored(new: Obj, old: Obj | None) -> Iterator[FieldError]:
             )
 
 
+def warn(new: Obj, old: Obj | None) -> Iterator[str]:
+    """Say what of the definition has no effect here."""
+    if old is None or old["spec"] != new["spec"]:
+        yield from structural.warnings(new)
+
+
 def prepare_for_delete(crd: Obj) -> Obj:
     """Let a definition stay until its objects are gone."""
     finalizers = crd["metadata"].get("finalizers") or ()
@@ -224,6 +283,7 @@ CUSTOMRESOURCEDEFINITIONS = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=prepare_for_update,
     validate=validate,
+    warn=warn,
     prepare_for_delete=prepare_for_delete,
     allow_unconditional_update=False,
     stored_version="v1beta1",

@@ -87,10 +87,8 @@ _EITHER = ("integer", "string")
 
 
 def _type(node: Obj, value: Any, place: _Place) -> Iterator[FieldError]:
-    wanted = (
-        ("integer", "string") if node.get("x-kubernetes-int-or-string") else (node.get("type"),)
-    )
-    if wanted == (None,) or wanted == ("",):
+    wanted = _EITHER if node.get("x-kubernetes-int-or-string") else (node.get("type") or "",)
+    if wanted == ("",):
         return
     actual = next((name for kind, name in _NAMES if isinstance(value, kind)), "null")
     if isinstance(value, float) and value.is_integer() and "integer" in wanted:

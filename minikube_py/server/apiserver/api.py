@@ -28,7 +28,7 @@ from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
 from minikube_py.server.registry.ownership import of_answer
-from minikube_py.server.registry.refusals import check_uid, mismatched_namespace
+from minikube_py.server.registry.refusals import check_uid, mismatched_namespace, not_found
 from minikube_py.server.registry.store import Store
 
 DELETES_AT_ONCE_MAX = 32
@@ -76,6 +76,8 @@ class Api:
             return None, endpoint
         sub = resource.subresource(call.subresource)
         if sub is None:
+            if resource.custom:
+                raise not_found(resource, call.name)
             raise NotFoundError("the server could not find the requested resource", details={})
         _check_verb(call, sub.verbs)
         return sub, endpoint

@@ -180,7 +180,7 @@ class Nonresource:
         if data is not None:
             return json_response(data)
         parts = path.split("/")
-        if len(parts) > 3 and parts[2] in discovery.groups(self.scheme):
+        if len(parts) > 3 and self.scheme.has_builtin(parts[2]):
             raise NotFoundError("the server could not find the requested resource", details={})
         return page_not_found()
 
