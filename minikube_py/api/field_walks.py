@@ -272,7 +272,7 @@ def field_set(kind: Type, value: Any) -> FieldSet:
         if node is not None and not _is_empty_list(node, inner):
             fields = field_set(node, inner)
             # The keys of a map are fields themselves; those of an object lead to them.
-            own = fields and kind.kind != "object"
+            own = fields and (kind.kind != "object" or node.kind == "any")
             found[f"f:{name}"] = {MEMBER: LEAF, **fields} if own else fields
     return found
 

@@ -61,7 +61,7 @@ def index(scheme: Scheme) -> dict[str, Any]:
     """Return the v3 index: every document with a hash that changes when it does."""
     names = list(openapi_paths.root_paths())
     for group, versions in _versions(scheme):
-        if group:
+        if scheme.has_builtin(group) and group:
             names.append(f"apis/{group}")
         names += [openapi_paths.base_path(group, version)[1:] for version in versions]
     entries = {}
@@ -93,7 +93,7 @@ def document_v3(
 def _all_paths(scheme: Scheme) -> list[PathItem]:
     paths = list(openapi_paths.root_paths().values())
     for group, versions in _versions(scheme):
-        if group:
+        if scheme.has_builtin(group) and group:
             paths.append(openapi_paths.group_path(group))
         for version in versions:
             paths += openapi_paths.version_paths(group, version, _of(scheme, group, version))
@@ -119,7 +119,7 @@ def _paths_of(scheme: Scheme, name: str) -> Sequence[PathItem] | None:
     match name.split("/"):
         case [single] if single in roots:
             return (roots[single],)
-        case ["apis", group] if group in discovery.groups(scheme):
+        case ["apis", group] if group in discovery.groups(scheme) and scheme.has_builtin(group):
             return (openapi_paths.group_path(group),)
         case ["api", version] if resources := _of(scheme, "", version):
             return tuple(openapi_paths.version_paths("", version, resources))

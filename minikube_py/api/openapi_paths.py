@@ -147,9 +147,11 @@ def base_path(group: str, version: str) -> str:
 
 def version_paths(group: str, version: str, resources: Iterable[Resource]) -> Iterator[PathItem]:
     """Yield the paths of a group and version."""
-    name = f"get{version_id(group, version)}APIResources"
-    yield _discovery(f"{base_path(group, version)}/", name, "APIResourceList", "resources")
-    for resource in resources:
+    there = tuple(resources)
+    if not there or not all(resource.custom for resource in there):
+        name = f"get{version_id(group, version)}APIResources"
+        yield _discovery(f"{base_path(group, version)}/", name, "APIResourceList", "resources")
+    for resource in there:
         yield from _Paths(resource).all()
 
 

@@ -186,7 +186,8 @@ class Api:
         try:
             decoded = self._decode(call, document)
         except body.UnfitError as error:
-            raise unfit_patch(kind, patch, document, error.why) from error
+            custom = call.resource.custom
+            raise unfit_patch(kind, patch, document, error.why, custom=custom) from error
         obj = _in_namespace(call, decoded)
         _check_name(call, obj)
         return obj

@@ -45,15 +45,18 @@ def patched(call: Call, kind: PatchType, current: Obj, patch: Any) -> dict[str, 
             raise unsupported_patch("apply")  # an endpoint's document has no owners
 
 
-def unfit_patch(kind: PatchType, patch: Any, document: Obj, why: str) -> InvalidError:
-    """Make the error of a patch after which the document is not of its kind any more."""
-    shown = go_text(patch) if kind == "strategic" else _sorted_text(document)
+def unfit_patch(
+    kind: PatchType, patch: Any, document: Obj, why: str, *, custom: bool
+) -> InvalidError:
+    """Make the error of a patch after which the document is not of its kind any more.
+
+    Custom objects are maps to upstream, which it writes in the order of their keys.
+    """
+    option = orjson.OPT_SORT_KEYS if custom else 0
+    text = orjson.dumps(dict(sorted(document.items())), option=option).decode()
+    shown = go_text(patch) if kind == "strategic" else text
     error = Field("patch").invalid(shown, why)
     return InvalidError(invalid_message("", "", [error]), causes=[error.cause()])
-
-
-def _sorted_text(document: Obj) -> str:
-    return orjson.dumps(dict(sorted(document.items()))).decode()
 
 
 def unsupported_patch(kind: PatchType) -> UnsupportedMediaTypeError:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from minikube_py.api import managed_fields, schema, schema_check
+from minikube_py.api import jsonpath, managed_fields, schema, schema_check
 from minikube_py.api.managed_fields import Writer
 from minikube_py.api.object import Obj, get
 from minikube_py.api.schema_complete import complete
@@ -40,7 +40,9 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     done = managed_fields.track_update(kind, old, complete(kind, new), writer)
     entries = done["metadata"].get("managedFields")
     if write.subresource == "scale" and entries:
-        entries = _by_scale(entries, write.field_manager, get(new, "spec.replicas", 0))
+        path = resource.scale_paths.get("specReplicasPath", ".spec.replicas")
+        replicas = get(new, jsonpath.names(path) or (), 0)
+        entries = _by_scale(entries, write.field_manager, replicas)
     metadata = {key: value for key, value in new["metadata"].items() if key != "managedFields"}
     if entries:
         metadata["managedFields"] = entries
