@@ -54,8 +54,16 @@ class Everything:
         if there:
             if self._begun and path not in self._followed and is_followed(resource):
                 self._follow(resource)
-        elif self._followed.pop(path, None) is not None:
-            self._informers.forget(resource)
+            elif path in self._followed and not is_followed(resource):
+                self._drop(resource)
+        elif path in self._followed:
+            self._drop(resource)
+
+    def _drop(self, resource: Resource) -> None:
+        """Follow a kind no longer; its objects may be followed in another version by now."""
+        del self._followed[resource.path()]
+        moved = self.scheme.by_group_plural(resource.group, resource.plural) is not None
+        self._informers.forget(resource, gone=not moved)
 
     def _all(self) -> Sequence[Informer]:
         self._begun = True

@@ -169,12 +169,13 @@ class Informers:
             self._tasks[informer] = self._nursery.start(name, informer.run())
         return self._informers[key]
 
-    def forget(self, resource: Resource) -> None:
-        """End the informer of a kind that is served no longer, and drop what it holds."""
+    def forget(self, resource: Resource, *, gone: bool) -> None:
+        """End the informer of a kind; where it is gone, so are its objects."""
         informer = self._informers.pop((resource.path(), ALL), None)
         if informer is not None:
             self._tasks.pop(informer).cancel()
-            informer.clear()
+            if gone:
+                informer.clear()
 
     def started(self, resource: Resource) -> Informer | None:
         """Return the informer of all objects of a kind if somebody uses it."""

@@ -68,7 +68,7 @@ def resources(crd: Obj) -> tuple[Resource, ...]:
 def root_of(version: Obj) -> Obj:
     """Return the schema of a version."""
     root = get(version, "schema.openAPIV3Schema")
-    if root is None or get(version, "spec.preserveUnknownFields"):
+    if root is None:
         return {"type": "object", pruning.PRESERVE: True}
     return dict(root)
 

@@ -83,6 +83,12 @@ def prepare_for_update(new: Obj, old: Obj) -> Obj:
     return {**new, "status": {**status, "storedVersions": [*stored, version]}}
 
 
+_NO_PRESERVING = (
+    "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in "
+    "spec.versions[*].schema instead"
+)
+
+
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated definition."""
     spec, name = new["spec"], new["metadata"].get("name", "")
@@ -96,6 +102,8 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield (SPEC / "scope").unsupported(spec["scope"], SCOPES)
     yield from _validate_versions(spec["versions"], SPEC / "versions")
     yield from _validate_names(spec["names"], SPEC / "names")
+    if spec.get("preserveUnknownFields"):
+        yield (SPEC / "preserveUnknownFields").invalid(value=True, detail=_NO_PRESERVING)
     kind = get(spec, "conversion.strategy", "")
     if kind not in STRATEGIES:
         yield (SPEC / "conversion" / "strategy").unsupported(kind, STRATEGIES)

@@ -129,7 +129,8 @@ class CustomResources:
             self._conflicting.discard(name)
         else:
             self._conflicting.add(name)
-        if has_condition(crd, naming.ESTABLISHED):
+        names = get(crd, "status.acceptedNames") or {}
+        if has_condition(crd, naming.ESTABLISHED) and names.get("plural") and names.get("kind"):
             await self._serve(name, crd)
 
     def _with_status(self, crd: Obj) -> Obj:
@@ -145,12 +146,12 @@ class CustomResources:
             return
         found = custom.resources(crd)
         kind = await self._store.cache.adopt(found[0])
+        for resource in found:
+            self._scheme.add(resource)
         if before is not None:
             wanted = {resource.path() for resource in found}
             self._remove(resource for resource in before.resources if resource.path() not in wanted)
             before.stop()
-        for resource in found:
-            self._scheme.add(resource)
         self._served[name] = _Served(signature, found, kind)
         self._changed()
         if before is not None:

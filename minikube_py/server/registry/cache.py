@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 HISTORY_EVENTS_MAX = 10_000
 """Events kept for each kind; a watch from before them gets 410 and lists again."""
 HISTORY_BYTES_MAX = 16 << 20
+ITEMS_AT_ONCE = 64
+"""Items that are read anew in one go; between them others have their turn."""
 CHUNKS_KEPT_MAX = 256
 """Newest events of each kind whose encoded form is kept: watchers that keep up share it."""
 
@@ -182,13 +184,7 @@ class KindCache:
 
     def item_of(self, value: bytes, revision: int, obj: Obj | None = None) -> Item:
         """Return the item of stored bytes; `obj` spares parsing them again."""
-        document: Any = obj if obj is not None else orjson.loads(value)
-        if self.resource.on_read is not None:
-            read = self.resource.on_read(document)
-            if read is not document:
-                document, value = read, encode(read)
-        data = splice(value, revision)
-        return Item(document, data, revision, self.resource.selected(document))
+        return item_of(self.resource, value, revision, obj)
 
     def replace(self, resource: Resource, items: Iterable[Item]) -> None:
         """Show these items as another description of the kind has them; no watcher is told."""
@@ -273,6 +269,16 @@ class KindCache:
     def watchers(self) -> int:
         """How many watchers there are."""
         return len(self._watchers)
+
+
+def item_of(resource: Resource, value: bytes, revision: int, obj: Obj | None = None) -> Item:
+    """Return the item of stored bytes as a description of its kind has it."""
+    document: Any = obj if obj is not None else orjson.loads(value)
+    if resource.on_read is not None:
+        read = resource.on_read(document)
+        if read is not document:
+            document, value = read, encode(read)
+    return Item(document, splice(value, revision), revision, resource.selected(document))
 
 
 def prefix_of(resource: Resource) -> str:
@@ -375,15 +381,14 @@ class Cache:
             revision = await self.backend.revision()
             await self.reached(revision)
             page = await self.backend.list(cache.prefix, revision=revision)
+            items = []
+            for number, kv in enumerate(page.items):
+                items.append(item_of(resource, kv.value, kv.revision))
+                if number % ITEMS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
             if cache.revision <= revision:
-                break
-        old, cache.resource = cache.resource, resource
-        try:
-            items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
-        finally:
-            cache.resource = old
-        cache.replace(resource, items)
-        return cache
+                cache.replace(resource, items)
+                return cache
 
     async def follow(self) -> None:
         """Keep up with the datastore for as long as the server runs."""
