@@ -4,6 +4,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import orjson
+import pytest
+
 from tests.integration.conftest import Answer, Server, running
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -186,6 +189,20 @@ async def test_deleting_a_definition_deletes_its_objects_first(server: Server) -
     await until(server, TABS, 404)
     await defined(server)
     assert (await server.call("GET", TABS)).body["items"] == []
+
+
+@pytest.mark.parametrize(("depth", "status"), [(150, 201), (250, 400), (900, 400)])
+async def test_an_object_that_is_too_deep_is_refused(
+    server: Server, depth: int, status: int
+) -> None:
+    free = {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+    await defined(server, crd(version(schema=free)))
+    body = orjson.dumps(tab()).replace(b'"nginx"', b'{"a":' * depth + b"1" + b"}" * depth)
+    assert (await server.call("POST", TABS, body)).status == status
+    apply = {"content_type": "application/apply-patch+yaml"}
+    path = f"{TABS}/a?fieldManager=me"
+    expected = 200 if status == 201 else 400
+    assert (await server.call("PATCH", path, body, **apply)).status == expected
 
 
 async def test_custom_objects_survive_a_restart(tmp_path: Path) -> None:

@@ -68,6 +68,31 @@ def too_large() -> RequestTooLargeError:
     return RequestTooLargeError(f"Request entity too large: limit is {BODY_BYTES_MAX}")
 
 
+DEPTH_MAX = 200
+"""Maps and lists inside each other that a body may have; encoders and walks end soon after."""
+
+
+def check_depth(document: Any) -> None:
+    """Raise BadRequestError for a document that is nested too deeply to be worked on."""
+    level = [document]
+    for _ in range(DEPTH_MAX):
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inner.extend(v for v in value.values() if isinstance(v, dict | list))
+            elif isinstance(value, list):
+                inner.extend(v for v in value if isinstance(v, dict | list))
+        if not inner:
+            return
+        level = inner
+    raise BadRequestError(f"the document exceeded max depth: {DEPTH_MAX}")
+
+
+def _may_be_deep(data: bytes) -> bool:
+    """Tell from the text whether it is worth looking; block styles of YAML nest by indentation."""
+    return data.count(b"{") + data.count(b"[") + data.count(b":\n") + data.count(b"- ") > DEPTH_MAX
+
+
 def parse(data: bytes, form: Format, kind: str) -> dict[str, Any]:
     """Return the document of a body; `kind` is what the path expects, for the messages."""
     try:
@@ -83,6 +108,8 @@ def parse(data: bytes, form: Format, kind: str) -> dict[str, Any]:
             f"the object provided is unrecognized (must be of type {kind}): couldn't get "
             f"version/kind; json parse error: {error}"
         ) from error
+    if _may_be_deep(data):
+        check_depth(document)
     if not isinstance(document, dict):
         raise BadRequestError(
             f"the object provided is unrecognized (must be of type {kind}): couldn't get "
@@ -158,6 +185,7 @@ def decode(
     if (kind := resource.type) is not None:
         try:
             if resource.prune is not None:
+                check_depth(document)
                 obj, unknown = resource.prune(document)
             else:
                 obj, unknown = schema_check.check(kind, document)
@@ -189,9 +217,12 @@ def _problems(
 def parse_patch(data: bytes, *, yaml: bool) -> Any:
     """Return the document of a patch; an apply patch may be YAML."""
     try:
-        return load_yaml(data) if yaml else orjson.loads(data)
+        patch = load_yaml(data) if yaml else orjson.loads(data)
     except orjson.JSONDecodeError as error:
         why = "unexpected end of JSON input" if error.pos >= len(data) - 1 else str(error)
         raise BadRequestError(f"error decoding patch: {why}") from error
     except (ValueError, RecursionError, YAMLError) as error:
         raise BadRequestError(f"error decoding patch: {error}") from error
+    if _may_be_deep(data):
+        check_depth(patch)
+    return patch
