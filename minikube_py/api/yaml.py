@@ -14,6 +14,10 @@ NODES_MAX = 500_000
 """Nodes of one document, aliases counted: an alias bomb is refused, not expanded."""
 
 
+NESTING_MAX = 1_000
+"""Collections inside each other; the C loader recurses and would end the process much deeper."""
+
+
 class _Loader(yaml.CSafeLoader):
     """The C loader with its own table of implicit types."""
 
@@ -49,6 +53,7 @@ _Dumper.add_multi_representer(dict, yaml.CSafeDumper.represent_dict)
 
 def load(data: bytes | str) -> Any:
     """Return the one document of a text; raises ValueError or yaml.YAMLError."""
+    _check_nesting(data)
     document = yaml.load(data, Loader=_Loader)  # noqa: S506 -- a safe loader
     _bound(document)
     return document
@@ -56,9 +61,25 @@ def load(data: bytes | str) -> Any:
 
 def load_all(data: bytes | str) -> list[Any]:
     """Return the documents of a text that are not empty."""
+    _check_nesting(data)
     documents = [d for d in yaml.load_all(data, Loader=_Loader) if d is not None]
     _bound(documents)
     return documents
+
+
+def _check_nesting(data: bytes | str) -> None:
+    """Refuse a document that is too deep; the events that show it are read without recursion."""
+    text = data.encode() if isinstance(data, str) else data
+    if sum(text.count(mark) for mark in (b"[", b"{", b"-", b":", b"?")) <= NESTING_MAX:
+        return
+    depth = 0
+    for event in yaml.parse(data, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > NESTING_MAX:
+                raise ValueError(f"the document is nested more than {NESTING_MAX} deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
 
 
 def _bound(document: Any) -> None:

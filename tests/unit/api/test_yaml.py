@@ -49,3 +49,9 @@ def test_documents_of_a_cache_can_be_shown() -> None:
 @given(JSON)
 def test_what_is_dumped_is_loaded_again(value: Any) -> None:
     assert yaml.load(yaml.dump(value)) == value
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, "[" * 2_000 + "]" * 2_000, "- " * 2_000 + "a"])
+def test_a_document_that_is_too_deep_is_refused_and_ends_nothing(text: str) -> None:
+    with pytest.raises(ValueError, match="nested more than"):
+        yaml.load(text)
