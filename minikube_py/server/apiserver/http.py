@@ -193,7 +193,7 @@ class Frontend:
         request[WARNINGS] = call.warnings
         if self.connector.connects(resource, info.subresource):
             return await self.connector.handle(request, call, info)
-        if resource.deprecation:
+        if resource.deprecation and info.verb in resource.verbs:
             call.warnings.append(resource.deprecation)
         check_form(self.form(request), resource)
         verb = self._verbs.get(info.verb)
