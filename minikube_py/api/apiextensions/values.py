@@ -5,9 +5,7 @@ validation began. A part that an update leaves as it was is not judged again (ra
 objects from before a stricter schema can still be changed elsewhere.
 """
 
-import functools
 import itertools
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,6 +13,8 @@ import orjson
 
 from minikube_py.api.apiextensions.formats import FORMATS
 from minikube_py.api.apiextensions.pruning import EMBEDDED
+from minikube_py.api.cel.errors import CelEvaluationError
+from minikube_py.api.cel.patterns import Pattern, compile_pattern
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
 
@@ -144,14 +144,11 @@ def _whole(place: _Place, text: str) -> FieldError:
 # --- scalars --------------------------------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=512)
-def compiled(pattern: str) -> re.Pattern[str] | None:
-    """Return a pattern of Go's syntax; None where Python has no such pattern."""
-    text = re.sub(r"\\z", r"\\Z", pattern)
-    text = re.sub(r"(?<!\\)\$$", r"\\Z", text)
+def compiled(pattern: str) -> Pattern | None:
+    """Return a pattern of Go's syntax, bounded in time; None where we have no such pattern."""
     try:
-        return re.compile(text)
-    except re.error:
+        return compile_pattern(pattern)
+    except CelEvaluationError:
         return None
 
 
@@ -162,7 +159,7 @@ def _text(node: Obj, value: str, place: _Place) -> Iterator[FieldError]:
     if (limit := node.get("minLength")) is not None and length < limit:
         yield place.invalid(value, f"should be at least {limit} chars long")
     pattern = node.get("pattern")
-    if pattern and (found := compiled(pattern)) is not None and not found.search(value):
+    if pattern and (found := compiled(pattern)) is not None and not found.matches(value):
         yield place.invalid(value, f"should match '{pattern}'")
     check = FORMATS.get(node.get("format", ""))
     if check is not None and not check(value):

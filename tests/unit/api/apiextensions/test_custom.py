@@ -204,3 +204,9 @@ def test_versions_are_resources_and_the_stored_one_comes_first() -> None:
     assert new == {"apiVersion": "g.io/v2", "kind": "Foo", "metadata": {"name": "x"}}
     assert stored.on_read(new) is new
     assert other.storage.from_storage(new)["apiVersion"] == "g.io/v1"
+
+
+def test_a_pattern_that_backtracks_for_ever_in_others_is_decided_here() -> None:
+    found = values.compiled("^(a+)+$")
+    assert found is not None
+    assert not found.matches("a" * 3000 + "b")
