@@ -52,7 +52,8 @@ REMARKS = {
     "componentstatuses": "Deprecated upstream",
     "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
-    "customresourcedefinitions.apiextensions.k8s.io": "Stored and checked; the kinds that they "
+    "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served; CEL rules are "
+    "kept but not evaluated, of a conversion by webhook only the stored version is served.",
     "define are not served",
     "apiservices.apiregistration.k8s.io": "Stored and checked; requests are not handed on to "
     "aggregated servers",
@@ -87,7 +88,11 @@ FEATURES = (
     ("Watches with bookmarks and `sendInitialEvents`", "yes"),
     ("Tables and PartialObjectMetadata", "yes"),
     ("OpenAPI v2 and v3, aggregated discovery", "yes"),
-    ("Custom resources", "no: definitions are stored, their kinds are not served"),
+    (
+        "Custom resources",
+        ("yes: schemas, pruning, defaulting, versions, status, scale; "
+        "CEL rules are kept but not evaluated, no webhook conversion"),
+    ),
     ("Admission webhooks and admission policies", "no: stored, not called"),
     ("Aggregated API servers", "no"),
     ("API priority and fairness", "no: 400 reading and 200 writing requests in flight, then 429"),
