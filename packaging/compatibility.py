@@ -53,8 +53,7 @@ REMARKS = {
     "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
     "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served; CEL rules are "
-    "kept but not evaluated, of a conversion by webhook only the stored version is served.",
-    "define are not served",
+    "kept but not evaluated, of a conversion by webhook only the stored version is served",
     "apiservices.apiregistration.k8s.io": "Stored and checked; requests are not handed on to "
     "aggregated servers",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": "Stored; webhooks are not called",
@@ -90,8 +89,10 @@ FEATURES = (
     ("OpenAPI v2 and v3, aggregated discovery", "yes"),
     (
         "Custom resources",
-        ("yes: schemas, pruning, defaulting, versions, status, scale; "
-        "CEL rules are kept but not evaluated, no webhook conversion"),
+        (
+            "yes: schemas, pruning, defaulting, versions, status, scale; "
+            "CEL rules are kept but not evaluated, no webhook conversion"
+        ),
     ),
     ("Admission webhooks and admission policies", "no: stored, not called"),
     ("Aggregated API servers", "no"),
