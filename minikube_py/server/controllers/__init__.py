@@ -7,6 +7,8 @@ of each other: they meet in the objects only.
 from minikube_py.client.controller import Part
 from minikube_py.server.controllers import (
     clusterrole_aggregation,
+    cronjob,
+    daemonset,
     deployment,
     endpoints,
     endpointslices,
@@ -33,6 +35,8 @@ CONTROLLERS: tuple[Part, ...] = (
     replicaset.CONTROLLER,
     replicationcontroller.CONTROLLER,
     job.CONTROLLER,
+    cronjob.CONTROLLER,
+    daemonset.CONTROLLER,
     ttl_after_finished.CONTROLLER,
     node_ipam.CONTROLLER,
     clusterrole_aggregation.CONTROLLER,
