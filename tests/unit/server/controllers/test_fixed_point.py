@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minikube_py.api.apps import DEPLOYMENTS, REPLICASETS
+from minikube_py.api.apps import DAEMONSETS, DEPLOYMENTS, REPLICASETS
 from minikube_py.api.batch import JOBS
 from minikube_py.api.core import (
     CONFIGMAPS,
@@ -59,6 +59,7 @@ number = st.integers(0, 5)
 image = st.sampled_from(IMAGES)
 name = st.sampled_from(["one", "two"])
 policy = st.sampled_from(["Background", "Foreground", "Orphan"])
+DELETED = (DEPLOYMENTS, REPLICASETS, DAEMONSETS, JOBS, SERVICES)
 STEPS = st.one_of(
     st.tuples(
         st.just("deployment"), name, number, image, st.sampled_from(["RollingUpdate", "Recreate"])
@@ -69,10 +70,11 @@ STEPS = st.one_of(
     st.tuples(st.just("replicaset"), name, number),
     st.tuples(st.just("controller"), name, number),
     st.tuples(st.just("job"), name, st.integers(0, 3), st.sampled_from(["good", "bad", "indexed"])),
-    st.tuples(st.just("service"), name),
     st.tuples(
-        st.just("delete"), st.sampled_from([DEPLOYMENTS, REPLICASETS, JOBS, SERVICES]), name, policy
+        st.just("daemonset"), name, image, st.sampled_from(["OnDelete", "RollingUpdate", "Surge"])
     ),
+    st.tuples(st.just("service"), name),
+    st.tuples(st.just("delete"), st.sampled_from(DELETED), name, policy),
     st.tuples(st.just("kill"), number),
     st.tuples(st.just("relabel"), number),
     st.tuples(st.just("wait"), st.integers(1, 40)),
@@ -133,6 +135,19 @@ class User:
         if kind == "indexed":
             spec["completionMode"] = "Indexed"
         await self._create(JOBS, name, spec)
+
+    async def daemonset(self, name, image, kind):
+        update = {"type": "OnDelete" if kind == "OnDelete" else "RollingUpdate"}
+        if kind == "Surge":
+            update["rollingUpdate"] = {"maxUnavailable": 0, "maxSurge": 1}
+        labels = {"app": f"ds-{name}"}
+        body = {**template(image), "metadata": {"labels": labels}}
+        spec = {"selector": {"matchLabels": labels}, "template": body, "updateStrategy": update}
+        there = self.world.cluster.table(DAEMONSETS).get(Key("d", name))
+        if there is None:
+            await self._create(DAEMONSETS, name, spec)
+        else:
+            await self.client.update(DAEMONSETS, evolve(there.obj, "spec", spec))
 
     async def service(self, name):
         ports = [{"port": 80, "targetPort": 8080}]
