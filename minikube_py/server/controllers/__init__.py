@@ -22,6 +22,7 @@ from minikube_py.server.controllers import (
     replicationcontroller,
     root_ca,
     serviceaccount,
+    statefulset,
     taint_eviction,
     ttl_after_finished,
 )
@@ -37,6 +38,7 @@ CONTROLLERS: tuple[Part, ...] = (
     job.CONTROLLER,
     cronjob.CONTROLLER,
     daemonset.CONTROLLER,
+    statefulset.CONTROLLER,
     ttl_after_finished.CONTROLLER,
     node_ipam.CONTROLLER,
     clusterrole_aggregation.CONTROLLER,

@@ -1,0 +1,82 @@
+"""Stateful sets: pods with names of their own, in order."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.node.machine import wait_until
+
+pytestmark = pytest.mark.e2e
+LABELS = {"app": "db"}
+
+
+def objects() -> list[dict[str, Any]]:
+    container = {
+        "name": "c",
+        "image": "kpy.local/busybox:1",
+        "command": ["sh", "-c", "trap exit TERM; sleep 3600 & wait"],
+    }
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "db"},
+        "spec": {"clusterIP": "None", "selector": LABELS, "ports": [{"port": 80}]},
+    }
+    spec = {
+        "serviceName": "db",
+        "replicas": 2,
+        "selector": {"matchLabels": LABELS},
+        "template": {
+            "metadata": {"labels": LABELS},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [container]},
+        },
+    }
+    stateful = {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": "db"},
+        "spec": spec,
+    }
+    return [service, stateful]
+
+
+def test_pods_come_in_order_with_names_that_resolve(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(*objects(), namespace=namespace)
+    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=60s")
+    pods = {p["metadata"]["name"]: p for p in cluster.get("pods", "-n", namespace)["items"]}
+    assert sorted(pods) == ["db-0", "db-1"]
+    assert pods["db-0"]["status"]["startTime"] <= pods["db-1"]["status"]["startTime"]
+    for name in pods:
+        asked = (
+            "exec",
+            "db-0",
+            "-n",
+            namespace,
+            "--",
+            "nslookup",
+            f"{name}.db.{namespace}.svc.cluster.local",
+        )
+        address = pods[name]["status"]["podIP"]
+        wait_until(
+            lambda asked=asked, address=address: address in cluster.run(*asked).stdout,
+            20,
+            f"{name} resolves",
+        )
+
+    cluster.kubectl("delete", "pod", "db-1", "-n", namespace)
+    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=60s")
+    again = cluster.get("pod", "db-1", "-n", namespace)
+    assert again["metadata"]["uid"] != pods["db-1"]["metadata"]["uid"]
+
+    scale = json.dumps({"spec": {"replicas": 1}})
+    cluster.kubectl("patch", "statefulset", "db", "-n", namespace, "-p", scale)
+    wait_until(
+        lambda: (
+            [p["metadata"]["name"] for p in cluster.get("pods", "-n", namespace)["items"]]
+            == ["db-0"]
+        ),
+        30,
+        "the last pod is gone",
+    )
