@@ -80,3 +80,28 @@ def test_pods_come_in_order_with_names_that_resolve(cluster: Cluster, namespace:
         30,
         "the last pod is gone",
     )
+
+
+def test_a_budget_keeps_the_last_pod_from_being_evicted(cluster: Cluster, namespace: str) -> None:
+    cluster.apply(*objects(), namespace=namespace)
+    cluster.kubectl(
+        "create", "pdb", "db", "-n", namespace, "--selector=app=db", "--min-available=1"
+    )
+    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=60s")
+
+    def allowed() -> int:
+        status = cluster.get("pdb", "db", "-n", namespace)["status"]
+        return int(status.get("disruptionsAllowed", 0))
+
+    wait_until(lambda: allowed() == 1, 20, "one pod may go")
+    cluster.kubectl("scale", "statefulset/db", "--replicas=1", "-n", namespace)
+    wait_until(lambda: allowed() == 0, 20, "the last pod may not go")
+    eviction = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": "db-0", "namespace": namespace},
+    }
+    path = f"/api/v1/namespaces/{namespace}/pods/db-0/eviction"
+    refused = cluster.run("create", "--raw", path, "-f", "-", stdin=json.dumps(eviction))
+    assert refused.returncode == 1
+    assert "violate the pod's disruption budget" in refused.stderr
