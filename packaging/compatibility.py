@@ -52,8 +52,8 @@ REMARKS = {
     "componentstatuses": "Deprecated upstream",
     "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
-    "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served; CEL rules are "
-    "kept but not evaluated, of a conversion by webhook only the stored version is served",
+    "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served; of a conversion by "
+    "webhook only the stored version is",
     "apiservices.apiregistration.k8s.io": "Stored and checked; requests are not handed on to "
     "aggregated servers",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": "Stored; webhooks are not called",
@@ -91,7 +91,7 @@ FEATURES = (
         "Custom resources",
         (
             "yes: schemas, pruning, defaulting, versions, status, scale; "
-            "CEL rules are kept but not evaluated, no webhook conversion"
+            "expression rules; no webhook conversion"
         ),
     ),
     ("Admission webhooks and admission policies", "no: stored, not called"),

@@ -40,7 +40,7 @@ class Floor(NamedTuple):
 
 FLOORS: dict[str, Floor] = {
     "admission": Floor(188, 188, 19, 19),
-    "crd": Floor(196, 195, 17, 16),
+    "crd": Floor(210, 209, 19, 18),
     "auth": Floor(190, 188, 12, 10),  # one text is not stable on the reference itself
     "crud": Floor(1056, 1053, 80, 79),
     "deletion": Floor(189, 189, 18, 18),

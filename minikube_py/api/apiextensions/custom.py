@@ -14,6 +14,7 @@ import orjson
 
 from minikube_py.api import jsonpath, names, schema, strategy
 from minikube_py.api.apiextensions import defaulting, pruning, values
+from minikube_py.api.apiextensions.rules import Checker
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.metadata import validate_finalizer_name
 from minikube_py.api.object import Obj, get
@@ -185,6 +186,7 @@ class _Rules:
         self.kind = kind
         self.root = root
         self.statusful = statusful
+        self.checker = Checker(root)
 
     def prepare_for_create(self, obj: Obj) -> Obj:
         """Drop the status where it has an endpoint of its own."""
@@ -214,7 +216,8 @@ class _Rules:
     def validate(self, new: Obj, old: Obj | None) -> Iterator[FieldError]:
         """Report where an object does not fit its schema."""
         before = {"old": old} if old is not None else {}
-        yield from values.validate(self.root, new, Field(), root=True, **before)
+        errors = list(values.validate(self.root, new, Field(), root=True, **before))
+        yield from errors or self.checker.validate(new, old)
 
     def validate_status(self, new: Obj, old: Obj | None) -> Iterator[FieldError]:
         """Report where a status does not fit its schema."""
@@ -222,7 +225,9 @@ class _Rules:
         if node is None or "status" not in new:
             return
         before = {"old": old["status"]} if old is not None and "status" in old else {}
-        yield from values.validate(node, new["status"], Field("status"), root=True, **before)
+        found = values.validate(node, new["status"], Field("status"), root=True, **before)
+        errors = list(found)
+        yield from errors or self.checker.validate(new["status"], before.get("old"), ("status",))
 
     def warn(self, new: Obj, old: Obj | None) -> Iterator[str]:
         """Yield what is said of finalizers without a domain."""

@@ -1,24 +1,22 @@
 """What a definition's schema must be: structural, so that pruning and defaulting know every field.
 
 The rules and words are those of apiextensions-apiserver's `schema/validation.go` and
-`apis/apiextensions/validation`. Expression rules (x-kubernetes-validations) are kept and published
-and not evaluated; `warnings` says so to who writes them.
+`apis/apiextensions/validation`. Expression rules (x-kubernetes-validations) are `rules`.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from minikube_py.api.apiextensions import values
+from minikube_py.api.apiextensions import rules, values
 from minikube_py.api.apiextensions.pruning import EMBEDDED, PRESERVE
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj, walk
+from minikube_py.api.object import Obj
 
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 _LIST_TYPES = ("atomic", "map", "set")
 _MAP_TYPES = ("atomic", "granular")
 _EITHER = "x-kubernetes-int-or-string"
-_RULES = "x-kubernetes-validations"
 _STRUCTURE = ("additionalProperties", "nullable", "default", EMBEDDED, PRESERVE)
 """What only the structure may say, not the alternatives inside allOf, anyOf, oneOf and not."""
 
@@ -31,6 +29,7 @@ def validate(root: Obj, field: Field) -> Iterator[FieldError]:
     elif kind != "object":
         yield (field / "type").invalid(kind, "must be object at the root")
     yield from _node(root, field, "")
+    yield from rules.validate_schema(root, field)
 
 
 def _node(node: Obj, field: Field, where: str) -> Iterator[FieldError]:
@@ -172,9 +171,5 @@ def _alternative(node: Obj, inner: Obj, field: Field) -> Iterator[FieldError]:
 def warnings(crd: Obj) -> Iterator[str]:
     """Yield what of a definition is stored and without effect here."""
     spec = crd["spec"]
-    schemas = [version.get("schema") or {} for version in spec["versions"]]
-    nodes = (inner for each in schemas for inner in walk(each))
-    if any(isinstance(inner, Mapping) and inner.get(_RULES) for inner in nodes):
-        yield f"{_RULES}: the rules are stored and published, and not evaluated by this server"
     if (spec.get("conversion") or {}).get("strategy") == "Webhook" and len(spec["versions"]) > 1:
         yield "spec.conversion: no webhooks are called; only the storage version is served"
