@@ -25,9 +25,8 @@ def amounts_of(container: Obj, key: str) -> dict[str, Quantity]:
 
 def added(left: Amounts, right: Amounts) -> dict[str, Quantity]:
     """Return the sum of two lists of amounts."""
-    return {
-        name: _plus(left.get(name), right.get(name)) for name in (*left, *(right.keys() - left))
-    }
+    more = (name for name in right if name not in left)
+    return {name: _plus(left.get(name), right.get(name)) for name in (*left, *more)}
 
 
 def _plus(left: Quantity | None, right: Quantity | None) -> Quantity:
