@@ -70,12 +70,12 @@ class Connection:
         return answer
 
     async def _connected(self) -> None:
-        """Give a runtime that has just been started again the time until the next attempt.
+        """Give a runtime that has just been started again the time to answer.
 
         Only before a call: one that was sent is never sent twice.
         """
         channel = self._open()
-        if channel.get_state() is _grpc().ChannelConnectivity.TRANSIENT_FAILURE:
+        if channel.get_state() is not _grpc().ChannelConnectivity.READY:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECONNECT_SECONDS):
                     await channel.channel_ready()
