@@ -7,7 +7,6 @@ regression; where more do, the test prints the new floor, which belongs into the
 import json
 import os
 import shutil
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT.parent / "shared" / "wire"
@@ -53,12 +54,6 @@ FLOORS: dict[str, Floor] = {
     "validation": Floor(594, 591, 61, 59),
 }
 """Without admissionpolicy, whose scenarios wait for machinery that is not there yet."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def is_ready(port: int) -> bool:

@@ -7,7 +7,6 @@ import asyncio
 import base64
 import os
 import signal
-import socket
 import ssl
 import sys
 import tempfile
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
+
+from tests.ports import free_port
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
@@ -52,7 +53,7 @@ async def running(*flags: str) -> AsyncIterator[Server]:
     """Start `kpy server` without an agent, and stop it at the end."""
     with tempfile.TemporaryDirectory(prefix="kpy-bench-") as folder:
         kubeconfig = Path(folder, "kubeconfig")
-        port = _free_port()
+        port = free_port()
         command = _command(folder, kubeconfig, port, flags)
         started = time.perf_counter()
         log = Path(folder, "log")
@@ -80,12 +81,6 @@ def _command(folder: str, kubeconfig: Path, port: int, flags: Sequence[str]) -> 
         *("--https-listen-port", str(port), "--bind-address", "127.0.0.1"),
         *flags,
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def _until_ready(

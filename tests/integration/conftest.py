@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from minikube_py.server import bootstrap
 from minikube_py.server.app import ServerApp
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.parts import APISERVER
+from tests.ports import free_port
 
 
 class Answer(NamedTuple):
@@ -58,12 +58,6 @@ class Server:
                 response.headers,
                 raw,
             )
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.asynccontextmanager

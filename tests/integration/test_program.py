@@ -13,16 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 KPY = Path(sys.executable).parent / "kpy"
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:

@@ -22,6 +22,7 @@ from minikube_py.client.informer import Informers
 from minikube_py.lib.clock import SystemClock
 from minikube_py.lib.tasks import Nursery
 from tests.model_cluster import ModelCluster
+from tests.ports import free_port
 
 WEB: Obj = {
     "metadata": {"namespace": "shop", "name": "web"},
@@ -158,7 +159,7 @@ async def world() -> AsyncIterator[World]:
         loop = asyncio.get_running_loop()
         upstream = Upstream(known)
         transport, _ = await loop.create_datagram_endpoint(
-            lambda: upstream, local_addr=("127.0.0.1", 0)
+            lambda: upstream, local_addr=("127.0.0.1", free_port())
         )
         stack.callback(transport.close)
         listener = await asyncio.start_server(upstream.stream, *upstream.address)
