@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 IMAGES := build/images/.ready
+CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
 
@@ -14,7 +15,7 @@ PYTEST := $(BIN)/pytest -q
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
-setup: system $(READY) $(IMAGES) ## install what is missing: apt packages, .venv, tables, images
+setup: system $(READY) $(IMAGES) $(CLIENTS) ## install what is missing: apt packages, .venv, tables, images, programs
 
 system:
 	@packaging/setup.sh
@@ -28,6 +29,11 @@ $(READY): pyproject.toml packaging/backend.py packaging/images/pause.c packaging
 $(IMAGES): packaging/images/build_images.py packaging/images/pause.c | system $(READY)
 	@echo "images: build/images"
 	@$(BIN)/python packaging/images/build_images.py --out build/images >/dev/null
+	@touch $@
+
+$(CLIENTS): packaging/clients.py packaging/clients.txt | $(READY)
+	@echo "clients: build/clients"
+	@$(BIN)/python packaging/clients.py --out build/clients
 	@touch $@
 
 fmt: $(READY) ## format the code and mend what lint can
