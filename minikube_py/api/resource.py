@@ -184,6 +184,17 @@ class Resource:
         """Return the subresource of that name, or None."""
         return next((sub for sub in self.subresources if sub.name == name), None)
 
+    def kind_at(self, subresource: str) -> tuple[str, str, str]:
+        """Return group, version and kind of what stands at a path below an object, or at its own.
+
+        A subresource such as `scale` has a kind of its own, of another group perhaps.
+        """
+        sub = self.subresource(subresource) if subresource else None
+        if sub is None or not sub.kind or sub.shares_object:
+            return self.group, self.version, self.kind
+        group = self.group if sub.group is None else sub.group
+        return group, sub.version or self.version, sub.kind
+
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """Return the REST path of the collection, an object or a subresource."""
         parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]

@@ -80,6 +80,28 @@ class Authorizer(Protocol):
         """Decide at once, from caches."""
 
 
+AuditLevel = Literal["Metadata", "Request"]
+
+
+class AuditAnnotations:
+    """What admission tells the audit log of one request; a key is said once."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, tuple[str, AuditLevel]] = {}
+
+    def add(self, key: str, value: str, level: AuditLevel = "Metadata") -> None:
+        """Note a text that is logged from a level of detail on."""
+        self._texts.setdefault(key, (value, level))
+
+    def at(self, level: AuditLevel) -> dict[str, str]:
+        """Return what a log of that level of detail shows; "Request" shows all."""
+        return {
+            key: value
+            for key, (value, own) in self._texts.items()
+            if own == "Metadata" or level == "Request"
+        }
+
+
 @dataclass(frozen=True, kw_only=True)
 class Admission:
     """One write, as admission plugins see it."""
@@ -94,7 +116,12 @@ class Admission:
     """The object as it would be written; None on DELETE."""
     old: Obj | None = None
     options: Obj = field(default_factory=dict)
+    """CreateOptions, UpdateOptions, PatchOptions or DeleteOptions; nothing on CONNECT."""
     dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+    """Collected for the client, as those that `validate` returns."""
+    annotations: AuditAnnotations = field(default_factory=AuditAnnotations)
+    """Collected for the audit log."""
 
 
 class AdmissionPlugin(Protocol):
