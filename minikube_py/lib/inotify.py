@@ -38,8 +38,10 @@ class Inotify:
         self._loop.add_reader(self._handle, self._read)
 
     @contextlib.contextmanager
-    def folder(self, path: Path) -> Iterator[asyncio.Event]:
+    def folder(self, path: Path, event: asyncio.Event | None = None) -> Iterator[asyncio.Event]:
         """Watch what is in a folder: the event is set at every change; who waits clears it.
+
+        `event` lets one wait for several folders.
 
         Raises:
             OSError: there is no such folder, or no more can be watched.
@@ -48,7 +50,7 @@ class Inotify:
         watch = self._libc.inotify_add_watch(self._handle, os.fsencode(path), FOLDER_MASK)
         if watch < 0:
             raise _last_error(str(path))
-        changed = asyncio.Event()
+        changed = event or asyncio.Event()
         events = self._waiting.setdefault(watch, set())
         events.add(changed)
         try:

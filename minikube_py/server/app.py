@@ -8,7 +8,6 @@ import asyncio
 import functools
 import gc
 import logging
-import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -32,6 +31,7 @@ from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
 from minikube_py.server.bootstrap import Bootstrap
+from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.registry.cache import Cache
@@ -105,14 +105,18 @@ class ServerApp:
     async def _serve(
         self, nursery: Nursery, backend: Backend, cache: Cache, proxy: Proxy, report: Report
     ) -> None:
-        parts = Parts(self._setting(), backend, cache, proxy)
+        certificates = Certificates(self.config, self.bootstrap)
+        parts = Parts(self._setting(), backend, cache, proxy, certificates)
         self._api = parts.api
         custom = parts.custom_resources
         await custom.load()
         nursery.start("custom resources", restarting("custom resources", custom.run))
-        tls = serving_context(self.bootstrap)
+        nursery.start("certificates", restarting("certificates", certificates.follow))
         http = HttpServer(
-            parts.frontend, self.config.bind_address, self.config.https_listen_port, tls
+            parts.frontend,
+            self.config.bind_address,
+            self.config.https_listen_port,
+            certificates.serving,
         )
         try:
             await http.start()
@@ -185,17 +189,6 @@ def named_user(name: str) -> User:
     elif name.startswith("system:node:"):
         groups = ["system:nodes", *groups]
     return User(name, tuple(groups))
-
-
-def serving_context(bootstrap: Bootstrap) -> ssl.SSLContext:
-    """Return the TLS of the API server: its certificate, and client certificates where given."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(bootstrap.serving.certificate_path, bootstrap.serving.key_path)
-    context.load_verify_locations(bootstrap.client_ca.certificate_path)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 async def _stop_at_end(http: HttpServer) -> None:

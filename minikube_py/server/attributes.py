@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -30,7 +30,11 @@ class Credentials:
     authorization: str = ""
     """The Authorization header."""
     peer_certificate: bytes | None = None
-    """DER of the client certificate; TLS has verified its chain to the client CA."""
+    """DER of the client certificate; TLS has verified its chain to an authority that we know."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """All headers: an authenticating proxy names the user in some of its own."""
+    connection: Any = None
+    """The SSLObject of the connection."""
 
 
 class Authenticator(Protocol):

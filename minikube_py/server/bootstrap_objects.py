@@ -26,7 +26,7 @@ from minikube_py.api.scheduling import PRIORITYCLASSES
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.net import is_loopback
-from minikube_py.server import bootstrap, bootstrap_flowcontrol, bootstrap_rbac
+from minikube_py.server import bootstrap, bootstrap_flowcontrol, bootstrap_rbac, certificates
 from minikube_py.server.authz.policy import compile_rules, uncovered
 from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.config import ServerConfig
@@ -138,7 +138,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *_flow_control(clock),
         *(_priority_class(name) for name in PRIORITY_CLASSES),
         *(_api_service(name, clock) for name in API_SERVICES),
-        *_config_maps(material, clock),
+        *_config_maps(config, material, clock),
         *_kubernetes_service(config, material),
         *(_dns(config) if "dns" not in config.disable else ()),
         _service_cidr(config, clock),
@@ -189,20 +189,31 @@ def _api_service(name: str, clock: Clock) -> Wanted:
     return Wanted(APISERVICES, evolve(obj, "metadata.labels", labels), keep, status)
 
 
-def _config_maps(material: Bootstrap, clock: Clock) -> Iterator[Wanted]:
-    authentication = {
-        "client-ca-file": material.client_ca.certificate_pem.decode(),
-        "requestheader-allowed-names": _json(["front-proxy-client"]),
-        "requestheader-client-ca-file": material.front_proxy_ca.certificate_pem.decode(),
-        "requestheader-extra-headers-prefix": _json(["X-Remote-Extra-"]),
-        "requestheader-group-headers": _json(["X-Remote-Group"]),
-        "requestheader-username-headers": _json(["X-Remote-User"]),
-    }
-    name = "extension-apiserver-authentication"
-    yield Wanted(CONFIGMAPS, _config_map(name, authentication), merge_data)
+def _config_maps(config: ServerConfig, material: Bootstrap, clock: Clock) -> Iterator[Wanted]:
+    paths = certificates.files(config, material)
+    proxies = "".join(path.read_text() for path in paths.proxy_cas)
+    yield authentication(config, paths.client_ca.read_text(), proxies)
     since = {"since": f"{clock.now():%Y-%m-%d}"}
     name = "kube-apiserver-legacy-service-account-token-tracking"
     yield Wanted(CONFIGMAPS, _config_map(name, since), keep)
+
+
+def authentication(config: ServerConfig, client_ca: str, proxy_cas: str) -> Wanted:
+    """Return the config map by which aggregated API servers know whom we authenticate how.
+
+    Upstream's `controller/clusterauthenticationtrust` writes the same keys.
+    """
+    data = {
+        "client-ca-file": client_ca,
+        "requestheader-allowed-names": _json(config.requestheader_allowed_names),
+        "requestheader-client-ca-file": proxy_cas,
+        "requestheader-extra-headers-prefix": _json(config.requestheader_extra_headers_prefix),
+        "requestheader-group-headers": _json(config.requestheader_group_headers),
+        "requestheader-username-headers": _json(config.requestheader_username_headers),
+    }
+    if config.requestheader_uid_headers:
+        data["requestheader-uid-headers"] = _json(config.requestheader_uid_headers)
+    return Wanted(CONFIGMAPS, _config_map("extension-apiserver-authentication", data), merge_data)
 
 
 def _config_map(name: str, data: Mapping[str, str]) -> Obj:

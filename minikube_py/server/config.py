@@ -37,3 +37,28 @@ class ServerConfig:
     service_account_issuer: str = option(
         "https://kubernetes.default.svc.cluster.local", "issuer and audience of tokens"
     )
+    request_timeout: str = option("1m0s", "how long a request may take that is no watch or stream")
+    tls_min_version: str = option("VersionTLS12", "oldest TLS: VersionTLS12 or VersionTLS13")
+    tls_cipher_suites: tuple[str, ...] = option((), "TLS 1.2 cipher suites, by their Go names")
+    requestheader_client_ca_file: str = option(
+        "", "authorities of proxies that authenticate users, beside our own"
+    )
+    requestheader_allowed_names: tuple[str, ...] = option(
+        ("front-proxy-client",), "common names of such proxies"
+    )
+    requestheader_username_headers: tuple[str, ...] = option(
+        ("X-Remote-User",), "headers in which proxies name the user"
+    )
+    requestheader_uid_headers: tuple[str, ...] = option(
+        (), "headers in which proxies give the user's uid"
+    )
+    requestheader_group_headers: tuple[str, ...] = option(
+        ("X-Remote-Group",), "headers in which proxies name the user's groups"
+    )
+    requestheader_extra_headers_prefix: tuple[str, ...] = option(
+        ("X-Remote-Extra-",), "prefixes of headers in which proxies tell more of the user"
+    )
+    proxy_client_cert_file: str = option(
+        "", "certificate shown to aggregated API servers (default: our own)"
+    )
+    proxy_client_key_file: str = option("", "key of --proxy-client-cert-file")

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from minikube_py.api import names
+from minikube_py.api import names, times
+from minikube_py.lib import tls
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import is_address
 from minikube_py.server.config import ServerConfig
@@ -42,6 +43,23 @@ def problems(config: ServerConfig) -> Iterator[str]:
             config.service_node_port_range,
             _is_port_range,
             "a range of ports such as 30000-32767",
+        ),
+        ("--request-timeout", config.request_timeout, _is_duration, "a duration such as 1m0s"),
+        (
+            "--tls-min-version",
+            config.tls_min_version,
+            tls.MIN_VERSIONS.__contains__,
+            " or ".join(tls.MIN_VERSIONS),
+        ),
+        *(
+            ("--tls-cipher-suites", suite, tls.CIPHER_SUITES.__contains__, "names that Go has")
+            for suite in config.tls_cipher_suites
+        ),
+        (
+            "--proxy-client-key-file",
+            config.proxy_client_key_file,
+            lambda value: bool(value) == bool(config.proxy_client_cert_file),
+            "it together with --proxy-client-cert-file, or neither",
         ),
         ("--cluster-domain", config.cluster_domain, _is_domain, "a domain such as cluster.local"),
         ("--write-kubeconfig-mode", config.write_kubeconfig_mode, _is_mode, "a mode such as 0600"),
@@ -88,6 +106,13 @@ def _is_port_range(value: str) -> bool:
 
 def _is_domain(value: str) -> bool:
     return not list(names.dns1123_subdomain(value))
+
+
+def _is_duration(value: str) -> bool:
+    try:
+        return times.parse_duration(value) > 0
+    except ValueError:
+        return False
 
 
 def _is_mode(value: str) -> bool:

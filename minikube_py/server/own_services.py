@@ -1,24 +1,25 @@
-"""The services that the server itself answers for come back when somebody deletes or bends them.
+"""The objects that the server itself answers for come back when somebody deletes or bends them.
 
-`default/kubernetes` is how pods find the API server, `kube-system/kube-dns` how they find DNS; both
-have no controller but the server. Upstream looks every ten seconds; here a change wakes us.
+`default/kubernetes` is how pods find the API server, `kube-system/kube-dns` how they find DNS, the
+config map `extension-apiserver-authentication` how aggregated API servers know whom we trust; none
+has a controller but the server. Upstream looks every ten seconds; here a change wakes us.
 """
 
 import asyncio
 from collections.abc import Sequence
 
-from minikube_py.api.core import ENDPOINTS, SERVICES
+from minikube_py.api.core import CONFIGMAPS, ENDPOINTS, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.object import key_of
 from minikube_py.client.protocol import Client
 from minikube_py.server.bootstrap_objects import Wanted, ensure
 from minikube_py.server.registry.cache import Cache, Change
 
-KINDS = (SERVICES, ENDPOINTS, ENDPOINTSLICES)
+KINDS = (CONFIGMAPS, SERVICES, ENDPOINTS, ENDPOINTSLICES)
 
 
 async def keep(cache: Cache, client: Client, wanted: Sequence[Wanted]) -> None:
-    """Restore the server's own services whenever they change; never returns."""
+    """Restore the server's own objects whenever they change; never returns."""
     own = [item for item in wanted if item.resource in KINDS]
     keys = {key_of(item.obj) for item in own}
     changed = asyncio.Event()

@@ -1,6 +1,5 @@
 """The parts of an API server, and how they hang together: everything is made here, once."""
 
-import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -40,9 +39,11 @@ from minikube_py.server.attributes import Authenticator, Authorizer, User
 from minikube_py.server.authn.anonymous import Anonymous
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.authn.chain import BearerTokens, Chain
+from minikube_py.server.authn.request_header import HeaderNames, RequestHeaders
 from minikube_py.server.authn.service_account import Bound, ServiceAccountTokens
 from minikube_py.server.authn.signing import TokenSigner
 from minikube_py.server.authn.tokens import TokenIssuer, openid_configuration
+from minikube_py.server.authn.trust import Trust
 from minikube_py.server.authn.x509 import ClientCertificates
 from minikube_py.server.authz.chain import AuthorizerChain, Masters
 from minikube_py.server.authz.escalation import EscalationGuard
@@ -50,6 +51,7 @@ from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
 from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.bootstrap_rbac import node_rules
+from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.join import Join
 from minikube_py.server.registry.cache import Cache
@@ -80,7 +82,14 @@ class Setting:
 class Parts:
     """The parts of one running API server, made in the order in which they need each other."""
 
-    def __init__(self, setting: Setting, backend: Backend, cache: Cache, proxy: Proxy) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        backend: Backend,
+        cache: Cache,
+        proxy: Proxy,
+        certificates: Certificates,
+    ) -> None:
         rbac = _rbac(cache.kind)
         authorizer = _authorizer(cache.kind, rbac)
         tokens = Tokens(setting, cache.kind)
@@ -103,9 +112,9 @@ class Parts:
         )
         self.frontend = Frontend(
             self.api,
-            authenticator=_authenticator(setting.config, tokens),
+            authenticator=_authenticator(setting.config, tokens, certificates.trust),
             watches=setting.watches,
-            connector=Connector(self.store, proxy, kubelet_context(setting.bootstrap)),
+            connector=Connector(self.store, proxy, certificates.kubelet),
             nonresource=nonresource,
             clock=setting.clock,
         )
@@ -154,8 +163,18 @@ class Tokens:
         self.issuer = TokenIssuer(self.signer, issuer, bound, setting.clock)
 
 
-def _authenticator(config: ServerConfig, tokens: Tokens) -> Chain:
-    methods: tuple[Authenticator, ...] = (ClientCertificates(), tokens.bearer)
+def _authenticator(config: ServerConfig, tokens: Tokens, trust: Trust) -> Chain:
+    names = HeaderNames(
+        user=config.requestheader_username_headers,
+        group=config.requestheader_group_headers,
+        extra_prefix=config.requestheader_extra_headers_prefix,
+        uid=config.requestheader_uid_headers,
+    )
+    methods: tuple[Authenticator, ...] = (
+        RequestHeaders(trust, names, config.requestheader_allowed_names),
+        ClientCertificates(trust),
+        tokens.bearer,
+    )
     return Chain((*methods, Anonymous()) if config.anonymous_auth else methods)
 
 
@@ -207,14 +226,6 @@ def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) 
         ),
         ("selfsubjectrulesreviews.authorization.k8s.io", ""): Endpoint(create=reviews.rules),
     }
-
-
-def kubelet_context(bootstrap: Bootstrap) -> ssl.SSLContext:
-    """Return the TLS towards kubelets."""
-    context = ssl.create_default_context(cafile=str(bootstrap.cluster_ca.certificate_path))
-    pair = bootstrap.kubelet_client
-    context.load_cert_chain(pair.certificate_path, pair.key_path)
-    return context
 
 
 def _documents(config: ServerConfig, signer: TokenSigner) -> dict[str, Obj]:

@@ -137,13 +137,13 @@ class Frontend:
 
     async def authenticate(self, request: web.BaseRequest) -> User:
         """Return who asks; raises UnauthorizedError."""
-        transport = request.transport
+        transport, headers = request.transport, request.headers
         certificate: bytes | None = None
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
         if tls is not None:
             certificate = tls.getpeercert(binary_form=True)
         return await self.authenticator.authenticate(
-            Credentials(request.headers.get("Authorization", ""), certificate)
+            Credentials(headers.get("Authorization", ""), certificate, headers, tls)
         )
 
     def _authorize_path(self, user: User, info: RequestInfo) -> None:

@@ -18,7 +18,7 @@ from minikube_py.lib.clock import Clock
 from minikube_py.server.attributes import User
 from minikube_py.server.authn.chain import TokenError, Verified
 from minikube_py.server.authn.signing import Claims, TokenSigner, issuer_of
-from minikube_py.server.authn.x509 import CREDENTIAL_ID
+from minikube_py.server.authn.trust import CREDENTIAL_ID
 
 PREFIX = "system:serviceaccount:"
 ALL_GROUP = "system:serviceaccounts"

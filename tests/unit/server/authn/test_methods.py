@@ -15,6 +15,7 @@ from minikube_py.server.attributes import Attributes, Credentials, Decision, Use
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.authn.chain import Chain
 from minikube_py.server.authn.impersonation import impersonate
+from minikube_py.server.authn.trust import Authorities, Trust
 from minikube_py.server.authn.x509 import ClientCertificates
 
 ADMIN = User("kubernetes-admin", ("system:masters",))
@@ -26,7 +27,8 @@ async def test_a_certificate_names_user_and_groups(tmp_path: Path) -> None:
     subject = pki.Subject(name="jane", organizations=("a", "b"))
     pair = pki.ensure_leaf(tmp_path, "jane", ca, subject, "client", now=now)
     der = pair.certificate.public_bytes(Encoding.DER)
-    user = await Chain((ClientCertificates(),)).authenticate(Credentials(peer_certificate=der))
+    method = ClientCertificates(Trust(Authorities(ca.certificate_pem)))
+    user = await Chain((method,)).authenticate(Credentials(peer_certificate=der))
     assert (user.name, user.groups) == ("jane", ("a", "b", "system:authenticated"))
     assert user.extra["authentication.kubernetes.io/credential-id"][0].startswith("X509SHA256=")
 

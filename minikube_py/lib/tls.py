@@ -1,0 +1,75 @@
+"""TLS settings under the names that Go programs give them, and contexts that can be replaced.
+
+A `ReloadingContext` is handed to a server or client once; each new connection uses what it holds
+at that time, so certificates change without a restart and open connections go on undisturbed.
+"""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+MIN_VERSIONS: Mapping[str, ssl.TLSVersion] = {
+    "VersionTLS12": ssl.TLSVersion.TLSv1_2,
+    "VersionTLS13": ssl.TLSVersion.TLSv1_3,
+}
+"""Names of `--tls-min-version`; older versions are refused everywhere (RFC 8996)."""
+CIPHER_SUITES: Mapping[str, str] = {
+    "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256": "ECDHE-ECDSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384": "ECDHE-ECDSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-ECDSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA": "ECDHE-RSA-AES128-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA": "ECDHE-RSA-AES256-SHA",
+    "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256": "ECDHE-RSA-AES128-GCM-SHA256",
+    "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384": "ECDHE-RSA-AES256-GCM-SHA384",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256": "ECDHE-RSA-CHACHA20-POLY1305",
+    "TLS_RSA_WITH_AES_128_CBC_SHA": "AES128-SHA",
+    "TLS_RSA_WITH_AES_256_CBC_SHA": "AES256-SHA",
+    "TLS_RSA_WITH_AES_128_GCM_SHA256": "AES128-GCM-SHA256",
+    "TLS_RSA_WITH_AES_256_GCM_SHA384": "AES256-GCM-SHA384",
+    "TLS_AES_128_GCM_SHA256": "",
+    "TLS_AES_256_GCM_SHA384": "",
+    "TLS_CHACHA20_POLY1305_SHA256": "",
+}
+"""Go's name -> OpenSSL's; those of TLS 1.3 are always on, there as here."""
+
+
+class ReloadingContext(ssl.SSLContext):
+    """Stands for another context, which may be replaced."""
+
+    current: ssl.SSLContext
+
+    def __new__(cls, current: ssl.SSLContext) -> Self:
+        """Make one that stands for `current`."""
+        context = super().__new__(cls, current.protocol)
+        context.current = current
+        return context
+
+    def wrap_bio(self, *args: Any, **kwargs: Any) -> ssl.SSLObject:
+        """Begin a connection with what is current."""
+        return self.current.wrap_bio(*args, **kwargs)
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """Begin a connection with what is current."""
+        return self.current.wrap_socket(*args, **kwargs)
+
+
+def server_context(min_version: str, cipher_suites: Sequence[str]) -> ssl.SSLContext:
+    """Return a server's context without certificates; the names must be known ones.
+
+    Sessions are not resumed: a client certificate is verified on every connection, and a ticket
+    for each would cost memory that idle connections do not need.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = MIN_VERSIONS[min_version]
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    names = [CIPHER_SUITES[name] for name in cipher_suites]
+    older = ":".join(name for name in names if name)
+    if older:
+        context.set_ciphers(older)
+    context.set_alpn_protocols(["http/1.1"])
+    return context
