@@ -295,3 +295,21 @@ def test_a_merge_holds_both_and_the_applied_one_wins(live, applied):
 def test_to_remove_every_field_leaves_nothing(obj):
     left = remove(DEPLOYMENT, obj, field_set(DEPLOYMENT, obj))
     assert not get(left, "spec.template.spec.containers")
+
+
+def test_an_apply_of_what_its_endpoint_resets_changes_nothing_however_late_it_comes():
+    deployments = SCHEME.by_kind("apps/v1", "Deployment")
+    ignored = managed_fields.reset_of(deployments)
+    configuration = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "d"},
+        "spec": {"replicas": 1},
+    }
+    one = writer("one", version="apps/v1", ignored=ignored)
+    created = apply(DEPLOYMENT, None, configuration, one)
+    other = writer("ctl", 1, version="apps/v1", subresource="status")
+    live = apply(DEPLOYMENT, created, evolve(configuration, "status.replicas", 4), other)
+    late = writer("one", 2, version="apps/v1", ignored=ignored)
+    again = apply(DEPLOYMENT, live, evolve(configuration, "status.replicas", 7), late)
+    assert again is live
