@@ -68,6 +68,11 @@ class Program:
         assert self._process is not None
         return self._process.wait(timeout=STOP_SECONDS_MAX)
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last run is over."""
+        return self._process is None or self._process.poll() is not None
+
     def log_tail(self) -> str:
         """Return the end of what it printed."""
         data = self.log.read_bytes() if self.log.exists() else b""
@@ -102,6 +107,7 @@ class Cluster:
         wait_until(lambda: self._is_ready(node), READY_SECONDS, f"node {node} is ready")
 
     def _is_ready(self, node: str) -> bool:
+        assert not self.server.has_ended, "kpy server ended"
         shown = self.run("get", "node", node, "-o", "json")
         conditions = (
             json.loads(shown.stdout)["status"].get("conditions", ()) if shown.stdout else ()
