@@ -106,6 +106,41 @@ class AuditAnnotations:
         }
 
 
+class Memory:
+    """What a plugin remembers from its first run to its second, of calls that it may repeat.
+
+    A call is repeated where the object changed after it (apiserver's reinvocation contexts).
+    """
+
+    def __init__(self) -> None:
+        self.last: Any = None
+        """The object as the plugin left it."""
+        self.earlier: set[Any] = set()
+        """Calls that may be repeated."""
+        self.required: set[Any] = set()
+        """Calls that are to be repeated."""
+
+    def require_earlier(self) -> None:
+        """Repeat all that may be."""
+        self.required |= self.earlier
+        self.earlier = set()
+
+
+class Reinvocation:
+    """Whether admission changes the object a second time, which happens once where it is wanted."""
+
+    def __init__(self) -> None:
+        self.again = False
+        """Whether this is the second run."""
+        self.wanted = False
+        """A plugin sets it where those before it should see what it changed."""
+        self._memories: dict[str, Memory] = {}
+
+    def of(self, plugin: str) -> Memory:
+        """Return what a plugin remembers."""
+        return self._memories.setdefault(plugin, Memory())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Admission:
     """One write, as admission plugins see it."""
@@ -126,6 +161,8 @@ class Admission:
     """Collected for the client, as those that `validate` returns."""
     annotations: AuditAnnotations = field(default_factory=AuditAnnotations)
     """Collected for the audit log."""
+    reinvocation: Reinvocation = field(default_factory=Reinvocation)
+    """Of the run of `admit` that this is part of."""
 
 
 class AdmissionPlugin(Protocol):

@@ -40,6 +40,10 @@ class InapplicablePatchError(PatchError):
         self.cause = cause
 
 
+class PatchTestError(InapplicablePatchError):
+    """A `test` operation of a JSON patch found another value."""
+
+
 class UnusablePatchError(PatchError):
     """A strategic merge patch whose directives make no sense: upstream answers 500, no reason."""
 

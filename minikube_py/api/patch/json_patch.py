@@ -19,6 +19,7 @@ from minikube_py.api.object import Obj
 from minikube_py.api.patch.errors import (
     InapplicablePatchError,
     MalformedPatchError,
+    PatchTestError,
     PatchTooLargeError,
     go_type,
 )
@@ -198,7 +199,7 @@ class _Draft:
     def _test(self, operation: Obj) -> None:
         found = _get(*self._find(operation, "path"))
         if not same(found, operation.get("value")):
-            raise InapplicablePatchError(f"testing value {operation.get('path')} failed")
+            raise PatchTestError(f"testing value {operation.get('path')} failed")
 
 
 def _get(container: Any, key: str) -> Any:

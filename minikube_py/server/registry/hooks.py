@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
-from minikube_py.server.attributes import Operation, User
+from minikube_py.server.attributes import AuditAnnotations, Operation, User
 
 if TYPE_CHECKING:
     from minikube_py.server.registry.store import Store
@@ -41,7 +41,9 @@ class Write:
     """Who owns what is written; "" tracks nothing."""
     options: Obj = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    """Collected for the client; the one part of a request that grows."""
+    """Collected for the client; with the annotations what grows of a request."""
+    annotations: AuditAnnotations = field(default_factory=AuditAnnotations)
+    """Collected for the audit log."""
 
 
 class Hook(Protocol):

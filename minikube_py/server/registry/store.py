@@ -30,7 +30,7 @@ from minikube_py.datastore.kv import (
     RevisionMismatchError,
 )
 from minikube_py.lib.clock import Clock
-from minikube_py.server.attributes import Admission, AdmissionPlugin
+from minikube_py.server.attributes import Admission, AdmissionPlugin, Reinvocation
 from minikube_py.server.registry import deletion
 from minikube_py.server.registry.cache import Cache, KindCache
 from minikube_py.server.registry.encoding import encode, with_revision
@@ -261,12 +261,23 @@ class Store:
     # Steps
 
     async def _admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
-        admission = _admission(write, obj, old)
+        """Let all plugins change the object; a second time where one of them wants that."""
+        reinvocation = Reinvocation()
+        obj = await self._admit_once(write, obj, old, reinvocation)
+        if reinvocation.wanted:
+            reinvocation.again = True
+            obj = await self._admit_once(write, obj, old, reinvocation)
+        return obj
+
+    async def _admit_once(
+        self, write: Write, obj: Obj, old: Obj | None, reinvocation: Reinvocation
+    ) -> Obj:
+        admission = replace(_admission(write, obj, old), reinvocation=reinvocation)
         for plugin in self.admission:
             changed = await plugin.admit(admission)
             if changed is not None and changed is not obj:
                 obj = changed
-                admission = _admission(write, obj, old)
+                admission = replace(admission, obj=obj)
         return obj
 
     async def _validate_admission(self, write: Write, obj: Obj | None, old: Obj | None) -> None:
@@ -406,6 +417,8 @@ def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
         old=old,
         options=write.options,
         dry_run=write.dry_run,
+        warnings=write.warnings,
+        annotations=write.annotations,
     )
 
 
