@@ -1,0 +1,1 @@
+"""Webhooks: HTTPS services that are asked about admission, conversion, users and rights."""
