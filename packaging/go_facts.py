@@ -19,6 +19,8 @@ Messages = dict[str, dict[str, list[Any]]]
 Definitions = dict[str, dict[str, Any]]
 EXTENSION_TYPES = Path(__file__).parent / "extension_types.txt"
 _MODES = {"": "omit", "!": "always", "?": "keep", "n": "null", "~": "zero"}
+_EMPTY_SAYS_MORE = {("io.k8s.api.autoscaling.v2.HPAScalingRules", "policies")}
+"""Lists that are left out when empty, of which defaults nevertheless tell empty from absent."""
 _OPAQUE = {"Quantity", "Time", "MicroTime", "Duration", "IntOrString", "RawExtension", "FieldsV1"}
 """Go structs that write themselves; their JSON is no object of their fields."""
 _SCALARS = {"int": "int64", "float64": "double"}
@@ -86,6 +88,9 @@ def annotate(definitions: Definitions, program: Program) -> None:
         properties = definition.get("properties", {})
         if name in structs and properties:
             _annotate_struct(properties, structs[name])
+            for field_name in properties:
+                if (name, field_name) in _EMPTY_SAYS_MORE:
+                    properties[field_name]["x-go-emit"] = "keep"
         elif name in extensions:
             for field_name, (_, mode) in extensions[name].items():
                 properties[field_name]["x-go-emit"] = mode

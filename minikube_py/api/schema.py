@@ -76,7 +76,7 @@ class Type:
     """One node of a schema: a definition, a field, an element; fields are made when asked for."""
 
     __slots__ = (
-        "_fields", "_items", "_resolve", "adder", "base", "checker", "completer", "emit", "go",
+        "_fields", "_items", "_resolve", "adder", "base", "checker", "completers", "emit", "go",
         "kind",
         "list_type", "map_keys", "map_type", "merge_key", "name", "patch_strategy",
         "preserve_unknown", "schema", "zero",
@@ -114,7 +114,7 @@ class Type:
         """The type's name in upstream's error texts: `v1.Container`, `int32`."""
         self.checker: Callable[[Any], Any] | None = None
         """Compiled and kept by `schema_check`."""
-        self.completer: tuple[Callable[[Any], Any], ...] | None = None
+        self.completers: dict[bool, tuple[Callable[[Any], Any], ...]] = {}
         """Compiled and kept by `schema_complete`; empty where there is nothing to complete."""
         self.adder: Callable[[Any], Mapping[str, Any]] | None = None
         """Compiled and kept by `field_walks`."""

@@ -4,7 +4,8 @@ Go writes a field that is not marked `omitempty`, and every embedded struct, whe
 or not: `status: {}`, `strategy: {}`, `rules: null`. Clients and managed fields show that, so that
 an object is completed once, after defaults and before it is stored. Decode-checking has dropped
 the empty values of the other fields, so `check` and `complete` together are what decoding into
-the Go struct and encoding it would give.
+the Go struct and encoding it would give. Protobuf, in which upstream stores the built-in kinds,
+knows no difference between an empty list and none: `stored` completes and makes such lists null.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ Completer = Callable[[Any], Any]
 
 _CONTAINERS: Final = frozenset({dict, list, tuple})
 """The classes of what may have something to complete inside."""
+_NULLABLE: Final = frozenset({"list", "map"})
+"""The kinds of fields whose empty value protobuf does not keep."""
 _ZEROS: Mapping[str, Any] = {
     "string": "",
     "int32": 0,
@@ -35,53 +38,72 @@ def complete(kind: Type, obj: Obj) -> Obj:
     return done
 
 
-def completer_of(kind: Type) -> Completer | None:
+def stored(kind: Type, obj: Obj) -> Obj:
+    """Return the completed object as it comes back from upstream's storage."""
+    completer = completer_of(kind, storing=True)
+    done: Obj = obj if completer is None else completer(obj)
+    return done
+
+
+def completer_of(kind: Type, *, storing: bool = False) -> Completer | None:
     """Return the compiled completion of a type, None where it can lack nothing."""
     if kind.base is not None:
-        return completer_of(kind.base)
-    if kind.completer is None:
-        kind.completer = (_later(kind),)  # found by a type that holds itself
-        found = _compile(kind)
-        kind.completer = (found,) if found is not None else ()
-    return kind.completer[0] if kind.completer else None
+        return completer_of(kind.base, storing=storing)
+    found = kind.completers.get(storing)
+    if found is None:
+        kind.completers[storing] = (_later(kind, storing=storing),)  # for a type that holds itself
+        compiled = _compile(kind, storing=storing)
+        found = kind.completers[storing] = (compiled,) if compiled is not None else ()
+    return found[0] if found else None
 
 
-def _later(kind: Type) -> Completer:
+def _later(kind: Type, *, storing: bool) -> Completer:
     def later(value: Any) -> Any:
-        completer = completer_of(kind)
+        completer = completer_of(kind, storing=storing)
         return value if completer is None else completer(value)
 
     return later
 
 
-def _compile(kind: Type) -> Completer | None:
+def _compile(kind: Type, *, storing: bool) -> Completer | None:
     match kind.kind:
         case "object":
-            return _object(kind)
+            return _object(kind, storing=storing)
         case "map":
-            values = completer_of(kind.values)
+            values = completer_of(kind.values, storing=storing)
             return None if values is None else _map(values)
         case "list":
-            items = completer_of(kind.items)
+            items = completer_of(kind.items, storing=storing)
             return None if items is None else _list(items)
     return None
 
 
-def _object(kind: Type) -> Completer | None:
+def _object(kind: Type, *, storing: bool) -> Completer | None:
     always: dict[str, Any] = {}
     nested: dict[str, Completer] = {}
     for name in kind.field_names:
         node = kind.field(name)
         if node is None:
             continue
-        completer = completer_of(node)
+        completer = completer_of(node, storing=storing)
         if completer is not None:
             nested[name] = completer
         if node.emit in ("always", "null"):
             always[name] = None if node.emit == "null" else _zero(node, completer)
+        if storing and node.emit == "always" and node.kind in _NULLABLE:
+            nested[name] = _null_if_empty(completer)
     if not always and not nested:
         return None
     return _object_completer(always, nested)
+
+
+def _null_if_empty(completer: Completer | None) -> Completer:
+    def null_if_empty(value: Any) -> Any:
+        if not value:
+            return None
+        return value if completer is None else completer(value)
+
+    return null_if_empty
 
 
 def _zero(kind: Type, completer: Completer | None) -> Any:

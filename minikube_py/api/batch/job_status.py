@@ -210,7 +210,7 @@ def _validate_overlap(completed: str, failed: str, completions: int) -> Iterator
 
 
 def _validate_pods(change: Change) -> Iterator[FieldError]:
-    ready, active = change.status.get("ready") or 0, change.status.get("active") or 0
+    ready, active = change.status.get("ready"), change.status.get("active") or 0
     terminating = change.status.get("terminating") or 0
     if (
         (change.flips_finished or change.differs("terminating"))
@@ -220,7 +220,7 @@ def _validate_pods(change: Change) -> Iterator[FieldError]:
         yield (STATUS / "terminating").invalid(
             terminating, "terminating>0 is invalid for finished job"
         )
-    if change.differs("ready", "active") and ready > active:
+    if change.differs("ready", "active") and ready is not None and ready > active:
         yield (STATUS / "ready").invalid(ready, "cannot set more ready pods than active")
 
 

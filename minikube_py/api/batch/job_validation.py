@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from minikube_py.api import names, selectors, strategy
 from minikube_py.api.batch.policies import validate_failure_policy, validate_success_policy
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get, without
@@ -160,7 +161,7 @@ def _validate_success_policy(spec: Obj, field: Field) -> Iterator[FieldError]:
     if is_indexed(spec):
         yield from validate_success_policy(spec, field)
     else:
-        shown = {"Rules": list(spec["successPolicy"].get("rules") or ())}
+        shown = go_value(spec["successPolicy"], "SuccessPolicy")
         yield field.invalid(shown, "requires indexed completion mode")
 
 
@@ -260,9 +261,11 @@ def _validate_update(new: Obj, old_job: Obj) -> Iterator[FieldError]:
 
 def _shown(key: str, value: Obj | None) -> Obj | None:
     """Return a policy as error texts show it."""
-    if key in {"podFailurePolicy", "successPolicy"} and value is not None:
-        return {"Rules": list(value.get("rules") or ())}
-    return value
+    structure = _POLICIES.get(key)
+    return go_value(value, structure) if structure is not None else value
+
+
+_POLICIES = {"podFailurePolicy": "PodFailurePolicy", "successPolicy": "SuccessPolicy"}
 
 
 def _validate_completions(new: Obj, old: Obj) -> Iterator[FieldError]:
@@ -300,7 +303,7 @@ def _validate_template_update(new: Obj, old_job: Obj) -> Iterator[FieldError]:
         if not get(old_job, "status.active"):
             left, right = _without_resources(left), _without_resources(right)
     if left != right:
-        yield (SPEC / "template").immutable(template)
+        yield (SPEC / "template").immutable(go_value(template, "PodTemplateSpec"))
 
 
 def _without_scheduling(template: Obj) -> Obj:

@@ -231,6 +231,13 @@ NodeAddress: Type Address
 PodIP: IP
 NodeConfigSource: ConfigMap:ConfigMapNodeConfigSource
 ConfigMapNodeConfigSource: Namespace Name UID ResourceVersion KubeletConfigKey
+PodFailurePolicy: Rules:PodFailurePolicyRule
+PodFailurePolicyRule: Action OnExitCodes:PodFailurePolicyOnExitCodesRequirement
+    OnPodConditions:PodFailurePolicyOnPodConditionsPattern
+PodFailurePolicyOnExitCodesRequirement: ContainerName? Operator Values?
+PodFailurePolicyOnPodConditionsPattern: Type Status
+SuccessPolicy: Rules:SuccessPolicyRule
+SuccessPolicyRule: SucceededIndexes? SucceededCount?
 """
 
 _METADATA: Final = (

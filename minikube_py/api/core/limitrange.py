@@ -30,11 +30,7 @@ def default(limit_range: Obj) -> Obj:
     """Fill in the defaults of containers: limits from maxima, requests from limits and minima."""
     limits: Sequence[Obj] = get(limit_range, "spec.limits") or ()
     changed = each(limits, _default_limit)
-    if changed is not limits:
-        return evolve(limit_range, "spec.limits", changed)
-    if limits:
-        return limit_range
-    return evolve(limit_range, "spec.limits", None)
+    return evolve(limit_range, "spec.limits", changed) if changed is not limits else limit_range
 
 
 def _default_limit(limit: Obj) -> Obj:

@@ -74,9 +74,11 @@ def _validate_tokens(requests: Sequence[Obj], field: Field) -> Iterator[FieldErr
             yield place.invalid(seconds, "may not specify a duration larger than 2^32 seconds")
 
 
-def warn(driver: Obj, _old: Obj | None) -> Iterator[str]:
-    """Yield that tokens for the driver may end up in its logs."""
+def warn(driver: Obj, old: Obj | None) -> Iterator[str]:
+    """Yield that tokens for the driver may end up in its logs, where it asks for other ones."""
     spec = driver["spec"]
+    if old is not None and spec.get("tokenRequests") == old["spec"].get("tokenRequests"):
+        return
     if spec.get("tokenRequests") and spec.get("serviceAccountTokenInSecrets") is None:
         yield (
             "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to "

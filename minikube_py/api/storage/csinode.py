@@ -8,37 +8,18 @@ from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
-from minikube_py.api.strategy import changed, each, with_absent
 
 DRIVERS = Field("spec") / "drivers"
 NODE_ID_MAX = 256
 
 
-def default(csinode: Obj) -> Obj:
-    """Fill in what is always shown; an empty list is shown as null."""
-    return changed(with_absent(csinode, {"spec": {}}), "spec", _default_spec)
-
-
-def _default_spec(spec: Obj) -> Obj:
-    drivers = spec.get("drivers") or None
-    if drivers is None:
-        return {**spec, "drivers": None}
-    return changed(spec, "drivers", lambda items: each(items, _default_driver))
-
-
-def _default_driver(driver: Obj) -> Obj:
-    if driver.get("topologyKeys"):
-        return driver
-    return {**driver, "topologyKeys": None}
-
-
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated node; a driver changes by leaving only."""
-    drivers: Sequence[Obj] = new["spec"].get("drivers") or ()
+    drivers: Sequence[Obj] = get(new, "spec.drivers") or ()
     yield from _validate_drivers(drivers)
     if old is None:
         return
-    before = {driver["name"]: driver for driver in old["spec"].get("drivers") or ()}
+    before = {driver["name"]: driver for driver in get(old, "spec.drivers") or ()}
     for driver in drivers:
         known = before.get(driver["name"])
         if known is not None and _fixed(known) != _fixed(driver):
@@ -99,7 +80,6 @@ CSINODES = Resource(
     schema="io.k8s.api.storage.v1.CSINode",
     columns=(NAME, Column("Drivers", "integer"), AGE),
     cells=cells,
-    default=default,
     validate=validate,
     allow_unconditional_update=False,
     returns_deleted_object=True,

@@ -113,6 +113,8 @@ class Connector:
         """Return the address of a pod, or of one ready endpoint of a service."""
         if call.resource is PODS:
             address = get(obj, "status.podIP")
+            if not address:
+                raise BadRequestError("address not allowed")
             number = port or str(_first_port(obj))
         else:
             address, number = self._endpoint(call, obj, port)

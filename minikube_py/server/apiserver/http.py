@@ -13,6 +13,7 @@ import random
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -32,7 +33,6 @@ from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.delete_options import delete_options
-from minikube_py.server.apiserver.inflight import InFlight, TooManyInFlightError, too_many
 from minikube_py.server.apiserver.negotiate import Accepted, accepted
 from minikube_py.server.apiserver.nonresource import Nonresource, page_not_found
 from minikube_py.server.apiserver.parameters import list_options, write_options
@@ -52,6 +52,8 @@ from minikube_py.server.attributes import Attributes, Credentials, User
 from minikube_py.server.authn.chain import Chain
 from minikube_py.server.authn.impersonation import impersonate
 from minikube_py.server.authz.errors import forbidden
+from minikube_py.server.flowcontrol.control import FlowControl, TooManyRequestsError
+from minikube_py.server.flowcontrol.headers import SEAT, LabelledRequest, too_many
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class Frontend:
         connector: Connector,
         nonresource: Nonresource,
         clock: Clock,
+        flow_control: FlowControl,
     ) -> None:
         self.api = api
         self.authenticator = authenticator
@@ -84,7 +87,7 @@ class Frontend:
         self.connector = connector
         self.nonresource = nonresource
         self.clock = clock
-        self.in_flight = InFlight()
+        self.flow_control = flow_control
         self._verbs: Mapping[str, Verb] = {
             "get": self._get,
             "list": self._list,
@@ -102,8 +105,8 @@ class Frontend:
             return await self._answer(request)
         except StatusError as error:
             return self._refusal(request, error)
-        except TooManyInFlightError:
-            return too_many()
+        except TooManyRequestsError as error:
+            return too_many(error)
         except (asyncio.CancelledError, ConnectionError):
             raise
         except Exception:
@@ -117,9 +120,17 @@ class Frontend:
             return await self.nonresource.handle(request, None)
         user = await self.authenticate(request)
         user = impersonate(user, request.headers.items(), self.api.authorizer)
-        info = parse(request.method, request.path, request.query)
-        with self.in_flight.counted(user, info.verb, info.subresource):
+        info = parse(request.method, _path(request), request.query)
+        seat = self.flow_control.arrive(user, info, request.query)
+        if seat is None:
             return await self._answer_to(request, user, info)
+        request[SEAT] = seat
+        try:
+            if seat.waits:
+                await seat.wait()
+            return await self._answer_to(request, user, info)
+        finally:
+            seat.leave()
 
     async def _answer_to(
         self, request: web.BaseRequest, user: User, info: RequestInfo
@@ -253,7 +264,7 @@ class Frontend:
             call = _replace(call, raw=data)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
-        body.check_kind(document, *expected_kind(call))
+        body.check_kind(document, *expected_kind(call, document))
         if call.verb == "create":
             return self._reply(request, call, await _whole(self.api.create(call, document)))
         return self._reply(request, call, await _whole(self.api.update(call, document)))
@@ -321,7 +332,17 @@ class Frontend:
         return response
 
 
-def expected_kind(call: Call) -> tuple[str, str]:
+def _path(request: web.BaseRequest) -> str:
+    """Return the decoded path as the client wrote it: `..` is a name, if no good one."""
+    raw = request.raw_path.partition("?")[0]
+    return unquote(raw) if "/." in raw and raw.startswith("/") else request.path
+
+
+ALSO_UNDERSTOOD = {("Eviction", "policy/v1beta1")}
+"""Older versions of the kinds of subresources that upstream still reads."""
+
+
+def expected_kind(call: Call, document: Obj) -> tuple[str, str]:
     """Return apiVersion and kind of a body; an endpoint's subresource has its own."""
     resource = call.resource
     sub = resource.subresource(call.subresource) if call.subresource else None
@@ -329,6 +350,9 @@ def expected_kind(call: Call) -> tuple[str, str]:
         return resource.api_version, resource.kind
     group = resource.group if sub.group is None else sub.group
     version = sub.version or resource.version
+    given = str(document.get("apiVersion"))
+    if (sub.kind, given) in ALSO_UNDERSTOOD:
+        return given, sub.kind
     return f"{group}/{version}" if group else version, sub.kind
 
 
@@ -392,6 +416,7 @@ class HttpServer:
         # A watch or list whose client has left is cancelled; writes are not, see `_whole`.
         self._server = web.Server(
             frontend.handle,
+            request_factory=LabelledRequest.make,
             handler_cancellation=True,
             access_log=None,
             # What is no HTTP is answered with 400; its headers may hold secrets, so no log of it.

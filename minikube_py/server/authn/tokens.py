@@ -46,7 +46,7 @@ class TokenIssuer:
         """
         seconds = spec.get("expirationSeconds") or DEFAULT_SECONDS
         if errors := list(_check(seconds)):
-            raise _invalid(errors)
+            raise refused(errors)
         audiences = list(spec.get("audiences") or [self.issuer])
         reference = spec.get("boundObjectRef")
         now = self.clock.now().replace(microsecond=0)
@@ -143,11 +143,13 @@ def _check(seconds: int) -> Iterator[FieldError]:
         yield field.invalid(seconds, "may not specify a duration larger than 2^32 seconds")
 
 
-def _invalid(errors: Sequence[FieldError]) -> InvalidError:
+def refused(errors: Sequence[FieldError], name: str = "") -> InvalidError:
+    """Make the refusal of a TokenRequest; upstream names the account only in some of them."""
     kind, group = "TokenRequest", "authentication.k8s.io"
+    details = {"name": name} if name else {}
     return InvalidError(
-        invalid_message(f"{kind}.{group}", "", errors),
-        details={"group": group, "kind": kind},
+        invalid_message(f"{kind}.{group}", name, errors),
+        details={**details, "group": group, "kind": kind},
         causes=[error.cause() for error in errors],
     )
 

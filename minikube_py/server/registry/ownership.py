@@ -12,7 +12,7 @@ from typing import Any
 
 from minikube_py.api import jsonpath, managed_fields, schema, schema_check
 from minikube_py.api.managed_fields import Writer
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj, evolve, get
 from minikube_py.api.schema_complete import complete
 from minikube_py.server.registry.hooks import Write
 
@@ -36,8 +36,10 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     kind = resource.type
     if kind is None:
         return new
-    writer = writer_of(write, now)
-    done = managed_fields.track_update(kind, old, complete(kind, new), writer)
+    asked = new
+    if resource.storage is not None:  # what the conversion adds was asked for too
+        asked = resource.storage.from_storage(resource.storage.to_storage(new))
+    done = managed_fields.track_update(kind, old, complete(kind, asked), writer_of(write, now))
     entries = done["metadata"].get("managedFields")
     if write.subresource == "scale" and entries:
         path = resource.scale_paths.get("specReplicasPath", ".spec.replicas")
@@ -71,7 +73,7 @@ def of_answer(write: Write, answer: Obj, asked: Obj, now: datetime) -> Obj:
     if not name or answer["kind"] == "Status":
         return answer
     kind = schema.type_of(name)
-    given = complete(kind, schema_check.check(kind, asked)[0])
+    given = complete(kind, _defaulted(write, schema_check.check(kind, asked)[0]))
     writer = replace(writer_of(write, now), api_version=answer["apiVersion"])
     done = managed_fields.track_update(kind, None, given, writer)
     entries = done["metadata"].get("managedFields")
@@ -80,6 +82,15 @@ def of_answer(write: Write, answer: Obj, asked: Obj, now: datetime) -> Obj:
     return {**answer, "metadata": {**answer["metadata"], "managedFields": entries}}
 
 
+def _defaulted(write: Write, asked: Obj) -> Obj:
+    """Return what was asked for with the defaults of its kind, which count as asked for."""
+    if write.subresource != "token" or get(asked, "spec.expirationSeconds") is not None:
+        return asked
+    return evolve(asked, "spec.expirationSeconds", TOKEN_SECONDS)
+
+
+TOKEN_SECONDS = 3600
+"""How long a token lasts whose request does not say (`SetDefaults_TokenRequestSpec`)."""
 _ANSWERS = {("serviceaccounts", "token"): "io.k8s.api.authentication.v1.TokenRequest"}
 """The types of endpoints' subresources that show who asked."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from minikube_py.api import names
 from minikube_py.api.errors import (
     AlreadyExistsError,
     BadRequestError,
@@ -10,7 +11,7 @@ from minikube_py.api.errors import (
     NotFoundError,
     StatusError,
 )
-from minikube_py.api.fields import Field, FieldError, invalid_message
+from minikube_py.api.fields import Field, FieldError, invalid_message, quote
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.registry.deletion import details_of
@@ -84,9 +85,16 @@ def _storage_key(resource: Resource, metadata: Obj) -> str:
 def not_found(resource: Resource, name: str) -> NotFoundError:
     """Make the error that an object is absent."""
     return NotFoundError(
-        f'{resource.group_resource} "{name}" not found',
+        f"{resource.group_resource} {quote(name)} not found",
         details=details_of(resource, name),
     )
+
+
+def check_name(name: str) -> None:
+    """Raise where the name of a path can be that of no object."""
+    if "%" in name or name in (".", ".."):
+        why = ";".join(names.path_segment(name))
+        raise BadRequestError(f"Name parameter invalid: {quote(name)}: {why}")
 
 
 def already_exists(resource: Resource, name: str, *, ending: bool = False) -> AlreadyExistsError:

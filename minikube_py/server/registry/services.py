@@ -13,7 +13,14 @@ from typing import Any
 
 from minikube_py.api.core import SERVICES
 from minikube_py.api.core.service_families import with_families
-from minikube_py.api.errors import AlreadyExistsError, ConflictError, InternalError, NotFoundError
+from minikube_py.api.core.service_spec import needs_health_port
+from minikube_py.api.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    InternalError,
+    NotFoundError,
+    StatusError,
+)
 from minikube_py.api.fields import Field
 from minikube_py.api.item import Item
 from minikube_py.api.networking import IPADDRESSES
@@ -29,6 +36,7 @@ CLAIMS_MAX = 5
 TRIES_MAX = 1024
 """Random addresses to try before the whole range is walked."""
 HEADLESS = "None"
+_HEALTH = "spec.healthCheckNodePort"
 
 
 class ServiceHook:
@@ -82,6 +90,7 @@ class ServiceHook:
         try:
             obj = await self._with_cluster_ip(store, write, obj, old, taken)
             obj = self._with_node_ports(store, write, obj, old, ports)
+            obj = self._with_health_port(store, write, obj, old, ports)
         except BaseException:
             await undo()
             raise
@@ -110,7 +119,7 @@ class ServiceHook:
         return _with_addresses(obj, address)
 
     async def _take_wanted(self, store: Store, write: Write, obj: Obj, address: str) -> None:
-        path = (Field("spec") / "clusterIPs")[0]
+        path = Field("spec") / "clusterIPs"
         name = obj["metadata"]["name"]
         inside = ipaddress.ip_address(address) in self._network
         if not inside:
@@ -212,6 +221,41 @@ class ServiceHook:
         self._reserved |= ports
         return evolve(obj, "spec.ports", result)
 
+    def _with_health_port(
+        self, store: Store, write: Write, obj: Obj, old: Obj | None, ports: set[int]
+    ) -> Obj:
+        """Return the service with a port on which each node tells whether it has backends."""
+        if not needs_health_port(obj["spec"]):
+            return obj
+        own = set(node_ports_of(old)) if old is not None else set()
+        used = self._used_ports(store, own) | set(node_ports_of(without(obj, _HEALTH)))
+        wanted = get(obj, _HEALTH)
+        if not wanted:
+            wanted = self._free_port(used, own)
+        elif wanted not in own:
+            self._check_health_port(wanted, used)
+        if wanted not in own and not write.dry_run:
+            ports.add(wanted)
+            self._reserved.add(wanted)
+        return evolve(obj, _HEALTH, wanted)
+
+    def _check_health_port(self, wanted: int, used: set[int]) -> None:
+        """Raise where the port is out of range or taken; upstream answers with a bare 500."""
+        low, high = self._node_ports.start, self._node_ports.stop - 1
+        why = ""
+        if wanted not in self._node_ports:
+            why = (
+                f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+            )
+        elif wanted in used:
+            why = "provided port is already allocated"
+        if why:
+            error = StatusError(
+                f"failed to allocate requested HealthCheck NodePort {wanted}: {why}"
+            )
+            error.reason = ""
+            raise error
+
     @staticmethod
     def _shared(before: Sequence[Obj], port: Obj) -> int:
         """Return the node port of the same port number with another protocol, or 0."""
@@ -223,7 +267,7 @@ class ServiceHook:
     def _used_ports(self, store: Store, own: set[int]) -> set[int]:
         used = set(self._reserved)
         for item in store.kind(SERVICES).items():
-            if b'"nodePort"' in item.data:
+            if b'odePort"' in item.data:
                 used.update(node_ports_of(item.obj))
         return used - own
 

@@ -38,6 +38,7 @@ from minikube_py.server.registry.hooks import Hook, Undo, Write, nothing
 from minikube_py.server.registry.ownership import tracked, with_old_times
 from minikube_py.server.registry.refusals import (
     already_exists,
+    check_name,
     check_resource_version,
     invalid,
     not_found,
@@ -90,7 +91,8 @@ class Store:
         return Item.from_object(resource.storage.from_storage(item.obj), item.fields)
 
     def find(self, resource: Resource, namespace: str, name: str) -> Item | None:
-        """Return the stored item, or None."""
+        """Return the stored item, or None; raises BadRequestError for what is no name at all."""
+        check_name(name)
         return self.kind(resource).item(Key(namespace if resource.namespaced else "", name))
 
     def get(self, resource: Resource, namespace: str, name: str) -> Item:
@@ -428,9 +430,9 @@ def _key_text(obj: Obj) -> str:
 
 
 def complete(resource: Resource, obj: Obj) -> Obj:
-    """Return the object with what its type always writes, such as an empty status."""
+    """Return the object as it is stored: with an empty status, say, where it has none."""
     kind = resource.type
-    return obj if kind is None else schema_complete.complete(kind, obj)
+    return obj if kind is None else schema_complete.stored(kind, obj)
 
 
 def carry_metadata(new: Obj, old: Obj) -> dict[str, Any]:

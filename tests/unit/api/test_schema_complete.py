@@ -8,7 +8,7 @@ import pytest
 
 from minikube_py.api import schema
 from minikube_py.api.schema_check import check
-from minikube_py.api.schema_complete import complete
+from minikube_py.api.schema_complete import complete, stored
 
 FACTS = Path(__file__).resolve().parents[4] / "shared/reference/facts/defaults.json"
 DEPLOYMENT = schema.type_of("io.k8s.api.apps.v1.Deployment")
@@ -34,12 +34,12 @@ def names():
     return kinds
 
 
-@pytest.mark.parametrize("stored", list(stored_objects()))
-def test_what_upstream_stores_is_what_check_and_complete_make_of_it(names, stored):
-    kind = schema.type_of(names[stored["apiVersion"], stored["kind"]])
-    checked = check(kind, stored)
+@pytest.mark.parametrize("wanted", list(stored_objects()))
+def test_what_upstream_stores_is_what_check_and_complete_make_of_it(names, wanted):
+    kind = schema.type_of(names[wanted["apiVersion"], wanted["kind"]])
+    checked = check(kind, wanted)
     assert checked.unknown == []
-    assert complete(kind, checked.obj) == stored
+    assert complete(kind, checked.obj) == wanted
 
 
 def test_structs_are_written_even_when_empty():
@@ -52,6 +52,19 @@ def test_structs_are_written_even_when_empty():
 def test_a_list_that_is_always_written_is_null():
     role = schema.type_of("io.k8s.api.rbac.v1.Role")
     assert complete(role, {"metadata": {"name": "a"}}) == {"metadata": {"name": "a"}, "rules": None}
+
+
+def test_a_list_that_is_always_written_comes_back_from_the_storage_as_null_where_it_was_empty():
+    role = schema.type_of("io.k8s.api.rbac.v1.Role")
+    given = {"metadata": {"name": "a"}, "rules": []}
+    assert complete(role, given) == given
+    assert stored(role, given) == {"metadata": {"name": "a"}, "rules": None}
+
+
+def test_what_the_storage_keeps_is_returned_as_it_is():
+    role = schema.type_of("io.k8s.api.rbac.v1.Role")
+    given = {"metadata": {"name": "a"}, "rules": [{"verbs": ["get"]}]}
+    assert stored(role, given) is given
 
 
 def test_a_complete_object_is_returned_as_it_is():

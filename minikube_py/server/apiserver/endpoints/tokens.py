@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from minikube_py.api import times
 from minikube_py.api.core import SERVICEACCOUNTS
-from minikube_py.api.object import Obj
+from minikube_py.api.fields import Field
+from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.authn.chain import BearerTokens
-from minikube_py.server.authn.tokens import TokenIssuer, review
+from minikube_py.server.authn.tokens import TokenIssuer, refused, review
 from minikube_py.server.registry.store import Store
 
 
@@ -20,6 +22,12 @@ class TokenRequests:
     async def create(self, call: Call, document: dict[str, Any]) -> Obj:
         """Return the request with its token."""
         account = self._store.get(SERVICEACCOUNTS, call.namespace, call.name).obj
+        given = get(document, "metadata.name")
+        if given and given != call.name:
+            error = Field("metadata.name").invalid(
+                given, "must match the service account name if specified"
+            )
+            raise refused([error], call.name)
         answer = self._issuer.request(account, document.get("spec") or {})
         return {
             "kind": "TokenRequest",
@@ -27,7 +35,8 @@ class TokenRequests:
             "metadata": {
                 "name": call.name,
                 "namespace": call.namespace,
-                "creationTimestamp": self._store.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "uid": uid_of(account),
+                "creationTimestamp": times.now_string(self._store.clock),
             },
             **answer,
         }

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from minikube_py.api import metadata, schema, schema_check
+from minikube_py.api import metadata, schema, schema_check, schema_complete
 from minikube_py.api.core import RESOURCES
 from minikube_py.api.core.persistentvolume import with_transition_time
 from minikube_py.api.fields import FieldError
@@ -129,7 +129,7 @@ def create(step: Step) -> tuple[Obj, list[FieldError]]:
         named["namespace"] = UNIQUE
     obj = resource.prepare_for_create(freeze({**obj, "metadata": named}))
     errors = [*metadata.validate_create(obj, resource), *resource.validate(obj, None)]
-    return obj, errors
+    return stored(resource, obj), errors
 
 
 def with_account(pod: Obj) -> Obj:
@@ -152,6 +152,12 @@ def with_tolerations(spec: Obj, old: Obj) -> Obj:
     return {**spec, "tolerations": [*given, *added]}
 
 
+def stored(resource: Resource, obj: Obj) -> Obj:
+    """Return the object as the registry writes it."""
+    plain = json.loads(json.dumps(obj))  # a frozen object is of no class that JSON has
+    return schema_complete.stored(schema.type_of(resource.schema), plain)
+
+
 def update(step: Step, old: Obj) -> tuple[Obj, list[FieldError]]:
     """Return what becomes of the object, and what is wrong with that."""
     resource = step.resource
@@ -169,7 +175,7 @@ def update(step: Step, old: Obj) -> tuple[Obj, list[FieldError]]:
     new = prepare(freeze({**new, "metadata": named}), freeze(old))
     if resource.plural == "persistentvolumes" and sub is not None:
         new = with_transition_time(new, NOW)  # the clock is the registry's
-    return new, [
+    return stored(resource, new), [
         *metadata.validate_update(new, old, resource, checks=checks),
         *validate(new, old),
     ]
