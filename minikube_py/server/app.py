@@ -33,6 +33,9 @@ from minikube_py.server.attributes import User
 from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.encryption.files import Files
+from minikube_py.server.encryption.keeper import Keeper
+from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.service_repair import repair
@@ -81,6 +84,10 @@ class ServerApp:
             clock=self.clock,
         )
         try:
+            files = Files.of(self.bootstrap.folder, self.config.encryption_provider_config)
+            keeper = Keeper(backend, files, self.clock)
+            await keeper.start()
+            backend = keeper.backend
             # The loops end before the cache does: what they have begun waits for it.
             async with (
                 Nursery("storage") as storage,
@@ -93,6 +100,7 @@ class ServerApp:
                 report(f"datastore is open at revision {cache.revision}")
                 storage.start("cache", restarting("cache", cache.follow))
                 storage.start("compaction", compact_forever(backend, self.clock))
+                storage.start("encryption", restarting("encryption", keeper.run))
                 await self._serve(nursery, backend, cache, proxy, report)
                 self._start_loops(nursery, report)
                 try:
@@ -132,6 +140,8 @@ class ServerApp:
         await bootstrap_objects.ensure(client, wanted)
         own = functools.partial(own_services.keep, cache, client, wanted)
         nursery.start("own services", restarting("own services", own))
+        upkeep = functools.partial(flow_control_upkeep.keep, cache, client, wanted, self.clock)
+        nursery.start("flow control", restarting("flow control", upkeep))
         self._ready["poststarthook/bootstrap"] = None
         cache.forget()  # nobody watched the server make its own objects
         gc.collect()

@@ -21,6 +21,8 @@ class ServerConfig:
     )
     write_kubeconfig: Path = option(Path("/etc/kpy/kpy.yaml"), "where to write the kubeconfig")
     write_kubeconfig_mode: str = option("0600", "file mode of the kubeconfig, in octal")
+    max_requests_inflight: int = option(400, "seats of requests that read (with the next: of all)")
+    max_mutating_requests_inflight: int = option(200, "seats of requests that write")
     anonymous_auth: bool = option(False, "let in requests without credentials as system:anonymous")
     disable_agent: bool = option(False, "run no node on this machine")
     disable_scheduler: bool = option(False, "run no scheduler")
@@ -62,3 +64,6 @@ class ServerConfig:
         "", "certificate shown to aggregated API servers (default: our own)"
     )
     proxy_client_key_file: str = option("", "key of --proxy-client-cert-file")
+    encryption_provider_config: str = option(
+        "", "EncryptionConfiguration of secrets at rest (default: a key that kpy keeps)"
+    )

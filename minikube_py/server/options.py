@@ -44,6 +44,13 @@ def problems(config: ServerConfig) -> Iterator[str]:
             _is_port_range,
             "a range of ports such as 30000-32767",
         ),
+        ("--max-requests-inflight", config.max_requests_inflight, _is_count, "0 or more"),
+        (
+            "--max-mutating-requests-inflight",
+            config.max_mutating_requests_inflight,
+            _is_count,
+            "0 or more",
+        ),
         ("--request-timeout", config.request_timeout, _is_duration, "a duration such as 1m0s"),
         (
             "--tls-min-version",
@@ -77,6 +84,10 @@ def problems(config: ServerConfig) -> Iterator[str]:
 
 def _empty_or(check_value: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda value: not value or check_value(value)
+
+
+def _is_count(value: int) -> bool:
+    return value >= 0
 
 
 def _is_port(value: int) -> bool:

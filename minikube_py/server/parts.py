@@ -1,9 +1,16 @@
 """The parts of an API server, and how they hang together: everything is made here, once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from minikube_py.api.admissionregistration import (
+    MUTATINGADMISSIONPOLICIES,
+    MUTATINGADMISSIONPOLICYBINDINGS,
+    VALIDATINGADMISSIONPOLICIES,
+    VALIDATINGADMISSIONPOLICYBINDINGS,
+)
 from minikube_py.api.core import (
+    NAMESPACES,
     NODES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
@@ -11,6 +18,7 @@ from minikube_py.api.core import (
     SECRETS,
     SERVICEACCOUNTS,
 )
+from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Resource
@@ -21,6 +29,10 @@ from minikube_py.datastore.kv import Backend
 from minikube_py.lib.clock import Clock
 from minikube_py.server import metrics
 from minikube_py.server.admission import plugins
+from minikube_py.server.admission.matching import Matcher
+from minikube_py.server.admission.mutating_policy import MutatingAdmissionPolicy
+from minikube_py.server.admission.policy_params import Params
+from minikube_py.server.admission.validating_policy import ValidatingAdmissionPolicy
 from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
 from minikube_py.server.apiserver.connect import Connector
@@ -34,8 +46,9 @@ from minikube_py.server.apiserver.endpoints.tokens import TokenRequests, TokenRe
 from minikube_py.server.apiserver.http import Frontend
 from minikube_py.server.apiserver.nonresource import Nonresource
 from minikube_py.server.apiserver.proxy import Proxy
+from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.apiserver.watch import Watches
-from minikube_py.server.attributes import Authenticator, Authorizer, User
+from minikube_py.server.attributes import AdmissionPlugin, Authenticator, Authorizer, User
 from minikube_py.server.authn.anonymous import Anonymous
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.authn.chain import BearerTokens, Chain
@@ -53,6 +66,8 @@ from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.bootstrap_rbac import node_rules
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.flowcontrol.control import FlowControl
+from minikube_py.server.flowcontrol.estimate import Stored
 from minikube_py.server.join import Join
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
@@ -97,7 +112,11 @@ class Parts:
             backend,
             cache,
             clock=setting.clock,
-            admission=plugins(cache.kind, EscalationGuard(rbac, authorizer)),
+            admission=plugins(
+                cache.kind,
+                EscalationGuard(rbac, authorizer),
+                _dynamic_admission(setting, cache, authorizer),
+            ),
             hooks=hooks(setting.config),
         )
         self.api = Api(
@@ -106,6 +125,7 @@ class Parts:
             authorizer,
             endpoints(self.store, authorizer, rbac, tokens),
         )
+        self.flow_control = _flow_control(setting, cache)
         nonresource = _nonresource(setting, self.store, tokens.signer)
         self.custom_resources = CustomResources(
             setting.scheme, self.store, setting.watches, nonresource.changed
@@ -117,7 +137,39 @@ class Parts:
             connector=Connector(self.store, proxy, certificates.kubelet),
             nonresource=nonresource,
             clock=setting.clock,
+            flow_control=self.flow_control,
         )
+
+
+def _flow_control(setting: Setting, cache: Cache) -> FlowControl:
+    def stored(info: RequestInfo) -> Stored | None:
+        resource = setting.scheme.by_path(info.group, info.version, info.plural)
+        kind = cache.find(resource) if resource is not None else None
+        return None if kind is None else Stored(len(kind), kind.bytes, kind.watchers)
+
+    config = setting.config
+    return FlowControl(
+        cache.kind(FLOWSCHEMAS),
+        cache.kind(PRIORITYLEVELCONFIGURATIONS),
+        seats=config.max_requests_inflight + config.max_mutating_requests_inflight,
+        stored=stored,
+        clock=setting.clock,
+    )
+
+
+def _dynamic_admission(
+    setting: Setting, cache: Cache, authorizer: Authorizer
+) -> Sequence[AdmissionPlugin]:
+    """Return the plugins that ask what users have configured, in upstream's order."""
+    lister = cache.kind
+    matcher = Matcher(setting.scheme, lister(NAMESPACES))
+    params = Params(setting.scheme, cache.find)
+    mutating = lister(MUTATINGADMISSIONPOLICIES), lister(MUTATINGADMISSIONPOLICYBINDINGS)
+    validating = lister(VALIDATINGADMISSIONPOLICIES), lister(VALIDATINGADMISSIONPOLICYBINDINGS)
+    return (
+        MutatingAdmissionPolicy(matcher, params, authorizer, mutating),
+        ValidatingAdmissionPolicy(matcher, params, authorizer, validating),
+    )
 
 
 def _rbac(lister: ListerOf) -> Rbac:

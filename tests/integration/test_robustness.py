@@ -8,8 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minikube_py.server.apiserver.inflight import InFlight, TooManyInFlightError
-from minikube_py.server.attributes import User
 from tests.integration.conftest import Server
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -199,25 +197,3 @@ async def test_a_client_that_sends_half_a_request_holds_up_nobody(server: Server
     finally:
         for _, writer in idle:
             writer.close()
-
-
-async def test_past_the_bound_a_client_is_told_to_come_back_in_a_second(restartable, monkeypatch):
-    bounds = {"reading_max": 0, "writing_max": 0}
-    monkeypatch.setattr(InFlight.__init__, "__kwdefaults__", bounds)
-    async with restartable() as server:
-        answer = await server.call("GET", "/api/v1/namespaces", impersonate_user="someone")
-        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
-        assert (await server.call("GET", "/api/v1/namespaces")).status == 200  # an administrator
-
-
-def test_a_request_counts_until_it_ends_and_a_watch_does_not():
-    flight, user = InFlight(reading_max=1, writing_max=1), User("someone")
-    with flight.counted(user, "list"):
-        with pytest.raises(TooManyInFlightError), flight.counted(user, "get"):
-            pass
-        with flight.counted(user, "watch"), flight.counted(user, "create"):
-            pass
-        with flight.counted(user, "get", "log"):
-            pass
-    with flight.counted(user, "list"):
-        pass

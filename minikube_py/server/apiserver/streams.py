@@ -15,6 +15,7 @@ from minikube_py.server.apiserver.listing import Listing
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
 from minikube_py.server.apiserver.watch import Subscription, Watches, start
+from minikube_py.server.flowcontrol.headers import release_seat
 from minikube_py.server.registry.cache import Shown
 from minikube_py.server.registry.store import Store
 
@@ -109,6 +110,7 @@ async def send_watch(
         await _send_initial(response, watch, begin.initial)
         if begin.initial_end:
             await response.write(bookmark_line(watch, begin.revision, initial_end=True))
+        release_seat(request)
         await _send_events(request, response, watch, subscription)
     finally:
         timer.cancel()

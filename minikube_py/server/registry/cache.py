@@ -127,6 +127,8 @@ class KindCache:
         self.prefix = prefix_of(resource)
         self.revision = 0
         """Revision of the newest change of this kind."""
+        self.bytes = 0
+        """Encoded size of all items."""
         self.synced_revision: Callable[[], int] = lambda: self.revision
         self._items: dict[str, Item] = {}
         self._order: list[str] = []
@@ -232,10 +234,12 @@ class KindCache:
             self._history_start = oldest.revision
 
     def _index(self, key: str, item: Item) -> None:
+        self.bytes += len(item.data)
         for uid in item.owners:
             self._owned.setdefault(uid, set()).add(key)
 
     def _unindex(self, key: str, item: Item) -> None:
+        self.bytes -= len(item.data)
         for uid in item.owners:
             keys = self._owned.get(uid)
             if keys is not None:
