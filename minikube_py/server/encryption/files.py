@@ -52,9 +52,10 @@ class Files:
     own: bool = True
 
     @classmethod
-    def of(cls, folder: Path, given: Path | None = None) -> "Files":
+    def of(cls, folder: Path, given: str = "") -> "Files":
         """Return the files of a server's folder; `given` is a configuration of the user's."""
-        return cls(given or folder / CONFIGURATION, folder / STATE, own=given is None)
+        path = Path(given) if given else folder / CONFIGURATION
+        return cls(path, folder / STATE, own=not given)
 
     def read(self) -> tuple[Configuration, str]:
         """Return the configuration and its digest.

@@ -209,7 +209,7 @@ async def test_a_broken_configuration_leaves_the_last_one_in_force(tmp_path: Pat
 
 
 async def test_keys_of_the_users_own_file_are_left_there(tmp_path: Path) -> None:
-    given, store = tmp_path / "mine.yaml", MemoryBackend()
+    given, store = str(tmp_path / "mine.yaml"), MemoryBackend()
     files = Files.of(tmp_path, given)
     sealers = (Sealer("aesgcm", new_key()), IDENTITY)
     files.write(Configuration((Rule(("secrets",), sealers),)))
