@@ -77,13 +77,20 @@ def _merge(value: Any, path: str, duplicates: list[str]) -> Any:
             if name in out:
                 if below not in duplicates:
                     duplicates.append(below)
-                if isinstance(out[name], dict) and isinstance(merged, dict):
-                    merged = {**out[name], **merged}
+                merged = _over(out[name], merged)
             out[name] = merged
         return out
     if isinstance(value, list):
         return [_merge(inner, f"{path}[{i}]", duplicates) for i, inner in enumerate(value)]
     return value
+
+
+def _over(first: Any, second: Any) -> Any:
+    """Return what becomes of a field that is read twice: objects are merged, the rest replaced."""
+    if not isinstance(first, dict) or not isinstance(second, dict):
+        return second
+    below = {name: _over(first[name], second[name]) for name in second if name in first}
+    return {**first, **second, **below}
 
 
 def in_order(duplicates: list[str], unknown: list[str], data: bytes) -> list[str]:

@@ -18,7 +18,6 @@ _RESET_BY_SUBRESOURCES: Final = (
     "annotations",
     "finalizers",
     "ownerReferences",
-    "managedFields",
 )
 
 

@@ -7,7 +7,7 @@ kinds that are answered and never stored, are endpoints.
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,12 @@ from minikube_py.server.apiserver.applying import applied, check_configuration
 from minikube_py.server.apiserver.call import Call, Change, Create, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
-from minikube_py.server.apiserver.patching import patched, unfit_patch, unsupported_patch
+from minikube_py.server.apiserver.patching import (
+    patched,
+    problems_of,
+    unfit_patch,
+    unsupported_patch,
+)
 from minikube_py.server.attributes import Authorizer
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
@@ -183,8 +188,9 @@ class Api:
 
     def _patched(self, call: Call, kind: PatchType, current: Obj, patch: Any) -> Obj:
         document = patched(call, kind, current, patch)
+        problems = problems_of(kind, patch, call.raw)
         try:
-            decoded = self._decode(call, document)
+            decoded = self._decode(replace(call, raw=b""), document, problems)
         except body.UnfitError as error:
             custom = call.resource.custom
             raise unfit_patch(kind, patch, document, error.why, custom=custom) from error
@@ -192,9 +198,16 @@ class Api:
         _check_name(call, obj)
         return obj
 
-    def _decode(self, call: Call, document: dict[str, Any]) -> dict[str, Any]:
-        validation = call.options.field_validation
-        decoded = body.decode(document, call.resource, validation=validation, raw=call.raw)
+    def _decode(
+        self, call: Call, document: dict[str, Any], patch_problems: Sequence[str] | None = None
+    ) -> dict[str, Any]:
+        decoded = body.decode(
+            document,
+            call.resource,
+            validation=call.options.field_validation,
+            raw=call.raw,
+            patch_problems=patch_problems,
+        )
         call.warnings.extend(decoded.warnings)
         return decoded.obj
 

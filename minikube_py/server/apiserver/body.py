@@ -3,7 +3,7 @@
 The texts of errors are those of apimachinery's serializers, because clients show them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -168,15 +168,26 @@ def check_custom_kind(document: Mapping[str, Any], resource: Resource) -> None:
 
 
 def decode(
-    document: dict[str, Any], resource: Resource, *, validation: str = "Warn", raw: bytes = b""
+    document: dict[str, Any],
+    resource: Resource,
+    *,
+    validation: str = "Warn",
+    raw: bytes = b"",
+    patch_problems: Sequence[str] | None = None,
 ) -> Decoded:
     """Check a document against its kind, prune it, and fill in defaults.
+
+    `raw` is the text of the document, where it is JSON. A patched document has none, but the
+    patch's own problems, to be told first.
 
     Raises:
         UnfitError: it does not fit, or (Strict) has fields that the kind does not.
 
     """
-    given = document
+    duplicates: list[str] = []
+    if raw and schema_reader.has_duplicates(raw, document):
+        merged, duplicates = schema_reader.read_all(raw)
+        document = document if resource.custom else merged
     document = {"kind": resource.kind, "apiVersion": resource.api_version, **document}
     if not document.get("metadata"):
         document["metadata"] = {}
@@ -191,24 +202,20 @@ def decode(
                 obj, unknown = schema_check.check(kind, document)
         except DecodeError as error:
             raise UnfitError(resource, str(error)) from error
-    warnings = _problems(resource, unknown, given, raw, validation)
+    if patch_problems is None:
+        texts = schema_reader.in_order(duplicates, unknown, raw)
+    else:  # upstream wrote the patched document with sorted keys
+        texts = [*patch_problems, *schema_reader.in_order([], sorted(unknown), b"")]
+    warnings = _problems(resource, texts, validation)
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
     return Decoded(dict(resource.default(obj)), warnings)
 
 
-def _problems(
-    resource: Resource, unknown: list[str], document: Obj, raw: bytes, validation: str
-) -> tuple[str, ...]:
+def _problems(resource: Resource, texts: Sequence[str], validation: str) -> tuple[str, ...]:
     """Return what to warn of; raises where the client wants to be strict."""
-    if validation == "Ignore":
+    if validation == "Ignore" or not texts:
         return ()
-    duplicates: list[str] = []
-    if raw and schema_reader.has_duplicates(raw, document):
-        duplicates = schema_reader.read_all(raw)[1]
-    if not unknown and not duplicates:
-        return ()
-    texts = schema_reader.in_order(duplicates, unknown, raw)
     if validation == "Strict":
         raise UnfitError(resource, f"strict decoding error: {', '.join(texts)}")
     return tuple(texts)

@@ -26,7 +26,6 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
-from minikube_py.lib.clock import Clock
 from minikube_py.lib.tasks import uninterrupted
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
@@ -78,7 +77,6 @@ class Frontend:
         watches: Watches,
         connector: Connector,
         nonresource: Nonresource,
-        clock: Clock,
         flow_control: FlowControl,
     ) -> None:
         self.api = api
@@ -86,7 +84,7 @@ class Frontend:
         self.watches = watches
         self.connector = connector
         self.nonresource = nonresource
-        self.clock = clock
+        self.clock = api.store.clock
         self.flow_control = flow_control
         self._verbs: Mapping[str, Verb] = {
             "get": self._get,
@@ -256,6 +254,8 @@ class Frontend:
         if kind is not None:
             data = await read_body(request)
             patch = body.parse_patch(data, yaml=kind == "apply")
+            if kind != "apply":
+                call = _replace(call, raw=data)
             return self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         data = await read_body(request)

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 
+from minikube_py.api import schema_reader
 from minikube_py.api.errors import InvalidError, UnsupportedMediaTypeError
 from minikube_py.api.fields import Field, invalid_message
 from minikube_py.api.object import Obj
@@ -43,6 +44,32 @@ def patched(call: Call, kind: PatchType, current: Obj, patch: Any) -> dict[str, 
             return strategic_merge_patch.apply(current, patch, kind_type)
         case "apply":
             raise unsupported_patch("apply")  # an endpoint's document has no owners
+
+
+_OPERATION = frozenset({"op", "path", "from", "value"})
+"""The fields of one operation of a JSON patch."""
+
+
+def problems_of(kind: PatchType, patch: Any, raw: bytes) -> list[str]:
+    """Return what a strict reader finds wrong with the text of a patch: keys that stand twice.
+
+    A JSON patch has a type of its own, and what its operations do not have is told too.
+    """
+    duplicates: list[str] = []
+    if raw and schema_reader.has_duplicates(raw, patch):
+        duplicates = schema_reader.read_all(raw)[1]
+    if kind != "json":
+        return schema_reader.in_order(duplicates, [], raw)
+    operations = patch if isinstance(patch, list) else []
+    unknown = [
+        f"[{number}].{name}"
+        for number, operation in enumerate(operations)
+        if isinstance(operation, dict)
+        for name in operation
+        if name not in _OPERATION
+    ]
+    known = [path for path in duplicates if path.count(".") == 1]  # a value may hold anything
+    return [f"json patch {text}" for text in schema_reader.in_order(known, unknown, raw)]
 
 
 def unfit_patch(
