@@ -20,9 +20,9 @@ from minikube_py.api.fields import OMIT, Field, FieldError
 from minikube_py.api.object import Obj
 
 RULES: Final = "x-kubernetes-validations"
-COST_MAX: Final = 100_000_000
+COST_MAX: Final = 10_000_000
 """What all rules of one write may cost together (upstream's RuntimeCELCostBudget)."""
-CALL_COST_MAX: Final = 10_000_000
+CALL_COST_MAX: Final = 1_000_000
 """What one evaluation may cost (upstream's PerCallLimit)."""
 _ABSENT: Final = object()
 _OLD_SELF = re.compile(r"\boldSelf\b")

@@ -9,7 +9,7 @@ from minikube_py.api.cel.errors import CelEvaluationError, no_overload
 from minikube_py.api.cel.escaping import unescape
 from minikube_py.api.cel.frame import Compiled, Frame, Step
 from minikube_py.api.cel.types import DYN, Type, accepts, join, list_of, map_of
-from minikube_py.api.cel.values import Optional, kind_of, to_key
+from minikube_py.api.cel.values import Message, Optional, kind_of, to_key
 
 _KEYS = frozenset({"int", "uint", "bool", "string"})
 
@@ -111,7 +111,7 @@ def _put(made: dict[Any, Any], key: Any, value: Any, *, optional: bool) -> None:
 
 
 def compile_struct(context: Context, node: ast.Struct) -> Compiled:
-    """Compile `Name{field: value}`: an object that is a plain map when it is done."""
+    """Compile `Name{field: value}`."""
     type_ = context.structs.get(node.name)
     if type_ is None:
         message = f"undeclared reference to '{node.name}' (in container '')"
@@ -128,7 +128,7 @@ def compile_struct(context: Context, node: ast.Struct) -> Compiled:
         for field, value, optional in steps:
             _put(made, field, value(frame), optional=optional)
         frame.spend(cost.STRUCT)
-        return made
+        return Message(node.name, made)
 
     return Compiled(type_, run)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from minikube_py.api.cel.errors import CelCostError
 from minikube_py.api.cel.values import size_of
 
-PER_CALL_LIMIT: Final = 10_000_000
+PER_CALL_LIMIT: Final = 1_000_000
 """Upstream's limit of units for one evaluation (about a tenth of a second there)."""
 LIST: Final = 10
 MAP: Final = 30

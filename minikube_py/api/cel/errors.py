@@ -21,9 +21,15 @@ class CelError(ValueError):
 class CelEvaluationError(Exception):
     """An expression has no value, such as for want of a key."""
 
+    spent = 0
+    """Units that had been spent when it failed."""
+
 
 class CelCostError(Exception):
     """An evaluation was stopped because it spent more than its budget."""
+
+    spent = 0
+    """Units that had been spent when it was stopped."""
 
 
 class IssueError(Exception):

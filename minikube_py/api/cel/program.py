@@ -8,7 +8,7 @@ from typing import Any, Final
 from minikube_py.api.cel import libraries
 from minikube_py.api.cel.compiler import UNSET, Compiler
 from minikube_py.api.cel.cost import PER_CALL_LIMIT
-from minikube_py.api.cel.errors import CelError, CelEvaluationError
+from minikube_py.api.cel.errors import CelCostError, CelError, CelEvaluationError
 from minikube_py.api.cel.frame import Frame, Step
 from minikube_py.api.cel.functions import Functions
 from minikube_py.api.cel.parser import parse
@@ -55,6 +55,9 @@ class Program:
             value = self.step(frame)
         except RecursionError:
             raise CelEvaluationError("value is nested too deeply") from None
+        except (CelCostError, CelEvaluationError) as error:
+            error.spent = frame.spent
+            raise
         return Result(value, frame.spent)
 
 

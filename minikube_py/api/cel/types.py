@@ -25,6 +25,13 @@ class Type:
         return f"{name}({', '.join(map(str, self.parameters))})"
 
     @property
+    def declared(self) -> str:
+        """The type as its declaration names it: `null_type` where the checker says null."""
+        if not self.parameters:
+            return self.name
+        return f"{self.name}({', '.join(each.declared for each in self.parameters)})"
+
+    @property
     def is_open(self) -> bool:
         """Whether an overload leaves this type open."""
         return len(self.name) == 1

@@ -53,6 +53,16 @@ class Opaque:
     value: Any
 
 
+class Message(dict[str, Any]):
+    """An object that an expression made (`Name{field: value}`); a map that knows its type."""
+
+    __slots__ = ("type_name",)
+
+    def __init__(self, type_name: str, fields: Mapping[str, Any]) -> None:
+        super().__init__(fields)
+        self.type_name = type_name
+
+
 NONE: Final = Optional()
 _KINDS: Final[Mapping[type, str]] = {
     bool: "bool", int: "int", Uint: "uint", float: "double", str: "string", bytes: "bytes",
@@ -68,6 +78,8 @@ def kind_of(value: Any) -> str:
         return kind
     if isinstance(value, Opaque):
         return value.type.name
+    if isinstance(value, Message):
+        return value.type_name
     if isinstance(value, Mapping):
         return "map"
     raise TypeError(f"{type(value).__name__} is no value of an expression")

@@ -29,9 +29,14 @@ from minikube_py.server.authz.escalation import EscalationGuard
 
 
 def plugins(
-    lister: Callable[[Resource], Lister], guard: EscalationGuard
+    lister: Callable[[Resource], Lister],
+    guard: EscalationGuard,
+    dynamic: Sequence[AdmissionPlugin] = (),
 ) -> Sequence[AdmissionPlugin]:
-    """Return the chain of a server; `lister` gives the cache of a kind."""
+    """Return the chain of a server; `lister` gives the cache of a kind.
+
+    `dynamic` are the plugins that ask what users have configured: policies and webhooks.
+    """
     return (
         NamespaceLifecycle(lister(NAMESPACES)),
         LimitRanger(lister(LIMITRANGES)),
@@ -44,4 +49,5 @@ def plugins(
         StorageObjectInUseProtection(),
         DefaultIngressClass(lister(INGRESSCLASSES)),
         RbacEscalation(guard),
+        *dynamic,
     )

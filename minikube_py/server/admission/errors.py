@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 from minikube_py.api.errors import ForbiddenError
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj
 from minikube_py.server.attributes import Admission
 
 
 def forbidden(admission: Admission, text: str, *, causes: Sequence[Obj] = ()) -> ForbiddenError:
     """Return the error that refuses a write, naming its object."""
     resource = admission.resource
-    name = admission.name or get(admission.obj, "metadata.name", "")
+    metadata = (admission.obj or {}).get("metadata") or {}
+    name = admission.name or metadata.get("name") or metadata.get("generateName") or "Unknown"
     details = {"name": name, "group": resource.group, "kind": resource.plural}
     return ForbiddenError(
         f'{resource.group_resource} "{name}" is forbidden: {text}',

@@ -237,7 +237,8 @@ class Api:
             one = replace(call, namespace=item.key.namespace, name=item.key.name, verb="delete")
             async with gate:
                 with contextlib.suppress(NotFoundError):
-                    await self.store.delete(one.write("DELETE", options), options)
+                    write = replace(one.write("DELETE", options), of_collection=True)
+                    await self.store.delete(write, options)
 
         await asyncio.gather(*(delete(item) for item in listing.items))
         return replace(listing, revision=self.store.cache.revision)

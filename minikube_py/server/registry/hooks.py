@@ -39,6 +39,8 @@ class Write:
     """A server-side apply: the change itself brings the managed fields."""
     field_manager: str = ""
     """Who owns what is written; "" tracks nothing."""
+    of_collection: bool = False
+    """Part of a deletecollection: admission is told of no name."""
     options: Obj = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     """Collected for the client; with the annotations what grows of a request."""

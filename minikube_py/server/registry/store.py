@@ -414,7 +414,7 @@ def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
         resource=write.resource,
         subresource=write.subresource,
         namespace=write.namespace,
-        name=write.name,
+        name="" if write.of_collection else write.name,
         obj=obj,
         old=old,
         options=write.options,

@@ -21,7 +21,15 @@ from minikube_py.api.cel.types import (
     Type,
     type_of,
 )
-from minikube_py.api.cel.values import NANO, Uint
+from minikube_py.api.cel.values import (
+    INT_MAX,
+    INT_MIN,
+    NANO,
+    UINT_MAX,
+    Duration,
+    Timestamp,
+    Uint,
+)
 from minikube_py.api.cel.values import type_of as type_of_value
 
 _TRUE: Final = frozenset({"1", "t", "T", "true", "TRUE", "True"})
@@ -31,32 +39,36 @@ _PLAIN_DIGITS: Final = 21
 """Shortest %g of Go has no exponent for up to so many digits before the point."""
 
 
-def _syntax(function: str, text: str) -> CelEvaluationError:
-    return CelEvaluationError(f'strconv.{function}: parsing "{text}": invalid syntax')
+def _unfit(target: Type) -> CelEvaluationError:
+    return CelEvaluationError(f"type conversion error from 'string' to '{target.name}'")
 
 
 def _text_to_int(text: str) -> int:
     digits = text[1:] if text[:1] in {"+", "-"} else text
     if not (digits.isascii() and digits.isdigit()) or len(digits) > _DIGITS_MAX:
-        raise _syntax("ParseInt", text)
-    return checked_int(int(text))
+        raise _unfit(INT)
+    value = int(text)
+    if not INT_MIN <= value <= INT_MAX:
+        raise _unfit(INT)
+    return value
 
 
 def _text_to_uint(text: str) -> Uint:
-    if not (text.isascii() and text.isdigit()) or len(text) > _DIGITS_MAX:
-        raise _syntax("ParseUint", text)
-    return checked_uint(int(text))
+    fits = text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
+    if not fits or int(text) > UINT_MAX:
+        raise _unfit(UINT)
+    return Uint(text)
 
 
 def _text_to_double(text: str) -> float:
     if text != text.strip() or not text.isascii():
-        raise _syntax("ParseFloat", text)
+        raise _unfit(DOUBLE)
     try:
         value = float(text)
     except ValueError:
-        raise _syntax("ParseFloat", text) from None
+        raise _unfit(DOUBLE) from None
     if isinf(value) and any(each.isdigit() for each in text):
-        raise CelEvaluationError(f'strconv.ParseFloat: parsing "{text}": value out of range')
+        raise _unfit(DOUBLE)
     return value
 
 
@@ -65,7 +77,21 @@ def _text_to_bool(text: str) -> bool:
         return True
     if text in _FALSE:
         return False
-    raise _syntax("ParseBool", text)
+    raise _unfit(BOOL)
+
+
+def _text_to_time(text: str) -> Timestamp:
+    try:
+        return times.parse_timestamp(text)
+    except CelEvaluationError as error:
+        raise error if "overflow" in str(error) else _unfit(TIMESTAMP) from None
+
+
+def _text_to_duration(text: str) -> Duration:
+    try:
+        return times.parse_duration(text)
+    except CelEvaluationError:
+        raise _unfit(DURATION) from None
 
 
 def _double_to_int(value: float) -> int:
@@ -138,9 +164,9 @@ OVERLOADS: Final = (
     Overload("string", (TIMESTAMP,), STRING, times.show_timestamp),
     Overload("string", (DURATION,), STRING, times.show_duration),
     Overload("bytes", (STRING,), BYTES, lambda value: value.encode(), cost=cost.first),
-    Overload("timestamp", (STRING,), TIMESTAMP, times.parse_timestamp),
+    Overload("timestamp", (STRING,), TIMESTAMP, _text_to_time),
     Overload("timestamp", (INT,), TIMESTAMP, lambda value: times.timestamp(value * NANO)),
-    Overload("duration", (STRING,), DURATION, times.parse_duration),
+    Overload("duration", (STRING,), DURATION, _text_to_duration),
     Overload("duration", (INT,), DURATION, times.duration),
     Overload("type", (A,), type_of(A), type_of_value),
 )
