@@ -6,7 +6,7 @@ params there is one `Call`. Nothing of this is done for a request that no policy
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from minikube_py.api.admissionregistration import expressions
 from minikube_py.api.core import NAMESPACES
@@ -18,6 +18,7 @@ from minikube_py.server.admission.policy_expressions import (
     Activation,
     Budget,
     EvaluationError,
+    Expression,
     OutOfBudgetError,
     authorizer_bindings,
     request_of,
@@ -127,8 +128,20 @@ class Caller(Generic[Rules]):
 ActivationOf = Callable[[Call[Rules], Obj | None, Obj | None], Activation]
 
 
-def conditions_hold(policy: Policy[Any], activation: Activation) -> bool:
-    """Tell whether all match conditions of a policy hold; one that is false outweighs errors.
+class Conditional(Protocol):
+    """A policy or a webhook: it has match conditions, and fails with them or goes on without."""
+
+    @property
+    def conditions(self) -> Sequence[tuple[str, Expression]]:
+        """Names and expressions."""
+
+    @property
+    def fails(self) -> bool:
+        """Whether an error refuses the request."""
+
+
+def conditions_hold(policy: Conditional, activation: Activation) -> bool:
+    """Tell whether all match conditions hold; one that is false outweighs errors.
 
     Raises:
         EvaluationError: one failed, and the policy fails with it.

@@ -107,7 +107,9 @@ def _bundle(text: str | None) -> bytes:
 class Post(Protocol):
     """How callers see the client; tests put something else in its place."""
 
-    async def __call__(self, target: Target, document: Obj, *, timeout_seconds: float) -> Any:
+    async def __call__(
+        self, target: Target, document: Obj, *, timeout_seconds: float, announced: bool = False
+    ) -> Any:
         """Post a document and return the parsed answer; raises WebhookError."""
 
 
