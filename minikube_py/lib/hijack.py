@@ -186,9 +186,12 @@ async def dial_upgrade(
     method: str = "POST",
     headers: Headers = (),
     ssl: tls.SSLContext | None = None,
+    server_name: str = "",
     timeout_seconds: float = 30.0,
 ) -> Dialled:
     """Ask a server to switch protocols; the headers name the protocol.
+
+    `server_name` is the name that its certificate must hold, where it is not the URL's.
 
     Raises:
         Refused: the server answered with another status.
@@ -198,8 +201,12 @@ async def dial_upgrade(
     parts = urlsplit(url)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     async with asyncio.timeout(timeout_seconds):
+        secure = parts.scheme == "https" and ssl is not None
         reader, writer = await asyncio.open_connection(
-            host, port, ssl=ssl if parts.scheme == "https" else None
+            host,
+            port,
+            ssl=ssl if secure else None,
+            server_hostname=(server_name or host) if secure else None,
         )
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -207,7 +214,7 @@ async def dial_upgrade(
             lines += [f"{name}: {value}" for name, value in headers]
             if method == "POST":
                 lines.append("Content-Length: 0")
-            writer.write("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            writer.write("\r\n".join([*lines, "", ""]).encode(errors="surrogateescape"))
             answered = await _read_answer(reader)
         except BaseException:
             writer.close()

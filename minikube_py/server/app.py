@@ -31,6 +31,7 @@ from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
 from minikube_py.server.bootstrap import Bootstrap
+from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.encryption.files import Files
@@ -138,7 +139,11 @@ class ServerApp:
         wanted = bootstrap_objects.wanted(self.config, self.bootstrap, self.clock)
         client = self.loopback(APISERVER)
         await bootstrap_objects.ensure(client, wanted)
-        own = functools.partial(own_services.keep, cache, client, wanted)
+        aggregator = functools.partial(parts.aggregator.run, client)
+        nursery.start("aggregator", restarting("aggregator", aggregator))
+        own = functools.partial(
+            own_services.keep, cache, client, wanted, self._trusts(certificates)
+        )
         nursery.start("own services", restarting("own services", own))
         upkeep = functools.partial(flow_control_upkeep.keep, cache, client, wanted, self.clock)
         nursery.start("flow control", restarting("flow control", upkeep))
@@ -147,6 +152,17 @@ class ServerApp:
         gc.collect()
         gc.freeze()
         report(f"API server is ready on port {self.config.https_listen_port}")
+
+    def _trusts(self, certificates: Certificates) -> own_services.Changing:
+        """Return the config map that tells whom we trust, and what tells of changes."""
+
+        def newest() -> Wanted:
+            known = certificates.authorities
+            return bootstrap_objects.authentication(
+                self.config, known.users.decode(), known.proxies.decode()
+            )
+
+        return own_services.Changing(newest, certificates.subscribe)
 
     def _start_loops(self, nursery: Nursery, report: Report) -> None:
         """Start what drives the cluster, unless told not to."""

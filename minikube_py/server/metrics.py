@@ -1,15 +1,15 @@
 """What the server tells Prometheus, under upstream's names (text format 0.0.4)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.registry.store import Store
 
 
-def render(store: Store, watches: Watches) -> bytes:
-    """Return the metrics page."""
-    return "\n".join([*_lines(store, watches), ""]).encode()
+def render(store: Store, watches: Watches, more: Iterable[str] = ()) -> bytes:
+    """Return the metrics page; `more` are the lines of parts that count for themselves."""
+    return "\n".join([*_lines(store, watches), *more, ""]).encode()
 
 
 def _lines(store: Store, watches: Watches) -> Iterator[str]:

@@ -6,7 +6,8 @@ has a controller but the server. Upstream looks every ten seconds; here a change
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from minikube_py.api.core import CONFIGMAPS, ENDPOINTS, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
@@ -18,11 +19,21 @@ from minikube_py.server.registry.cache import Cache, Change
 KINDS = (CONFIGMAPS, SERVICES, ENDPOINTS, ENDPOINTSLICES)
 
 
-async def keep(cache: Cache, client: Client, wanted: Sequence[Wanted]) -> None:
+class Changing(NamedTuple):
+    """An object that is not the same for ever."""
+
+    newest: Callable[[], Wanted]
+    subscribe: Callable[[Callable[[], None]], None]
+    """Has a function called at every change."""
+
+
+async def keep(cache: Cache, client: Client, wanted: Sequence[Wanted], changing: Changing) -> None:
     """Restore the server's own objects whenever they change; never returns."""
-    own = [item for item in wanted if item.resource in KINDS]
-    keys = {key_of(item.obj) for item in own}
+    kept = key_of(changing.newest().obj)
+    own = [item for item in wanted if item.resource in KINDS and key_of(item.obj) != kept]
+    keys = {kept, *(key_of(item.obj) for item in own)}
     changed = asyncio.Event()
+    changing.subscribe(changed.set)
 
     def look(changes: Sequence[Change]) -> None:
         if any(change.item.key in keys for change in changes):
@@ -33,7 +44,7 @@ async def keep(cache: Cache, client: Client, wanted: Sequence[Wanted]) -> None:
         while True:
             await changed.wait()
             changed.clear()
-            await ensure(client, own)
+            await ensure(client, [*own, changing.newest()])
     finally:
         for stop in stops:
             stop()

@@ -33,6 +33,7 @@ from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.mutating_policy import MutatingAdmissionPolicy
 from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.validating_policy import ValidatingAdmissionPolicy
+from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
 from minikube_py.server.apiserver.connect import Connector
@@ -63,9 +64,11 @@ from minikube_py.server.authz.escalation import EscalationGuard
 from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
 from minikube_py.server.bootstrap import Bootstrap
+from minikube_py.server.bootstrap_objects import API_SERVICES
 from minikube_py.server.bootstrap_rbac import node_rules
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.flowcontrol import metrics as flow_control_metrics
 from minikube_py.server.flowcontrol.control import FlowControl
 from minikube_py.server.flowcontrol.estimate import Stored
 from minikube_py.server.join import Join
@@ -126,7 +129,11 @@ class Parts:
             endpoints(self.store, authorizer, rbac, tokens),
         )
         self.flow_control = _flow_control(setting, cache)
-        nonresource = _nonresource(setting, self.store, tokens.signer)
+        self.aggregator = Aggregator(
+            setting.scheme, self.store, certificates, proxy, frozenset(API_SERVICES)
+        )
+        nonresource = _nonresource(setting, self, tokens.signer)
+        self.aggregator.changed = nonresource.changed
         self.custom_resources = CustomResources(
             setting.scheme, self.store, setting.watches, nonresource.changed
         )
@@ -136,7 +143,7 @@ class Parts:
             watches=setting.watches,
             connector=Connector(self.store, proxy, certificates.kubelet),
             nonresource=nonresource,
-            clock=setting.clock,
+            forwarder=self.aggregator.forwarder,
             flow_control=self.flow_control,
         )
 
@@ -230,13 +237,16 @@ def _authenticator(config: ServerConfig, tokens: Tokens, trust: Trust) -> Chain:
     return Chain((*methods, Anonymous()) if config.anonymous_auth else methods)
 
 
-def _nonresource(setting: Setting, store: Store, signer: TokenSigner) -> Nonresource:
+def _nonresource(setting: Setting, parts: Parts, signer: TokenSigner) -> Nonresource:
     config, bootstrap = setting.config, setting.bootstrap
     return Nonresource(
         setting.scheme,
         checks=setting.checks,
         documents=_documents(config, signer),
-        metrics=lambda: metrics.render(store, setting.watches),
+        metrics=lambda: metrics.render(
+            parts.store, setting.watches, flow_control_metrics.lines(parts.flow_control)
+        ),
+        others=parts.aggregator,
         server_address=f"{bootstrap.advertise_address}:{config.https_listen_port}",
         open_paths=(Join(config, bootstrap, lambda: setting.loopback(APISERVER), setting.clock),),
     )

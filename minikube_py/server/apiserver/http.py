@@ -27,6 +27,7 @@ from minikube_py.api.errors import (
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.lib.tasks import uninterrupted
+from minikube_py.server.aggregator.forward import Forwarder
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
@@ -69,7 +70,7 @@ KEEPALIVE_SECONDS = 90.0
 class Frontend:
     """Answers requests."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- where all parts come together
         self,
         api: Api,
         *,
@@ -77,6 +78,7 @@ class Frontend:
         watches: Watches,
         connector: Connector,
         nonresource: Nonresource,
+        forwarder: Forwarder,
         flow_control: FlowControl,
     ) -> None:
         self.api = api
@@ -84,6 +86,7 @@ class Frontend:
         self.watches = watches
         self.connector = connector
         self.nonresource = nonresource
+        self.forwarder = forwarder
         self.clock = api.store.clock
         self.flow_control = flow_control
         self._verbs: Mapping[str, Verb] = {
@@ -133,6 +136,12 @@ class Frontend:
     async def _answer_to(
         self, request: web.BaseRequest, user: User, info: RequestInfo
     ) -> web.StreamResponse:
+        if self.forwarder.routes:
+            remote = self.forwarder.routes.find(info.path)
+            if remote is not None:
+                authorize = self._authorize_unknown if info.is_resource else self._authorize_path
+                authorize(user, info)
+                return await self.forwarder.handle(request, user, remote)
         if not info.is_resource:
             self._authorize_path(user, info)
             return await self.nonresource.handle(request, user)

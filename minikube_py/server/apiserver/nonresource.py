@@ -36,6 +36,16 @@ class OpenPath(Protocol):
         """Answer."""
 
 
+class Others(Protocol):
+    """What other servers serve, in the documents of this one."""
+
+    def discovery(self, path: str, data: bytes | None) -> bytes | None:
+        """Return a discovery document with theirs in it; `data` is our own, where we have one."""
+
+    def openapi(self, path: str, data: bytes | None) -> bytes | None:
+        """Return an OpenAPI document with theirs in it; called in a thread."""
+
+
 class Documents:
     """Documents by path, encoded once."""
 
@@ -66,13 +76,14 @@ class Documents:
 class Nonresource:
     """Answers for everything that is not below a group and version."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- a root of many small things
         self,
         scheme: Scheme,
         *,
         checks: Mapping[str, Check],
         documents: Mapping[str, Obj],
         metrics: Callable[[], bytes],
+        others: Others,
         server_address: str = "",
         open_paths: tuple[OpenPath, ...] = (),
     ) -> None:
@@ -82,15 +93,29 @@ class Nonresource:
         self.metrics = metrics
         self.open_paths = open_paths
         self.open_prefixes = tuple(path.prefix for path in open_paths)
-        self._discovery = Documents(
-            lambda path: discovery.document(scheme, path, server_address=server_address)
-        )
-        self._openapi = Documents(lambda path: openapi.document(scheme, path))
+        self._others = others
+        self._server_address = server_address
+        self._discovery = Documents(self._discovery_document)
+        self._openapi = Documents(self._openapi_document)
 
     def changed(self) -> None:
         """Forget what was built: the scheme has changed."""
         self._discovery.clear()
         self._openapi.clear()
+
+    def _discovery_document(self, path: str) -> bytes | None:
+        own = discovery.document(self.scheme, path, server_address=self._server_address)
+        return self._others.discovery(path, own)
+
+    def _openapi_document(self, path: str) -> bytes | None:
+        plain, _, form = path.partition("#")
+        own = openapi.document(self.scheme, plain)
+        merged = self._others.openapi(plain, own)
+        if not form:
+            return merged
+        if merged is own or merged is None:
+            return openapi.document(self.scheme, path)
+        return openapi_protobuf.encode(orjson.loads(merged))
 
     async def handle(self, request: web.BaseRequest, _user: User | None) -> web.StreamResponse:
         """Answer one request."""

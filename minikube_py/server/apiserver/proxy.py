@@ -5,7 +5,7 @@ a server made with `handler_cancellation=True`.
 """
 
 import ssl as tls
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -77,11 +77,15 @@ class Proxy:
         ssl: tls.SSLContext | None,
         *,
         prefix: str = "",
+        server_name: str = "",
+        headers: Iterable[tuple[str, str]] = (),
     ) -> web.StreamResponse:
         """Send the request to `url` and its answer back.
 
         `prefix` is the path at which the client sees the far end's root
-        (`/api/v1/namespaces/a/pods/b/proxy`); redirects are rewritten below it.
+        (`/api/v1/namespaces/a/pods/b/proxy`); redirects are rewritten below it. `server_name` is
+        the name that the far end's certificate must hold, where it is not the URL's; `headers` are
+        sent beside the client's.
 
         Raises:
             ServiceUnavailableError: the far end cannot be reached.
@@ -92,8 +96,9 @@ class Proxy:
                 request.method,
                 url,
                 ssl,
-                headers=_forwarded_headers(request),
+                headers=[*_forwarded_headers(request), *headers],
                 data=request.content if request.can_read_body else None,
+                server_name=server_name,
             )
         except (aiohttp.ClientError, OSError) as error:
             raise ServiceUnavailableError(f"error trying to reach service: {why(error)}") from error
@@ -129,6 +134,7 @@ class Proxy:
         *,
         headers: list[tuple[str, str]] | None = None,
         data: aiohttp.StreamReader | None = None,
+        server_name: str = "",
     ) -> aiohttp.ClientResponse:
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -145,6 +151,7 @@ class Proxy:
             headers=headers,
             data=data,
             allow_redirects=False,
+            server_hostname=server_name or None,
         )
 
 

@@ -6,6 +6,7 @@ kubelet that does not know the newest protocol says so itself and the client fal
 """
 
 import ssl as tls
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -26,11 +27,18 @@ def is_upgrade(request: web.BaseRequest) -> bool:
 
 
 async def tunnel(
-    request: web.BaseRequest, url: str, ssl: tls.SSLContext | None
+    request: web.BaseRequest,
+    url: str,
+    ssl: tls.SSLContext | None,
+    *,
+    server_name: str = "",
+    headers: Iterable[tuple[str, str]] = (),
 ) -> web.StreamResponse:
     """Hand the client's upgrade on to `url` and copy bytes both ways until a side ends.
 
-    An answer other than 101 is passed on as it is. `url` names path and query in full.
+    An answer other than 101 is passed on as it is. `url` names path and query in full;
+    `server_name` is the name that the far end's certificate must hold, where it is not the URL's;
+    `headers` are sent beside the client's.
 
     Raises:
         InternalError: the far end cannot be reached.
@@ -40,8 +48,9 @@ async def tunnel(
         far = await dial_upgrade(
             url,
             method=request.method,
-            headers=_handshake_headers(request),
+            headers=[*_handshake_headers(request), *headers],
             ssl=ssl,
+            server_name=server_name,
             timeout_seconds=DIAL_SECONDS,
         )
     except Refused as refusal:

@@ -6,7 +6,7 @@ by the chain that TLS verified. What is neither is nobody's.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -69,7 +69,7 @@ class _Connection:
         return bytes(chain[-1].public_bytes(2)) if chain else None  # 2 is DER
 
 
-def _reader(authorities: Authorities) -> Any:
+def _reader(authorities: Authorities) -> Callable[[bytes, _Connection], Identity]:
     """Return a function of a certificate with a memory of its own."""
     from cryptography import x509  # noqa: PLC0415 -- 60 ms that a test of the chain can spare
 
