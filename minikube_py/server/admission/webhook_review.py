@@ -121,10 +121,11 @@ def answer_of(document: Any, question: Question, *, mutating: bool) -> Answer:
         raise _invalid("webhook response was absent")
     for name, kind, go in _FIELDS:
         _typed(response.get(name), kind, f"Go struct field AdmissionResponse.{name} of type", go)
+    patch = _decoded(response)
     strict = question.version == "v1"
     if strict:
         check_envelope(document, response, question.uid, f"{GROUP}/v1", "AdmissionReview")
-    patch, patch_type = _patch(response, mutating=mutating, strict=strict)
+    patch, patch_type = _patch(patch, response.get("patchType"), mutating=mutating, strict=strict)
     return Answer(
         allowed=bool(response.get("allowed")),
         patch=patch,
@@ -180,12 +181,16 @@ def kind_text(api_version: Any, kind: Any) -> str:
     return f"{group}/{version}, Kind={kind or ''}"
 
 
-def _patch(response: Obj, *, mutating: bool, strict: bool) -> tuple[bytes, str]:
-    text, patch_type = response.get("patch") or "", response.get("patchType")
+def _decoded(response: Obj) -> bytes:
     try:
-        patch = base64.b64decode(text, validate=True)
+        return base64.b64decode(response.get("patch") or "", validate=True)
     except (binascii.Error, ValueError) as error:
         raise WebhookError("failed to call webhook: illegal base64 data") from error
+
+
+def _patch(
+    patch: bytes, patch_type: str | None, *, mutating: bool, strict: bool
+) -> tuple[bytes, str]:
     if not mutating:
         if strict:
             _check_no_patch(patch, patch_type)

@@ -1,0 +1,582 @@
+"""Admission webhooks, with a far end that the test makes up."""
+
+import base64
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import orjson
+import pytest
+
+from minikube_py.api.autoscaling import HORIZONTALPODAUTOSCALERS
+from minikube_py.api.core import CONFIGMAPS, PODS
+from minikube_py.api.errors import BadRequestError, ForbiddenError, InternalError, StatusError
+from minikube_py.api.kinds import BUILTIN
+from minikube_py.api.object import Obj
+from minikube_py.api.scheme import Scheme
+from minikube_py.server.admission.matching import Matcher
+from minikube_py.server.admission.mutating_webhook import MutatingAdmissionWebhook
+from minikube_py.server.admission.validating_webhook import ValidatingAdmissionWebhook
+from minikube_py.server.admission.webhook_calls import WebhookCalls
+from minikube_py.server.admission.webhook_set import WebhookSet
+from minikube_py.server.attributes import Admission, Attributes, Decision, User
+from minikube_py.server.webhook.client import Target
+from minikube_py.server.webhook.errors import WebhookError
+from tests.frozen import freeze
+
+Listing = Callable[..., Any]
+Reply = Callable[[dict[str, Any]], Mapping[str, Any]]
+SCHEME = Scheme(BUILTIN)
+
+
+class Yes:
+    def authorize(self, attributes: Attributes) -> Decision:
+        return Decision(attributes.user.name == "u")
+
+
+class FarEnd:
+    """Answers reviews by the URL that they are posted to, and remembers them."""
+
+    def __init__(self, **replies: Reply) -> None:
+        self.replies = replies
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.timeouts: list[float] = []
+
+    async def post(
+        self, target: Target, document: Obj, *, timeout_seconds: float, announced: bool = False
+    ) -> Any:
+        assert announced
+        name = target.url
+        self.timeouts.append(timeout_seconds)
+        request = orjson.loads(orjson.dumps(document))["request"]
+        self.asked.append((name, request))
+        said = self.replies[name](request)
+        if "response" in said or "kind" in said:
+            return said
+        return {
+            "kind": "AdmissionReview",
+            "apiVersion": document["apiVersion"],
+            "response": {"uid": request["uid"], "allowed": True, **said},
+        }
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _ in self.asked]
+
+
+def allow(_request: Obj) -> Obj:
+    return {}
+
+
+def deny(_request: Obj) -> Obj:
+    return {"allowed": False, "status": {"message": "no"}}
+
+
+def unreachable(_request: Obj) -> Obj:
+    raise WebhookError('Post "https://a/": dial tcp 10.0.0.1:443: connect: connection refused')
+
+
+def patching(*operations: Obj) -> Reply:
+    text = base64.b64encode(orjson.dumps(operations)).decode()
+    return lambda _request: {"patch": text, "patchType": "JSONPatch"}
+
+
+def setting(key: str, value: str = "yes") -> Reply:
+    return patching({"op": "add", "path": f"/data/{key}", "value": value})
+
+
+def hook(name: str, url: str, **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "clientConfig": {"url": url},
+        "rules": [
+            {
+                "operations": ["*"],
+                "apiGroups": ["*"],
+                "apiVersions": ["*"],
+                "resources": ["*/*"],
+                "scope": "*",
+            }
+        ],
+        "failurePolicy": "Fail",
+        "matchPolicy": "Equivalent",
+        "sideEffects": "None",
+        "timeoutSeconds": 10,
+        "admissionReviewVersions": ["v1"],
+        **more,
+    }
+
+
+def configuration(name: str, *webhooks: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "webhooks": list(webhooks)}
+
+
+def ask(resource: Any = CONFIGMAPS, **more: Any) -> Admission:
+    head = {"kind": resource.kind, "apiVersion": resource.api_version}
+    obj = {**head, "metadata": {"name": "x", "namespace": "a"}, "data": {"a": "b"}}
+    return Admission(
+        **{
+            "user": User("u", ("g",)),
+            "operation": "CREATE",
+            "resource": resource,
+            "namespace": "a",
+            "name": "x",
+            "obj": freeze(obj),
+            **more,
+        }
+    )
+
+
+def calls(listing: Listing, far: FarEnd, *configurations: Any) -> WebhookCalls:
+    webhooks = WebhookSet(listing(*configurations), lambda client: Target(client["url"]))
+    matcher = Matcher(SCHEME, listing({"metadata": {"name": "a"}}))
+    return WebhookCalls(webhooks, matcher, Yes(), far.post)
+
+
+def validating(listing: Listing, far: FarEnd, *configurations: Any) -> ValidatingAdmissionWebhook:
+    return ValidatingAdmissionWebhook(calls(listing, far, *configurations))
+
+
+def mutating(listing: Listing, far: FarEnd, *configurations: Any) -> MutatingAdmissionWebhook:
+    return MutatingAdmissionWebhook(calls(listing, far, *configurations))
+
+
+async def refusal(plugin: Any, admission: Admission) -> StatusError:
+    async def run() -> None:
+        await plugin.admit(admission)
+        await plugin.validate(admission)
+
+    with pytest.raises(StatusError) as caught:
+        await run()
+    return caught.value
+
+
+# What is asked
+
+
+async def test_nothing_is_asked_where_nothing_is_configured(listing: Listing) -> None:
+    far = FarEnd()
+    admission = ask()
+    assert await mutating(listing, far).admit(admission) is admission.obj
+    assert await validating(listing, far).validate(admission) == ()
+    assert far.asked == []
+
+
+async def test_a_review_tells_all_of_the_request(listing: Listing) -> None:
+    far = FarEnd(a=allow)
+    plugin = validating(listing, far, configuration("c", hook("h", "a", timeoutSeconds=7)))
+    options = {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"}
+    user = User("u", ("g",), "id", {"scopes": ("all",)})
+    await plugin.validate(ask(user=user, options=options, dry_run=True))
+    (_, request), *_ = far.asked
+    uid = request.pop("uid")
+    assert len(uid) == 36
+    resource = {"group": "", "version": "v1", "resource": "configmaps"}
+    kind = {"group": "", "version": "v1", "kind": "ConfigMap"}
+    assert request == {
+        "kind": kind,
+        "resource": resource,
+        "requestKind": kind,
+        "requestResource": resource,
+        "name": "x",
+        "namespace": "a",
+        "operation": "CREATE",
+        "userInfo": {
+            "username": "u",
+            "uid": "id",
+            "groups": ["g"],
+            "extra": {"scopes": ["all"]},
+        },
+        "object": {
+            "kind": "ConfigMap",
+            "apiVersion": "v1",
+            "metadata": {"name": "x", "namespace": "a"},
+            "data": {"a": "b"},
+        },
+        "oldObject": None,
+        "dryRun": True,
+        "options": options,
+    }
+    assert far.timeouts == [7]
+
+
+async def test_a_subresource_is_asked_about_with_its_own_kind(listing: Listing) -> None:
+    far = FarEnd(a=allow)
+    plugin = validating(listing, far, configuration("c", hook("h", "a")))
+    eviction = {"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "x"}}
+    await plugin.validate(ask(PODS, subresource="eviction", obj=eviction))
+    request = far.asked[0][1]
+    assert request["kind"] == {"group": "policy", "version": "v1", "kind": "Eviction"}
+    assert request["resource"] == {"group": "", "version": "v1", "resource": "pods"}
+    assert request["subResource"] == request["requestSubResource"] == "eviction"
+
+
+async def test_a_webhook_for_another_version_sees_the_object_in_it(listing: Listing) -> None:
+    far = FarEnd(a=allow)
+    rules = [
+        {
+            "operations": ["*"],
+            "apiGroups": ["autoscaling"],
+            "apiVersions": ["v1"],
+            "resources": ["*"],
+        }
+    ]
+    plugin = validating(listing, far, configuration("c", hook("h", "a", rules=rules)))
+    hpa = {
+        "kind": "HorizontalPodAutoscaler",
+        "apiVersion": "autoscaling/v2",
+        "metadata": {"name": "x"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 3},
+    }
+    await plugin.validate(ask(HORIZONTALPODAUTOSCALERS, obj=hpa))
+    request = far.asked[0][1]
+    assert request["object"]["apiVersion"] == "autoscaling/v1"
+    assert request["resource"]["version"] == request["kind"]["version"] == "v1"
+    assert request["requestResource"]["version"] == request["requestKind"]["version"] == "v2"
+
+
+async def test_webhooks_are_asked_by_the_names_of_their_configurations(listing: Listing) -> None:
+    far = FarEnd(a=allow, b=allow, c=allow)
+    second = configuration("z", hook("a", "c"))
+    first = configuration("y", hook("z", "a"), hook("m", "b"))
+    await mutating(listing, far, second, first).admit(ask())
+    assert far.names == ["a", "b", "c"]
+
+
+async def test_a_change_of_the_configuration_counts_at_once(listing: Listing) -> None:
+    far = FarEnd(a=allow)
+    configurations = listing(configuration("c", hook("h", "a")))
+    webhooks = WebhookSet(configurations, lambda client: Target(client["url"]))
+    first = webhooks.active()
+    assert webhooks.active() is first
+    configurations.put(configuration("d", hook("i", "a")))
+    assert [w.name for w in webhooks.active()] == ["h", "i"]
+    assert webhooks.active()[0] is first[0]
+    configurations.remove("", "c")
+    assert [w.name for w in webhooks.active()] == ["i"]
+    assert far.asked == []
+
+
+async def test_what_configures_admission_is_not_asked_about(listing: Listing) -> None:
+    far = FarEnd(a=deny)
+    kind = next(r for r in SCHEME if r.kind == "ValidatingWebhookConfiguration")
+    assert (
+        await validating(listing, far, configuration("c", hook("h", "a"))).validate(ask(kind)) == ()
+    )
+
+
+# Conditions
+
+
+@pytest.mark.parametrize(
+    ("expression", "asked"),
+    [
+        ("request.name == 'x'", True),
+        ("request.name != 'x'", False),
+        ("object.data.a == 'b' && oldObject == null", True),
+        ("authorizer.group('').resource('pods').check('get').allowed()", True),
+        ("'g' in request.userInfo.groups && request.operation == 'CREATE'", True),
+    ],
+)
+async def test_match_conditions_decide_whether_a_webhook_is_asked(
+    listing: Listing, expression: str, *, asked: bool
+) -> None:
+    far = FarEnd(a=allow)
+    conditions = [{"name": "one", "expression": expression}]
+    plugin = validating(
+        listing, far, configuration("c", hook("h", "a", matchConditions=conditions))
+    )
+    await plugin.validate(ask())
+    assert bool(far.asked) is asked
+
+
+async def test_a_condition_that_fails_follows_the_failure_policy(listing: Listing) -> None:
+    far = FarEnd(a=deny)
+    conditions = [{"name": "one", "expression": "object.data.nope == 'x'"}]
+    closed = hook("h", "a", matchConditions=conditions)
+    error = await refusal(validating(listing, far, configuration("c", closed)), ask())
+    assert isinstance(error, ForbiddenError)
+    assert error.message == (
+        "configmaps \"x\" is forbidden: expression 'object.data.nope == 'x'' resulted in error: "
+        "no such key: nope"
+    )
+    opened = {**closed, "failurePolicy": "Ignore"}
+    assert await validating(listing, far, configuration("c", opened)).validate(ask()) == ()
+    assert far.asked == []
+
+
+async def test_a_condition_that_is_false_outweighs_one_that_fails(listing: Listing) -> None:
+    far = FarEnd(a=deny)
+    conditions = [
+        {"name": "one", "expression": "object.data.nope == 'x'"},
+        {"name": "two", "expression": "false"},
+    ]
+    plugin = validating(
+        listing, far, configuration("c", hook("h", "a", matchConditions=conditions))
+    )
+    assert await plugin.validate(ask()) == ()
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "reason", "code"),
+    [
+        (None, "without explanation", "", 400),
+        ({"message": "no"}, ": no", "", 400),
+        ({"reason": "Forbidden"}, ": Forbidden", "Forbidden", 400),
+        ({"message": "no", "reason": "Forbidden", "code": 403}, ": no", "Forbidden", 403),
+        ({"message": "no", "code": 200}, ": no", "", 400),
+        ({"message": "no", "code": 1000}, ": no", "", 400),
+    ],
+)
+async def test_a_denial_is_told_as_the_webhook_words_it(
+    listing: Listing, status: Any, message: str, reason: str, code: int
+) -> None:
+    far = FarEnd(a=lambda _request: {"allowed": False, "status": status})
+    error = await refusal(validating(listing, far, configuration("c", hook("h", "a"))), ask())
+    between = "" if message.startswith(":") else " "
+    assert error.message == f'admission webhook "h" denied the request{between}{message}'
+    assert (error.reason, error.code) == (reason, code)
+    assert error.status()["status"] == "Failure"
+
+
+async def test_all_validating_webhooks_are_asked_and_the_first_refusal_counts(
+    listing: Listing,
+) -> None:
+    far = FarEnd(a=deny, b=unreachable, c=allow)
+    plugin = validating(
+        listing, far, configuration("c", hook("h", "c"), hook("i", "a"), hook("j", "b"))
+    )
+    error = await refusal(plugin, ask())
+    assert error.message == 'admission webhook "i" denied the request: no'
+    assert sorted(far.names) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", [validating, mutating])
+async def test_a_webhook_that_cannot_be_asked_refuses_or_is_passed_over(
+    listing: Listing, kind: Any
+) -> None:
+    far = FarEnd(a=unreachable)
+    error = await refusal(kind(listing, far, configuration("c", hook("h", "a"))), ask())
+    assert isinstance(error, InternalError)
+    what = (
+        'failed calling webhook "h": failed to call webhook: Post "https://a/": '
+        "dial tcp 10.0.0.1:443: connect: connection refused"
+    )
+    assert error.message == f"Internal error occurred: {what}"
+    assert error.details == {"causes": [{"message": what}]}
+    admission = ask()
+    plugin = kind(listing, far, configuration("c", hook("h", "a", failurePolicy="Ignore")))
+    assert await plugin.admit(admission) == admission.obj
+    await plugin.validate(admission)
+    noted = admission.annotations.at("Metadata")
+    assert [value for key, value in noted.items() if key.startswith("failed-open.")] == ["h"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (
+            {"kind": "AdmissionReview"},
+            "received invalid webhook response: webhook response was absent",
+        ),
+        ({"response": {"uid": "other", "allowed": True}}, 'expected response.uid="'),
+        (
+            {"kind": "Pod", "apiVersion": "v1", "response": {"allowed": True}},
+            "expected response.uid=",
+        ),
+        ({"response": []}, "cannot unmarshal array into Go struct field"),
+        ({"response": {"allowed": "yes"}}, "cannot unmarshal string into Go struct field"),
+        ({"response": {"warnings": [1]}}, "cannot unmarshal number into Go struct field"),
+        ({"response": {"auditAnnotations": {"a": 1}}}, "cannot unmarshal number"),
+        ({"response": {"patch": "*"}}, "illegal base64 data"),
+    ],
+)
+async def test_an_answer_that_is_none_is_a_failure(listing: Listing, answer: Any, why: str) -> None:
+    far = FarEnd(a=lambda _request: answer)
+    for kind in (validating, mutating):
+        error = await refusal(kind(listing, far, configuration("c", hook("h", "a"))), ask())
+        assert error.message.startswith('Internal error occurred: failed calling webhook "h": ')
+        assert why in error.message
+
+
+async def test_an_answer_of_another_kind_is_a_failure(listing: Listing) -> None:
+    far = FarEnd(
+        a=lambda request: {"kind": "Pod", "apiVersion": "v1", "response": {"uid": request["uid"]}}
+    )
+    error = await refusal(validating(listing, far, configuration("c", hook("h", "a"))), ask())
+    assert error.message.endswith(
+        "received invalid webhook response: expected webhook response of admission.k8s.io/v1, "
+        "Kind=AdmissionReview, got /v1, Kind=Pod"
+    )
+
+
+async def test_an_answer_of_the_old_version_need_not_name_the_request(listing: Listing) -> None:
+    far = FarEnd(a=lambda _request: {"response": {"allowed": True}})
+    versions = ["v3", "v1beta1", "v1"]
+    old = hook("h", "a", admissionReviewVersions=versions)
+    await validating(listing, far, configuration("c", old)).validate(ask())
+    unknown = hook("h", "a", admissionReviewVersions=["v3"])
+    error = await refusal(validating(listing, far, configuration("c", unknown)), ask())
+    assert "webhook does not accept known AdmissionReview versions (v1, v1beta1)" in error.message
+
+
+async def test_a_dry_run_is_refused_by_webhooks_with_effects(listing: Listing) -> None:
+    far = FarEnd(a=allow)
+    some = hook("h", "a", sideEffects="Some")
+    error = await refusal(validating(listing, far, configuration("c", some)), ask(dry_run=True))
+    assert isinstance(error, BadRequestError)
+    assert error.message == 'admission webhook "h" does not support dry run'
+    assert far.asked == []
+    fit = hook("h", "a", sideEffects="NoneOnDryRun")
+    await validating(listing, far, configuration("c", fit)).validate(ask(dry_run=True))
+    assert far.asked[0][1]["dryRun"] is True
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"patch": "W10="}, "validating webhook may not return response.patch"),
+        ({"patchType": "JSONPatch"}, "validating webhook may not return response.patchType"),
+    ],
+)
+async def test_a_validating_webhook_may_not_patch(listing: Listing, said: Obj, why: str) -> None:
+    far = FarEnd(a=lambda _request: said)
+    error = await refusal(validating(listing, far, configuration("c", hook("h", "a"))), ask())
+    assert error.message.endswith(f"received invalid webhook response: {why}")
+
+
+async def test_warnings_and_annotations_are_collected(listing: Listing) -> None:
+    far = FarEnd(a=lambda _request: {"warnings": ["careful"], "auditAnnotations": {"key": "value"}})
+    admission = ask()
+    await validating(listing, far, configuration("c", hook("h", "a"))).validate(admission)
+    assert admission.warnings == ["careful"]
+    assert admission.annotations.at("Metadata") == {"h/key": "value"}
+
+
+# Changes
+
+
+async def test_each_mutating_webhook_sees_what_those_before_it_changed(listing: Listing) -> None:
+    far = FarEnd(a=setting("one"), b=setting("two"))
+    admission = ask()
+    plugin = mutating(listing, far, configuration("c", hook("h", "a"), hook("i", "b")))
+    changed = await plugin.admit(admission)
+    assert changed is not None
+    assert changed["data"] == {"a": "b", "one": "yes", "two": "yes"}
+    assert far.asked[1][1]["object"]["data"] == {"a": "b", "one": "yes"}
+    assert admission.reinvocation.wanted
+    noted = admission.annotations.at("Metadata")
+    assert orjson.loads(noted["mutation.webhook.admission.k8s.io/round_0_index_0"]) == {
+        "configuration": "c",
+        "webhook": "h",
+        "mutated": True,
+    }
+    detailed = admission.annotations.at("Request")
+    assert orjson.loads(detailed["patch.webhook.admission.k8s.io/round_0_index_1"]) == {
+        "configuration": "c",
+        "webhook": "i",
+        "patch": [{"op": "add", "path": "/data/two", "value": "yes"}],
+        "patchType": "JSONPatch",
+    }
+
+
+async def test_a_patch_that_changes_nothing_is_no_change(listing: Listing) -> None:
+    far = FarEnd(a=setting("a", "b"))
+    admission = ask()
+    assert await mutating(listing, far, configuration("c", hook("h", "a"))).admit(admission) == (
+        admission.obj
+    )
+    assert not admission.reinvocation.wanted
+
+
+async def test_a_changed_object_is_pruned_and_has_defaults(listing: Listing) -> None:
+    far = FarEnd(
+        a=patching(
+            {"op": "add", "path": "/spec/initContainers", "value": [{"name": "i", "image": "b"}]},
+            {"op": "add", "path": "/spec/nonsense", "value": True},
+        )
+    )
+    pod = {
+        "kind": "Pod",
+        "apiVersion": "v1",
+        "metadata": {"name": "x", "namespace": "a"},
+        "spec": {"containers": [{"name": "c", "image": "a"}]},
+    }
+    plugin = mutating(listing, far, configuration("c", hook("h", "a")))
+    changed = await plugin.admit(ask(PODS, obj=freeze(pod)))
+    assert changed is not None
+    assert "nonsense" not in changed["spec"]
+    assert changed["spec"]["initContainers"][0]["terminationMessagePolicy"] == "File"
+
+
+async def test_in_the_second_round_those_before_the_last_change_are_asked_again(
+    listing: Listing,
+) -> None:
+    far = FarEnd(a=allow, b=setting("one"), c=allow)
+    again = {"reinvocationPolicy": "IfNeeded"}
+    plugin = mutating(
+        listing,
+        far,
+        configuration("k", hook("h", "a", **again), hook("i", "b", **again), hook("j", "c")),
+    )
+    admission = ask()
+    changed = await plugin.admit(admission)
+    admission.reinvocation.again = True
+    second = Admission(**{**vars(admission), "obj": changed})
+    await plugin.admit(second)
+    assert far.names == ["a", "b", "c", "a"]
+
+
+async def test_where_others_change_the_object_all_are_asked_again(listing: Listing) -> None:
+    far = FarEnd(a=allow, b=setting("one"))
+    again = {"reinvocationPolicy": "IfNeeded"}
+    plugin = mutating(
+        listing, far, configuration("k", hook("h", "a", **again), hook("i", "b", **again))
+    )
+    admission = ask()
+    changed = await plugin.admit(admission)
+    assert changed is not None
+    admission.reinvocation.again = True
+    touched = {**changed, "data": {**changed["data"], "more": "yes"}}
+    await plugin.admit(Admission(**{**vars(admission), "obj": touched}))
+    assert far.names == ["a", "b", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"patch": "W10="}, "webhook returned response.patch but not response.patchType"),
+        ({"patchType": "JSONPatch"}, "webhook returned response.patchType but not response.patch"),
+        ({"patch": "W3t9XQ==", "patchType": "Merge"}, 'unsupported patch type "Merge"'),
+        ({"patch": "W10=", "patchType": ""}, 'webhook returned invalid response.patchType of ""'),
+    ],
+)
+async def test_a_patch_needs_a_type_that_is_known(listing: Listing, said: Obj, why: str) -> None:
+    far = FarEnd(a=lambda _request: said)
+    error = await refusal(mutating(listing, far, configuration("c", hook("h", "a"))), ask())
+    assert error.message.startswith('Internal error occurred: failed calling webhook "h": ')
+    assert error.message.endswith(why)
+
+
+async def test_a_patch_that_does_not_fit_is_a_fault(listing: Listing) -> None:
+    far = FarEnd(a=patching({"op": "remove", "path": "/data/nope"}), b=lambda _r: {
+        "patch": base64.b64encode(b"{").decode(), "patchType": "JSONPatch"
+    })  # fmt: skip
+    for url in ("a", "b"):
+        plugin = mutating(listing, far, configuration("c", hook("h", url, failurePolicy="Ignore")))
+        error = await refusal(plugin, ask())
+        assert isinstance(error, InternalError)
+        assert error.message.startswith("Internal error occurred: ")
+
+
+async def test_what_is_deleted_cannot_be_changed(listing: Listing) -> None:
+    far = FarEnd(a=setting("one"))
+    old = ask().obj
+    plugin = mutating(listing, far, configuration("c", hook("h", "a")))
+    error = await refusal(plugin, ask(operation="DELETE", obj=None, old=old))
+    assert error.message == (
+        'Internal error occurred: admission webhook "h" attempted to modify the object, which is '
+        "not supported for this operation"
+    )
