@@ -40,6 +40,7 @@ from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.service_repair import repair
+from minikube_py.server.webhook.client import WebhookClient
 
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
@@ -120,6 +121,7 @@ class ServerApp:
         custom = parts.custom_resources
         await custom.load()
         nursery.start("custom resources", restarting("custom resources", custom.run))
+        nursery.start("webhooks", _close_at_end(parts.webhooks))
         nursery.start("certificates", restarting("certificates", certificates.follow))
         http = HttpServer(
             parts.frontend,
@@ -223,3 +225,9 @@ async def _stop_at_end(http: HttpServer) -> None:
         await asyncio.Event().wait()
     finally:
         await http.stop()
+
+
+async def _close_at_end(client: WebhookClient) -> None:
+    """End the client's connections when the nursery ends."""
+    async with client:
+        await asyncio.Event().wait()

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from minikube_py.api.admissionregistration import (
     MUTATINGADMISSIONPOLICIES,
     MUTATINGADMISSIONPOLICYBINDINGS,
+    MUTATINGWEBHOOKCONFIGURATIONS,
     VALIDATINGADMISSIONPOLICIES,
     VALIDATINGADMISSIONPOLICYBINDINGS,
+    VALIDATINGWEBHOOKCONFIGURATIONS,
 )
 from minikube_py.api.core import (
     NAMESPACES,
@@ -17,7 +19,9 @@ from minikube_py.api.core import (
     PODS,
     SECRETS,
     SERVICEACCOUNTS,
+    SERVICES,
 )
+from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
@@ -31,8 +35,12 @@ from minikube_py.server import metrics
 from minikube_py.server.admission import plugins
 from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.mutating_policy import MutatingAdmissionPolicy
+from minikube_py.server.admission.mutating_webhook import MutatingAdmissionWebhook
 from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.validating_policy import ValidatingAdmissionPolicy
+from minikube_py.server.admission.validating_webhook import ValidatingAdmissionWebhook
+from minikube_py.server.admission.webhook_calls import WebhookCalls
+from minikube_py.server.admission.webhook_set import WebhookSet
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
@@ -77,6 +85,8 @@ from minikube_py.server.registry.hooks import Hook
 from minikube_py.server.registry.services import ServiceHook
 from minikube_py.server.registry.stamps import SigningRequestHook, VolumeHook
 from minikube_py.server.registry.store import Store
+from minikube_py.server.service_addresses import ServiceAddresses
+from minikube_py.server.webhook.client import WebhookClient, target_of
 
 APISERVER = User("system:apiserver", ("system:masters", "system:authenticated"))
 
@@ -111,6 +121,7 @@ class Parts:
         rbac = _rbac(cache.kind)
         authorizer = _authorizer(cache.kind, rbac)
         tokens = Tokens(setting, cache.kind)
+        self.webhooks = WebhookClient()
         self.store = Store(
             backend,
             cache,
@@ -118,7 +129,7 @@ class Parts:
             admission=plugins(
                 cache.kind,
                 EscalationGuard(rbac, authorizer),
-                _dynamic_admission(setting, cache, authorizer),
+                _dynamic_admission(setting, cache, authorizer, self.webhooks),
             ),
             hooks=hooks(setting.config),
         )
@@ -165,7 +176,7 @@ def _flow_control(setting: Setting, cache: Cache) -> FlowControl:
 
 
 def _dynamic_admission(
-    setting: Setting, cache: Cache, authorizer: Authorizer
+    setting: Setting, cache: Cache, authorizer: Authorizer, client: WebhookClient
 ) -> Sequence[AdmissionPlugin]:
     """Return the plugins that ask what users have configured, in upstream's order."""
     lister = cache.kind
@@ -173,9 +184,17 @@ def _dynamic_admission(
     params = Params(setting.scheme, cache.find)
     mutating = lister(MUTATINGADMISSIONPOLICIES), lister(MUTATINGADMISSIONPOLICYBINDINGS)
     validating = lister(VALIDATINGADMISSIONPOLICIES), lister(VALIDATINGADMISSIONPOLICYBINDINGS)
+    addresses = ServiceAddresses(lister(SERVICES), lister(ENDPOINTSLICES))
+
+    def webhooks(kind: Resource) -> WebhookCalls:
+        found = WebhookSet(lister(kind), lambda config: target_of(config, addresses))
+        return WebhookCalls(found, matcher, authorizer, client.post)
+
     return (
         MutatingAdmissionPolicy(matcher, params, authorizer, mutating),
+        MutatingAdmissionWebhook(webhooks(MUTATINGWEBHOOKCONFIGURATIONS)),
         ValidatingAdmissionPolicy(matcher, params, authorizer, validating),
+        ValidatingAdmissionWebhook(webhooks(VALIDATINGWEBHOOKCONFIGURATIONS)),
     )
 
 
