@@ -1,7 +1,7 @@
 """What an answer tells of how its request was classified, and the answer that there is no seat."""
 
 import asyncio
-from typing import Any
+from typing import Any, Self
 
 from aiohttp import web
 
@@ -15,9 +15,9 @@ class LabelledRequest(web.BaseRequest):
     """A request whose every answer, however it is made, names its flow schema and level."""
 
     @classmethod
-    def make(cls, *parts: Any) -> "LabelledRequest":
+    def make(cls, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Self:
         """Make a request of what aiohttp's server hands over."""
-        return cls(*parts, asyncio.get_running_loop())
+        return cls(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         seat = self.get(SEAT)

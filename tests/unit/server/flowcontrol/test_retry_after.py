@@ -11,9 +11,8 @@ def test_a_single_refusal_asks_for_a_second():
 
 
 def test_many_refusals_double_the_wait_up_to_a_bound_and_quiet_lowers_it_again():
-    retry, seconds = RetryAfter(), []
-    for second in range(100, 300):
-        seconds.append([retry.refused(float(second)) for _ in range(200)][-1])
+    retry = RetryAfter()
+    seconds = [[retry.refused(float(second)) for _ in range(200)][-1] for second in range(100, 300)]
     assert seconds[:4] == [1, 2, 2, 4]
     assert max(seconds) == 32
     quiet = [retry.refused(float(second)) for second in range(1000, 1040 * 40, 40)]
