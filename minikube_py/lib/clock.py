@@ -26,6 +26,9 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Wait."""
 
+    async def until(self, moment: datetime) -> None:
+        """Wait until the wall shows this time, or is set to another one."""
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call back once, after a wait."""
 
@@ -44,6 +47,12 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)
+
+    async def until(self, moment: datetime) -> None:
+        """Wait until the wall shows this time, or is set to another one."""
+        from minikube_py.lib.walltime import reached_or_set  # noqa: PLC0415 -- few wait so
+
+        await reached_or_set(moment)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call back once, after a wait, from the running loop."""

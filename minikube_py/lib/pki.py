@@ -1,15 +1,18 @@
-"""Keys and certificates: a CA for ten years, leaves for one, on P-256.
+"""Keys and the certificates that authorities sign for a year, on P-256.
 
 A key is written before its certificate and each file is whole or absent, so a start that was
 killed anywhere goes on: a key without a certificate gets one, a leaf that does not fit is made
 anew. Curves rather than RSA, because a key takes 0.4 ms rather than 150.
+
+A machine without a battery wakes up in 1970. What it signs then must be valid once its clock is
+set, so that lives are counted from no earlier than the day that kpy was made.
 """
 
 import hashlib
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -30,12 +33,13 @@ SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 """What signs tokens."""
 Certificate = x509.Certificate
 
-CA_LIFE = timedelta(days=3650)
 LEAF_LIFE = timedelta(days=365)
 RENEW_BEFORE = timedelta(days=90)
-"""A leaf with less than this left is renewed at the next start, as k3s does."""
+"""A leaf with less than this left is renewed, as in k3s."""
 CLOCK_SKEW = timedelta(minutes=5)
 """Certificates begin that long ago, for machines whose clocks are behind."""
+MADE = datetime(2026, 11, 1, tzinfo=UTC)
+"""No clock that shows an earlier time is right."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,17 @@ class Pair:
     key: PrivateKey
     certificate_path: Path
     key_path: Path
+    chain_pem: bytes = b""
+    """What leads from the certificate to older authorities (see `lib.authority`)."""
+
+    @property
+    def bundle_pem(self) -> bytes:
+        """What the certificate's file holds: of an authority all that is to be trusted."""
+        return self.certificate_path.read_bytes()
 
     @cached_property
     def certificate_pem(self) -> bytes:
-        """The certificate as text."""
+        """The certificate as text, without its chain."""
         return self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @cached_property
@@ -60,7 +71,7 @@ class Pair:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the certificate's PEM text, in hex, as join tokens hold it."""
-        return hashlib.sha256(self.certificate_pem).hexdigest()
+        return fingerprint(self.certificate)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +82,16 @@ class Subject:
     organizations: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
     """DNS names and IP addresses."""
+
+
+def fingerprint(certificate: Certificate) -> str:
+    """Return the SHA-256 of a certificate's PEM text, in hex."""
+    return hashlib.sha256(certificate.public_bytes(serialization.Encoding.PEM)).hexdigest()
+
+
+def trusted_time(now: datetime) -> datetime:
+    """Return the time, as far as it can be right."""
+    return max(now, MADE)
 
 
 def new_key() -> PrivateKey:
@@ -153,26 +174,6 @@ def ensure_signing_key(path: Path) -> SigningKey:
     return key
 
 
-def ensure_ca(folder: Path, name: str, common_name: str, now: datetime) -> Pair:
-    """Return the CA kept as `name.crt` and `name.key`; make what is missing.
-
-    Raises:
-        StartError: the certificate is there without its key, or they do not belong together.
-
-    """
-    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
-    certificate = load_certificate(certificate_path)
-    if certificate is not None and not key_path.exists():
-        raise StartError(f"{key_path} is missing beside its certificate; restore it")
-    key = ensure_key(key_path)
-    if certificate is None:
-        certificate = _self_signed(common_name, key, now)
-        write_atomic(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
-    if certificate.public_key() != key.public_key():
-        raise StartError(f"{certificate_path} does not belong to {key_path}; restore one of them")
-    return Pair(certificate, key, certificate_path, key_path)
-
-
 def ensure_leaf(
     folder: Path, name: str, ca: Pair, subject: Subject, usage: Usage, *, now: datetime
 ) -> Pair:
@@ -187,8 +188,9 @@ def ensure_leaf(
         key = new_key()
         certificate = sign(ca, subject, key.public_key(), usage, now=now)
         write_atomic(key_path, key_to_pem(key))
-        write_atomic(certificate_path, certificate.public_bytes(serialization.Encoding.PEM))
-    return Pair(certificate, key, certificate_path, key_path)
+        text = certificate.public_bytes(serialization.Encoding.PEM) + ca.chain_pem
+        write_atomic(certificate_path, text)
+    return Pair(certificate, key, certificate_path, key_path, chain_pem=ca.chain_pem)
 
 
 def sign(
@@ -201,18 +203,19 @@ def sign(
     life: timedelta = LEAF_LIFE,
 ) -> Certificate:
     """Sign a leaf; it never outlives its CA."""
-    end = min(now + life, ca.certificate.not_valid_after_utc)
-    builder = (
-        _builder(subject_name(subject), ca.certificate.subject, public_key, (now, end))
+    end = min(trusted_time(now) + life, ca.certificate.not_valid_after_utc)
+    start = now - CLOCK_SKEW
+    made = (
+        builder(subject_name(subject), ca.certificate.subject, public_key, (start, end))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
+        .add_extension(key_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([_EXTENDED[usage]]), critical=False)
-        .add_extension(_authority(ca), critical=False)
+        .add_extension(authority_of(ca), critical=False)
     )
     if subject.alternatives:
         names = [_general_name(name) for name in subject.alternatives]
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(ca.key, hashes.SHA256())
+        made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return made.sign(ca.key, hashes.SHA256())
 
 
 def request(subject: Subject, key: PrivateKey) -> bytes:
@@ -292,24 +295,13 @@ def _signed_by(certificate: Certificate, ca: Pair) -> bool:
     return True
 
 
-def _self_signed(common_name: str, key: PrivateKey, now: datetime) -> Certificate:
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    public = key.public_key()
-    return (
-        _builder(name, name, public, (now, now + CA_LIFE))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-
-
-def _builder(
+def builder(
     subject: x509.Name,
     issuer: x509.Name,
     public_key: ec.EllipticCurvePublicKey,
     life: tuple[datetime, datetime],
 ) -> x509.CertificateBuilder:
+    """Return a certificate without extensions, valid between two times."""
     start, end = life
     return (
         x509.CertificateBuilder()
@@ -317,12 +309,12 @@ def _builder(
         .issuer_name(issuer)
         .public_key(public_key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(start - CLOCK_SKEW)
+        .not_valid_before(start)
         .not_valid_after(end)
     )
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     """RFC 5280, 4.2.1.3: a CA signs certificates, a leaf signs handshakes."""
     return x509.KeyUsage(
         digital_signature=True,
@@ -337,7 +329,8 @@ def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
     )
 
 
-def _authority(ca: Pair) -> x509.AuthorityKeyIdentifier:
+def authority_of(ca: Pair) -> x509.AuthorityKeyIdentifier:
+    """Return the extension that names the key which signs (RFC 5280, 4.2.1.1)."""
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key())
 
 

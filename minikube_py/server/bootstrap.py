@@ -6,7 +6,7 @@ missing. Two authorities rather than one, so that a serving certificate can neve
 
 import base64
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import yaml
 
-from minikube_py.lib import net, pki
+from minikube_py.lib import authority, net, pki
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
 from minikube_py.lib.pki import Pair, Subject
@@ -24,6 +24,12 @@ ADMIN = Subject(name="kubernetes-admin", organizations=("system:masters",))
 KUBELET_CLIENT = Subject(name="kube-apiserver-kubelet-client", organizations=("system:masters",))
 FRONT_PROXY_CLIENT = Subject(name="front-proxy-client")
 TOKEN_PREFIX = "K10"  # noqa: S105 -- the mark of the token's format, k3s' own
+AUTHORITIES: Mapping[str, str] = {
+    "cluster-ca": "kpy-cluster-ca",
+    "client-ca": "kpy-client-ca",
+    "front-proxy-ca": "kpy-front-proxy-ca",
+}
+"""Name of the files of each authority, and its common name."""
 DNS_INDEX = 10
 """The cluster DNS has the tenth address of the service network, by old custom."""
 
@@ -51,6 +57,7 @@ class Bootstrap:
     advertise_address: str
     node_name: str = ""
     """Name of the node beside this control plane, "" without one."""
+    node_addresses: tuple[str, ...] = ()
 
     @cached_property
     def token_secret(self) -> str:
@@ -71,9 +78,9 @@ def prepare(
     folder = make_dir(make_dir(config.data_dir, 0o711) / "server")
     tls = make_dir(folder / "tls")
     advertise = advertise_address(config, node_addresses)
-    cluster_ca = pki.ensure_ca(tls, "cluster-ca", "kpy-cluster-ca", now)
-    client_ca = pki.ensure_ca(tls, "client-ca", "kpy-client-ca", now)
-    front_ca = pki.ensure_ca(tls, "front-proxy-ca", "kpy-front-proxy-ca", now)
+    cluster_ca, client_ca, front_ca = (
+        authority.ensure_ca(tls, name, common_name, now) for name, common_name in AUTHORITIES.items()
+    )
     names = serving_names(config, advertise, (node_name, *node_addresses))
     serving = Subject(name="kube-apiserver", alternatives=names)
     bootstrap = Bootstrap(
@@ -94,6 +101,7 @@ def prepare(
         kubeconfig=config.write_kubeconfig,
         advertise_address=advertise,
         node_name=node_name,
+        node_addresses=tuple(node_addresses),
     )
     _write_kubeconfig(bootstrap, config, mode)
     return bootstrap
@@ -240,7 +248,7 @@ def kubeconfig(bootstrap: Bootstrap, server: str) -> str:
                 "name": "kpy",
                 "cluster": {
                     "server": server,
-                    "certificate-authority-data": _base64(bootstrap.cluster_ca.certificate_pem),
+                    "certificate-authority-data": _base64(bootstrap.cluster_ca.bundle_pem),
                 },
             }
         ],
@@ -248,7 +256,7 @@ def kubeconfig(bootstrap: Bootstrap, server: str) -> str:
             {
                 "name": "kubernetes-admin",
                 "user": {
-                    "client-certificate-data": _base64(bootstrap.admin.certificate_pem),
+                    "client-certificate-data": _base64(bootstrap.admin.bundle_pem),
                     "client-key-data": _base64(bootstrap.admin.key_pem),
                 },
             }

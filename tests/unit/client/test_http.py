@@ -19,7 +19,7 @@ from minikube_py.api.errors import (
 )
 from minikube_py.client.config import ClientConfig
 from minikube_py.client.http import HttpClient
-from minikube_py.lib import pki
+from minikube_py.lib import authority, pki
 
 
 @contextlib.asynccontextmanager
@@ -238,7 +238,7 @@ def issue(folder, name, ca, usage):
 
 
 async def test_client_certificates_prove_who_asks_from_files_and_from_memory(tmp_path):
-    ca = pki.ensure_ca(tmp_path, "ca", "ca", datetime.now(UTC))
+    ca = authority.ensure_ca(tmp_path, "ca", "ca", datetime.now(UTC))
     server = issue(tmp_path, "server", ca, "server")
     user = issue(tmp_path, "user", ca, "client")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca.certificate_path)
@@ -283,7 +283,7 @@ async def test_a_client_certificate_that_is_renewed_is_used_without_a_restart(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr("minikube_py.client.http.FILES_CHECK_SECONDS", 0.0)
-    ca = pki.ensure_ca(tmp_path, "ca", "ca", datetime.now(UTC))
+    ca = authority.ensure_ca(tmp_path, "ca", "ca", datetime.now(UTC))
     server = issue(tmp_path, "server", ca, "server")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=ca.certificate_path)
     context.load_cert_chain(server.certificate_path, server.key_path)

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from minikube_py.lib import pki
+from minikube_py.lib import authority, pki
 from minikube_py.lib.errors import StartError
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -16,7 +16,7 @@ SERVING = pki.Subject(name="kube-apiserver", alternatives=("localhost", "10.43.0
 
 
 def ca(folder: Path) -> pki.Pair:
-    return pki.ensure_ca(folder, "ca", "test-ca", NOW)
+    return authority.ensure_ca(folder, "ca", "test-ca", NOW)
 
 
 def leaf(folder: Path, now: datetime = NOW, subject: pki.Subject = SERVING) -> pki.Pair:

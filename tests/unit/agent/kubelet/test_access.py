@@ -21,7 +21,7 @@ from minikube_py.api.errors import ForbiddenError, UnauthorizedError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import Client
-from minikube_py.lib import pki
+from minikube_py.lib import authority, pki
 from minikube_py.lib.clock import SystemClock
 
 
@@ -143,7 +143,7 @@ async def test_a_client_certificate_says_who_asks(
     tmp_path: Path, access: Access, reviews: Reviews
 ) -> None:
     now = datetime.now(UTC)
-    ca = pki.ensure_ca(tmp_path, "ca", "cluster", now)
+    ca = authority.ensure_ca(tmp_path, "ca", "cluster", now)
     served = pki.Subject(name="node", alternatives=("127.0.0.1",))
     serving_pair = pki.ensure_leaf(tmp_path, "kubelet", ca, served, "server", now=now)
     caller = pki.Subject(name="kube-apiserver-kubelet-client", organizations=("masters",))

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from minikube_py.api.errors import BadRequestError, ForbiddenError
-from minikube_py.lib import pki
+from minikube_py.lib import authority, pki
 from minikube_py.server.attributes import Attributes, Credentials, Decision, User
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.authn.chain import Chain
@@ -23,7 +23,7 @@ ADMIN = User("kubernetes-admin", ("system:masters",))
 
 async def test_a_certificate_names_user_and_groups(tmp_path: Path) -> None:
     now = datetime(2026, 11, 22, tzinfo=UTC)
-    ca = pki.ensure_ca(tmp_path, "ca", "ca", now)
+    ca = authority.ensure_ca(tmp_path, "ca", "ca", now)
     subject = pki.Subject(name="jane", organizations=("a", "b"))
     pair = pki.ensure_leaf(tmp_path, "jane", ca, subject, "client", now=now)
     der = pair.certificate.public_bytes(Encoding.DER)
