@@ -12,6 +12,7 @@ from minikube_py.api import cel
 from minikube_py.api.cel import types
 from minikube_py.api.cel.libraries.authorizer import AUTHORIZER, RESOURCE_CHECK
 from minikube_py.api.cel.types import BOOL, DYN, INT, NULL, STRING, TIMESTAMP, Type
+from minikube_py.api.fields import Field, FieldError
 
 MATCH_BUDGET: Final = 2_500_000
 """Units that all match conditions of one webhook or binding may cost."""
@@ -191,19 +192,33 @@ class Composition:
 
     def add(self, name: str, text: str) -> ExpressionError | None:
         """Compile one more variable; return what is wrong with it."""
-        known = variables(params=self.params, composed=self.types)
-        self.programs[name] = error = self._try(text, known)
-        failed = isinstance(error, ExpressionError)
-        self.types = {**self.types, name: DYN if isinstance(error, ExpressionError) else error.type}
-        return error if isinstance(error, ExpressionError) and failed else None
-
-    def _try(self, text: str, known: Mapping[str, Type]) -> cel.Program | ExpressionError:
         try:
-            return compiled(text, known, patches=self.patches)
+            known = variables(params=self.params, composed=self.types)
+            program = compiled(text, known, patches=self.patches)
         except ExpressionError as error:
+            self.programs[name] = error
+            self.types = {**self.types, name: DYN}
             return error
+        self.programs[name] = program
+        self.types = {**self.types, name: program.type}
+        return None
 
     def variables(self, *, authorizer: bool = True) -> dict[str, Type]:
         """Return what expressions of the policy see; `variables` only where there are some."""
-        composed = self.types if self.programs else None
+        composed = self.types if self.programs or self.patches else None
         return variables(params=self.params, authorizer=authorizer, composed=composed)
+
+
+def problems(
+    text: str,
+    known: Mapping[str, Type],
+    returns: Sequence[Type],
+    field: Field,
+    *,
+    patches: bool = False,
+) -> Iterator[FieldError]:
+    """Report an expression that does not compile or gives what it must not."""
+    try:
+        compiled(text, known, returns, patches=patches)
+    except ExpressionError as error:
+        yield field.invalid(text, str(error))

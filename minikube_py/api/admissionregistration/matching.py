@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, selectors
+from minikube_py.api.admissionregistration import expressions
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
 from minikube_py.api.strategy import changed, each, with_absent
@@ -70,30 +71,31 @@ def _validate_resources(
 ) -> Iterator[FieldError]:
     if not values:
         yield field.required()
+    wide: set[str] = set()
     for index, value in enumerate(values):
         if not value:
             yield field[index].required()
-        if "/" in value and not subresources:
-            yield field[index].invalid(value, "must not specify subresources")
-        elif error := _overlap(value, values):
-            yield field[index].invalid(value, error)
-    if ALL in values and len([value for value in values if "/" not in value]) > 1:
+        elif "/" in value:
+            if not subresources:
+                yield field[index].invalid(value, "must not specify subresources")
+            yield from _validate_subresource(value, wide, field[index])
+    if len(values) > 1 and "*/*" in values:
+        yield field.invalid(list(values), "if '*/*' is present, must not specify other resources")
+    plain = [value for value in values if value and "/" not in value]
+    if ALL in plain and plain[-1] != ALL:
         yield field.invalid(
-            values, "if '*' is present, must not specify other resources without subresources"
+            list(values), "if '*' is present, must not specify other resources without subresources"
         )
 
 
-def _overlap(value: str, values: Sequence[str]) -> str:
-    """Say which other entry makes an entry pointless, "" where none does."""
-    if "*/*" in values:
-        return "" if value == "*/*" else "if '*/*' is present, must not specify other resources"
-    resource, slash, sub = value.partition("/")
-    if not slash or resource == ALL:
-        return ""
-    for wide in (f"{resource}/*", f"*/{sub}"):
-        if wide != value and wide in values:
-            return f"if '{wide}' is present, must not specify {value}"
-    return ""
+def _validate_subresource(value: str, wide: set[str], field: Field) -> Iterator[FieldError]:
+    """Report `pods/log` after `pods/*` or `*/log`; `wide` collects such wildcards."""
+    resource, _, sub = value.partition("/")
+    wildcards = (f"{resource}/*", f"*/{sub}")
+    for wildcard in wildcards:
+        if wildcard in wide:
+            yield field.invalid(value, f"if '{wildcard}' is present, must not specify {value}")
+    wide.update({value}.intersection(wildcards))
 
 
 def validate_resources(resources: Obj, field: Field) -> Iterator[FieldError]:
@@ -109,7 +111,6 @@ def validate_resources(resources: Obj, field: Field) -> Iterator[FieldError]:
 
 
 def _validate_named_rule(rule: Obj, field: Field) -> Iterator[FieldError]:
-    yield from validate_rule(rule, field)
     seen: set[str] = set()
     for index, name in enumerate(rule.get("resourceNames") or ()):
         place = (field / "resourceNames")[index]
@@ -117,25 +118,32 @@ def _validate_named_rule(rule: Obj, field: Field) -> Iterator[FieldError]:
         if name in seen:
             yield place.duplicate(name)
         seen.add(name)
+    yield from validate_rule(rule, field)
 
 
-def validate_conditions(conditions: Sequence[Obj], field: Field) -> Iterator[FieldError]:
-    """Report what is wrong with match conditions, their expressions aside."""
+def validate_conditions(
+    conditions: Sequence[Obj], field: Field, *, params: bool = False
+) -> Iterator[FieldError]:
+    """Report what is wrong with match conditions; those of policies may speak of params."""
     if len(conditions) > CONDITIONS_MAX:
         yield field.too_many(len(conditions), CONDITIONS_MAX)
     seen: set[str] = set()
+    known = expressions.variables(params=params)
     for index, condition in enumerate(conditions):
-        name = condition.get("name", "")
-        if not condition.get("expression", "").strip():
-            yield (field[index] / "expression").required()
+        name, text = condition.get("name", ""), condition.get("expression", "").strip()
+        where = field[index] / "expression"
+        if not text:
+            yield where.required()
+        else:
+            yield from expressions.problems(text, known, expressions.CONDITION, where)
         if not name:
             yield (field[index] / "name").required()
         else:
             for text in names.qualified_name(name):
                 yield (field[index] / "name").invalid(name, text)
-        if name in seen:
-            yield (field[index] / "name").duplicate(name)
-        seen.add(name)
+            if name in seen:
+                yield (field[index] / "name").duplicate(name)
+            seen.add(name)
 
 
 def validate_failure_policy(policy: str | None, field: Field) -> Iterator[FieldError]:

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import strategy
-from minikube_py.api.admissionregistration import matching, policies
+from minikube_py.api.admissionregistration import expressions, matching, policies
+from minikube_py.api.admissionregistration.expressions import Composition
 from minikube_py.api.admissionregistration.policies import SPEC
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
@@ -15,15 +16,22 @@ PATCHES = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 REINVOCATION = frozenset({"IfNeeded", "Never"})
 
 
-def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
+OPERATIONS = frozenset({"*", "CONNECT", "CREATE", "UPDATE"})
+"""What a mutating policy may match: there is nothing to change in what is deleted."""
+
+
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated policy."""
     spec = new["spec"]
-    yield from policies.validate_policy(spec)
+    composition = Composition(params=spec.get("paramKind") is not None, patches=True)
+    yield from policies.validate_policy(
+        spec, composition, old and old["spec"], operations=OPERATIONS
+    )
     mutations = spec.get("mutations") or ()
     if not mutations:
         yield (SPEC / "mutations").required("mutations must contain at least one item")
     for index, mutation in enumerate(mutations):
-        yield from _validate_mutation(mutation, (SPEC / "mutations")[index])
+        yield from _validate_mutation(mutation, composition, (SPEC / "mutations")[index])
     again = spec.get("reinvocationPolicy", "")
     if not again:
         yield (SPEC / "reinvocationPolicy").required()
@@ -31,7 +39,9 @@ def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
         yield (SPEC / "reinvocationPolicy").unsupported(again, REINVOCATION)
 
 
-def _validate_mutation(mutation: Obj, field: Field) -> Iterator[FieldError]:
+def _validate_mutation(
+    mutation: Obj, composition: Composition, field: Field
+) -> Iterator[FieldError]:
     kind = mutation.get("patchType", "")
     own = PATCHES.get(kind)
     if own is None:
@@ -40,15 +50,27 @@ def _validate_mutation(mutation: Obj, field: Field) -> Iterator[FieldError]:
         else:
             yield (field / "patchType").unsupported(kind, frozenset(PATCHES))
         return
+    where = field / own
     if mutation.get(own) is None:
-        yield (field / own).required(f"must be specified when patchType is {kind}")
-    elif not mutation[own].get("expression", "").strip():
-        yield (field / own / "expression").required("expression is not specified")
-    for other_kind, other in PATCHES.items():
+        yield where.required(f"must be specified when patchType is {kind}")
+    else:
+        yield from _validate_patch(mutation[own], own, composition, where / "expression")
+    for other in PATCHES.values():
         if other != own and mutation.get(other) is not None:
-            yield (field / other).forbidden(
-                f"must not be specified when patchType is not {other_kind}"
+            yield (field / other).invalid(
+                f"{{{other}}}", f"must not be specified when patchType is {kind}"
             )
+
+
+def _validate_patch(
+    patch: Obj, kind: str, composition: Composition, field: Field
+) -> Iterator[FieldError]:
+    text = patch.get("expression", "").strip()
+    if not text:
+        yield field.required()
+        return
+    returns = (expressions.PATCH_RESULTS[kind],)
+    yield from expressions.problems(text, composition.variables(), returns, field, patches=True)
 
 
 def cells(policy: Obj) -> Sequence[Any]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from minikube_py.api import strategy
 from minikube_py.api.admissionregistration import matching, policies
+from minikube_py.api.admissionregistration.mutatingadmissionpolicy import OPERATIONS
 from minikube_py.api.fields import FieldError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import AGE, NAME, Column, Resource
@@ -11,7 +12,7 @@ from minikube_py.api.resource import AGE, NAME, Column, Resource
 
 def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated binding."""
-    yield from policies.validate_binding(new["spec"])
+    yield from policies.validate_binding(new["spec"], operations=OPERATIONS)
 
 
 MUTATINGADMISSIONPOLICYBINDINGS = Resource(

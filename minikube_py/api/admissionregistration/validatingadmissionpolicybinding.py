@@ -19,8 +19,6 @@ def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
 
 
 def _validate_actions(actions: Sequence[str], field: Field) -> Iterator[FieldError]:
-    if not actions:
-        yield field.required("at least one validation action is required")
     for index, action in enumerate(actions):
         if action not in ACTIONS:
             yield field[index].unsupported(action, ACTIONS)
@@ -32,6 +30,8 @@ def _validate_actions(actions: Sequence[str], field: Field) -> Iterator[FieldErr
             "must not contain both Deny and Warn (repeating the same validation "
             "failure information in the API response and headers serves no purpose)",
         )
+    if not actions:
+        yield field.required("at least one validation action is required")
 
 
 VALIDATINGADMISSIONPOLICYBINDINGS = Resource(
