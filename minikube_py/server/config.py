@@ -67,3 +67,10 @@ class ServerConfig:
     encryption_provider_config: str = option(
         "", "EncryptionConfiguration of secrets at rest (default: a key that kpy keeps)"
     )
+    admission_control_config_file: str = option(
+        "", "AdmissionConfiguration: what plugins of admission are told"
+    )
+    enable_admission_plugins: tuple[str, ...] = option(
+        (), "plugins of admission to run beside those that run by themselves"
+    )
+    disable_admission_plugins: tuple[str, ...] = option((), "plugins of admission not to run")

@@ -59,6 +59,14 @@ def problems(config: ServerConfig) -> Iterator[str]:
             " or ".join(tls.MIN_VERSIONS),
         ),
         *(
+            (flag, name, _is_plugin, "names of upstream's plugins, such as PodSecurity")
+            for flag, names in (
+                ("--enable-admission-plugins", config.enable_admission_plugins),
+                ("--disable-admission-plugins", config.disable_admission_plugins),
+            )
+            for name in names
+        ),
+        *(
             ("--tls-cipher-suites", suite, tls.CIPHER_SUITES.__contains__, "names that Go has")
             for suite in config.tls_cipher_suites
         ),
@@ -88,6 +96,12 @@ def _empty_or(check_value: Callable[[str], bool]) -> Callable[[str], bool]:
 
 def _is_count(value: int) -> bool:
     return value >= 0
+
+
+def _is_plugin(name: str) -> bool:
+    from minikube_py.server.admission import NAMES  # noqa: PLC0415 -- few say such a name
+
+    return name in NAMES
 
 
 def _is_port(value: int) -> bool:

@@ -32,7 +32,8 @@ from minikube_py.client.protocol import Client, Lister
 from minikube_py.datastore.kv import Backend
 from minikube_py.lib.clock import Clock
 from minikube_py.server import metrics
-from minikube_py.server.admission import plugins
+from minikube_py.server.admission import Surroundings, plugins
+from minikube_py.server.admission.configuration import load as load_admission_configuration
 from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.mutating_policy import MutatingAdmissionPolicy
 from minikube_py.server.admission.mutating_webhook import MutatingAdmissionWebhook
@@ -126,8 +127,10 @@ class Parts:
             backend,
             cache,
             clock=setting.clock,
-            admission=plugins(
-                cache.kind,
+            admission=_admission(
+                setting,
+                cache,
+                authorizer,
                 EscalationGuard(rbac, authorizer),
                 _dynamic_admission(setting, cache, authorizer, self.webhooks),
             ),
@@ -172,6 +175,29 @@ def _flow_control(setting: Setting, cache: Cache) -> FlowControl:
         seats=config.max_requests_inflight + config.max_mutating_requests_inflight,
         stored=stored,
         clock=setting.clock,
+    )
+
+
+def _admission(
+    setting: Setting,
+    cache: Cache,
+    authorizer: Authorizer,
+    guard: EscalationGuard,
+    dynamic: Sequence[AdmissionPlugin],
+) -> Sequence[AdmissionPlugin]:
+    config = setting.config
+    return plugins(
+        Surroundings(
+            lister=cache.kind,
+            guard=guard,
+            authorizer=authorizer,
+            clock=setting.clock,
+            client=lambda: setting.loopback(APISERVER),
+            configuration=load_admission_configuration(config.admission_control_config_file),
+            enabled=frozenset(config.enable_admission_plugins),
+            disabled=frozenset(config.disable_admission_plugins),
+            dynamic=dynamic,
+        )
     )
 
 

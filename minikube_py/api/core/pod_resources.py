@@ -1,6 +1,6 @@
 """What a pod asks for as a whole, and the class of service that follows from it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from minikube_py.api import quantity
@@ -45,18 +45,23 @@ def highest(left: Amounts, right: Amounts) -> dict[str, Quantity]:
 
 
 def aggregate(spec: Obj, key: str) -> dict[str, Quantity]:
-    """Return what the containers of a pod need together of `requests` or `limits`.
+    """Return what the containers of a pod need together of `requests` or `limits`."""
+    return aggregate_by(spec, lambda container: amounts_of(container, key))
+
+
+def aggregate_by(spec: Obj, needs: Callable[[Obj], dict[str, Quantity]]) -> dict[str, Quantity]:
+    """Return what the containers of a pod need together, where each needs what `needs` says.
 
     Regular containers and sidecars run at the same time; an init container runs alone with the
     sidecars that were started before it.
     """
     total: dict[str, Quantity] = {}
     for container in spec.get("containers") or ():
-        total = added(total, amounts_of(container, key))
+        total = added(total, needs(container))
     sidecars: dict[str, Quantity] = {}
     peak: dict[str, Quantity] = {}
     for container in spec.get("initContainers") or ():
-        amounts = amounts_of(container, key)
+        amounts = needs(container)
         if is_sidecar(container):
             total = added(total, amounts)
             sidecars = added(sidecars, amounts)

@@ -120,6 +120,7 @@ class Api:
         """Post to an endpoint; a kind of its own is checked as others are."""
         if not call.subresource:
             document = _in_namespace(call, self._decode(call, document))
+        document = {**await self.store.connect(call.write("CREATE"), document)}
         answer = await create(call, document)
         try:
             return of_answer(call.write("CREATE"), answer, document, self.store.clock.now())

@@ -13,6 +13,9 @@ from minikube_py.server.apiserver.parameters import ListOptions, WriteOptions, l
 from minikube_py.server.apiserver.watch import Watches, follow
 from minikube_py.server.attributes import User
 
+MANAGERS = {"system:apiserver": "kube-apiserver"}
+"""Field managers of users that are not called like the program that they are."""
+
 
 class Loopback:
     """A `Client` that acts as one user."""
@@ -22,7 +25,8 @@ class Loopback:
         self._user = user
         self._watches = watches
         self._options = WriteOptions(
-            field_manager=user.name.rpartition(":")[2], field_validation="Ignore"
+            field_manager=MANAGERS.get(user.name, user.name.rpartition(":")[2]),
+            field_validation="Ignore",
         )
 
     def _call(

@@ -34,7 +34,8 @@ class Write:
     subresource: str = ""
     dry_run: bool = False
     trusted: bool = False
-    """The server itself makes the change (a binding): the kind's rules of updates do not apply."""
+    """The server itself makes the change (a binding): the kind's rules of updates do not apply,
+    and admission has seen what was asked for."""
     applied: bool = False
     """A server-side apply: the change itself brings the managed fields."""
     field_manager: str = ""

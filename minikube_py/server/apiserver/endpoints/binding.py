@@ -5,7 +5,7 @@ from typing import Any
 from minikube_py.api import times
 from minikube_py.api.core import PODS
 from minikube_py.api.fields import Field
-from minikube_py.api.object import Obj, evolve, get, is_deleting
+from minikube_py.api.object import Obj, evolve, get, is_deleting, labels_of
 from minikube_py.server.apiserver.call import SUCCESS, Call
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.refusals import conflict, invalid
@@ -53,6 +53,9 @@ class Binding:
         if annotations:
             merged = {**get(pod, "metadata.annotations", {}), **annotations}
             bound = evolve(bound, "metadata.annotations", merged)
+        labels = get(binding, "metadata.labels") or {}
+        if labels:
+            bound = evolve(bound, "metadata.labels", {**labels_of(pod), **labels})
         return with_condition(bound, times.now_string(self._store.clock))
 
 

@@ -16,7 +16,6 @@ from minikube_py.api.core import (
 )
 from minikube_py.api.errors import ForbiddenError, NotFoundError
 from minikube_py.api.scheduling import PRIORITYCLASSES
-from minikube_py.server.admission import plugins
 from minikube_py.server.admission.default_classes import (
     DefaultStorageClass,
     StorageObjectInUseProtection,
@@ -469,10 +468,3 @@ async def test_volumes_and_claims_are_protected(resource: Any) -> None:
     made = await run(plugin, write(resource, {"metadata": {"name": "x"}}))
     assert len(made["metadata"]["finalizers"]) == 1
     assert await run(plugin, write(resource, made)) == made
-
-
-def test_the_chain_has_upstreams_names(listing: Listing) -> None:
-    guard: Any = None
-    names = [plugin.name for plugin in plugins(lambda _resource: listing(), guard)]
-    assert len(names) == len(set(names))
-    assert names[0] == "NamespaceLifecycle"
