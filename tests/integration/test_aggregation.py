@@ -1,0 +1,490 @@
+"""APIs of other servers: a real one on loopback, with TLS of its own, behind this API server."""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+from tests.integration.conftest import Answer, Server, running
+from tests.integration.sample_api_server import (
+    GROUP,
+    NAMESPACE,
+    ROOT,
+    SERVICE,
+    VERSION,
+    SampleApiServer,
+    serving,
+)
+from tests.ports import free_port
+
+API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+NAME = f"{VERSION}.{GROUP}"
+FLUNDERS = f"{ROOT}/namespaces/{NAMESPACE}/flunders"
+AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+PATIENCE_SECONDS = 30.0
+
+
+async def eventually(ask: Callable[[], Awaitable[Any]], good: Callable[[Any], bool]) -> Any:
+    """Ask again and again until the answer is good."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not good(answer := await ask()):  # noqa: ASYNC110 -- a client has no other way
+            await asyncio.sleep(0.02)
+    return answer
+
+
+def condition(answer: Answer) -> dict[str, str]:
+    conditions = (answer.body.get("status") or {}).get("conditions") or [{}]
+    return dict(conditions[0])
+
+
+async def until(server: Server, reason: str, name: str = NAME) -> dict[str, str]:
+    answer = await eventually(
+        lambda: server.call("GET", f"{API_SERVICES}/{name}"),
+        lambda answer: answer.status == 200 and condition(answer).get("reason") == reason,
+    )
+    return condition(answer)
+
+
+def flunder(name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "Flunder",
+        "metadata": {"name": name},
+        "spec": {"reference": "x"},
+    }
+
+
+async def add_service(server: Server, spec: dict[str, Any]) -> None:
+    await server.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    answer = await server.call(
+        "POST",
+        f"/api/v1/namespaces/{NAMESPACE}/services",
+        {"metadata": {"name": SERVICE}, "spec": spec},
+    )
+    assert answer.status == 201, answer.body
+
+
+async def add_api_service(server: Server, port: int = 443, **spec: Any) -> None:
+    answer = await server.call(
+        "POST",
+        API_SERVICES,
+        {
+            "metadata": {"name": NAME},
+            "spec": {
+                "group": GROUP,
+                "version": VERSION,
+                "groupPriorityMinimum": 2000,
+                "versionPriority": 200,
+                "service": {"namespace": NAMESPACE, "name": SERVICE, "port": port},
+                **spec,
+            },
+        },
+    )
+    assert answer.status == 201, answer.body
+
+
+async def requestheader_ca(server: Server) -> str:
+    path = "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"
+    data = (await server.call("GET", path)).body["data"]
+    return str(data["requestheader-client-ca-file"])
+
+
+@pytest.fixture
+async def sample(server: Server, tmp_path: Path) -> AsyncIterator[SampleApiServer]:
+    """A sample API server that is registered and available."""
+    async with serving(tmp_path, free_port(), await requestheader_ca(server)) as sample:
+        await add_service(server, {"type": "ExternalName", "externalName": "localhost"})
+        bundle = base64.b64encode(sample.ca_pem).decode()
+        await add_api_service(server, sample.port, caBundle=bundle)
+        await until(server, "Passed")
+        yield sample
+
+
+@pytest.mark.conformance(
+    "Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator"
+)
+async def test_the_aggregator_supports_the_sample_api_server(
+    server: Server, sample: SampleApiServer
+) -> None:
+    created = await server.call("POST", FLUNDERS, flunder("one"))
+    assert (created.status, created.body["spec"]) == (201, {"reference": "x"})
+    assert (await server.call("GET", f"{FLUNDERS}/one")).body["metadata"]["name"] == "one"
+    assert len((await server.call("GET", FLUNDERS)).body["items"]) == 1
+    changed = {**flunder("one"), "spec": {"reference": "y"}}
+    assert (await server.call("PUT", f"{FLUNDERS}/one", changed)).body["spec"]["reference"] == "y"
+    assert (await server.call("DELETE", f"{FLUNDERS}/one")).status == 200
+    assert (await server.call("GET", f"{FLUNDERS}/one")).status == 404
+    patched = await server.call(
+        "PATCH",
+        f"{API_SERVICES}/{NAME}",
+        {"metadata": {"labels": {"e2e": "patched"}}},
+        content_type="application/merge-patch+json",
+    )
+    assert patched.body["metadata"]["labels"] == {"e2e": "patched"}
+    status = {"conditions": [{"type": "StatusPatched", "status": "True"}]}
+    patched = await server.call(
+        "PATCH",
+        f"{API_SERVICES}/{NAME}/status",
+        {"status": status},
+        content_type="application/merge-patch+json",
+    )
+    assert "StatusPatched" in {c["type"] for c in patched.body["status"]["conditions"]}
+    gone = await server.call("DELETE", f"{API_SERVICES}?labelSelector=e2e%3Dpatched")
+    assert gone.status == 200
+    await eventually(lambda: server.call("GET", FLUNDERS), lambda answer: answer.status == 404)
+    assert sample.flunders == {}
+
+
+async def test_the_other_server_learns_who_asks(server: Server, sample: SampleApiServer) -> None:
+    sample.asked.clear()
+    await server.call("GET", FLUNDERS, authorization="Bearer x", x_remote_user="root")
+    [(user, _, request)] = [asked for asked in sample.asked if asked[2].path == FLUNDERS]
+    assert user == "kubernetes-admin"
+    assert request.headers.getall("X-Remote-User") == ["kubernetes-admin"]
+    groups = request.headers.getall("X-Remote-Group")
+    assert groups == ["system:masters", "system:authenticated"]
+    extra = request.headers["X-Remote-Extra-Authentication.kubernetes.io%2fcredential-Id"]
+    assert extra.startswith("X509SHA256=")
+    assert "Authorization" not in request.headers
+    assert request.headers["X-Forwarded-For"] == "127.0.0.1"
+    tls = request.transport and request.transport.get_extra_info("ssl_object")
+    assert tls.getpeercert()["subject"][-1][0] == ("commonName", "front-proxy-client")
+
+
+async def test_who_may_not_is_not_handed_on(server: Server, sample: SampleApiServer) -> None:
+    sample.asked.clear()
+    answer = await server.call("GET", FLUNDERS, impersonate_user="jane")
+    assert answer.status == 403
+    assert answer.body["message"] == (
+        f'flunders.{GROUP} is forbidden: User "jane" cannot list resource "flunders" in API group '
+        f'"{GROUP}" in the namespace "{NAMESPACE}"'
+    )
+    assert "jane" not in {user for user, _, _ in sample.asked}
+
+
+async def test_a_watch_of_another_server_streams(server: Server, sample: SampleApiServer) -> None:
+    async with server.session.get(f"{server.url}{FLUNDERS}?watch=true") as watch:
+        for name in ("one", "two"):
+            await server.call("POST", FLUNDERS, flunder(name))
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                event = orjson.loads(await watch.content.readline())
+            assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", name)
+    assert len(sample.flunders) == 2
+
+
+async def test_an_upgrade_goes_through(server: Server, sample: SampleApiServer) -> None:
+    assert sample.port
+    async with server.session.ws_connect(f"{server.url}{ROOT}/echo") as socket:
+        await socket.send_str("hello")
+        assert await socket.receive_str(timeout=PATIENCE_SECONDS) == "kubernetes-admin: hello"
+
+
+async def test_discovery_shows_what_other_servers_serve(
+    server: Server, sample: SampleApiServer
+) -> None:
+    groups = [group["name"] for group in (await server.call("GET", "/apis")).body["groups"]]
+    assert groups[0] == "apiregistration.k8s.io"
+    assert groups[-1] == GROUP
+    group = (await server.call("GET", f"/apis/{GROUP}")).body
+    assert group["preferredVersion"] == {"groupVersion": f"{GROUP}/{VERSION}", "version": VERSION}
+    assert (await server.call("GET", ROOT)).body["resources"][0]["name"] == "flunders"
+    answer = await eventually(
+        lambda: server.call("GET", "/apis", accept=AGGREGATED),
+        lambda answer: answer.body["items"][-1]["metadata"]["name"] == GROUP,
+    )
+    [version] = answer.body["items"][-1]["versions"]
+    assert (version["freshness"], version["resources"][0]["resource"]) == ("Current", "flunders")
+    assert sample.aggregated_discovery
+
+
+async def test_a_server_without_aggregated_discovery_is_shown_alike(
+    server: Server, sample: SampleApiServer
+) -> None:
+    sample.aggregated_discovery = False
+    await server.call(
+        "PATCH",
+        f"{API_SERVICES}/{NAME}",
+        {"spec": {"versionPriority": 201}},
+        content_type="application/merge-patch+json",
+    )
+    answer = await eventually(
+        lambda: server.call("GET", "/apis", accept=AGGREGATED),
+        lambda answer: (
+            answer.body["items"][-1]["metadata"]["name"] == GROUP
+            and "shortNames" not in answer.body["items"][-1]["versions"][0]["resources"][0]
+        ),
+    )
+    [resource] = answer.body["items"][-1]["versions"][0]["resources"]
+    assert resource == {
+        "resource": "flunders",
+        "responseKind": {"group": "", "version": "", "kind": "Flunder"},
+        "scope": "Namespaced",
+        "singularResource": "flunder",
+        "verbs": [
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ],
+    }
+
+
+async def test_openapi_holds_what_other_servers_say(
+    server: Server, sample: SampleApiServer
+) -> None:
+    index = await eventually(
+        lambda: server.call("GET", "/openapi/v3"), lambda answer: ROOT[1:] in _paths(answer)
+    )
+    url = _paths(index)[ROOT[1:]]["serverRelativeURL"]
+    assert (await server.call("GET", url)).body["openapi"] == "3.0.0"
+    document = (await server.call("GET", "/openapi/v2")).body
+    assert f"{ROOT}/namespaces/{{namespace}}/flunders" in document["paths"]
+    assert "/api/v1/pods" in document["paths"]
+    assert "example.Flunder" in document["definitions"]
+    assert "example.Unused" not in document["definitions"]
+    accept = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+    packed = await server.call("GET", "/openapi/v2", accept=accept)
+    assert b"example.Flunder" in packed.raw
+    assert sample.port
+
+
+def _paths(answer: Answer) -> dict[str, Any]:
+    return dict(orjson.loads(answer.raw)["paths"])
+
+
+async def test_a_server_that_fails_is_unavailable_and_comes_back(
+    server: Server, sample: SampleApiServer
+) -> None:
+    sample.ill = True
+    await server.call(
+        "PATCH",
+        f"{API_SERVICES}/{NAME}",
+        {"spec": {"versionPriority": 7}},
+        content_type="application/merge-patch+json",
+    )
+    said = await until(server, "FailedDiscoveryCheck")
+    url = f"https://localhost:{sample.port}{ROOT}"
+    assert said["message"] == (
+        f"failing or missing response from {url}: bad status from {url}: 500"
+    )
+    answer = await server.call("GET", FLUNDERS)
+    assert (answer.status, answer.raw) == (503, b"service unavailable\n")
+    shown = await eventually(
+        lambda: server.call("GET", "/apis", accept=AGGREGATED),
+        lambda answer: answer.body["items"][-1]["versions"][0]["freshness"] == "Stale",
+    )
+    assert shown.body["items"][-1]["versions"][0]["resources"][0]["resource"] == "flunders"
+    sample.ill = False
+    assert (await until(server, "Passed"))["message"] == "all checks passed"
+    assert (await server.call("GET", FLUNDERS)).status == 200
+
+
+async def test_a_certificate_that_is_not_of_the_bundle_is_refused(
+    server: Server, sample: SampleApiServer, tmp_path: Path
+) -> None:
+    other = base64.b64encode((tmp_path / "server/tls/client-ca.crt").read_bytes()).decode()
+    patch = {"spec": {"caBundle": other}}
+    merge = "application/merge-patch+json"
+    await server.call("PATCH", f"{API_SERVICES}/{NAME}", patch, content_type=merge)
+    answer = await server.call("GET", FLUNDERS)
+    assert answer.status == 503
+    assert answer.raw.startswith(b"error trying to reach service: ")
+    patch = {"spec": {"caBundle": None, "insecureSkipTLSVerify": True}}
+    await server.call("PATCH", f"{API_SERVICES}/{NAME}", patch, content_type=merge)
+    assert (await server.call("GET", FLUNDERS)).status == 200
+    assert sample.port
+
+
+async def test_a_service_without_endpoints_by_its_cluster_ip(tmp_path: Path) -> None:
+    port, cluster_ip = free_port(), "127.5.0.77"
+    async with (
+        running(tmp_path, service_cidr="127.5.0.0/16") as server,
+        serving(tmp_path, port, await requestheader_ca(server), host=cluster_ip) as sample,
+    ):
+        ports = [{"port": port, "targetPort": port}]
+        await add_service(server, {"type": "NodePort", "clusterIP": cluster_ip, "ports": ports})
+        bundle = base64.b64encode(sample.ca_pem).decode()
+        await add_api_service(server, port, caBundle=bundle)
+        await until(server, "Passed")
+        assert (await server.call("GET", FLUNDERS)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("service", "slices", "reason", "message"),
+    [
+        (None, None, "ServiceNotFound", f'service/{SERVICE} in "{NAMESPACE}" is not present'),
+        (
+            {"ports": [{"port": 8443}]},
+            None,
+            "ServicePortError",
+            f'service/{SERVICE} in "{NAMESPACE}" is not listening on port 443',
+        ),
+        (
+            {"ports": [{"port": 443}]},
+            None,
+            "EndpointsNotFound",
+            f'cannot find endpointslices for service/{SERVICE} in "{NAMESPACE}"',
+        ),
+        (
+            {"ports": [{"port": 443, "name": "https"}]},
+            [{"name": "other", "port": 443}],
+            "MissingEndpoints",
+            (
+                f'endpointslices for service/{SERVICE} in "{NAMESPACE}" have no addresses with '
+                'port name "https"'
+            ),
+        ),
+    ],
+)
+async def test_what_is_missing_is_said_as_upstream_does(
+    server: Server, service: Any, slices: Any, reason: str, message: str
+) -> None:
+    await server.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+    await add_api_service(server)
+    assert (await until(server, "ServiceNotFound"))["status"] == "False"
+    if service is not None:
+        await add_service(server, service)
+    if slices is not None:
+        answer = await server.call(
+            "POST",
+            f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices",
+            {
+                "metadata": {"name": "a", "labels": {"kubernetes.io/service-name": SERVICE}},
+                "addressType": "IPv4",
+                "endpoints": [{"addresses": ["192.0.2.1"]}],
+                "ports": slices,
+            },
+        )
+        assert answer.status == 201, answer.body
+    assert (await until(server, reason))["message"] == message
+    answer = await server.call("GET", FLUNDERS)
+    assert (answer.status, answer.raw) == (503, b"service unavailable\n")
+
+
+def definition(*versions: str) -> dict[str, Any]:
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    return {
+        "metadata": {"name": "widgets.custom.example.com"},
+        "spec": {
+            "group": "custom.example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [
+                {"name": name, "served": True, "storage": name == versions[0], "schema": schema}
+                for name in versions
+            ],
+        },
+    }
+
+
+async def test_custom_groups_register_themselves(server: Server) -> None:
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    created = await server.call("POST", path, definition("v1", "v2"))
+    assert created.status == 201
+    for version in ("v1", "v2"):
+        name = f"{version}.custom.example.com"
+        said = await until(server, "Local", name)
+        assert said["message"] == "Local APIServices are always available"
+        found = (await server.call("GET", f"{API_SERVICES}/{name}")).body
+        assert found["spec"] == {
+            "group": "custom.example.com",
+            "version": version,
+            "groupPriorityMinimum": 1000,
+            "versionPriority": 100,
+        }
+        assert found["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
+    name = f"{API_SERVICES}/v1.custom.example.com"
+    await server.call("DELETE", name)
+    await eventually(lambda: server.call("GET", name), lambda answer: answer.status == 200)
+    await server.call("DELETE", f"{path}/widgets.custom.example.com")
+    await eventually(lambda: server.call("GET", name), lambda answer: answer.status == 404)
+
+
+async def test_an_own_api_service_is_left_alone(server: Server) -> None:
+    body = {
+        "metadata": {"name": "v1.mine.example.com"},
+        "spec": {
+            "group": "mine.example.com",
+            "version": "v1",
+            "groupPriorityMinimum": 15,
+            "versionPriority": 1,
+        },
+    }
+    assert (await server.call("POST", API_SERVICES, body)).status == 201
+    await until(server, "Local", "v1.mine.example.com")
+    groups = (await server.call("GET", "/apis")).body["groups"]
+    assert groups[-1]["name"] == "mine.example.com"
+    assert (await server.call("GET", "/apis/mine.example.com/v1")).status == 404
+    await server.call("DELETE", f"{API_SERVICES}/v1.mine.example.com")
+    await eventually(
+        lambda: server.call("GET", "/apis/mine.example.com"), lambda answer: answer.status == 404
+    )
+
+
+# --- the other way round: a proxy in front of this server -----------------------------------------
+
+
+def client(tmp_path: Path, name: str) -> ssl.SSLContext:
+    folder = tmp_path / "server/tls"
+    context = ssl.create_default_context(cafile=str(folder / "cluster-ca.crt"))
+    context.load_cert_chain(folder / f"{name}.crt", folder / f"{name}.key")
+    return context
+
+
+async def whoami(server: Server, tls: ssl.SSLContext, **headers: str) -> tuple[int, Any]:
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    names = {key.replace("_", "-"): value for key, value in headers.items()}
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls)) as session,
+        session.post(
+            f"{server.url}/apis/authentication.k8s.io/v1/selfsubjectreviews",
+            json=body,
+            headers=names,
+        ) as answer,
+    ):
+        user = (await answer.json())["status"]["userInfo"] if answer.status == 201 else None
+        return answer.status, user
+
+
+async def test_a_proxy_speaks_for_users(server: Server, tmp_path: Path) -> None:
+    tls = client(tmp_path, "front-proxy-client")
+    headers = {
+        "x_remote_user": "jane",
+        "x_remote_group": "a",
+        "x_remote_extra_scopes": "read",
+        "x_remote_uid": "ignored",
+    }
+    status, user = await whoami(server, tls, **headers)
+    assert status == 201
+    assert user == {
+        "username": "jane",
+        "groups": ["a", "system:authenticated"],
+        "extra": {"scopes": ["read"]},
+    }
+
+
+async def test_a_proxy_is_no_user_itself(tmp_path: Path) -> None:
+    async with running(tmp_path, anonymous_auth=True) as server:
+        status, _ = await whoami(server, client(tmp_path, "front-proxy-client"))
+        assert status == 401
+
+
+async def test_headers_of_others_mean_nothing(server: Server, tmp_path: Path) -> None:
+    status, user = await whoami(server, client(tmp_path, "admin"), x_remote_user="jane")
+    assert (status, user["username"]) == (201, "kubernetes-admin")
+
+
+async def test_only_proxies_with_an_allowed_name_speak_for_users(tmp_path: Path) -> None:
+    async with running(tmp_path, requestheader_allowed_names=("other",)) as server:
+        tls = client(tmp_path, "front-proxy-client")
+        assert (await whoami(server, tls, x_remote_user="jane"))[0] == 401
