@@ -38,6 +38,11 @@ _IMMUTABLE: Final = (
     "deletionTimestamp",
     "deletionGracePeriodSeconds",
 )
+SET_ON_CREATE: Final = frozenset({
+    "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
+    "resourceVersion",
+})  # fmt: skip
+"""What a creator may give and the server decides."""
 _SET_BY_SERVER: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")
 
 

@@ -24,6 +24,8 @@ class NamespaceLifecycle:
     async def admit(self, admission: Admission) -> Obj | None:
         """Refuse what is to live in a namespace that is not there, or not for long."""
         namespace = admission.namespace
+        if admission.operation == "DELETE":
+            return admission.obj
         if not namespace or admission.resource is NAMESPACES or admission.resource.group == REVIEWS:
             return admission.obj
         found = self._namespaces.get(Key("", namespace))

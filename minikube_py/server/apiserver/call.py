@@ -56,6 +56,16 @@ class Call:
             field_selector=self.field_selector,
         )
 
+    def _options(self, operation: Operation, given: Obj | None) -> Obj:
+        """Return the options as admission sees them; a connection has none."""
+        if operation == "CONNECT":
+            return {}
+        kind = "PatchOptions" if self.verb == "patch" else f"{operation.capitalize()}Options"
+        head = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        if operation == "DELETE":
+            return {**head, **(given or {}), **head}
+        return {**head, **self.options.document}
+
     def write(self, operation: Operation, options: Obj | None = None) -> Write:
         """Return the call as the registry sees it."""
         return Write(
@@ -67,7 +77,7 @@ class Call:
             subresource=self.subresource,
             dry_run=self.options.dry_run,
             field_manager=self.options.manager,
-            options=options or {},
+            options=self._options(operation, options),
             warnings=self.warnings,
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from minikube_py.api import field_selectors, selectors
 from minikube_py.api.errors import BadRequestError, InvalidError, StatusError
@@ -222,9 +223,22 @@ class WriteOptions:
     dry_run: bool = False
     field_manager: str = ""
     field_validation: str = ""
+    asked_validation: str = ""
+    """As the client wrote it."""
     force: bool = False
     pretty: bool = False
     user_agent: str = field(default="")
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The options as a document, without its kind."""
+        document = {
+            "dryRun": ["All"] if self.dry_run else None,
+            "force": self.force or None,
+            "fieldManager": self.field_manager or None,
+            "fieldValidation": self.asked_validation or None,
+        }
+        return {key: value for key, value in document.items() if value is not None}
 
     @property
     def manager(self) -> str:
@@ -272,6 +286,7 @@ def write_options(
         dry_run=dry_run == "All",
         field_manager=manager,
         field_validation=validation or "Warn",
+        asked_validation=validation,
         force=is_true(query.get("force", "")),
         user_agent=user_agent,
     )

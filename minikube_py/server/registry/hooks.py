@@ -22,6 +22,18 @@ async def nothing() -> None:
     """Undo nothing."""
 
 
+@dataclass(frozen=True)
+class View:
+    """What a subresource with a kind of its own shows of an object, such as its Scale.
+
+    Admission sees and changes that, not the object behind it.
+    """
+
+    of: Callable[[Obj], Obj]
+    into: Callable[[Obj, Obj], Obj]
+    """(shown, object) -> the object with what is shown."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Write:
     """One request to write, as the registry sees it."""
@@ -36,6 +48,7 @@ class Write:
     trusted: bool = False
     """The server itself makes the change (a binding): the kind's rules of updates do not apply,
     and admission has seen what was asked for."""
+    view: View | None = None
     applied: bool = False
     """A server-side apply: the change itself brings the managed fields."""
     field_manager: str = ""

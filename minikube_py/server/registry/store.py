@@ -41,8 +41,10 @@ from minikube_py.server.registry.refusals import (
     check_name,
     check_resource_version,
     invalid,
+    mismatched_namespace,
     not_found,
 )
+from minikube_py.server.registry.valid_owners import with_valid_owners
 
 RETRIES_MAX = 32
 """Tries of an unconditional change while others write the same object."""
@@ -105,10 +107,18 @@ class Store:
     # Writing
 
     async def create(self, write: Write, obj: Obj) -> Item:
-        """Write a new object and return it as stored."""
+        """Write a new object and return it as stored.
+
+        Admission sees it as its maker wants it: without a generated name, a uid or a time.
+        """
+        write = replace(write, name=obj["metadata"].get("name") or "")
+        obj = self._unidentified(write, obj)
+        obj = await self._admit(write, tracked(write, obj, None, self.clock.now()), None)
+        if write.resource.namespaced and obj["metadata"].get("namespace") != write.namespace:
+            raise mismatched_namespace()
         generated = not obj["metadata"].get("name") and obj["metadata"].get("generateName")
         for _ in range(GENERATED_NAME_TRIES_MAX if generated else 1):
-            named = self._identify(write, obj)
+            named = self._identify(obj)
             try:
                 name = named["metadata"].get("name", "")
                 return await self._create(replace(write, name=name), named)
@@ -121,8 +131,17 @@ class Store:
             details=deletion.details_of(write.resource, obj["metadata"]["generateName"]),
         )
 
-    def _identify(self, write: Write, obj: Obj) -> dict[str, Any]:
-        """Give the object its name, namespace, uid and time stamp."""
+    @staticmethod
+    def _unidentified(write: Write, obj: Obj) -> Obj:
+        """Return the object without what the server alone sets, in the namespace of the request."""
+        given = obj["metadata"].items()
+        kept = {key: value for key, value in given if key not in metadata.SET_ON_CREATE}
+        if write.resource.namespaced:
+            kept["namespace"] = write.namespace
+        return {**obj, "metadata": kept}
+
+    def _identify(self, obj: Obj) -> dict[str, Any]:
+        """Give the object its name, uid and time stamp."""
         prepared = metadata.prepare_for_create(
             obj["metadata"],
             uid=str(uuid.uuid4()),
@@ -130,14 +149,10 @@ class Store:
             suffix="" if obj["metadata"].get("name") else _random_suffix(),
         )
         prepared.pop("resourceVersion", None)
-        if write.resource.namespaced:
-            prepared["namespace"] = write.namespace
         return {**obj, "metadata": prepared}
 
     async def _create(self, write: Write, obj: Obj) -> Item:
         resource = write.resource
-        obj = tracked(write, obj, None, self.clock.now())
-        obj = await self._admit(write, obj, None)
         obj = resource.prepare_for_create(obj)
         errors = [
             *metadata.validate_create(obj, resource, custom=resource.custom),
@@ -178,7 +193,7 @@ class Store:
             if item is None:
                 if create is None:
                     raise not_found(write.resource, write.name)
-                return await self.create(replace(write, operation="CREATE"), create()), True
+                return await self.create(_creating(write), create()), True
             try:
                 return await self._update(write, item, change), False
             except RevisionMismatchError as error:
@@ -245,6 +260,8 @@ class Store:
         resource = write.resource
         old = self.served(resource, item).obj
         deletion.check_preconditions(resource, old, options)
+        if not write.trusted:
+            await self._admit_any(write, None, old)
         await self._validate_admission(write, None, old)
         step = deletion.plan(resource, old, options, self.clock.now())
         if step.remove:
@@ -263,9 +280,20 @@ class Store:
     # Steps
 
     async def _admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
-        """Let all plugins change the object; a second time where one of them wants that."""
+        """Let the plugins change the object; who owns its fields stays readable."""
         if write.trusted:
             return obj
+        view = write.view
+        if view is None:
+            admitted = await self._admit_any(write, obj, old) or obj
+        else:
+            shown = view.of(obj)
+            changed = await self._admit_any(write, shown, None if old is None else view.of(old))
+            admitted = obj if changed is None or changed == shown else view.into(changed, obj)
+        return with_valid_owners(write, admitted, obj)
+
+    async def _admit_any(self, write: Write, obj: Obj | None, old: Obj | None) -> Obj | None:
+        """Let all plugins change the object; a second time where one of them wants that."""
         reinvocation = Reinvocation()
         obj = await self._admit_once(write, obj, old, reinvocation)
         if reinvocation.wanted:
@@ -274,8 +302,8 @@ class Store:
         return obj
 
     async def _admit_once(
-        self, write: Write, obj: Obj, old: Obj | None, reinvocation: Reinvocation
-    ) -> Obj:
+        self, write: Write, obj: Obj | None, old: Obj | None, reinvocation: Reinvocation
+    ) -> Obj | None:
         admission = replace(_admission(write, obj, old), reinvocation=reinvocation)
         for plugin in self.admission:
             changed = await plugin.admit(admission)
@@ -287,6 +315,8 @@ class Store:
     async def _validate_admission(self, write: Write, obj: Obj | None, old: Obj | None) -> None:
         if write.trusted:
             return
+        if write.view is not None:
+            obj, old = (None if one is None else write.view.of(one) for one in (obj, old))
         admission = _admission(write, obj, old)
         for plugin in self.admission:
             write.warnings.extend(await plugin.validate(admission))
@@ -428,6 +458,14 @@ def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
         warnings=write.warnings,
         annotations=write.annotations,
     )
+
+
+def _creating(write: Write) -> Write:
+    """Return the write of an update that has nothing to update: it creates."""
+    options = {key: value for key, value in write.options.items() if key != "force"}
+    if options:
+        options["kind"] = "CreateOptions"
+    return replace(write, operation="CREATE", options=options)
 
 
 def _key_text(obj: Obj) -> str:
