@@ -19,9 +19,10 @@ SECONDS_MAX = 60.0
 class Program:
     """One program with a home of its own: no cache of another version or cluster is used."""
 
-    def __init__(self, path: Path, cluster: Cluster, home: Path) -> None:
+    def __init__(self, path: Path, cluster: Cluster, home: Path, *flags: str) -> None:
         assert path.exists(), f"{path} is missing; run: make setup"
         self.path = path
+        self.flags = flags
         self.cluster = cluster
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
@@ -30,7 +31,7 @@ class Program:
         """Return the command line that runs it in the machine."""
         values = {"HOME": str(self.home), "KUBECONFIG": str(self.cluster.kubeconfig)} | environment
         given = [f"{name}={value}" for name, value in values.items()]
-        return self.cluster.inside(["env", *given, str(self.path), *arguments])
+        return self.cluster.inside(["env", *given, str(self.path), *self.flags, *arguments])
 
     def run(
         self, *arguments: str, stdin: str = "", timeout: float = SECONDS_MAX, **environment: str
@@ -62,6 +63,11 @@ class Program:
     def json(self, *arguments: str, stdin: str = "") -> Any:
         """Run it and return what it prints with `-o json`."""
         return json.loads(self(*arguments, "-o", "json", stdin=stdin))
+
+    @staticmethod
+    def text(*documents: Any) -> str:
+        """Return objects as a program may read them."""
+        return "\n---\n".join(json.dumps(document) for document in documents)
 
     @contextmanager
     def running(self, *arguments: str, **environment: str) -> "Iterator[Running]":
@@ -101,10 +107,10 @@ class Running:
         raise AssertionError(f"ended before {text!r}: {''.join(seen)}")
 
 
-def kubectl(minor: str, cluster: Cluster, home: Path) -> Program:
-    """Return kubectl of a minor version."""
+def kubectl(minor: str, cluster: Cluster, home: Path, *flags: str) -> Program:
+    """Return kubectl of a minor version, which is given some flags every time."""
     path = BIN / "kubectl" if minor == NEWEST else FETCHED / f"kubectl-{minor}"
-    return Program(path, cluster, home)
+    return Program(path, cluster, home, *flags)
 
 
 def helm(cluster: Cluster, home: Path) -> Program:
