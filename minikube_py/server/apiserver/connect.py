@@ -17,6 +17,7 @@ from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver import log_options
 from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.connect_options import options_of
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.apiserver.streams import NO_CACHE
@@ -57,8 +58,11 @@ class Connector:
         if call.subresource == "log" and not get(obj, "spec.nodeName"):
             _container(obj, request.query.get("container", ""), call.subresource)
             return web.Response(status=204, headers=NO_CACHE)  # there is nothing to read yet
-        if call.verb in ("create", "get") and call.subresource != "log":
-            await self._store.connect(call.write("CONNECT"), obj)
+        if call.subresource != "log":
+            query = tuple(request.query.items())
+            rest = f"/{info.rest}" if info.rest else ""
+            options = options_of(call.resource, call.subresource, query, rest)
+            await self._store.connect(call.write("CONNECT"), options)
         if call.subresource == "proxy":
             return await self._forward(request, call, info, obj)
         url = self._kubelet_url(request, call, obj)

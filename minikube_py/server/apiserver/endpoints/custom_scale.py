@@ -1,5 +1,7 @@
 """`scale` of custom kinds: replicas and selector stand where the definition says."""
 
+import functools
+from dataclasses import replace
 from typing import Any
 
 from minikube_py.api import jsonpath
@@ -8,6 +10,7 @@ from minikube_py.api.fields import Field, invalid_message
 from minikube_py.api.object import Obj, evolve, get
 from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver.call import Call, Change
+from minikube_py.server.registry.hooks import View
 from minikube_py.server.registry.store import Store
 
 _COPIED = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -48,7 +51,13 @@ class CustomScale:
             kept = version or current["metadata"]["resourceVersion"]
             return evolve(scaled, "metadata.resourceVersion", kept)
 
-        item, _ = await self._store.update(call.write("UPDATE"), rescale)
+        view = View(
+            of=functools.partial(scale_of, call.resource),
+            into=lambda scale, obj: evolve(
+                obj, jsonpath.names(path) or (), get(scale, "spec.replicas", 0)
+            ),
+        )
+        item, _ = await self._store.update(replace(call.write("UPDATE"), view=view), rescale)
         return scale_of(call.resource, item.obj)
 
 

@@ -1,5 +1,6 @@
 """`scale`: how many replicas a workload wants and has, in one form for all workloads."""
 
+from dataclasses import replace
 from typing import Any
 
 from minikube_py.api import selectors
@@ -7,6 +8,7 @@ from minikube_py.api.errors import BadRequestError, InvalidError
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj, evolve, get
 from minikube_py.server.apiserver.call import Call, Change
+from minikube_py.server.registry.hooks import View
 from minikube_py.server.registry.store import Store
 
 
@@ -42,7 +44,8 @@ class Scale:
             version = get(wanted, "metadata.resourceVersion")
             return evolve(scaled, "metadata.resourceVersion", version or "")
 
-        item, _ = await self._store.update(call.write("UPDATE"), rescale)
+        write = replace(call.write("UPDATE"), view=VIEW)
+        item, _ = await self._store.update(write, rescale)
         return scale_of(item.obj)
 
 
@@ -62,6 +65,13 @@ def scale_of(obj: Obj) -> dict[str, Any]:
         "spec": {"replicas": replicas} if replicas else {},
         "status": status,
     }
+
+
+def _scaled(scale: Obj, obj: Obj) -> Obj:
+    return evolve(obj, "spec.replicas", get(scale, "spec.replicas", 0))
+
+
+VIEW = View(of=scale_of, into=_scaled)
 
 
 def _invalid(name: str, error: FieldError) -> InvalidError:
