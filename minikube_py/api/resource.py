@@ -93,6 +93,8 @@ class Resource:
     """Name of the type in the schema table: `io.k8s.api.core.v1.Pod`."""
     custom_type: Type | None = None
     """The type of a kind that is in no table."""
+    version_types: Mapping[str, Type] = field(default_factory=dict)
+    """The types of a custom kind in all its versions, by apiVersion."""
     custom_schema: Obj = field(default_factory=dict)
     """The schema of a custom kind, as its definition has it."""
     prune: Callable[[Obj], tuple[dict[str, Any], list[str]]] | None = None

@@ -83,6 +83,7 @@ def _resource(
 ) -> Resource:
     spec, accepted, root = crd["spec"], get(crd, "status.acceptedNames"), root_of(version)
     group, name, kind = spec["group"], version["name"], accepted["kind"]
+    types = {f"{group}/{each['name']}": type_of(root_of(each)) for each in spec["versions"]}
     statusful = get(version, "subresources.status") is not None
     rules = _Rules(kind, root, statusful=statusful)
     columns, cells = _table(version)
@@ -99,7 +100,8 @@ def _resource(
         verbs=VERBS,
         subresources=tuple(_subresources(version, rules)),
         schema=definition_name(group, name, kind),
-        custom_type=type_of(root),
+        custom_type=types[f"{group}/{name}"],
+        version_types=types,
         custom_schema=root,
         prune=functools.partial(pruning.prune, root),
         on_read=on_read,

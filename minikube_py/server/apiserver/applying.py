@@ -12,7 +12,7 @@ from minikube_py.api.errors import BadRequestError
 from minikube_py.api.object import Obj
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.patching import unsupported_patch
-from minikube_py.server.registry.ownership import writer_of
+from minikube_py.server.registry.ownership import undeclared, writer_of
 from minikube_py.server.registry.store import Store
 
 
@@ -38,5 +38,7 @@ def applied(call: Call, store: Store, live: Obj | None, configuration: Obj) -> O
     kind = call.resource.type
     if kind is None:
         raise unsupported_patch("apply")
+    if live is not None and (text := undeclared(call.resource, live)):
+        raise apply.TypedPatchError(text)
     writer = writer_of(write, store.clock.now())
     return apply.apply(kind, live, configuration, writer, force=call.options.force)

@@ -11,8 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from minikube_py.api import jsonpath, managed_fields, schema, schema_check
+from minikube_py.api.apply_typed import problems
 from minikube_py.api.managed_fields import Writer
-from minikube_py.api.object import Obj, evolve, get
+from minikube_py.api.object import Obj, evolve, get, without
+from minikube_py.api.resource import Resource
 from minikube_py.api.schema_complete import complete
 from minikube_py.server.registry.hooks import Write
 
@@ -36,8 +38,11 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     kind = resource.type
     if kind is None:
         return new
+    if old is not None and undeclared(resource, old):  # upstream gives up and forgets them
+        return without(new, "metadata.managedFields")
     asked = new
-    if resource.storage is not None:  # what the conversion adds was asked for too
+    if resource.storage is not None and not resource.custom:
+        # what the conversion adds was asked for too
         asked = resource.storage.from_storage(resource.storage.to_storage(new))
     done = managed_fields.track_update(kind, old, complete(kind, asked), writer_of(write, now))
     entries = done["metadata"].get("managedFields")
@@ -49,6 +54,22 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     if entries:
         metadata["managedFields"] = entries
     return {**new, "metadata": metadata}
+
+
+def undeclared(resource: Resource, obj: Obj) -> str:
+    """Say what of a custom object an owner's version has no word for, "" where there is nothing.
+
+    Upstream takes the object as one of each version in which it was written, without pruning it.
+    """
+    if not resource.version_types:
+        return ""
+    versions = {entry.api_version for entry in managed_fields.entries_of(obj)}
+    for version in sorted(versions - {resource.api_version}):
+        kind = resource.version_types.get(version)
+        found = list(problems(kind, {**obj, "apiVersion": version})) if kind is not None else []
+        if found:
+            return found[0] if len(found) == 1 else "\n  ".join(["errors:", *found])
+    return ""
 
 
 def _by_scale(entries: Sequence[Obj], manager: str, replicas: int) -> list[Obj]:
