@@ -100,6 +100,17 @@ def validate_legacy_cidr(path: Field, value: str, valid_old: Container[str] = ()
     return () if value in valid_old else _strict_cidr(path, value)
 
 
+def validate_interface(value: str, path: Field) -> Iterator[FieldError]:
+    """Report what is not the address of an interface with its prefix, in canonical form."""
+    network, address = parse_cidr_sloppy(value), parse_sloppy(value.partition("/")[0])
+    if network is None or address is None:
+        yield path.invalid(
+            value, "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        )
+    elif (canonical := f"{address}/{network.prefixlen}") != value:
+        yield path.invalid(value, f"must be in canonical form ({quote(canonical)})")
+
+
 def _strict_cidr(path: Field, value: str) -> Iterator[FieldError]:
     network = parse_cidr_sloppy(value)
     head, _, bits = value.partition("/")

@@ -20,6 +20,8 @@ PrepareForUpdate = Callable[[Obj, Obj], Obj]
 """(new, old) -> new: keep what this endpoint may not change, raise the generation."""
 Validate = Callable[[Obj, Obj | None], Iterable[FieldError]]
 """(new, old) -> errors; old is None on create. Metadata is validated by the registry."""
+ValidateInNamespace = Callable[[Obj, Obj | None, Mapping[str, str]], Iterable[FieldError]]
+"""(new, old, labels of the namespace) -> errors; old is None on create."""
 Warn = Callable[[Obj, Obj | None], Iterable[str]]
 """(new, old) -> what the writer should know, sent as Warning headers; old is None on create."""
 Cells = Callable[[Obj], Sequence[Any]]
@@ -121,6 +123,8 @@ class Resource:
     prepare_for_update: PrepareForUpdate = lambda new, _old: new
     validate: Validate = lambda _new, _old: ()
     warn: Warn = lambda _new, _old: ()
+    validate_in_namespace: ValidateInNamespace | None = None
+    """What depends on the labels of the object's namespace; told before all else."""
     metadata_checks: tuple[Literal["create", "update"], ...] = ("update",)
     """Which of its own checks of metadata upstream's kind runs on an update, beside those of the
     registry; each run is one more cause in the answer."""

@@ -81,6 +81,12 @@ def prepare_for_update(new: Obj, old: Obj) -> Obj:
     return _with_template_generation(new, count)
 
 
+def prepare_status(new: Obj, old: Obj) -> Obj:
+    """Keep the spec, of which upstream counts the number of templates as a part."""
+    new = strategy.updating_status("spec")(new, old)
+    return _with_template_generation(new, template_generation(old))
+
+
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated daemon set."""
     spec = new["spec"]
@@ -168,7 +174,7 @@ DAEMONSETS = Resource(
         Subresource(
             name="status",
             shares_object=True,
-            prepare_for_update=strategy.updating_status("spec"),
+            prepare_for_update=prepare_status,
             validate=validate_status,
         ),
     ),

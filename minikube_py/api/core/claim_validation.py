@@ -34,15 +34,18 @@ _TEMPLATE_METADATA: Final = (
 
 def validate_claim_template(template: Obj, path: Field) -> Iterator[FieldError]:
     """Report what is wrong with the template of a claim, inside a pod."""
-    metadata = template.get("metadata") or {}
-    at = path / "metadata"
+    yield from validate_template_metadata(template.get("metadata") or {}, path / "metadata")
+    yield from validate_claim_spec(template.get("spec") or {}, path / "spec")
+
+
+def validate_template_metadata(metadata: Obj, at: Field) -> Iterator[FieldError]:
+    """Report what is wrong with the metadata of a template, which is labels and annotations."""
     yield from validate_annotations(metadata.get("annotations") or {}, at / "annotations")
     yield from validate_labels(metadata.get("labels") or {}, at / "labels")
     for name in _TEMPLATE_METADATA:
         key = "uid" if name == "UID" else name
         if metadata.get(key):
             yield (at / f"{name[0].lower()}{name[1:]}").forbidden("cannot be set")
-    yield from validate_claim_spec(template.get("spec") or {}, path / "spec")
 
 
 def validate_access_modes(modes: Sequence[str], path: Field) -> Iterator[FieldError]:

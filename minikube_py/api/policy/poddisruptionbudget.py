@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import intstr, selectors, strategy
+from minikube_py.api.conditions import validate_conditions
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
@@ -18,7 +19,6 @@ EMPTY_STATUS = {
     "expectedPods": 0,
 }
 POLICIES = ("AlwaysAllow", "IfHealthyBudget")
-_CONDITION_STATUSES = ("False", "True", "Unknown")
 
 
 def default(pdb: Obj) -> Obj:
@@ -55,17 +55,7 @@ def _shown(spec: Obj) -> Obj:
 def validate_status(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with an updated status."""
     status = new["status"]
-    field = STATUS / "conditions"
-    seen: set[str] = set()
-    for index, condition in enumerate(status.get("conditions") or ()):
-        kind = condition.get("type", "")
-        if kind in seen:
-            yield (field[index] / "type").duplicate(kind)
-        seen.add(kind)
-        if condition.get("status") not in _CONDITION_STATUSES:
-            yield (field[index] / "status").unsupported(
-                condition.get("status", ""), _CONDITION_STATUSES
-            )
+    yield from validate_conditions(status.get("conditions") or (), STATUS / "conditions")
     yield from strategy.non_negative(
         status, STATUS, "disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from minikube_py.api import strategy
+from minikube_py.api.core.resources import is_extended
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -20,11 +21,14 @@ def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated class."""
     spec = new["spec"]
     yield from requests.validate_selectors(spec.get("selectors") or (), SPEC / "selectors")
-    configs = spec.get("config") or ()
-    for index, config in enumerate(configs):
-        yield from requests.validate_config(config, (SPEC / "config")[index])
-    if len(configs) > requests.CONFIGS_MAX:
-        yield (SPEC / "config").too_many(len(configs), requests.CONFIGS_MAX)
+    yield from requests.validate_list(
+        spec.get("config") or (), requests.CONFIGS_MAX, SPEC / "config", requests.validate_config
+    )
+    name = spec.get("extendedResourceName")
+    if name is not None and not is_extended(name):
+        yield (SPEC / "extendedResourceName").invalid(
+            name, "must be a valid extended resource name"
+        )
 
 
 DEVICECLASSES = Resource(

@@ -1,6 +1,6 @@
 """Resource claims: devices that a pod asks for."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api import strategy
@@ -8,11 +8,10 @@ from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get, is_deleting
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
 from minikube_py.api.resource_k8s import requests
+from minikube_py.api.resource_k8s.allocations import validate_status
 from minikube_py.api.strategy import changed, with_absent
 
-SPEC, STATUS = Field("spec"), Field("status")
-RESERVED_MAX = 256
-"""Consumers that may share one claim."""
+SPEC = Field("spec")
 
 
 def default(claim: Obj) -> Obj:
@@ -33,27 +32,13 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from strategy.immutable(new["spec"], old["spec"], SPEC)
 
 
-def validate_status(new: Obj, old: Obj | None) -> Iterator[FieldError]:
-    """Report what is wrong with an updated status: an allocation comes and goes as a whole."""
-    status, before = new.get("status") or {}, get(old, "status", {})
-    allocation, reserved = status.get("allocation"), status.get("reservedFor") or ()
-    if len(reserved) > RESERVED_MAX:
-        yield (STATUS / "reservedFor").too_many(len(reserved), RESERVED_MAX)
-    if reserved and allocation is None:
-        yield (STATUS / "reservedFor").forbidden("may not be specified when `allocated` is not set")
-    for index, consumer in enumerate(reserved):
-        yield from _validate_consumer(consumer, (STATUS / "reservedFor")[index])
-        if any(consumer.get("uid") == other.get("uid") for other in reserved[:index]):
-            yield (STATUS / "reservedFor")[index].duplicate(consumer.get("uid", ""))
-    known = before.get("allocation")
-    if known is not None and allocation is not None and allocation != known:
-        yield (STATUS / "allocation").immutable(allocation)
-
-
-def _validate_consumer(consumer: Obj, field: Field) -> Iterator[FieldError]:
-    for key in ("resource", "name", "uid"):
-        if not consumer.get(key):
-            yield (field / key).required()
+def validate_in_namespace(
+    new: Obj, old: Obj | None, labels: Mapping[str, str]
+) -> Iterator[FieldError]:
+    """Report requests for admin access that the namespace does not allow; asked once only."""
+    if old is None:
+        wanted = get(new, "spec.devices.requests") or ()
+        yield from requests.validate_admin_access(wanted, labels, SPEC / "devices" / "requests")
 
 
 def cells(claim: Obj) -> Sequence[Any]:
@@ -91,5 +76,6 @@ RESOURCECLAIMS = Resource(
     prepare_for_create=strategy.creating({}, generation=False),
     prepare_for_update=strategy.updating(),
     validate=validate,
+    validate_in_namespace=validate_in_namespace,
     returns_deleted_object=True,
 )

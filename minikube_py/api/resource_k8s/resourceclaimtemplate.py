@@ -1,10 +1,11 @@
 """Resource claim templates: a claim for every pod."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from minikube_py.api import strategy
+from minikube_py.api.core.claim_validation import validate_template_metadata
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
 from minikube_py.api.resource_k8s import requests
 from minikube_py.api.resource_k8s.resourceclaim import default_spec
@@ -24,10 +25,21 @@ def default(template: Obj) -> Obj:
 
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated template; its spec never changes."""
-    devices = new["spec"]["spec"]["devices"]
-    yield from requests.validate_devices(devices, SPEC / "spec" / "devices")
     if old is not None:
         yield from strategy.immutable(new["spec"], old["spec"], SPEC)
+        return
+    yield from validate_template_metadata(new["spec"].get("metadata") or {}, SPEC / "metadata")
+    devices = new["spec"]["spec"]["devices"]
+    yield from requests.validate_devices(devices, SPEC / "spec" / "devices")
+
+
+def validate_in_namespace(
+    new: Obj, old: Obj | None, labels: Mapping[str, str]
+) -> Iterator[FieldError]:
+    """Report requests for admin access that the namespace does not allow; asked once only."""
+    if old is None:
+        wanted = get(new, "spec.spec.devices.requests") or ()
+        yield from requests.validate_admin_access(wanted, labels, SPEC / "devices" / "requests")
 
 
 RESOURCECLAIMTEMPLATES = Resource(
@@ -37,5 +49,6 @@ RESOURCECLAIMTEMPLATES = Resource(
     schema="io.k8s.api.resource.v1.ResourceClaimTemplate",
     default=default,
     validate=validate,
+    validate_in_namespace=validate_in_namespace,
     returns_deleted_object=True,
 )

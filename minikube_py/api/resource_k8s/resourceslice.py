@@ -3,15 +3,17 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from minikube_py.api import names, strategy
+from minikube_py.api import strategy
+from minikube_py.api.core.go_values import go_value
+from minikube_py.api.core.pod_validation_scheduling import validate_node_selector
+from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
-from minikube_py.api.resource_k8s import requests
+from minikube_py.api.resource_k8s import devices, requests
 from minikube_py.api.strategy import changed, with_absent
 
 SPEC = Field("spec")
-DEVICES_MAX = 128
 _PLACES = ("nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection")
 _ONE_PLACE = (
     "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required"
@@ -26,68 +28,56 @@ def default(piece: Obj) -> Obj:
 
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated slice; whose and where it is never changes."""
-    spec = new["spec"]
-    yield from requests.validate_driver(spec["driver"], SPEC / "driver")
+    spec, before = new["spec"], get(old, "spec", {})
+    yield from validate_csi_driver_name(spec["driver"], SPEC / "driver")
     yield from _validate_pool(spec["pool"], SPEC / "pool")
-    yield from _validate_place(spec)
-    yield from _validate_devices(spec.get("devices") or (), SPEC / "devices")
-    if old is None:
-        return
-    for path in ("driver", "nodeName", "pool.name"):
+    for path in ("pool.name", "driver", "nodeName") if old is not None else ():
         value = get(spec, path)
-        if value != get(old, f"spec.{path}"):
+        if value != get(before, path):
             yield (SPEC / path).immutable(value)
+    yield from _validate_place(spec)
+    if spec.get("sharedCounters") and spec.get("devices"):
+        yield SPEC.invalid("", "only one of `sharedCounters` or `devices` is allowed")
+    yield from devices.validate_devices(spec, before, SPEC / "devices")
+    yield from devices.validate_counter_sets(
+        spec.get("sharedCounters") or (), SPEC / "sharedCounters"
+    )
 
 
 def _validate_pool(pool: Obj, field: Field) -> Iterator[FieldError]:
-    name = pool.get("name", "")
-    if not name:
-        yield (field / "name").required()
-    else:
-        if len(name) > names.SUBDOMAIN_MAX:
-            yield (field / "name").too_long(names.SUBDOMAIN_MAX)
-        for part in name.split("/"):
-            for text in names.dns1123_subdomain(part):
-                yield (field / "name").invalid(part, text)
-    if (pool.get("resourceSliceCount") or 0) <= 0:
-        yield (field / "resourceSliceCount").invalid(
-            pool.get("resourceSliceCount") or 0, "must be greater than zero"
-        )
-    yield from strategy.non_negative(pool, field, "generation")
+    yield from devices.validate_pool_name(pool.get("name", ""), field / "name")
+    count, generation = pool.get("resourceSliceCount") or 0, pool.get("generation") or 0
+    if count <= 0:
+        yield (field / "resourceSliceCount").invalid(count, "must be greater than zero")
+    if generation < 0:
+        yield (field / "generation").invalid(generation, "must be greater than or equal to zero")
 
 
 def _validate_place(spec: Obj) -> Iterator[FieldError]:
-    given = [key for key in _PLACES if spec.get(key)]
-    name = spec.get("nodeName")
-    if name is not None:
-        if not name:
-            yield (SPEC / "nodeName").invalid(
-                name, "must be either unset or set to a non-empty string"
-            )
-        else:
-            for text in names.dns1123_subdomain(name):
-                yield (SPEC / "nodeName").invalid(name, text)
+    yield from devices.validate_node_name(
+        spec, SPEC, "must be either unset or set to a non-empty string"
+    )
+    if spec.get("nodeSelector") is not None:
+        yield from _validate_selector(spec["nodeSelector"], SPEC / "nodeSelector")
+    yield from devices.validate_flag(spec, "allNodes", SPEC)
+    yield from devices.validate_flag(spec, "perDeviceNodeSelection", SPEC)
+    given = devices.places(spec, _PLACES)
     if not given:
         yield SPEC.required(_ONE_PLACE)
     elif len(given) > 1:
-        shown = f"{{{', '.join(f'`{key}`' for key in given)}}}"
-        yield SPEC.invalid(shown, f"{_ONE_PLACE}, but multiple fields are set")
+        yield SPEC.invalid(
+            devices.shown_places(given), f"{_ONE_PLACE}, but multiple fields are set"
+        )
 
 
-def _validate_devices(devices: Sequence[Obj], field: Field) -> Iterator[FieldError]:
-    seen: set[str] = set()
-    for index, device in enumerate(devices):
-        name = device.get("name", "")
-        if not name:
-            yield (field[index] / "name").required()
-        else:
-            for text in names.dns1123_label(name):
-                yield (field[index] / "name").invalid(name, text)
-        if name in seen:
-            yield field[index].duplicate(name)
-        seen.add(name)
-    if len(devices) > DEVICES_MAX:
-        yield field.too_many(len(devices), DEVICES_MAX)
+def _validate_selector(selector: Obj, field: Field) -> Iterator[FieldError]:
+    yield from validate_node_selector(selector, field)
+    terms = selector.get("nodeSelectorTerms")
+    if len(terms or ()) != 1:
+        shown = go_value({"nodeSelectorTerms": terms}, "NodeSelector")
+        yield (field / "nodeSelectorTerms").invalid(
+            shown and shown["NodeSelectorTerms"], "must have exactly one node selector term"
+        )
 
 
 def cells(piece: Obj) -> Sequence[Any]:

@@ -7,12 +7,13 @@ the newest object, however often others write meanwhile (bounded); one who names
 
 import secrets
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from minikube_py.api import metadata, schema_complete, times
+from minikube_py.api.core import NAMESPACES
 from minikube_py.api.errors import (
     AlreadyExistsError,
     NotFoundError,
@@ -156,6 +157,7 @@ class Store:
         obj = resource.prepare_for_create(obj)
         errors = [
             *metadata.validate_create(obj, resource, custom=resource.custom),
+            *self._validate_in_namespace(write, obj, None),
             *resource.validate(obj, None),
         ]
         self._check(write, errors, obj)
@@ -336,14 +338,25 @@ class Store:
         prepare = (sub and sub.prepare_for_update) or resource.prepare_for_update
         new = prepare(new, old)
         validate = (sub and sub.validate) or resource.validate
+        checks = sub.metadata_checks if sub is not None and sub.shares_object else None
         errors = [
-            *metadata.validate_update(new, old, resource, custom=resource.custom),
+            *metadata.validate_update(new, old, resource, custom=resource.custom, checks=checks),
+            *self._validate_in_namespace(write, new, old),
             *validate(new, old),
         ]
         self._check(write, errors, new)
         if sub is None:
             write.warnings.extend(resource.warn(new, old))
         return new
+
+    def _validate_in_namespace(
+        self, write: Write, new: Obj, old: Obj | None
+    ) -> Iterable[FieldError]:
+        validate = write.resource.validate_in_namespace
+        if validate is None:
+            return ()
+        found = self.find(NAMESPACES, "", write.namespace)
+        return validate(new, old, found.labels if found is not None else {})
 
     @staticmethod
     def _check(write: Write, errors: Sequence[FieldError], obj: Obj) -> None:
