@@ -66,7 +66,7 @@ def index(scheme: Scheme) -> dict[str, Any]:
         names += [openapi_paths.base_path(group, version)[1:] for version in versions]
     entries = {}
     for name in sorted(names):
-        url = f"/openapi/v3/{name}?hash={_hash(scheme, name)}"
+        url = f"/openapi/v3/{name}?hash={document_hash(scheme, name)}"
         entries[name] = {"serverRelativeURL": url}
     return {"paths": entries}
 
@@ -136,11 +136,17 @@ def _table_digest() -> bytes:
     return digest.digest()
 
 
-def _hash(scheme: Scheme, name: str) -> str:
-    """Return a hash of all that a document is made of, without making it."""
+def document_hash(scheme: Scheme, name: str) -> str:
+    """Return a hash of all that a v3 document is made of, "" for a name that has none.
+
+    The document itself is not made, so that the index is cheap.
+    """
+    paths = _paths_of(scheme, name)
+    if paths is None:
+        return ""
     digest = hashlib.sha512(_table_digest())
     digest.update(name.encode())
-    for item in _paths_of(scheme, name) or ():
+    for item in paths:
         digest.update(repr(item).encode())
     group, _, version = name.removeprefix("apis/").partition("/")
     for resource in _of(scheme, group, version):

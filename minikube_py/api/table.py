@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from minikube_py.api import times
+from minikube_py.api.field_walks import zero
 from minikube_py.api.object import Obj
 from minikube_py.api.printing import UNKNOWN, human_duration
 from minikube_py.api.resource import Age, Column, Resource
 
 API_VERSION = "meta.k8s.io/v1"
-_EMPTY = {"Age": UNKNOWN, "integer": 0, "number": 0}
+ZERO_TIME = "0001-01-01T00:00:00Z"
 _DESCRIPTIONS = {
     "Name": "Name must be unique within a namespace.",
     "Age": "CreationTimestamp is the time at which the object was created.",
@@ -35,8 +36,10 @@ def table(
     `include_object` is None, Metadata or Object. Later events of a watch leave `columns` out.
     """
     rows = [_row(resource, obj, now, include_object) for obj in objects]
-    # Upstream's converters for kinds without printers of their own begin with no list at all.
-    generic = resource.cells is None or resource.custom
+    # Upstream's converter for kinds without a printer of their own begins with no list at all.
+    generic = (
+        any(column.name == "Created At" for column in resource.columns) and not resource.custom
+    )
     return {
         "kind": "Table",
         "apiVersion": API_VERSION,
@@ -89,11 +92,13 @@ def name_and_age(obj: Obj) -> Sequence[Any]:
     return (obj["metadata"]["name"], Age(obj["metadata"].get("creationTimestamp")))
 
 
-def empty_cells(resource: Resource) -> Sequence[Any]:
-    """Return the cells of an object without content, as a bookmark has it."""
-    return tuple(
-        _EMPTY.get(column.name, _EMPTY.get(column.type, "")) for column in resource.columns
-    )
+def blank_cells(resource: Resource, obj: Obj) -> Sequence[Any]:
+    """Return the cells of an object that has nothing but metadata, as a bookmark has it."""
+    blank = {} if resource.type is None else zero(resource.type)
+    metadata = {"name": "", "namespace": "", **obj["metadata"]}
+    show = resource.cells or name_and_age
+    cells = show({**blank, **obj, "metadata": metadata})
+    return [ZERO_TIME if cell is None and not resource.custom else cell for cell in cells]
 
 
 def partial(obj: Obj) -> dict[str, Any]:

@@ -202,8 +202,7 @@ class ServerApp:
     def checks(self) -> dict[str, Callable[[], str | None]]:
         """Return the named checks of /readyz."""
         return {
-            "ping": lambda: None,
-            "log": lambda: None,
+            "shutdown": lambda: "process is shutting down" if self.watches.closed else None,
             **{name: lambda name=name: self._ready[name] for name in self._ready},  # type: ignore[misc]
         }
 

@@ -292,6 +292,7 @@ def _nonresource(setting: Setting, parts: Parts, signer: TokenSigner) -> Nonreso
             parts.store, setting.watches, flow_control_metrics.lines(parts.flow_control)
         ),
         others=parts.aggregator,
+        clock=setting.clock,
         server_address=f"{bootstrap.advertise_address}:{config.https_listen_port}",
         open_paths=(Join(config, bootstrap, lambda: setting.loopback(APISERVER), setting.clock),),
     )

@@ -21,6 +21,7 @@ from minikube_py.api.errors import (
     BadRequestError,
     InternalError,
     MethodNotAllowedError,
+    NotAcceptableError,
     NotFoundError,
     StatusError,
 )
@@ -33,12 +34,22 @@ from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.delete_options import delete_options
-from minikube_py.server.apiserver.negotiate import Accepted, accepted
-from minikube_py.server.apiserver.nonresource import Nonresource, page_not_found
+from minikube_py.server.apiserver.negotiate import (
+    MEDIA_TYPES,
+    STREAMS,
+    Accepted,
+    accepted,
+    accepted_document,
+    accepted_stream,
+    check_produced,
+    wants_pretty,
+)
+from minikube_py.server.apiserver.nonresource import Nonresource
 from minikube_py.server.apiserver.parameters import list_options, write_options
 from minikube_py.server.apiserver.patching import patch_type
+from minikube_py.server.apiserver.published import page_not_found
 from minikube_py.server.apiserver.represent import Form, check_form
-from minikube_py.server.apiserver.request import RequestInfo, is_true, parse
+from minikube_py.server.apiserver.request import RequestInfo, parse
 from minikube_py.server.apiserver.streams import (
     NO_CACHE,
     WATCH_SECONDS_MIN,
@@ -60,10 +71,13 @@ T = TypeVar("T")
 Verb = Callable[[web.BaseRequest, Call], Awaitable[web.StreamResponse]]
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
 """Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
-_BROWSERS = ("Mozilla", "curl", "Wget")
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+"""What upstream's router has routes for; HEAD and OPTIONS have none."""
 SHUTDOWN_SECONDS = 5.0
 WARNINGS = web.RequestKey("warnings", list[str])
 """Where a request keeps what its client is warned of, for refusals."""
+FORM = web.RequestKey("form", Form)
+"""Where a request keeps the form of its answer, once that is decided."""
 KEEPALIVE_SECONDS = 90.0
 
 
@@ -115,7 +129,7 @@ class Frontend:
             return self._refusal(request, InternalError("Internal error occurred; see the log"))
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.path.startswith(PUBLIC_PATHS):
+        if request.path in PUBLIC_PATHS:
             return await self.nonresource.handle(request, None)
         if request.path.startswith(self.nonresource.open_prefixes):
             return await self.nonresource.handle(request, None)
@@ -213,11 +227,27 @@ class Frontend:
             return await self.connector.handle(request, call, info)
         if resource.deprecation and info.verb in resource.verbs:
             call.warnings.append(resource.deprecation)
-        check_form(self.form(request), resource)
         verb = self._verbs.get(info.verb)
-        if verb is None:
+        if verb is None or not (request.method in _METHODS or resource.custom):
             raise MethodNotAllowedError(NOT_SUPPORTED)
+        self._negotiate(request, call)
         return await verb(request, call)
+
+    def _negotiate(self, request: web.BaseRequest, call: Call) -> None:
+        """Decide on the form of the answer; raises NotAcceptableError where there is none."""
+        header, many = request.headers.get("Accept", ""), call.verb in ("list", "watch")
+        try:
+            if not call.resource.custom:  # upstream's router knows nothing of custom kinds
+                check_produced(header, (*MEDIA_TYPES, *STREAMS) if many else tuple(MEDIA_TYPES))
+            if call.verb == "watch":
+                form = self._form(request, accepted_stream(header))
+            else:
+                form = self._form(request, accepted(header))
+            check_form(form, call.resource, is_list=many)
+        except NotAcceptableError:
+            self.api.find(call)  # what is not there at all, or has no such verb, is refused first
+            raise
+        request[FORM] = form
 
     # Reading
 
@@ -225,16 +255,13 @@ class Frontend:
         return self._reply(request, call, await self.api.get(call))
 
     async def _list(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        form = self.form(request)
         options = list_options(call.resource, request.query)
         listing = await self.api.list(call, options)
-        return await send_list(request, form, call.resource, listing, call.warnings)
+        return await send_list(request, request[FORM], call.resource, listing, call.warnings)
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         self.api.find(call)
-        form = self.form(request)
-        if form.accepted.format == "yaml":
-            return web.Response(status=406, headers={"Content-Type": "application/yaml"})
+        form = request[FORM]
         options = list_options(call.resource, request.query, name=call.name, watch=True)
         lasts = float(options.timeout_seconds) or WATCH_SECONDS_MIN * (1 + random.random())  # noqa: S311 -- spreads reconnects
         watch = Watch(
@@ -292,24 +319,21 @@ class Frontend:
         call = _replace(call, options=write_options_of_delete(options))
         chosen = list_options(call.resource, request.query)
         listing = await _whole(self.api.delete_collection(call, options, chosen))
-        return await send_list(request, self.form(request), call.resource, listing, call.warnings)
+        return await send_list(request, request[FORM], call.resource, listing, call.warnings)
 
     # Answering
 
-    def form(self, request: web.BaseRequest) -> Form:
-        """Return how the request wants its answer; raises NotAcceptableError."""
-        query = request.query
-        agent = request.headers.get("User-Agent", "")
-        pretty = query.get("pretty")
+    def _form(self, request: web.BaseRequest, chosen: Accepted) -> Form:
         return Form(
-            accepted=accepted(request.headers.get("Accept", "")),
+            accepted=chosen,
             now=self.clock.now(),
-            pretty=is_true(pretty) if pretty is not None else agent.startswith(_BROWSERS),
-            include_object=_include_object(query),
+            pretty=chosen.pretty
+            or wants_pretty(request.query, request.headers.get("User-Agent", "")),
+            include_object=_include_object(request.query) if chosen.view == "Table" else "",
         )
 
     def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
-        form = self.form(request)
+        form = request[FORM]
         if answer.item is not None:
             data = form.item(call.resource, answer.item)
         else:
@@ -323,12 +347,7 @@ class Frontend:
         return response
 
     def _refusal(self, request: web.BaseRequest, error: StatusError) -> web.Response:
-        try:
-            form = self.form(request)
-        except StatusError:
-            form = Form(Accepted(), self.clock.now())
-        if form.accepted.view:
-            form = Form(Accepted(form.accepted.format), form.now, form.pretty)
+        form = self._refusal_form(request)
         headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
         retry = error.details.get("retryAfterSeconds")
         if retry:
@@ -339,6 +358,15 @@ class Frontend:
         response = web.Response(body=data, status=error.code, headers=headers)
         add_warnings(response, request.get(WARNINGS, ()))
         return response
+
+    def _refusal_form(self, request: web.BaseRequest) -> Form:
+        """Return how a Status is written: it has no other view, and JSON where nothing fits."""
+        query, agent = request.query, request.headers.get("User-Agent", "")
+        try:
+            chosen = accepted_document(request.headers.get("Accept", ""))
+        except NotAcceptableError:
+            return Form(Accepted(), self.clock.now(), pretty=True)
+        return Form(chosen, self.clock.now(), pretty=chosen.pretty or wants_pretty(query, agent))
 
 
 def _path(request: web.BaseRequest) -> str:

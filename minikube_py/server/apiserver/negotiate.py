@@ -1,9 +1,14 @@
-"""Content negotiation: what the client accepts, and which form of an object it wants."""
+"""Content negotiation: what the client accepts, and which form of an object it wants.
 
-from collections.abc import Mapping
+Upstream decides twice. Its router (go-restful) compares the bare media types of the Accept header
+with what a route produces; then the handler takes the clause that the client wants most and that
+it can serve with all its parameters (`as`, `g`, `v` for a view, `stream`, `pretty`).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, NamedTuple, cast
 
 from minikube_py.api.errors import NotAcceptableError
 
@@ -16,13 +21,11 @@ MEDIA_TYPES: Mapping[str, Format] = {
     "application/vnd.kubernetes.protobuf": "protobuf",
 }
 CONTENT_TYPES: Mapping[Format, str] = {form: media for media, form in MEDIA_TYPES.items()}
-_AVAILABLE = ", ".join(
-    [
-        *MEDIA_TYPES,
-        "application/json;stream=watch",
-        "application/vnd.kubernetes.protobuf;stream=watch",
-    ]
-)
+STREAMS = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
+"""How a watch can be sent: YAML has no frames."""
+_VIEWS = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
+_TRUE = ("1", "t", "T", "TRUE", "true", "True")
+_BROWSERS = ("Mozilla/5.0", "curl", "Wget")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Accepted:
     view: View = ""
     view_group: str = ""
     view_version: str = ""
+    pretty: bool = False
+    """Whether the media type itself asks for indentation (`;pretty=1`)."""
 
     @property
     def content_type(self) -> str:
@@ -45,53 +50,167 @@ class Accepted:
         return self.format == "json" and not self.view
 
 
-@lru_cache(maxsize=1024)
-def accepted(header: str) -> Accepted:
-    """Choose from an Accept header; raises NotAcceptableError where nothing fits."""
-    for clause in _clauses(header or "*/*"):
-        media, parameters = clause
-        form = _format(media)
-        if form is None:
+class Wanted(NamedTuple):
+    """The view that a clause asks for."""
+
+    kind: str
+    group: str
+    version: str
+
+
+class Clause(NamedTuple):
+    """One media range of an Accept header."""
+
+    main: str
+    sub: str
+    parameters: Mapping[str, str]
+    quality: float
+
+    def fits(self, media: str) -> bool:
+        """Tell whether a media type is in this range."""
+        main, _, sub = media.partition("/")
+        if self.main == main:
+            return self.sub in (sub, "*")
+        return self.main == "*" and self.sub == "*"
+
+    @property
+    def wanted(self) -> Wanted | None:
+        """The view, None where the clause names none."""
+        named = self.parameters
+        if not named.keys() & {"as", "g", "v"}:
+            return None
+        return Wanted(named.get("as", ""), named.get("g", ""), named.get("v", ""))
+
+    def comes_before(self, other: "Clause") -> bool:
+        """Tell whether this range is tried before another, by goautoneg's order."""
+        if self.quality > other.quality:
+            return True
+        if self.main != "*" and other.main == "*":
+            return True
+        return self.sub != "*" and other.sub == "*"
+
+
+def clauses(header: str) -> list[Clause]:
+    """Return the media ranges of an Accept header, most wanted first."""
+    found: list[Clause] = []
+    for part in header.split(","):
+        clause = _clause(part)
+        if clause is None:
             continue
-        view = parameters.get("as", "")
-        if not view:
-            return Accepted(form)
-        group, version = parameters.get("g", ""), parameters.get("v", "")
-        if _known_view(view, group, version) and form != "protobuf":
-            return Accepted(form, view, group, version)  # type: ignore[arg-type]
-        if _known_view(view, group, version):
-            raise NotAcceptableError(
-                f"only the following media types are accepted: {', '.join(MEDIA_TYPES)}"
-            )
+        place = len(found)
+        while place and clause.comes_before(found[place - 1]):
+            place -= 1
+        found.insert(place, clause)
+    return found
+
+
+def _clause(text: str) -> Clause | None:
+    media, *pairs = (piece.strip() for piece in text.split(";"))
+    main, slash, sub = media.partition("/")
+    if not slash and main == "*":
+        sub = "*"
+    elif not slash:
+        return None
+    named = [pair.split("=", 1) for pair in pairs if "=" in pair]
+    parameters = {name.strip(): value.strip() for name, value in named}
+    return Clause(main.strip(), sub.strip(), parameters, _quality(parameters.pop("q", "1")))
+
+
+def _quality(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
+
+
+def check_produced(header: str, produced: Sequence[str]) -> None:
+    """Raise NotAcceptableError where a route produces nothing that the client names."""
+    for part in (header or "*/*").split(","):
+        media = part.partition(";")[0].strip()
+        if media == "*/*" or media in produced:
+            return
     raise NotAcceptableError(
-        f"406: Not Acceptable\n\nAvailable representations: {_AVAILABLE}", details={}
+        f"406: Not Acceptable\n\nAvailable representations: {', '.join(produced)}", details={}
     )
 
 
-def _known_view(view: str, group: str, version: str) -> bool:
-    known = ("Table", "PartialObjectMetadata", "PartialObjectMetadataList")
-    return view in known and group == "meta.k8s.io" and version in ("v1", "v1beta1")
+def not_acceptable(known: Sequence[str]) -> NotAcceptableError:
+    """Make the error of a handler that can serve none of the clauses."""
+    return NotAcceptableError(f"only the following media types are accepted: {', '.join(known)}")
 
 
-def _format(media: str) -> Format | None:
-    if media in ("*/*", "application/*"):
-        return "json"
-    return MEDIA_TYPES.get(media)
+def objects_view(media: str, wanted: Wanted) -> bool:
+    """Tell whether objects and lists can be shown that way: tables have no protobuf message."""
+    if wanted.group != "meta.k8s.io" or wanted.version not in ("v1", "v1beta1"):
+        return False
+    if wanted.kind == "Table":
+        return MEDIA_TYPES[media] != "protobuf"
+    return wanted.kind in _VIEWS
 
 
-def _clauses(header: str) -> list[tuple[str, dict[str, str]]]:
-    """Return media types with their parameters, most wanted first."""
-    clauses = []
-    for place, part in enumerate(header.split(",")):
-        media, *pairs = (piece.strip() for piece in part.split(";"))
-        parameters = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-        clauses.append((_quality(parameters), -place, media.lower(), parameters))
-    clauses.sort(key=lambda clause: clause[:2], reverse=True)
-    return [(media, parameters) for quality, _, media, parameters in clauses if quality > 0]
+def no_view(media: str, wanted: Wanted) -> bool:
+    """Tell that a document has no other view."""
+    del media, wanted
+    return False
 
 
-def _quality(parameters: Mapping[str, str]) -> float:
-    try:
-        return float(parameters.get("q", "1"))
-    except ValueError:
-        return 1.0
+def choose(
+    header: str, offered: Sequence[str], allows: Callable[[str, Wanted], bool]
+) -> tuple[str, Clause | None] | None:
+    """Return the media type to serve and the clause that chose it; None where nothing fits."""
+    if not header:
+        return offered[0], None
+    for clause in clauses(header):
+        for media in offered:
+            if not clause.fits(media):
+                continue
+            wanted, stream = clause.wanted, clause.parameters.get("stream", "")
+            if stream and (stream != "watch" or media == "application/yaml"):
+                continue
+            if wanted is None or allows(media, wanted):
+                return media, clause
+    return None
+
+
+@lru_cache(maxsize=1024)
+def accepted(header: str) -> Accepted:
+    """Choose the form of an object or a list; raises NotAcceptableError where nothing fits."""
+    chosen = choose(header, tuple(MEDIA_TYPES), objects_view)
+    if chosen is None:
+        raise not_acceptable(tuple(MEDIA_TYPES))
+    return _accepted(*chosen)
+
+
+@lru_cache(maxsize=1024)
+def accepted_stream(header: str) -> Accepted:
+    """Choose the form of a watch's events; raises NotAcceptableError where nothing fits."""
+    chosen = choose(header, tuple(MEDIA_TYPES), objects_view)
+    if chosen is None or MEDIA_TYPES[chosen[0]] == "yaml":
+        raise not_acceptable(STREAMS)
+    return _accepted(*chosen)
+
+
+@lru_cache(maxsize=1024)
+def accepted_document(header: str) -> Accepted:
+    """Choose the form of a document that has no other view (discovery); raises the same."""
+    chosen = choose(header, tuple(MEDIA_TYPES), no_view)
+    if chosen is None:
+        raise not_acceptable(tuple(MEDIA_TYPES))
+    return _accepted(*chosen)
+
+
+def _accepted(media: str, clause: Clause | None) -> Accepted:
+    form = MEDIA_TYPES[media]
+    if clause is None:
+        return Accepted(form)
+    pretty = clause.parameters.get("pretty") == "1"
+    wanted = clause.wanted
+    if wanted is None:
+        return Accepted(form, pretty=pretty)
+    return Accepted(form, cast("View", wanted.kind), wanted.group, wanted.version, pretty)
+
+
+def wants_pretty(query: Mapping[str, str], user_agent: str) -> bool:
+    """Tell whether an answer is indented: where it is asked for, and for people with a browser."""
+    asked = query.get("pretty")
+    return asked in _TRUE if asked else user_agent.startswith(_BROWSERS)

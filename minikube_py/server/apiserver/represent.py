@@ -39,8 +39,9 @@ class Form:
             case "protobuf":
                 return _protobuf(document)
             case _:
-                option = orjson.OPT_INDENT_2 if self.pretty else 0
-                return orjson.dumps(document, option=option | orjson.OPT_APPEND_NEWLINE)
+                # As Go writes it: only the short form ends with a newline.
+                option = orjson.OPT_INDENT_2 if self.pretty else orjson.OPT_APPEND_NEWLINE
+                return orjson.dumps(document, option=option)
 
     def item(self, resource: Resource, item: Item) -> bytes:
         """Encode one object."""
@@ -82,7 +83,7 @@ class Form:
             case "PartialObjectMetadataList":
                 raise NotAcceptableError(
                     "you requested PartialObjectMetadataList, but the requested object is not a "
-                    f"list (*core.{resource.kind})"
+                    f"list ({_go_name(resource)})"
                 )
             case _:
                 return obj
@@ -109,7 +110,7 @@ class Form:
             case "PartialObjectMetadata":
                 raise NotAcceptableError(
                     "you requested PartialObjectMetadata, but the requested object is a list "
-                    f"(*core.{resource.list_kind})"
+                    f"({_go_name(resource, is_list=True)})"
                 )
             case _:
                 return {
@@ -191,11 +192,21 @@ def _protobuf(document: Obj) -> bytes:
     return protobuf.encode(document)
 
 
-def check_form(form: Form, resource: Resource) -> None:
+def _go_name(resource: Resource, *, is_list: bool = False) -> str:
+    """Return what upstream calls the type: messages name the internal version's package."""
+    if resource.custom:
+        return "*unstructured.UnstructuredList" if is_list else "*unstructured.Unstructured"
+    package = resource.group.partition(".")[0] if resource.group != "events.k8s.io" else ""
+    return f"*{package or 'core'}.{resource.list_kind if is_list else resource.kind}"
+
+
+def check_form(form: Form, resource: Resource, *, is_list: bool = False) -> None:
     """Raise NotAcceptableError for objects of custom kinds in protobuf: they have no message."""
     if resource.custom and form.accepted.format == "protobuf" and not form.accepted.view:
-        known = ("application/json", "application/yaml", "application/json;stream=watch")
-        raise NotAcceptableError(f"only the following media types are accepted: {', '.join(known)}")
+        raise NotAcceptableError(
+            f"object {_go_name(resource, is_list=is_list)} does not implement the protobuf "
+            "marshalling interface and cannot be encoded to a protobuf message"
+        )
 
 
 def _protobuf_event(kind: str, obj: Obj) -> bytes:
@@ -227,7 +238,8 @@ def _event_table(form: Form, resource: Resource, kind: str, obj: Obj, *, columns
         return obj
     metadata = {"resourceVersion": obj["metadata"].get("resourceVersion", "")}
     if kind == "BOOKMARK":
-        resource = replace(resource, cells=lambda _obj: table.empty_cells(resource))
+        cells = table.blank_cells(resource, obj)
+        resource = replace(resource, cells=lambda _obj: cells)
     return table.table(
         resource,
         [obj],

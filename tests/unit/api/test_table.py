@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from minikube_py.api import table
+from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -79,4 +80,19 @@ def test_a_kind_without_printers_prints_name_and_age():
     plain = Resource(kind="Plain", plural="plains")
     obj = {"metadata": {"name": "p", "creationTimestamp": "2026-01-02T03:04:00Z"}}
     assert table.table(plain, [obj], NOW)["rows"][0]["cells"] == ["p", "5s"]
+    assert table.table(plain, [], NOW)["rows"] == []
+
+
+def test_no_rows_are_null_where_upstream_has_no_printer_of_its_own():
+    columns = (Column("Name"), Column("Created At", "date"))
+    plain = Resource(kind="Plain", plural="plains", columns=columns)
     assert table.table(plain, [], NOW)["rows"] is None
+
+
+@pytest.mark.parametrize(
+    "resource", [r for r in BUILTIN if "watch" in r.verbs], ids=lambda r: r.plural
+)
+def test_a_bookmark_of_any_kind_has_cells(resource):
+    cells = table.blank_cells(resource, {"metadata": {"resourceVersion": "5"}})
+    assert len(cells) >= len(resource.columns)  # upstream prints an age of IP addresses as well
+    assert None not in cells
