@@ -167,8 +167,8 @@ class WebhookClient:
         for left in reversed(range(RETRIES_MAX + 1)):
             try:
                 return await self._send(target, url, data)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
-                if not left:
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+                if not left or isinstance(error, aiohttp.ClientConnectorError):
                     raise
         raise AssertionError("a try either returns or raises")
 

@@ -4,6 +4,7 @@ People search for these texts and clients match on some of them, so they are kep
 deadline exceeded", "connection refused", "x509: certificate signed by unknown authority".
 """
 
+import errno
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -85,6 +86,8 @@ def _unsecured(error: ssl.SSLError, server_name: str) -> str:
 
 def _of_system(error: OSError, server_name: str) -> str:
     del server_name
+    if error.errno == errno.ECONNRESET:
+        return "read: connection reset by peer"
     return (error.strerror or str(error)).lower()
 
 
