@@ -25,11 +25,13 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.tasks import Nursery, restarting
 from minikube_py.server import bootstrap_objects, own_services
 from minikube_py.server.apiserver.api import Api
-from minikube_py.server.apiserver.http import HttpServer
+from minikube_py.server.apiserver.listening import HttpServer
 from minikube_py.server.apiserver.loopback import Loopback
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
+from minikube_py.server.audit.configured import auditor_of
+from minikube_py.server.audit.record import Auditor
 from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
@@ -66,6 +68,11 @@ class ServerApp:
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
 
+    @functools.cached_property
+    def auditor(self) -> Auditor:
+        """What keeps the audit log."""
+        return auditor_of(self.config, self.bootstrap.folder, self.clock)
+
     def loopback(self, user: User | str) -> Client:
         """Return the client that acts as a user in this process."""
         if self._api is None:
@@ -101,6 +108,8 @@ class ServerApp:
                 self._ready["etcd"] = None
                 report(f"datastore is open at revision {cache.revision}")
                 storage.start("cache", restarting("cache", cache.follow))
+                if self.auditor.sink is not None:
+                    storage.start("audit", restarting("audit", self.auditor.sink.run))
                 storage.start("compaction", compact_forever(backend, self.clock))
                 storage.start("encryption", restarting("encryption", keeper.run))
                 await self._serve(nursery, backend, cache, proxy, report)
@@ -197,6 +206,7 @@ class ServerApp:
             watches=self.watches,
             checks=self.checks(),
             loopback=self.loopback,
+            auditor=self.auditor,
         )
 
     def checks(self) -> dict[str, Callable[[], str | None]]:

@@ -21,6 +21,15 @@ class ServerConfig:
     )
     write_kubeconfig: Path = option(Path("/etc/kpy/kpy.yaml"), "where to write the kubeconfig")
     write_kubeconfig_mode: str = option("0600", "file mode of the kubeconfig, in octal")
+    audit_policy_file: str = option("", "audit policy (default: changes and reads of secrets)")
+    audit_log_path: str = option(
+        "", "audit log; none for no log, - for stdout (default: in the folder logs of the data dir)"
+    )
+    audit_log_maxsize: int = option(10, "megabytes of an audit log before it is set aside")
+    audit_log_maxage: int = option(30, "days that audit logs that were set aside are kept")
+    audit_log_maxbackup: int = option(10, "audit logs that are kept when they were set aside")
+    audit_log_format: str = option("json", "form of the audit log: json or legacy")
+    audit_log_mode: str = option("batch", "who waits for the audit log: batch or blocking[-strict]")
     max_requests_inflight: int = option(400, "seats of requests that read (with the next: of all)")
     max_mutating_requests_inflight: int = option(200, "seats of requests that write")
     anonymous_auth: bool = option(False, "let in requests without credentials as system:anonymous")

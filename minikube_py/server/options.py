@@ -9,6 +9,7 @@ from minikube_py.api import names, times
 from minikube_py.lib import tls
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import is_address
+from minikube_py.server.audit import sink
 from minikube_py.server.config import ServerConfig
 
 DATASTORES = ("memory",)
@@ -43,6 +44,16 @@ def problems(config: ServerConfig) -> Iterator[str]:
             config.service_node_port_range,
             _is_port_range,
             "a range of ports such as 30000-32767",
+        ),
+        ("--audit-log-maxsize", config.audit_log_maxsize, _is_count, "0 or more"),
+        ("--audit-log-maxage", config.audit_log_maxage, _is_count, "0 or more"),
+        ("--audit-log-maxbackup", config.audit_log_maxbackup, _is_count, "0 or more"),
+        ("--audit-log-mode", config.audit_log_mode, sink.MODES.__contains__, _either(sink.MODES)),
+        (
+            "--audit-log-format",
+            config.audit_log_format,
+            sink.FORMATS.__contains__,
+            _either(sink.FORMATS),
         ),
         ("--max-requests-inflight", config.max_requests_inflight, _is_count, "0 or more"),
         (
@@ -92,6 +103,10 @@ def problems(config: ServerConfig) -> Iterator[str]:
 
 def _empty_or(check_value: Callable[[str], bool]) -> Callable[[str], bool]:
     return lambda value: not value or check_value(value)
+
+
+def _either(values: tuple[str, ...]) -> str:
+    return " or ".join(values)
 
 
 def _is_count(value: int) -> bool:

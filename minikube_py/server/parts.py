@@ -59,6 +59,7 @@ from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import AdmissionPlugin, Authenticator, Authorizer, User
+from minikube_py.server.audit.record import Auditor
 from minikube_py.server.authn.anonymous import Anonymous
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.authn.chain import BearerTokens, Chain
@@ -106,6 +107,7 @@ class Setting:
     watches: Watches
     checks: Mapping[str, Callable[[], str | None]]
     loopback: Callable[[User], Client]
+    auditor: Auditor
 
 
 class Parts:
@@ -141,6 +143,7 @@ class Parts:
             self.store,
             authorizer,
             endpoints(self.store, authorizer, rbac, tokens),
+            setting.auditor,
         )
         self.flow_control = _flow_control(setting, cache)
         self.aggregator = Aggregator(

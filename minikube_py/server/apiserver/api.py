@@ -29,7 +29,8 @@ from minikube_py.server.apiserver.patching import (
     unfit_patch,
     unsupported_patch,
 )
-from minikube_py.server.attributes import Authorizer
+from minikube_py.server.attributes import Attributes, Authorizer
+from minikube_py.server.audit.record import Auditor, Record
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
 from minikube_py.server.registry.ownership import of_answer
@@ -53,23 +54,40 @@ class Answer:
     item: Item | None = None
     document: Obj | None = None
 
+    @property
+    def shown(self) -> Obj:
+        """The object."""
+        return self.item.obj if self.item is not None else self.document or {}
+
 
 class Api:
     """The verbs."""
 
     def __init__(
-        self, scheme: Scheme, store: Store, authorizer: Authorizer, endpoints: Endpoints
+        self,
+        scheme: Scheme,
+        store: Store,
+        authorizer: Authorizer,
+        endpoints: Endpoints,
+        auditor: Auditor,
     ) -> None:
         self.scheme = scheme
         self.store = store
         self.authorizer = authorizer
         self.endpoints = endpoints
+        self.auditor = auditor
 
     def authorize(self, call: Call) -> None:
         """Raise ForbiddenError where the user may not do that."""
-        decision = self.authorizer.authorize(call.attributes)
+        self.check(call.attributes, call.audit)
+
+    def check(self, attributes: Attributes, record: Record | None = None) -> None:
+        """Raise ForbiddenError where authorisation does not allow it; tell the audit log why."""
+        decision = self.authorizer.authorize(attributes)
+        if record is not None:
+            record.decided(decision)
         if not decision.allowed:
-            raise forbidden(call.attributes, decision.reason)
+            raise forbidden(attributes, decision.reason)
 
     def find(self, call: Call) -> tuple[Subresource | None, Endpoint | None]:
         """Return what answers the call; raises where the resource has no such path or verb."""
@@ -120,6 +138,8 @@ class Api:
         """Post to an endpoint; a kind of its own is checked as others are."""
         if not call.subresource:
             document = _in_namespace(call, self._decode(call, document))
+        elif call.audit is not None:
+            call.audit.requested(document)
         document = {**await self.store.connect(call.write("CREATE"), document)}
         answer = await create(call, document)
         try:
@@ -151,6 +171,8 @@ class Api:
     async def patch(self, call: Call, kind: PatchType, patch: Any) -> Answer:
         """Change part of an object."""
         _, endpoint = self.find(call)
+        if call.audit is not None:
+            call.audit.requested(patch)
         if endpoint is not None and endpoint.update is not None:
             document = await endpoint.update(
                 call, lambda current: patched(call, kind, current, patch)
@@ -210,6 +232,8 @@ class Api:
             patch_problems=patch_problems,
         )
         call.warnings.extend(decoded.warnings)
+        if call.audit is not None:
+            call.audit.requested(decoded.obj)
         return decoded.obj
 
     # Deleting
@@ -217,6 +241,8 @@ class Api:
     async def delete(self, call: Call, options: Obj) -> Answer:
         """Delete an object; answers with it, or with a Status where it is gone."""
         self.find(call)
+        if call.audit is not None:
+            call.audit.requested(options)
         resource = call.resource
         _warn_of_orphans(call, options)
         deleted = await self.store.delete(call.write("DELETE", options), options)
@@ -230,6 +256,8 @@ class Api:
     ) -> Listing:
         """Delete all that match; returns what was there."""
         self.find(call)
+        if call.audit is not None:
+            call.audit.requested(options)
         _warn_of_orphans(call, options)
         listing = await list_items(self.store, call.resource, call.namespace, list_options)
         gate = asyncio.Semaphore(DELETES_AT_ONCE_MAX)

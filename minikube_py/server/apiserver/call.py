@@ -7,7 +7,8 @@ from typing import Any
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver.parameters import WriteOptions
-from minikube_py.server.attributes import Attributes, Operation, User
+from minikube_py.server.attributes import Attributes, AuditAnnotations, Operation, User
+from minikube_py.server.audit.record import Record
 from minikube_py.server.registry.hooks import Write
 
 SUCCESS: Obj = {
@@ -39,6 +40,8 @@ class Call:
     """The body as it came, where it is JSON: only the text shows keys that stand twice."""
     warnings: list[str] = field(default_factory=list)
     """Collected on the way, for the client."""
+    audit: Record | None = None
+    """The audit record, where the request has one."""
 
     @property
     def attributes(self) -> Attributes:
@@ -79,6 +82,7 @@ class Call:
             field_manager=self.options.manager,
             options=self._options(operation, options),
             warnings=self.warnings,
+            annotations=AuditAnnotations() if self.audit is None else self.audit.annotations,
         )
 
 

@@ -10,8 +10,8 @@ fault of ours: logged with its traceback, answered 500 without details.
 import asyncio
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -60,11 +60,11 @@ from minikube_py.server.apiserver.streams import (
 )
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import Attributes, Credentials, User
+from minikube_py.server.audit import edge
 from minikube_py.server.authn.chain import Chain
 from minikube_py.server.authn.impersonation import impersonate
-from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.flowcontrol.control import FlowControl, TooManyRequestsError
-from minikube_py.server.flowcontrol.headers import SEAT, LabelledRequest, too_many
+from minikube_py.server.flowcontrol.headers import SEAT, too_many
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -73,12 +73,10 @@ PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
 """Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """What upstream's router has routes for; HEAD and OPTIONS have none."""
-SHUTDOWN_SECONDS = 5.0
 WARNINGS = web.RequestKey("warnings", list[str])
 """Where a request keeps what its client is warned of, for refusals."""
 FORM = web.RequestKey("form", Form)
 """Where a request keeps the form of its answer, once that is decided."""
-KEEPALIVE_SECONDS = 90.0
 
 
 class Frontend:
@@ -102,6 +100,7 @@ class Frontend:
         self.nonresource = nonresource
         self.forwarder = forwarder
         self.clock = api.store.clock
+        self.auditor = api.auditor
         self.flow_control = flow_control
         self._verbs: Mapping[str, Verb] = {
             "get": self._get,
@@ -115,7 +114,16 @@ class Frontend:
         }
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one request."""
+        """Answer one request, and log what became of it where the audit policy says so."""
+        response: web.StreamResponse | None = None
+        try:
+            response = await self._handle(request)
+        finally:
+            edge.end(request, response)
+        await self.auditor.written()
+        return response
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             return await self._answer(request)
         except StatusError as error:
@@ -133,9 +141,8 @@ class Frontend:
             return await self.nonresource.handle(request, None)
         if request.path.startswith(self.nonresource.open_prefixes):
             return await self.nonresource.handle(request, None)
-        user = await self.authenticate(request)
-        user = impersonate(user, request.headers.items(), self.api.authorizer)
         info = parse(request.method, _path(request), request.query)
+        user = await self._user(request, info)
         seat = self.flow_control.arrive(user, info, request.query)
         if seat is None:
             return await self._answer_to(request, user, info)
@@ -147,21 +154,35 @@ class Frontend:
         finally:
             seat.leave()
 
+    async def _user(self, request: web.BaseRequest, info: RequestInfo) -> User:
+        """Return as whom the request is carried out, and begin its audit record."""
+        try:
+            user = await self.authenticate(request)
+        except StatusError:
+            edge.begin(self.auditor, request, None, info)
+            raise
+        edge.begin(self.auditor, request, user, info)
+        impersonated = impersonate(user, request.headers.items(), self.api.authorizer)
+        record = request.get(edge.RECORD)
+        if record is not None:
+            record.impersonated(impersonated)
+            await self.auditor.written()
+        return impersonated
+
     async def _answer_to(
         self, request: web.BaseRequest, user: User, info: RequestInfo
     ) -> web.StreamResponse:
         if self.forwarder.routes:
             remote = self.forwarder.routes.find(info.path)
             if remote is not None:
-                authorize = self._authorize_unknown if info.is_resource else self._authorize_path
-                authorize(user, info)
+                self._authorize_info(request, user, info)
                 return await self.forwarder.handle(request, user, remote)
         if not info.is_resource:
-            self._authorize_path(user, info)
+            self._authorize_info(request, user, info)
             return await self.nonresource.handle(request, user)
         resource = self.api.scheme.by_path(info.group, info.version, info.plural)
         if resource is None or not resource.served:
-            self._authorize_unknown(user, info)
+            self._authorize_info(request, user, info)
             if not self.api.scheme.has_builtin(info.group):
                 return page_not_found()
             raise NotFoundError("the server could not find the requested resource", details={})
@@ -178,17 +199,12 @@ class Frontend:
             Credentials(headers.get("Authorization", ""), certificate, headers, tls)
         )
 
-    def _authorize_path(self, user: User, info: RequestInfo) -> None:
-        attributes = Attributes(user=user, verb=info.verb, path=info.path, is_resource=False)
-        decision = self.api.authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise forbidden(attributes, decision.reason)
-
-    def _authorize_unknown(self, user: User, info: RequestInfo) -> None:
+    def _authorize_info(self, request: web.BaseRequest, user: User, info: RequestInfo) -> None:
         attributes = Attributes(
             user=user,
             verb=info.verb,
             path=info.path,
+            is_resource=info.is_resource,
             group=info.group,
             version=info.version,
             resource=info.plural,
@@ -196,15 +212,14 @@ class Frontend:
             namespace=info.namespace,
             name=info.name,
         )
-        decision = self.api.authorizer.authorize(attributes)
-        if not decision.allowed:
-            raise forbidden(attributes, decision.reason)
+        self.api.check(attributes, request.get(edge.RECORD))
 
     async def _serve(
         self, request: web.BaseRequest, user: User, info: RequestInfo, resource: Resource
     ) -> web.StreamResponse:
         call = Call(
             user=user,
+            audit=request.get(edge.RECORD),
             resource=resource,
             verb=info.verb,
             namespace=info.namespace if resource.namespaced else "",
@@ -257,6 +272,8 @@ class Frontend:
     async def _list(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = list_options(call.resource, request.query)
         listing = await self.api.list(call, options)
+        if call.audit is not None:
+            call.audit.answered(partial(listing.document, call.resource))
         return await send_list(request, request[FORM], call.resource, listing, call.warnings)
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
@@ -334,6 +351,8 @@ class Frontend:
 
     def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
         form = request[FORM]
+        if call.audit is not None:
+            call.audit.answered(answer.shown)
         if answer.item is not None:
             data = form.item(call.resource, answer.item)
         else:
@@ -347,6 +366,9 @@ class Frontend:
         return response
 
     def _refusal(self, request: web.BaseRequest, error: StatusError) -> web.Response:
+        record = request.get(edge.RECORD)
+        if record is not None:
+            record.refused(error.status())
         form = self._refusal_form(request)
         headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
         retry = error.details.get("retryAfterSeconds")
@@ -444,33 +466,3 @@ async def read_body(request: web.BaseRequest) -> bytes:
         if len(data) > body.BODY_BYTES_MAX:
             raise body.too_large()
     return bytes(data)
-
-
-class HttpServer:
-    """The listening socket."""
-
-    def __init__(self, frontend: Frontend, host: str, port: int, tls: ssl.SSLContext) -> None:
-        # A watch or list whose client has left is cancelled; writes are not, see `_whole`.
-        self._server = web.Server(
-            frontend.handle,
-            request_factory=LabelledRequest.make,
-            handler_cancellation=True,
-            access_log=None,
-            # What is no HTTP is answered with 400; its headers may hold secrets, so no log of it.
-            logger=logging.Logger("malformed", logging.CRITICAL),  # noqa: LOG001
-            keepalive_timeout=KEEPALIVE_SECONDS,
-        )
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)
-        self._host, self._port, self._tls = host, port, tls
-
-    async def start(self) -> None:
-        """Listen; raises OSError where the port is in use."""
-        await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, self._host, self._port, ssl_context=self._tls, backlog=1024
-        )
-        await site.start()
-
-    async def stop(self) -> None:
-        """Stop listening and let requests in flight end."""
-        await self._runner.cleanup()

@@ -13,6 +13,7 @@ import orjson
 
 from minikube_py.api.errors import BadRequestError, ExpiredError, ServerTimeoutError, StatusError
 from minikube_py.api.item import Item
+from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.datastore.kv import CompactedError, FutureRevisionError
 from minikube_py.server.apiserver.parameters import ListOptions
@@ -28,6 +29,15 @@ class Listing:
     revision: int
     continue_: str = ""
     remaining: int = field(default=0)
+
+    def document(self, resource: Resource) -> Obj:
+        """Return the list as a document, with all its objects parsed."""
+        return {
+            "kind": f"{resource.kind}List",
+            "apiVersion": resource.api_version,
+            "metadata": {"resourceVersion": str(self.revision)},
+            "items": [item.obj for item in self.items],
+        }
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,22 @@
 """The Client of parts in process: the same road as HTTP, without bytes in between."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from functools import partial
 from typing import Any
 
-from minikube_py.api.errors import InternalError
+from minikube_py.api.errors import InternalError, StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import ItemList, PatchType, WatchEvent
 from minikube_py.server.apiserver.api import Answer, Api
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.parameters import ListOptions, WriteOptions, list_options
+from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.apiserver.watch import Watches, follow
 from minikube_py.server.attributes import User
+from minikube_py.server.audit.edge import audit_id
+from minikube_py.server.audit.event import Origin
+from minikube_py.server.audit.record import Auditor, Record
 
 MANAGERS = {"system:apiserver": "kube-apiserver"}
 """Field managers of users that are not called like the program that they are."""
@@ -48,13 +53,53 @@ class Loopback:
             subresource=subresource,
             field_selector=field_selector,
             options=self._options,
+            audit=self._record(resource, verb, namespace, name, subresource),
         )
-        self._api.authorize(call)
+        try:
+            self._api.authorize(call)
+        except StatusError as error:
+            _end(call, error)
+            raise
         return call
+
+    def _record(
+        self, resource: Resource, verb: str, namespace: str, name: str, subresource: str
+    ) -> Record | None:
+        """Begin the audit record of a call, where the policy keeps something of it."""
+        auditor = self._api.auditor
+        if not auditor.on:
+            return None
+        path = resource.path(namespace, name, subresource)
+        info = RequestInfo(
+            path=path,
+            verb=verb,
+            is_resource=True,
+            group=resource.group,
+            version=resource.version,
+            namespace=namespace,
+            plural=resource.plural,
+            name=name,
+            subresource=subresource,
+        )
+        origin = partial(_origin, path, self._user, auditor)
+        return auditor.begin(self._user, info, origin)
+
+    async def _carried_out(self, call: Call, work: Awaitable[Answer]) -> Obj:
+        """Return the object of an answer; the audit log learns how it went."""
+        try:
+            answer = await work
+        except StatusError as error:
+            _end(call, error)
+            raise
+        if call.audit is not None:
+            call.audit.answered(answer.shown)
+            call.audit.completed(answer.status)
+        return _obj(answer)
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
         """Return one object."""
-        return _obj(await self._api.get(self._call("get", resource, namespace, name)))
+        call = self._call("get", resource, namespace, name)
+        return await self._carried_out(call, self._api.get(call))
 
     async def list(
         self,
@@ -70,6 +115,7 @@ class Loopback:
         query = _query(label_selector, field_selector, limit, continue_)
         call = self._call("list", resource, namespace, field_selector=field_selector)
         listing = await self._api.list(call, list_options(resource, query))
+        _end(call)
         return ItemList(listing.items, listing.revision, listing.continue_)
 
     async def watch(
@@ -82,7 +128,7 @@ class Loopback:
         field_selector: str = "",
     ) -> AsyncIterator[Sequence[WatchEvent]]:
         """Yield what changes after a revision."""
-        self._call("watch", resource, namespace, field_selector=field_selector)
+        _end(self._call("watch", resource, namespace, field_selector=field_selector))
         query = {"resourceVersion": str(revision), **_query(label_selector, field_selector)}
         options = list_options(resource, query, watch=True)
         async for batch in follow(self._api.store, resource, namespace, options, self._watches):
@@ -94,7 +140,7 @@ class Loopback:
         """Create the object."""
         namespace = obj["metadata"].get("namespace", "")
         call = self._call("create", resource, namespace, name, subresource)
-        return _obj(await self._api.create(call, dict(obj)))
+        return await self._carried_out(call, self._api.create(call, dict(obj)))
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         """Replace the object."""
@@ -102,7 +148,7 @@ class Loopback:
         call = self._call(
             "update", resource, metadata.get("namespace", ""), metadata["name"], subresource
         )
-        return _obj(await self._api.update(call, dict(obj)))
+        return await self._carried_out(call, self._api.update(call, dict(obj)))
 
     async def patch(  # noqa: PLR0913 -- as the protocol
         self,
@@ -123,14 +169,14 @@ class Loopback:
                 field_manager=field_manager, force=force, field_validation="Ignore"
             )
             call = Call(**{**vars(call), "options": options})
-        return _obj(await self._api.patch(call, patch_type, patch))
+        return await self._carried_out(call, self._api.patch(call, patch_type, patch))
 
     async def delete(
         self, resource: Resource, name: str, namespace: str = "", *, options: Obj | None = None
     ) -> Obj:
         """Delete the object."""
         call = self._call("delete", resource, namespace, name)
-        return _obj(await self._api.delete(call, options or {}))
+        return await self._carried_out(call, self._api.delete(call, options or {}))
 
     async def delete_collection(
         self,
@@ -145,6 +191,7 @@ class Loopback:
         call = self._call("deletecollection", resource, namespace)
         chosen: ListOptions = list_options(resource, _query(label_selector, field_selector))
         await self._api.delete_collection(call, options or {}, chosen)
+        _end(call)
 
 
 def _query(
@@ -157,6 +204,20 @@ def _query(
         "continue": continue_,
     }
     return {key: value for key, value in query.items() if value}
+
+
+def _origin(path: str, user: User, auditor: Auditor) -> Origin:
+    agent = f"kpy/{user.name.rpartition(':')[2]}"
+    return Origin(audit_id({}), path, ("127.0.0.1",), agent, auditor.clock.now())
+
+
+def _end(call: Call, error: StatusError | None = None) -> None:
+    """Tell the audit log that a call is done."""
+    if call.audit is None:
+        return
+    if error is not None:
+        call.audit.refused(error.status())
+    call.audit.completed(error.code if error is not None else 200)
 
 
 def _obj(answer: Answer) -> Obj:
