@@ -45,7 +45,7 @@ class Floor(NamedTuple):
 
 
 FLOORS: dict[str, Floor] = {
-    "admission": Floor(188, 188, 19, 19),
+    "admission": Floor(214, 214, 25, 25),
     "crd": Floor(210, 209, 19, 18),
     "auth": Floor(190, 188, 12, 10),  # one text is not stable on the reference itself
     "crud": Floor(1056, 1053, 80, 79),

@@ -200,6 +200,8 @@ def _without_unneeded(spec: Obj, old: Obj) -> Obj:
         unneeded += ["allocateLoadBalancerNodePorts", "loadBalancerClass"]
     if is_external(old) and not is_external(spec):
         unneeded.append("externalTrafficPolicy")
+    if spec.get("type") not in _KNOWN_TYPES:
+        unneeded.append("internalTrafficPolicy")
     spec = _dropped(spec, [key for key in unneeded if _same(spec, old, key)])
     if needs_node_ports(old) and not needs_node_ports(spec):
         spec = _without_node_ports(spec, old)

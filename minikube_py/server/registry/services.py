@@ -35,6 +35,8 @@ CLAIMS_MAX = 5
 """Tries to replace the claim of a service of the same name that is being deleted."""
 TRIES_MAX = 1024
 """Random addresses to try before the whole range is walked."""
+DUMMY_PORTS = 32768
+"""Upstream's dry runs count up from here."""
 HEADLESS = "None"
 _HEALTH = "spec.healthCheckNodePort"
 
@@ -200,7 +202,7 @@ class ServiceHook:
         for index, port in enumerate(spec.get("ports") or ()):
             number = port.get("nodePort") or self._shared(result, port)
             if not number:
-                number = self._free_port(used, own)
+                number = self._free_port(used, own) if not write.dry_run else _dummy_port(result)
             elif number in used and not self._shared(result, port):
                 error = (Field("spec.ports")[index] / "nodePort").invalid(
                     number, "provided port is already allocated"
@@ -232,6 +234,8 @@ class ServiceHook:
         wanted = get(obj, _HEALTH)
         if not wanted:
             wanted = self._free_port(used, own)
+            if write.dry_run:
+                wanted = _dummy_port(obj["spec"].get("ports") or ())
         elif wanted not in own:
             self._check_health_port(wanted, used)
         if wanted not in own and not write.dry_run:
@@ -280,6 +284,12 @@ class ServiceHook:
             if number not in used and number not in own:
                 return number
         raise InternalError("failed to allocate a nodePort: range is full")
+
+
+def _dummy_port(ports: Sequence[Obj]) -> int:
+    """Return what a dry run shows for a port that would be allocated; nobody holds it."""
+    allocated = [port["nodePort"] for port in ports if port.get("nodePort")]
+    return max(allocated, default=DUMMY_PORTS) + 1
 
 
 def _wants_node_ports(spec: Obj) -> bool:
