@@ -180,11 +180,12 @@ async def _translate(
 
 
 async def _hear_caller(socket: web.WebSocketResponse, command: "RemoteCommand") -> None:
-    """Pass on what the caller sends until it goes."""
+    """Pass on what the caller sends until it goes; some clients send text as text."""
     async for message in socket:
-        if message.type is not WSMsgType.BINARY or not message.data:
+        raw = message.data.encode() if message.type is WSMsgType.TEXT else message.data
+        if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT) or not raw:
             continue
-        channel, data = message.data[0], bytes(message.data[1:])
+        channel, data = raw[0], bytes(raw[1:])
         if channel == CLOSE:
             await command.end(data[0] if data else CLOSE)
         else:

@@ -17,7 +17,7 @@ from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver import log_options
 from minikube_py.server.apiserver.call import Call
-from minikube_py.server.apiserver.connect_options import options_of
+from minikube_py.server.apiserver.connect_options import options_of, ports_of
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.apiserver.streams import NO_CACHE
@@ -86,7 +86,7 @@ class Connector:
             parts.append(container)
         path = "/".join(quote(part) for part in parts)
         pairs = [(key, value) for key, value in request.query.items() if key != "container"]
-        flags = _flags(pairs) if call.subresource in ("exec", "attach") else pairs
+        flags = _flags(call.subresource, pairs)
         return f"{self._kubelet_base(str(node))}/{path}" + (f"?{urlencode(flags)}" if flags else "")
 
     def _kubelet_base(self, node_name: str) -> str:
@@ -218,8 +218,12 @@ def _check_started(pod: Obj, container: str) -> None:
                 return
 
 
-def _flags(pairs: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return exec's query as the kubelet reads it: its own names for the streams, 1 for true."""
+def _flags(subresource: str, pairs: Sequence[tuple[str, str]]) -> Sequence[tuple[str, str]]:
+    """Return the query as the kubelet reads it: its own names for streams and ports, 1 for true."""
+    if subresource == "portforward":
+        return [("port", str(port)) for port in ports_of(pairs)]
+    if subresource == "log":
+        return pairs
     names = {"stdin": "input", "stdout": "output", "stderr": "error"}
     flags = []
     for key, value in pairs:

@@ -285,6 +285,14 @@ async def test_exec_by_websocket_ends_when_its_stdin_ends(node: Node) -> None:
     ]
 
 
+async def test_a_client_may_send_stdin_as_text(node: Node) -> None:
+    async with websocket(node.tunnelled + EXEC) as socket:
+        await socket.send_str("\x00grüße")
+        await socket.send_bytes(b"\xff\x00")
+        got = await by_channel(socket)
+    assert got[1] == "grüße".encode()
+
+
 async def test_an_exit_code_arrives_as_a_status_on_the_error_channel(node: Node) -> None:
     node.runtime.behaviour = exit_7
     async with websocket(node.tunnelled + EXEC) as socket:
