@@ -69,6 +69,7 @@ class ServerApp:
     )
 
     @functools.cached_property
+    _http: HttpServer | None = None
     def auditor(self) -> Auditor:
         """What keeps the audit log."""
         return auditor_of(self.config, self.bootstrap.folder, self.clock)
@@ -117,7 +118,7 @@ class ServerApp:
                 try:
                     yield
                 finally:
-                    self.watches.close()
+                    await self._stop()
         finally:
             await backend.close()
 
@@ -126,6 +127,12 @@ class ServerApp:
     ) -> None:
         certificates = Certificates(self.config, self.bootstrap)
         parts = Parts(self._setting(), backend, cache, proxy, certificates)
+    async def _stop(self) -> None:
+        """Be not ready any more, and let requests under way finish before all else ends."""
+        self.watches.close()
+        if self._http is not None:
+            await self._http.stop()
+
         self._api = parts.api
         custom = parts.custom_resources
         await custom.load()
@@ -152,6 +159,7 @@ class ServerApp:
         await bootstrap_objects.ensure(client, wanted)
         aggregator = functools.partial(parts.aggregator.run, client)
         nursery.start("aggregator", restarting("aggregator", aggregator))
+        self._http = http
         own = functools.partial(
             own_services.keep, cache, client, wanted, self._trusts(certificates)
         )

@@ -1,5 +1,6 @@
 """The parts of an API server, and how they hang together: everything is made here, once."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,10 @@ from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS
 from minikube_py.api.resource import Resource
 from minikube_py.api.scheme import Scheme
 from minikube_py.api.storage import VOLUMEATTACHMENTS
+from minikube_py.api.times import parse_duration
 from minikube_py.client.protocol import Client, Lister
 from minikube_py.datastore.kv import Backend
+from minikube_py.lib import process
 from minikube_py.lib.clock import Clock
 from minikube_py.server import metrics
 from minikube_py.server.admission import Surroundings, plugins
@@ -53,10 +56,14 @@ from minikube_py.server.apiserver.endpoints.custom_scale import CustomScale
 from minikube_py.server.apiserver.endpoints.eviction import Eviction
 from minikube_py.server.apiserver.endpoints.scale import Scale
 from minikube_py.server.apiserver.endpoints.tokens import TokenRequests, TokenReviews
+from minikube_py.server.apiserver.health import Health
 from minikube_py.server.apiserver.http import Frontend
 from minikube_py.server.apiserver.nonresource import Nonresource
 from minikube_py.server.apiserver.proxy import Proxy
+from minikube_py.server.apiserver.published import Published
 from minikube_py.server.apiserver.request import RequestInfo
+from minikube_py.server.apiserver.request_metrics import RequestMetrics
+from minikube_py.server.apiserver.requests import Requests
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import AdmissionPlugin, Authenticator, Authorizer, User
 from minikube_py.server.audit.record import Auditor
@@ -149,6 +156,8 @@ class Parts:
         self.aggregator = Aggregator(
             setting.scheme, self.store, certificates, proxy, frozenset(API_SERVICES)
         )
+        self.request_metrics = RequestMetrics(setting.scheme)
+        self.requests = Requests(parse_duration(setting.config.request_timeout))
         nonresource = _nonresource(setting, self, tokens.signer)
         self.aggregator.changed = nonresource.changed
         self.custom_resources = CustomResources(
@@ -161,6 +170,8 @@ class Parts:
             connector=Connector(self.store, proxy, certificates.kubelet),
             nonresource=nonresource,
             forwarder=self.aggregator.forwarder,
+            requests=self.requests,
+            metrics=self.request_metrics,
             flow_control=self.flow_control,
         )
 
@@ -287,17 +298,28 @@ def _authenticator(config: ServerConfig, tokens: Tokens, trust: Trust) -> Chain:
 
 def _nonresource(setting: Setting, parts: Parts, signer: TokenSigner) -> Nonresource:
     config, bootstrap = setting.config, setting.bootstrap
+    address = f"{bootstrap.advertise_address}:{config.https_listen_port}"
+    health = Health(setting.checks)
     return Nonresource(
         setting.scheme,
-        checks=setting.checks,
+        health=health,
         documents=_documents(config, signer),
-        metrics=lambda: metrics.render(
-            parts.store, setting.watches, flow_control_metrics.lines(parts.flow_control)
-        ),
-        others=parts.aggregator,
-        clock=setting.clock,
-        server_address=f"{bootstrap.advertise_address}:{config.https_listen_port}",
+        pages=metrics.pages(_sources(setting, parts), health),
+        published=Published(setting.scheme, parts.aggregator, setting.clock, address),
         open_paths=(Join(config, bootstrap, lambda: setting.loopback(APISERVER), setting.clock),),
+    )
+
+
+def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
+    """List what counts for itself, in the order of the metrics page."""
+    return (
+        parts.aggregator.metrics,
+        functools.partial(flow_control_metrics.lines, parts.flow_control),
+        parts.request_metrics.lines,
+        functools.partial(metrics.storage, parts.store),
+        functools.partial(metrics.watches, parts.store, setting.watches),
+        metrics.build,
+        process.lines,
     )
 
 

@@ -6,21 +6,23 @@ and it tells nothing. Without aggregated APIs there is no timer.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import orjson
 
 from minikube_py.api import times
 from minikube_py.api.apiextensions import CUSTOMRESOURCEDEFINITIONS
 from minikube_py.api.apiregistration import APISERVICES
+from minikube_py.api.apiregistration.apiservice import AVAILABLE
 from minikube_py.api.core import SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import AlreadyExistsError, ConflictError, NotFoundError, StatusError
-from minikube_py.api.object import Key, Obj, get, is_deleting, uid_of
+from minikube_py.api.object import Key, Obj, get, has_condition, is_deleting, uid_of
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.protocol import Client
 from minikube_py.client.workqueue import WorkQueue
 from minikube_py.lib.backoff import Backoff
+from minikube_py.lib.prometheus import metric
 from minikube_py.lib.tasks import Nursery
 from minikube_py.server.aggregator import availability, merge, registration
 from minikube_py.server.aggregator.documents import Documents, UnfitError
@@ -222,6 +224,19 @@ class Aggregator:
         wanted = availability.with_verdict(current, verdict, now)
         if wanted is not current:
             await client.update(APISERVICES, wanted, subresource="status")
+
+    def metrics(self) -> Iterator[str]:
+        """Yield the lines of the metrics page."""
+        services = sorted(self._kind.items(), key=lambda item: item.key.name)
+        yield from metric(
+            "aggregator_unavailable_apiservice",
+            "gauge",
+            "Gauge of APIServices which are marked as unavailable broken down by APIService name.",
+            (
+                ({"name": item.key.name}, int(not has_condition(item.obj, AVAILABLE)))
+                for item in services
+            ),
+        )
 
     # What discovery shows
 

@@ -76,6 +76,10 @@ class Health:
             kind: _checks_of(kind, checks) for kind in KINDS
         }
 
+    def checks(self, kind: str) -> Mapping[str, Check]:
+        """Return the checks of `healthz`, `livez` or `readyz` by name."""
+        return self._checks[kind]
+
     def paths(self) -> list[str]:
         """Return the paths that are answered."""
         below = [f"/{kind}/{name}" for kind, checks in self._checks.items() for name in checks]
@@ -124,7 +128,7 @@ def _all(
             failed = True
             lines.append(f"[-]{name} failed: reason withheld")
     if unknown := sorted({name for name in excluded if name not in checks}):
-        names = ", ".join(f'"{name}"' for name in unknown)
+        names = ",".join(f'"{name}"' for name in unknown)
         lines.append(f"warn: some health checks cannot be excluded: no matches for {names}")
     if failed:
         text = "\n".join([*lines, f"{kind} check failed", ""])

@@ -50,6 +50,8 @@ from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
 from minikube_py.server.apiserver.represent import Form, check_form
 from minikube_py.server.apiserver.request import RequestInfo, parse
+from minikube_py.server.apiserver.request_metrics import RequestMetrics
+from minikube_py.server.apiserver.requests import Requests, timed_out
 from minikube_py.server.apiserver.streams import (
     NO_CACHE,
     WATCH_SECONDS_MIN,
@@ -75,6 +77,10 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """What upstream's router has routes for; HEAD and OPTIONS have none."""
 WARNINGS = web.RequestKey("warnings", list[str])
 """Where a request keeps what its client is warned of, for refusals."""
+LARGE_BYTES = 64 * 1024
+"""What a connection takes at once; of more, the client has to read some first."""
+INFO = web.RequestKey("info", RequestInfo)
+"""Where a request keeps what it is about."""
 FORM = web.RequestKey("form", Form)
 """Where a request keeps the form of its answer, once that is decided."""
 
@@ -91,6 +97,8 @@ class Frontend:
         connector: Connector,
         nonresource: Nonresource,
         forwarder: Forwarder,
+        requests: Requests,
+        metrics: RequestMetrics,
         flow_control: FlowControl,
     ) -> None:
         self.api = api
@@ -99,6 +107,8 @@ class Frontend:
         self.connector = connector
         self.nonresource = nonresource
         self.forwarder = forwarder
+        self.requests = requests
+        self.metrics = metrics
         self.clock = api.store.clock
         self.auditor = api.auditor
         self.flow_control = flow_control
@@ -116,16 +126,26 @@ class Frontend:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, and log what became of it where the audit policy says so."""
         response: web.StreamResponse | None = None
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        started = loop.time()
         try:
             response = await self._handle(request)
+        except asyncio.CancelledError:
+            if not self.requests.has_expired(task):
+                raise
+            response = self._out_of_time(request)
         finally:
+            self.requests.end(task)
             edge.end(request, response)
+        info = request.get(INFO)
+        if info is not None:
+            self.metrics.count(info, request.headers, response.status, loop.time() - started)
         await self.auditor.written()
         return response
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            return await self._answer(request)
+            return await _sent(request, await self._answer(request))
         except StatusError as error:
             return self._refusal(request, error)
         except TooManyRequestsError as error:
@@ -141,7 +161,8 @@ class Frontend:
             return await self.nonresource.handle(request, None)
         if request.path.startswith(self.nonresource.open_prefixes):
             return await self.nonresource.handle(request, None)
-        info = parse(request.method, _path(request), request.query)
+        info = request[INFO] = parse(request.method, _path(request), request.query)
+        self.requests.begin(asyncio.current_task(), info, request.query)
         user = await self._user(request, info)
         seat = self.flow_control.arrive(user, info, request.query)
         if seat is None:
@@ -176,7 +197,8 @@ class Frontend:
             remote = self.forwarder.routes.find(info.path)
             if remote is not None:
                 self._authorize_info(request, user, info)
-                return await self.forwarder.handle(request, user, remote)
+                with self.requests.lasting(asyncio.current_task(), info):
+                    return await self.forwarder.handle(request, user, remote)
         if not info.is_resource:
             self._authorize_info(request, user, info)
             return await self.nonresource.handle(request, user)
@@ -239,7 +261,8 @@ class Frontend:
             call.warnings.append(resource.deprecated)
         request[WARNINGS] = call.warnings
         if self.connector.connects(resource, info.subresource):
-            return await self.connector.handle(request, call, info)
+            with self.requests.lasting(asyncio.current_task(), info):
+                return await self.connector.handle(request, call, info)
         if resource.deprecation and info.verb in resource.verbs:
             call.warnings.append(resource.deprecation)
         verb = self._verbs.get(info.verb)
@@ -365,6 +388,14 @@ class Frontend:
         add_warnings(response, call.warnings)
         return response
 
+    def _out_of_time(self, request: web.BaseRequest) -> web.Response:
+        """Return the answer to a request that took too long; half an answer is cut off."""
+        if request.writer.output_size:
+            if request.transport is not None:
+                request.transport.abort()
+            raise ConnectionResetError("the answer took too long")
+        return self._refusal(request, timed_out())
+
     def _refusal(self, request: web.BaseRequest, error: StatusError) -> web.Response:
         record = request.get(edge.RECORD)
         if record is not None:
@@ -413,6 +444,14 @@ def expected_kind(call: Call, document: Obj) -> tuple[str, str]:
     if (sub.kind, given) in ALSO_UNDERSTOOD:
         return given, sub.kind
     return f"{group}/{version}" if group else version, sub.kind
+
+
+async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """Send a large answer while the request's time still counts: its reader may be slow."""
+    if type(response) is web.Response and (response.content_length or 0) > LARGE_BYTES:
+        await response.prepare(request)
+        await response.write_eof()
+    return response
 
 
 async def _whole(write: Coroutine[Any, Any, T]) -> T:

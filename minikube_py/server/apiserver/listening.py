@@ -1,5 +1,6 @@
 """The listening socket: HTTP/1.1 over TLS, and what clients may take their time for."""
 
+import asyncio
 import logging
 import ssl
 
@@ -8,7 +9,10 @@ from aiohttp import web
 from minikube_py.server.apiserver.http import Frontend
 from minikube_py.server.apiserver.labelled import LabelledRequest
 
-SHUTDOWN_SECONDS = 5.0
+IN_FLIGHT_SECONDS = 4.0
+"""What is under way at the end may go on for so long; the whole process has nine seconds."""
+CUT_SECONDS = 0.5
+"""So long what has been cancelled then may take to notice."""
 KEEPALIVE_SECONDS = 90.0
 
 
@@ -26,8 +30,12 @@ class HttpServer:
             logger=logging.Logger("malformed", logging.CRITICAL),  # noqa: LOG001
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
-        self._runner = web.ServerRunner(self._server, shutdown_timeout=SHUTDOWN_SECONDS)
+        self._runner = web.ServerRunner(
+            self._server, shutdown_timeout=IN_FLIGHT_SECONDS + CUT_SECONDS
+        )
         self._host, self._port, self._tls = host, port, tls
+        self._frontend = frontend
+        self._stopped = False
 
     async def start(self) -> None:
         """Listen; raises OSError where the port is in use."""
@@ -38,5 +46,20 @@ class HttpServer:
         await site.start()
 
     async def stop(self) -> None:
-        """Stop listening and let requests in flight end."""
-        await self._runner.cleanup()
+        """Stop listening, end what would last, and let other requests finish.
+
+        Watches end as they do when their time is over; idle connections are closed at once, others
+        after their answer; what is still under way after `IN_FLIGHT_SECONDS` is cut off.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        watches, requests = self._frontend.watches, self._frontend.requests
+        watches.close()
+        requests.end_lasting()
+        cut = asyncio.get_running_loop().call_later(IN_FLIGHT_SECONDS, requests.end_all)
+        try:
+            await self._runner.cleanup()
+        finally:
+            cut.cancel()
+            requests.close()

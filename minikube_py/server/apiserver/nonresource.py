@@ -6,7 +6,7 @@ does not fit; the others are handlers that look at no method.
 
 import platform
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 from aiohttp import web
@@ -16,13 +16,11 @@ from minikube_py.api import discovery
 from minikube_py.api.errors import MethodNotAllowedError
 from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
-from minikube_py.lib.clock import Clock
-from minikube_py.server.apiserver.health import Check, Health
+from minikube_py.server.apiserver.health import Health
 from minikube_py.server.apiserver.negotiate import check_produced
 from minikube_py.server.apiserver.published import (
     NO_CACHE,
     NOT_SUPPORTED,
-    Others,
     Published,
     page_not_found,
 )
@@ -31,6 +29,13 @@ from minikube_py.server.attributes import User
 JWKS = "application/jwk-set+json"
 _ISSUER_CACHING = {"Cache-Control": "public, max-age=3600"}
 Route = Callable[[web.BaseRequest, str], Awaitable[web.StreamResponse]]
+
+
+class Page(NamedTuple):
+    """A page of text that is made whenever somebody asks for it."""
+
+    content_type: str
+    render: Callable[[], str]
 
 
 class OpenPath(Protocol):
@@ -45,26 +50,24 @@ class OpenPath(Protocol):
 class Nonresource:
     """Answers for everything that is not below a group and version."""
 
-    def __init__(  # noqa: PLR0913 -- a root of many small things
+    def __init__(
         self,
         scheme: Scheme,
         *,
-        checks: Mapping[str, Check],
+        health: Health,
         documents: Mapping[str, Obj],
-        metrics: Callable[[], bytes],
-        others: Others,
-        clock: Clock,
-        server_address: str = "",
+        pages: Mapping[str, Page],
+        published: Published,
         open_paths: tuple[OpenPath, ...] = (),
     ) -> None:
         """Take the parts; `documents` are those of the token issuer, by path."""
         self.scheme = scheme
         self.documents = documents
-        self.metrics = metrics
+        self.pages = pages
         self.open_paths = open_paths
         self.open_prefixes = tuple(path.prefix for path in open_paths)
-        self._health = Health(checks)
-        self._published = Published(scheme, others, clock, server_address)
+        self._health = health
+        self._published = published
 
     def changed(self) -> None:
         """Forget what was built: the scheme has changed."""
@@ -87,7 +90,8 @@ class Nonresource:
             "livez": self._healthy,
             "readyz": self._healthy,
             "version": self._version,
-            "metrics": self._metrics,
+            "metrics": self._page,
+            "debug": self._page,
             "api": self._published.discover,
             "apis": self._published.discover,
             "openapi": self._published.open_api,
@@ -108,11 +112,12 @@ class Nonresource:
         _check_route(request, "application/json")
         return json_response(orjson.dumps(version(), option=orjson.OPT_INDENT_2))
 
-    async def _metrics(self, _request: web.BaseRequest, path: str) -> web.StreamResponse:
-        if path != "/metrics":
+    async def _page(self, _request: web.BaseRequest, path: str) -> web.StreamResponse:
+        page = self.pages.get(path)
+        if page is None:
             return page_not_found()
-        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        return web.Response(body=self.metrics(), headers={**NO_CACHE, **headers})
+        headers = {**NO_CACHE, "Content-Type": page.content_type}
+        return web.Response(body=page.render().encode(), headers=headers)
 
     async def _index(self, _request: web.BaseRequest, path: str) -> web.StreamResponse:
         if path not in ("/", "/index.html"):
@@ -121,7 +126,7 @@ class Nonresource:
         for group, versions in discovery.groups(self.scheme).items():
             paths.append(f"/apis/{group}")
             paths.extend(f"/apis/{group}/{name}" for name in versions)
-        paths += ["/metrics", "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"]
+        paths += [*self.pages, "/openapi/v2", "/openapi/v3", "/openapi/v3/", "/version"]
         return json_response(orjson.dumps({"paths": sorted(paths)}, option=orjson.OPT_INDENT_2))
 
     async def _healthy(self, request: web.BaseRequest, path: str) -> web.StreamResponse:

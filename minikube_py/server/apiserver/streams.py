@@ -103,6 +103,7 @@ async def send_watch(
         await response.write_eof()
         return response
     subscription = Subscription(kind, watch.namespace, watch.options.selection)
+    subscription.cut = partial(_cut, request)
     watches.add(subscription)
     timer = asyncio.get_running_loop().call_later(watch.lasts_seconds, subscription.close)
     try:
@@ -159,6 +160,12 @@ def _send_directly(request: web.BaseRequest, events: Sequence[Shown]) -> bool:
         return False
     transport.write(b"".join([event.chunk for event in events]))
     return True
+
+
+def _cut(request: web.BaseRequest) -> None:
+    """End the connection of a client that reads nothing and thus can be told nothing."""
+    if request.transport is not None and request.transport.get_write_buffer_size():
+        request.transport.abort()
 
 
 def _is_gone(request: web.BaseRequest) -> bool:

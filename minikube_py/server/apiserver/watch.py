@@ -7,7 +7,8 @@ encoded form, gathered for one commit of the datastore, so that it costs one soc
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from minikube_py.api.errors import ExpiredError
@@ -76,6 +77,10 @@ class Subscription:
         self.kind = kind
         self._namespace = namespace
         self._selection = selection
+        self.sent = 0
+        """How many events there have been for the watcher, without those that it began with."""
+        self.cut: Callable[[], None] = lambda: None
+        """Ends the connection of a watcher that is too slow to be told."""
         self._pending: list[Shown] = []
         self._ready = asyncio.Event()
         self._waiting = False
@@ -88,12 +93,15 @@ class Subscription:
         events = [event for event in seen if event is not None]
         if not events:
             return
+        self.sent += len(events)
         if self._waiting and not self._pending and self.direct and self.direct(events):
             return
         self._pending += events
         if len(self._pending) > PENDING_MAX:
             self._overrun = True
             self._pending.clear()
+            if not self._waiting:
+                self.cut()
         self._ready.set()
 
     def put(self, events: Sequence[Shown]) -> None:
@@ -138,6 +146,7 @@ class Watches:
 
     def __init__(self) -> None:
         self._open: set[Subscription] = set()
+        self._sent: Counter[str] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self.closed = False
 
@@ -154,8 +163,22 @@ class Watches:
 
     def remove(self, subscription: Subscription) -> None:
         """Forget one watch and close it."""
-        self._open.discard(subscription)
+        if subscription in self._open:
+            self._open.discard(subscription)
+            self._sent[subscription.kind.resource.group_resource] += subscription.sent
         subscription.close()
+
+    def kinds(self) -> Iterator[KindCache]:
+        """Yield what each open watch is of."""
+        for subscription in tuple(self._open):
+            yield subscription.kind
+
+    def sent(self) -> Counter[str]:
+        """Return how many events watchers have been sent, by resource and group."""
+        sent = Counter(self._sent)
+        for subscription in self._open:
+            sent[subscription.kind.resource.group_resource] += subscription.sent
+        return sent
 
     def end(self, kind: KindCache) -> None:
         """End the watches of one kind: it is gone, or looks different from now on."""

@@ -129,6 +129,8 @@ class KindCache:
         """Revision of the newest change of this kind."""
         self.bytes = 0
         """Encoded size of all items."""
+        self.received = 0
+        """How many changes there have been."""
         self.synced_revision: Callable[[], int] = lambda: self.revision
         self._items: dict[str, Item] = {}
         self._order: list[str] = []
@@ -201,6 +203,7 @@ class KindCache:
         """Take in committed changes and tell the watchers."""
         for change in changes:
             self._apply(change)
+        self.received += len(changes)
         for watcher in tuple(self._watchers):
             watcher(changes)
 
@@ -332,10 +335,9 @@ class Cache:
         """Return the cache of a kind, or None where it has not been added."""
         return self._kinds.get(prefix_of(stored(resource)))
 
-    def counts(self) -> Iterator[tuple[str, int]]:
-        """Yield how many objects there are of each kind."""
-        for cache in self._kinds.values():
-            yield cache.resource.group_resource, len(cache)
+    def kinds(self) -> Iterator[KindCache]:
+        """Yield the caches of all kinds."""
+        yield from tuple(self._kinds.values())
 
     async def load(self, resources: Iterable[Resource]) -> None:
         """Read what the datastore holds of these kinds, at one revision."""

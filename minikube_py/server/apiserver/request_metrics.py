@@ -1,0 +1,145 @@
+"""How many requests there were, and how long they took, under upstream's names.
+
+One dictionary look-up and a few additions a request. Labels are of what this server serves, never
+what a client made up: an unknown resource counts without its name, an unknown path likewise.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from minikube_py.api.scheme import Scheme
+from minikube_py.lib.prometheus import Histogram, histograms, metric
+from minikube_py.server.apiserver.request import RequestInfo
+
+SECONDS = (
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+)  # fmt: skip
+SLI_SECONDS = SECONDS[2:]
+PATHS = frozenset({
+    "api", "apis", "debug", "healthz", "livez", "metrics", "openapi", "readyz", "version",
+})  # fmt: skip
+VERBS = {
+    "get": "GET", "list": "LIST", "watch": "WATCH", "create": "POST", "update": "PUT",
+    "patch": "PATCH", "delete": "DELETE", "deletecollection": "DELETECOLLECTION",
+}  # fmt: skip
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+CONNECTS = frozenset({"attach", "exec", "portforward", "proxy"})
+APPLY = "application/apply-patch"
+OTHER = "other"
+KINDS_MAX = 10_000
+"""Kinds of requests that are told apart; the labels allow for fewer in any real cluster."""
+
+
+class Kind(NamedTuple):
+    """What requests have in common that are counted together."""
+
+    verb: str
+    group: str = ""
+    version: str = ""
+    resource: str = ""
+    subresource: str = ""
+    scope: str = ""
+    dry_run: str = ""
+
+    def labels(self) -> dict[str, str]:
+        """Return the labels, in the order of the alphabet."""
+        return {"component": "apiserver", **dict(sorted(self._asdict().items()))}
+
+
+class _Series:
+    """The counts of one kind."""
+
+    __slots__ = ("codes", "seconds")
+
+    def __init__(self) -> None:
+        self.codes: dict[int, int] = {}
+        self.seconds = Histogram(SECONDS)
+
+
+class RequestMetrics:
+    """Counts requests."""
+
+    def __init__(self, scheme: Scheme) -> None:
+        self._scheme = scheme
+        self._series: dict[Kind, _Series] = {}
+
+    def count(
+        self, info: RequestInfo, headers: Mapping[str, str], code: int, seconds: float
+    ) -> None:
+        """Count one request that has been answered."""
+        kind = self._kind(info, headers)
+        series = self._series.get(kind)
+        if series is None:
+            if len(self._series) >= KINDS_MAX:
+                return
+            series = self._series[kind] = _Series()
+        series.codes[code] = series.codes.get(code, 0) + 1
+        series.seconds.observe(seconds)
+
+    def _kind(self, info: RequestInfo, headers: Mapping[str, str]) -> Kind:
+        if not info.is_resource:
+            first = info.path.split("/", 2)[1]
+            verb = info.verb.upper()
+            return Kind(
+                verb if verb in METHODS else OTHER,
+                subresource=f"/{first}" if first in PATHS else "",
+            )
+        resource = self._scheme.by_path(info.group, info.version, info.plural)
+        verb = VERBS.get(info.verb, OTHER)
+        if resource is None:
+            return Kind(verb)
+        subresource = info.subresource
+        if subresource in CONNECTS:
+            verb = "CONNECT"
+        elif subresource and resource.subresource(subresource) is None:
+            subresource = ""
+        if verb == "PATCH" and headers.get("Content-Type", "").startswith(APPLY):
+            verb = "APPLY"
+        scope = "cluster"
+        if info.name or info.verb == "create":
+            scope = "resource"
+        elif info.namespace:
+            scope = "namespace"
+        return Kind(verb, info.group, info.version, info.plural, subresource, scope, "")
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the metrics page."""
+        series = sorted(self._series.items())
+        yield from metric(
+            "apiserver_request_total",
+            "counter",
+            "Counter of apiserver requests broken out for each verb, group, version, resource, "
+            "scope, component, and HTTP response code.",
+            (
+                ({"code": str(code), **kind.labels()}, count)
+                for kind, counts in series
+                for code, count in sorted(counts.codes.items())
+            ),
+        )
+        yield from histograms(
+            "apiserver_request_duration_seconds",
+            "Response latency distribution in seconds for each verb, group, version, resource, "
+            "subresource, scope and component.",
+            ((kind.labels(), counts.seconds) for kind, counts in series),
+        )
+        yield from histograms(
+            "apiserver_request_sli_duration_seconds",
+            "Response latency distribution (not counting webhook duration and priority & fairness "
+            "queue wait times) in seconds for each verb, group, version, resource, subresource, "
+            "scope and component.",
+            (
+                ({k: v for k, v in kind.labels().items() if k != "dry_run"}, _sli(counts.seconds))
+                for kind, counts in series
+                if kind.verb not in ("WATCH", "CONNECT")
+            ),
+        )
+
+
+def _sli(seconds: Histogram) -> Histogram:
+    """Return the same values between fewer bounds."""
+    merged = len(SECONDS) - len(SLI_SECONDS)
+    shown = Histogram(SLI_SECONDS)
+    shown.counts = [sum(seconds.counts[: merged + 1]), *seconds.counts[merged + 1 :]]
+    shown.sum = seconds.sum
+    return shown
