@@ -64,12 +64,12 @@ class ServerApp:
     watches: Watches = field(default_factory=Watches)
     _backend: Backend | None = None
     _api: Api | None = None
+    _http: HttpServer | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
 
     @functools.cached_property
-    _http: HttpServer | None = None
     def auditor(self) -> Auditor:
         """What keeps the audit log."""
         return auditor_of(self.config, self.bootstrap.folder, self.clock)
@@ -122,17 +122,17 @@ class ServerApp:
         finally:
             await backend.close()
 
-    async def _serve(
-        self, nursery: Nursery, backend: Backend, cache: Cache, proxy: Proxy, report: Report
-    ) -> None:
-        certificates = Certificates(self.config, self.bootstrap)
-        parts = Parts(self._setting(), backend, cache, proxy, certificates)
     async def _stop(self) -> None:
         """Be not ready any more, and let requests under way finish before all else ends."""
         self.watches.close()
         if self._http is not None:
             await self._http.stop()
 
+    async def _serve(
+        self, nursery: Nursery, backend: Backend, cache: Cache, proxy: Proxy, report: Report
+    ) -> None:
+        certificates = Certificates(self.config, self.bootstrap)
+        parts = Parts(self._setting(), backend, cache, proxy, certificates)
         self._api = parts.api
         custom = parts.custom_resources
         await custom.load()
@@ -153,13 +153,13 @@ class ServerApp:
                 f"{error.strerror or error}; stop what uses the port or pass --https-listen-port"
             ) from error
         nursery.start("http", _stop_at_end(http))
+        self._http = http
         await repair(parts.store)
         wanted = bootstrap_objects.wanted(self.config, self.bootstrap, self.clock)
         client = self.loopback(APISERVER)
         await bootstrap_objects.ensure(client, wanted)
         aggregator = functools.partial(parts.aggregator.run, client)
         nursery.start("aggregator", restarting("aggregator", aggregator))
-        self._http = http
         own = functools.partial(
             own_services.keep, cache, client, wanted, self._trusts(certificates)
         )
