@@ -18,7 +18,7 @@ def limited_of(document: Obj | None) -> tuple[LimitedResource, ...]:
         StartError: it says something impossible.
 
     """
-    given: Any = (document or {}).get("limitedResources") or []
+    given: Any = (document or {}).get("limitedResources", [])
     if not isinstance(given, list):
         raise StartError(f"{_PLACE}: limitedResources must be a list")
     return tuple(_limited(given))
