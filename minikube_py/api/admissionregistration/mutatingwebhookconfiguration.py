@@ -19,9 +19,9 @@ def _default_webhook(webhook: Obj) -> Obj:
     return with_absent(webhooks.default_webhook(webhook), {"reinvocationPolicy": "Never"})
 
 
-def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated configuration."""
-    yield from webhooks.validate_webhooks(new.get("webhooks") or (), mutating=True)
+    yield from webhooks.validate_webhooks(new, old, mutating=True)
 
 
 MUTATINGWEBHOOKCONFIGURATIONS = Resource(

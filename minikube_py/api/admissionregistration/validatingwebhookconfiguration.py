@@ -15,9 +15,9 @@ def default(configuration: Obj) -> Obj:
     return changed(configuration, "webhooks", lambda items: each(items, webhooks.default_webhook))
 
 
-def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
+def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated configuration."""
-    yield from webhooks.validate_webhooks(new.get("webhooks") or (), mutating=False)
+    yield from webhooks.validate_webhooks(new, old, mutating=False)
 
 
 VALIDATINGWEBHOOKCONFIGURATIONS = Resource(

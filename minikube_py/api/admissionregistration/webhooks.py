@@ -36,15 +36,32 @@ def _default_client(client: Obj) -> Obj:
     return changed(client, "service", lambda service: with_absent(service, {"port": 443}))
 
 
-def validate_webhooks(webhooks: Sequence[Obj], *, mutating: bool) -> Iterator[FieldError]:
-    """Report what is wrong with the webhooks of a configuration."""
+def validate_webhooks(new: Obj, old: Obj | None, *, mutating: bool) -> Iterator[FieldError]:
+    """Report what is wrong with the webhooks of a configuration.
+
+    Conditions that an update leaves as they were are not compiled again: an expression that was
+    once stored stays, whatever a later server thinks of it.
+    """
+    webhooks: Sequence[Obj] = new.get("webhooks") or ()
+    known = old is not None and _conditions(new) == _conditions(old)
     seen: set[str] = set()
     for index, webhook in enumerate(webhooks):
-        yield from _validate_webhook(webhook, WEBHOOKS[index], mutating=mutating)
+        field = WEBHOOKS[index]
+        yield from _validate_webhook(webhook, field, mutating=mutating)
+        if not known:
+            conditions = webhook.get("matchConditions") or ()
+            yield from matching.validate_conditions(conditions, field / "matchConditions")
+        versions = webhook.get("admissionReviewVersions") or ()
+        yield from validate_versions(versions, field / "admissionReviewVersions")
         name = webhook["name"]
         if name in seen:
-            yield (WEBHOOKS[index] / "name").duplicate(name)
-        seen.add(name)
+            yield (field / "name").duplicate(name)
+        if name:
+            seen.add(name)
+
+
+def _conditions(configuration: Obj) -> Sequence[Any]:
+    return [webhook.get("matchConditions") or () for webhook in configuration.get("webhooks") or ()]
 
 
 def _validate_webhook(webhook: Obj, field: Field, *, mutating: bool) -> Iterator[FieldError]:
@@ -69,13 +86,7 @@ def _validate_webhook(webhook: Obj, field: Field, *, mutating: bool) -> Iterator
         again = webhook.get("reinvocationPolicy")
         if again not in {"Never", "IfNeeded"}:
             yield (field / "reinvocationPolicy").unsupported(again, {"Never", "IfNeeded"})
-    yield from _validate_client(webhook["clientConfig"], field / "clientConfig")
-    yield from matching.validate_conditions(
-        webhook.get("matchConditions") or (), field / "matchConditions"
-    )
-    yield from _validate_versions(
-        webhook.get("admissionReviewVersions") or (), field / "admissionReviewVersions"
-    )
+    yield from validate_client(webhook["clientConfig"], field / "clientConfig")
 
 
 def _validate_name(name: str, field: Field) -> Iterator[FieldError]:
@@ -98,7 +109,8 @@ def _validate_side_effects(value: str | None, field: Field) -> Iterator[FieldErr
         yield field.unsupported(value, SIDE_EFFECTS)
 
 
-def _validate_client(client: Obj, field: Field) -> Iterator[FieldError]:
+def validate_client(client: Obj, field: Field) -> Iterator[FieldError]:
+    """Report what is wrong with how a webhook is reached."""
     url, service = client.get("url"), client.get("service")
     if (url is None) == (service is None):
         yield field.required("exactly one of url or service is required")
@@ -144,11 +156,13 @@ def validate_service(service: Obj, field: Field) -> Iterator[FieldError]:
 
 
 def _validate_path(path: str, field: Field) -> Iterator[FieldError]:
-    if path == "/":
+    if path in ("", "/"):
+        return
+    if path == "//":
+        yield field.invalid(path, "segment[0] may not be empty")
         return
     if not path.startswith("/"):
         yield field.invalid(path, "must start with a '/'")
-        return
     for index, step in enumerate(path[1:].removesuffix("/").split("/")):
         if not step:
             yield field.invalid(path, f"segment[{index}] may not be empty")
@@ -157,7 +171,8 @@ def _validate_path(path: str, field: Field) -> Iterator[FieldError]:
             yield field.invalid(path, f"segment[{index}]: {text}")
 
 
-def _validate_versions(versions: Sequence[str], field: Field) -> Iterator[FieldError]:
+def validate_versions(versions: Sequence[str], field: Field) -> Iterator[FieldError]:
+    """Report versions of reviews of which this server sends none."""
     if not versions:
         yield field.required(f"must specify one of {', '.join(REVIEW_VERSIONS)}")
         return
@@ -165,6 +180,7 @@ def _validate_versions(versions: Sequence[str], field: Field) -> Iterator[FieldE
     for index, version in enumerate(versions):
         if version in seen:
             yield field[index].invalid(version, "duplicate version")
+            continue
         seen.add(version)
         yield from (field[index].invalid(version, text) for text in names.dns1035_label(version))
     if not seen & set(REVIEW_VERSIONS):
