@@ -66,6 +66,7 @@ from minikube_py.server.apiserver.request_metrics import RequestMetrics
 from minikube_py.server.apiserver.requests import Requests
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import AdmissionPlugin, Authenticator, Authorizer, User
+from minikube_py.server.audit import metrics as audit_metrics
 from minikube_py.server.audit.record import Auditor
 from minikube_py.server.authn.anonymous import Anonymous
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
@@ -315,6 +316,7 @@ def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
     return (
         parts.aggregator.metrics,
         functools.partial(flow_control_metrics.lines, parts.flow_control),
+        functools.partial(audit_metrics.lines, setting.auditor),
         parts.request_metrics.lines,
         functools.partial(metrics.storage, parts.store),
         functools.partial(metrics.watches, parts.store, setting.watches),

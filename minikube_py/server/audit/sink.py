@@ -47,6 +47,7 @@ class LogSink:
         self._encode = encode if form == "json" else encode_legacy
         self._queue: list[Entry] = []
         self._filled = asyncio.Event()
+        self._busy = False
         self._waiters: list[asyncio.Future[None]] = []
 
     def put(self, entry: dict[str, Any], *, omit_managed_fields: bool) -> None:
@@ -59,10 +60,11 @@ class LogSink:
 
     async def written(self) -> None:
         """Wait until all that was put is written, in a mode that waits."""
-        if self.mode == BATCH or not self._queue:
+        if self.mode == BATCH or not (self._queue or self._busy):
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
+        self._filled.set()
         await waiter
 
     async def run(self) -> None:
@@ -75,7 +77,9 @@ class LogSink:
                 self._filled.clear()
                 batch, self._queue = self._queue, []
                 waiters, self._waiters = self._waiters, []
+                self._busy = True
                 await self._write(batch, waiters)
+                self._busy = False
         finally:
             if self._queue:
                 self._append(self._queue, self._clock.now())

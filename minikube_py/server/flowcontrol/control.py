@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from minikube_py.api.object import Obj
 from minikube_py.client.protocol import Lister
 from minikube_py.lib.clock import Clock, Timer
+from minikube_py.lib.prometheus import Histogram
 from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.attributes import User
 from minikube_py.server.flowcontrol import estimate, limits
@@ -35,6 +36,8 @@ WAIT_SECONDS_MAX = 15.0
 BORROWING_SECONDS = 10.0
 """How often levels lend each other seats, while there is demand."""
 CLASSES_KEPT_MAX = 4096
+SECONDS_BOUNDS = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
+"""Of histograms; upstream's."""
 LASTING = frozenset({"attach", "exec", "proxy", "log", "portforward"})
 SCHEMA_UID, LEVEL_UID = "X-Kubernetes-Pf-Flowschema-Uid", "X-Kubernetes-Pf-Prioritylevel-Uid"
 StoredOf = Callable[[RequestInfo], Stored | None]
@@ -82,8 +85,8 @@ class Counts:
     running: int = 0
     seats: int = 0
     waiting: int = 0
-    waited_seconds: float = 0.0
-    ran_seconds: float = 0.0
+    waited: Histogram = field(default_factory=lambda: Histogram(SECONDS_BOUNDS))
+    ran: Histogram = field(default_factory=lambda: Histogram(SECONDS_BOUNDS))
     rejected: dict[str, int] = field(default_factory=dict)
     """By reason."""
 
@@ -142,7 +145,7 @@ class Seat:
         counts.dispatched += 1
         counts.running += 1
         counts.seats += ticket.work.seats
-        counts.waited_seconds += ticket.started - ticket.arrived
+        counts.waited.observe(ticket.started - ticket.arrived)
         self._control.in_flight[self.reading] += 1
 
     def begin(self) -> None:
@@ -161,7 +164,7 @@ class Seat:
             counts = self._class.counts
             counts.running -= 1
             counts.seats -= ticket.work.seats
-            counts.ran_seconds += now - ticket.started
+            counts.ran.observe(now - ticket.started)
             control.in_flight[self.reading] -= 1
             if ticket.level.leave(ticket, now):
                 control.clock.call_later(ticket.work.lingering_seconds, self._linger)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
+from minikube_py.lib.prometheus import Histogram, histograms, metric
 from minikube_py.server.flowcontrol.control import Counts, FlowControl, LevelState
 
 PREFIX = "apiserver_flowcontrol_"
@@ -24,47 +25,45 @@ SCHEMA_METRICS: tuple[tuple[str, str, str, Callable[[Counts], float]], ...] = (
     ("current_executing_requests", "gauge", "Requests that run.", lambda c: c.running),
     ("current_executing_seats", "gauge", "Seats of requests that run.", lambda c: c.seats),
     ("current_inqueue_requests", "gauge", "Requests that wait.", lambda c: c.waiting),
-    (
-        "request_wait_duration_seconds_sum",
-        "counter",
-        "Seconds that requests waited for seats.",
-        lambda c: c.waited_seconds,
-    ),
-    (
-        "request_execution_seconds_sum",
-        "counter",
-        "Seconds that requests held their seats.",
-        lambda c: c.ran_seconds,
-    ),
+)
+SCHEMA_TIMES: tuple[tuple[str, str, Callable[[Counts], Histogram]], ...] = (
+    ("request_wait_duration_seconds", "Time that requests waited for seats.", lambda c: c.waited),
+    ("request_execution_seconds", "Time that requests held their seats.", lambda c: c.ran),
 )
 
 
 def lines(control: FlowControl) -> Iterator[str]:
     """Yield the lines of the metrics page."""
     for name, meaning, value in LEVEL_GAUGES:
-        yield from _head(f"{PREFIX}{name}", "gauge", meaning)
-        for level, state in control.levels.items():
-            yield f'{PREFIX}{name}{{priority_level="{level}"}} {value(state):g}'
+        levels = (({"priority_level": level}, value(s)) for level, s in control.levels.items())
+        yield from metric(f"{PREFIX}{name}", "gauge", meaning, levels)
     for name, kind, meaning, count in SCHEMA_METRICS:
-        yield from _head(f"{PREFIX}{name}", kind, meaning)
-        for labels, counts in _counts(control):
-            yield f"{PREFIX}{name}{{{labels}}} {count(counts):g}"
-    name = f"{PREFIX}rejected_requests_total"
-    yield from _head(name, "counter", "Requests that were told to come back.")
-    for labels, counts in _counts(control):
-        for reason, number in counts.rejected.items():
-            yield f'{name}{{{labels},reason="{reason}"}} {number}'
-    yield from _head("apiserver_current_inflight_requests", "gauge", "Requests that run.")
-    for reading, kind in ((True, "readOnly"), (False, "mutating")):
-        number = control.in_flight[reading]
-        yield f'apiserver_current_inflight_requests{{request_kind="{kind}"}} {number}'
+        values = ((labels, count(counts)) for labels, counts in _counts(control))
+        yield from metric(f"{PREFIX}{name}", kind, meaning, values)
+    for name, meaning, histogram in SCHEMA_TIMES:
+        times = ((labels, histogram(counts)) for labels, counts in _counts(control))
+        yield from histograms(f"{PREFIX}{name}", meaning, times)
+    yield from metric(
+        f"{PREFIX}rejected_requests_total",
+        "counter",
+        "Requests that were told to come back.",
+        (
+            ({**labels, "reason": reason}, number)
+            for labels, counts in _counts(control)
+            for reason, number in counts.rejected.items()
+        ),
+    )
+    yield from metric(
+        "apiserver_current_inflight_requests",
+        "gauge",
+        "Requests that run.",
+        (
+            ({"request_kind": "readOnly"}, control.in_flight[True]),
+            ({"request_kind": "mutating"}, control.in_flight[False]),
+        ),
+    )
 
 
-def _counts(control: FlowControl) -> Iterator[tuple[str, Counts]]:
+def _counts(control: FlowControl) -> Iterator[tuple[dict[str, str], Counts]]:
     for (level, schema), counts in control.counts.items():
-        yield f'flow_schema="{schema}",priority_level="{level}"', counts
-
-
-def _head(name: str, kind: str, meaning: str) -> Iterator[str]:
-    yield f"# HELP {name} {meaning}"
-    yield f"# TYPE {name} {kind}"
+        yield {"flow_schema": schema, "priority_level": level}, counts
