@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Final
 
 from minikube_py.api.field_sets import FieldSet, difference, intersection, of_paths
-from minikube_py.api.managed_fields import Entry
+from minikube_py.api.managed_fields import Entry, entries_of, with_entries
+from minikube_py.api.object import Obj
 
 SCALE_VERSION: Final = "autoscaling/v1"
 _REPLICAS: Final = of_paths(("spec", "replicas"))
@@ -41,3 +42,14 @@ def _kept(entry: Entry, scale: dict[tuple[str, str, str, str], Entry], replicas:
     if scale.pop(entry.identity, None) is not None:
         return entry
     return replace(entry, fields=difference(entry.fields, replicas))
+
+
+def with_scale_owners(scale: Obj, parent: Obj, path: tuple[str, ...]) -> Obj:
+    """Return the Scale with the entries of those who own the replicas of its parent."""
+    return with_entries(scale, to_scale(entries_of(parent), path))
+
+
+def with_parent_owners(parent: Obj, scale: Obj, path: tuple[str, ...]) -> Obj:
+    """Return the parent with what the managed fields of its Scale make of its own."""
+    entries = to_parent(entries_of(parent), entries_of(scale), path, str(parent["apiVersion"]))
+    return with_entries(parent, entries)

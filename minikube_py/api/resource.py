@@ -116,6 +116,8 @@ class Resource:
     columns: tuple[Column, ...] = (NAME, AGE)
     cells: Cells | None = None
     """None prints name and age."""
+    row_order: Callable[[Obj], Any] | None = None
+    """The key by which the rows of a table are sorted, where that is not their order in a list."""
     row_conditions: Callable[[Obj], Sequence[Obj]] | None = None
     """The conditions of a table row: pods that have ended are marked Completed."""
     default: Default = lambda obj: obj

@@ -35,7 +35,8 @@ def table(
 
     `include_object` is None, Metadata or Object. Later events of a watch leave `columns` out.
     """
-    rows = [_row(resource, obj, now, include_object) for obj in objects]
+    shown = objects if resource.row_order is None else sorted(objects, key=resource.row_order)
+    rows = [_row(resource, obj, now, include_object) for obj in shown]
     # Upstream's converter for kinds without a printer of their own begins with no list at all.
     generic = (
         any(column.name == "Created At" for column in resource.columns) and not resource.custom

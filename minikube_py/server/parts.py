@@ -338,7 +338,7 @@ def hooks(config: ServerConfig) -> dict[str, Hook]:
 def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) -> Endpoints:
     """Return what answers subresources with a kind of their own, and kinds that are not stored."""
     scale, reviews = Scale(store), AccessReviews(authorizer, rbac, store.clock)
-    scaled = Endpoint(get=scale.get, update=scale.update)
+    scaled = Endpoint(get=scale.get, update=scale.update, apply=scale.apply)
     custom_scale = CustomScale(store)
     binding = Endpoint(create=Binding(store).create)
     token_reviews = TokenReviews(tokens.bearer)
@@ -347,7 +347,9 @@ def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) 
         ("replicasets.apps", "scale"): scaled,
         ("statefulsets.apps", "scale"): scaled,
         ("replicationcontrollers", "scale"): scaled,
-        (ANY_CUSTOM, "scale"): Endpoint(get=custom_scale.get, update=custom_scale.update),
+        (ANY_CUSTOM, "scale"): Endpoint(
+            get=custom_scale.get, update=custom_scale.update, apply=custom_scale.apply
+        ),
         ("pods", "binding"): binding,
         ("bindings", ""): binding,
         ("pods", "eviction"): Endpoint(create=Eviction(store).create),

@@ -109,6 +109,10 @@ FLOWSCHEMAS = Resource(
         Column("MissingPL"),
     ),
     cells=cells,
+    row_order=lambda schema: (
+        get(schema, "spec.matchingPrecedence", 0),
+        schema["metadata"]["name"],
+    ),
     default=default,
     prepare_for_create=strategy.creating({}),
     prepare_for_update=strategy.updating("spec"),

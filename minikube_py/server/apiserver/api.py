@@ -19,7 +19,7 @@ from minikube_py.api.schema_report import DecodeError
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver import body
-from minikube_py.server.apiserver.applying import applied, check_configuration
+from minikube_py.server.apiserver.applying import applied, applied_to, check_configuration
 from minikube_py.server.apiserver.call import Call, Change, Create, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
@@ -174,15 +174,22 @@ class Api:
         if call.audit is not None:
             call.audit.requested(patch)
         if endpoint is not None and endpoint.update is not None:
-            document = await endpoint.update(
-                call, lambda current: patched(call, kind, current, patch)
-            )
-            return Answer(200, document=document)
+            return Answer(200, document=await self._patch_endpoint(call, endpoint, kind, patch))
         if kind == "apply":
             return await self._apply(call, patch)
         change: Change = lambda current: self._patched(call, kind, current, patch)  # noqa: E731
         item, _ = await self.store.update(call.write("UPDATE"), change)
         return Answer(200, item=item)
+
+    async def _patch_endpoint(
+        self, call: Call, endpoint: Endpoint, kind: PatchType, patch: Any
+    ) -> Obj:
+        if kind == "apply" and endpoint.apply is not None:
+            configuration = check_configuration(call, patch)
+            return await endpoint.apply(call, lambda live: applied_to(call, live, configuration))
+        if endpoint.update is None or kind == "apply":
+            raise unsupported_patch(kind)
+        return await endpoint.update(call, lambda current: patched(call, kind, current, patch))
 
     async def _apply(self, call: Call, patch: Any) -> Answer:
         """Apply a configuration; it makes the object where there is none."""

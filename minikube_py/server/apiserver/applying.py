@@ -7,8 +7,9 @@ it.
 from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.api import apply
+from minikube_py.api import apply, schema
 from minikube_py.api.errors import BadRequestError
+from minikube_py.api.managed_fields import Writer
 from minikube_py.api.object import Obj
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.patching import unsupported_patch
@@ -23,8 +24,8 @@ def check_configuration(call: Call, patch: Any) -> dict[str, Any]:
     if not isinstance(patch, Mapping):
         raise BadRequestError("error decoding YAML: the configuration is not an object")
     given, kind = patch.get("apiVersion") or "", patch.get("kind") or ""
-    if (given, kind) != (call.resource.api_version, call.resource.kind):
-        group, _, version = str(given).rpartition("/")
+    group, _, version = str(given).rpartition("/")
+    if (group, version, kind) != call.resource.kind_at(call.subresource):
         raise BadRequestError(f"invalid object type: {group}/{version}, Kind={kind}")
     metadata = patch.get("metadata")
     if metadata is not None and not isinstance(metadata, Mapping):
@@ -42,3 +43,19 @@ def applied(call: Call, store: Store, live: Obj | None, configuration: Obj) -> O
         raise apply.TypedPatchError(text)
     writer = writer_of(write, store.clock.now())
     return apply.apply(kind, live, configuration, writer, force=call.options.force)
+
+
+def applied_to(call: Call, live: Obj, configuration: Obj) -> Obj:
+    """Return the document of a subresource with a kind of its own after the apply.
+
+    Its owners become those of the parent, where such entries have no time.
+    """
+    group, version, kind = call.resource.kind_at(call.subresource)
+    writer = Writer(
+        manager=call.options.manager,
+        api_version=f"{group}/{version}",
+        now=None,
+        subresource=call.subresource,
+    )
+    type_ = schema.type_of(f"io.k8s.api.{group}.{version}.{kind}")
+    return apply.apply(type_, live, configuration, writer, force=call.options.force)

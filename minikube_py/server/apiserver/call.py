@@ -105,9 +105,10 @@ class Endpoint:
     """A subresource with a kind of its own, or a kind that is answered and never stored.
 
     It has the functions whose verbs its resource has: `get` for GET, `create` for POST, `update`
-    for PUT and PATCH.
+    for PUT and PATCH. Where it keeps the owners of its fields, `apply` is for server-side apply.
     """
 
     get: Callable[[Call], Awaitable[Obj]] | None = None
     create: Create | None = None
     update: Callable[[Call, Change], Awaitable[Obj]] | None = None
+    apply: Callable[[Call, Change], Awaitable[Obj]] | None = None

@@ -13,7 +13,7 @@ from aiohttp import web
 GZIP_BYTES_MIN = 128 * 1024
 """Answers up to this size go out as they are."""
 LEVEL = 1
-HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
+GZIP_HEADERS = {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
 _GZIP_WINDOW = 31
 """zlib's name for the largest window inside a gzip container."""
 
@@ -30,7 +30,7 @@ async def compressed(
     """Return a body and the headers that it needs, compressed where that is worth it."""
     if len(data) <= bytes_min or not takes_gzip(request):
         return data, {}
-    return await asyncio.to_thread(gzip.compress, data, LEVEL, mtime=0), HEADERS
+    return await asyncio.to_thread(gzip.compress, data, LEVEL, mtime=0), GZIP_HEADERS
 
 
 def compress_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -32,6 +32,7 @@ from minikube_py.server.aggregator.forward import Forwarder
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.compression import GZIP_BYTES_MIN, compressed
 from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.delete_options import delete_options
 from minikube_py.server.apiserver.negotiate import (
@@ -290,7 +291,7 @@ class Frontend:
     # Reading
 
     async def _get(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
-        return self._reply(request, call, await self.api.get(call))
+        return await self._reply(request, call, await self.api.get(call))
 
     async def _list(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = list_options(call.resource, request.query)
@@ -318,6 +319,7 @@ class Frontend:
     # Writing
 
     async def _write(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        self.api.find(call)
         content_type = request.headers.get("Content-Type", "")
         kind = patch_type(content_type) if call.verb == "patch" else None
         options = write_options(
@@ -332,7 +334,7 @@ class Frontend:
             patch = body.parse_patch(data, yaml=kind == "apply")
             if kind != "apply":
                 call = _replace(call, raw=data)
-            return self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
+            return await self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         data = await read_body(request)
         document = body.parse(data, form, call.resource.kind)
@@ -342,15 +344,15 @@ class Frontend:
             body.check_custom_kind(document, call.resource)
         body.check_kind(document, *expected_kind(call, document))
         if call.verb == "create":
-            return self._reply(request, call, await _whole(self.api.create(call, document)))
-        return self._reply(request, call, await _whole(self.api.update(call, document)))
+            return await self._reply(request, call, await _whole(self.api.create(call, document)))
+        return await self._reply(request, call, await _whole(self.api.update(call, document)))
 
     async def _delete(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
         call = _replace(call, options=write_options_of_delete(options))
-        return self._reply(request, call, await _whole(self.api.delete(call, options)))
+        return await self._reply(request, call, await _whole(self.api.delete(call, options)))
 
     async def _delete_collection(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = delete_options(
@@ -372,7 +374,7 @@ class Frontend:
             include_object=_include_object(request.query) if chosen.view == "Table" else "",
         )
 
-    def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
+    async def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
         form = request[FORM]
         if call.audit is not None:
             call.audit.answered(answer.shown)
@@ -380,11 +382,11 @@ class Frontend:
             data = form.item(call.resource, answer.item)
         else:
             data = form.answered(answer.document or {"kind": "Status"})
-        response = web.Response(
-            body=data,
-            status=answer.status,
-            headers={**NO_CACHE, "Content-Type": form.accepted.content_type},
-        )
+        headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
+        if len(data) > GZIP_BYTES_MIN:
+            data, more = await compressed(request, data)
+            headers.update(more)
+        response = web.Response(body=data, status=answer.status, headers=headers)
         add_warnings(response, call.warnings)
         return response
 

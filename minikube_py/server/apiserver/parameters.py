@@ -163,21 +163,16 @@ def _watch_errors(options: ListOptions) -> list[FieldError]:
     """Apply apimachinery's ValidateListOptions for a watch."""
     match = Field("resourceVersionMatch")
     errors: list[FieldError] = []
-    if options.send_initial_events is not None:
-        if options.match != "NotOlderThan":
-            errors.append(
-                match.forbidden(
-                    "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-                )
-            )
-        if options.match and options.match != "NotOlderThan":
-            errors.append(match.unsupported(options.match, ["NotOlderThan"]))
-    elif options.match:
-        what = (
-            "resourceVersionMatch is forbidden when continue is provided"
-            if options.continue_
-            else "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        )
+    if options.send_initial_events is not None and options.match != "NotOlderThan":
+        what = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        errors.append(match.forbidden(what))
+    if options.match and options.send_initial_events is None:
+        what = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
+        errors.append(match.forbidden(what))
+    if options.match and options.match != "NotOlderThan":
+        errors.append(match.unsupported(options.match, ["NotOlderThan"]))
+    if options.continue_:
+        what = "resourceVersionMatch is forbidden when continue is provided"
         errors.append(match.forbidden(what))
     return errors
 

@@ -90,9 +90,28 @@ class Form:
 
     def listing(self, resource: Resource, listing: Listing) -> Iterator[bytes]:
         """Yield the encoded list in chunks."""
-        if self.accepted.is_plain_json and not self.pretty:
-            return joined(resource, listing)
+        if self.accepted.format == "json" and not self.pretty:
+            if not self.accepted.view:
+                return joined(resource, listing)
+            if len(listing.items) > CHUNK_ITEMS and resource.row_order is None:
+                return self._shown_in_chunks(resource, listing)
         return iter((self.document(self._list_view(resource, listing)),))
+
+    def _shown_in_chunks(self, resource: Resource, listing: Listing) -> Iterator[bytes]:
+        """Return a long view of a list in chunks; its rows are made when their chunk is."""
+        member = "rows" if self.accepted.view == "Table" else "items"
+        head = dict(self._list_view(resource, replace(listing, items=())))
+        del head[member]
+        start = orjson.dumps(head)[:-1] + b',"%b":[' % member.encode()
+
+        def chunks() -> Iterator[bytes]:
+            for begin in range(0, len(listing.items), CHUNK_ITEMS):
+                part = replace(listing, items=listing.items[begin : begin + CHUNK_ITEMS])
+                shown = orjson.dumps(self._list_view(resource, part)[member])
+                yield (start if begin == 0 else b",") + shown[1:-1]
+            yield b"]}\n"
+
+        return chunks()
 
     def _list_view(self, resource: Resource, listing: Listing) -> Obj:
         metadata = list_metadata(listing)

@@ -11,6 +11,12 @@ from aiohttp import web
 from minikube_py.api.errors import ExpiredError, StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.server.apiserver.compression import (
+    GZIP_HEADERS,
+    compress_chunks,
+    compressed,
+    takes_gzip,
+)
 from minikube_py.server.apiserver.listing import Listing
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
@@ -45,9 +51,14 @@ async def send_list(
     chunks = form.listing(resource, listing)
     headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
     if len(listing.items) <= CHUNK_ITEMS:
-        whole = web.Response(body=b"".join(chunks), headers=headers)
+        body, more = await compressed(request, b"".join(chunks))
+        whole = web.Response(body=body, headers={**headers, **more})
         add_warnings(whole, warnings)
         return whole
+    if form.pretty or form.accepted.format != "json":  # made as one: off the event loop
+        chunks = iter((await asyncio.to_thread(b"".join, chunks),))
+    if takes_gzip(request):
+        chunks, headers = compress_chunks(chunks), {**headers, **GZIP_HEADERS}
     response = web.StreamResponse(headers=headers)
     add_warnings(response, warnings)
     response.enable_chunked_encoding()

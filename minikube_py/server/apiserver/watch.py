@@ -54,7 +54,8 @@ def start(store: Store, kind: KindCache, namespace: str, options: ListOptions) -
         items = (item for item in kind.after("", namespace) if selection.matches(item))
         initial = [Shown("ADDED", item) for item in items]
         end = bool(options.send_initial_events) and options.bookmarks
-        return Start(initial, end, store.cache.revision)
+        # The newest change of the kind: a watch can go on from there however old it is.
+        return Start(initial, end, max(kind.revision, revision))
     if options.send_initial_events is False and options.resource_version in ("", "0"):
         return Start((), initial_end=False, revision=store.cache.revision)
     missed = (shown(change, selection, namespace) for change in kind.since(revision))

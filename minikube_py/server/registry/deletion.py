@@ -22,7 +22,7 @@ DEFAULT_GRACE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write: `remove` deletes the object, else `obj` replaces it (None: leave it)."""
+    """What to write: `obj` replaces the object (None: leave it), then `remove` deletes it."""
 
     remove: bool
     obj: Obj | None = None
@@ -36,15 +36,16 @@ def plan(resource: Resource, obj: Obj, options: Obj, now: datetime) -> Plan:
     if metadata.get("deletionTimestamp") is not None:
         return _plan_again(marked, obj, grace, now)
     if grace == 0 and not pending_finalizers(marked):
-        return Plan(remove=True)
+        # Who watches a graceful kind sees it marked first, also where it goes at once.
+        graceful = resource.graceful_deletion
+        return Plan(remove=True, obj=mark(marked, 0, now) if graceful else None)
     return Plan(remove=False, obj=mark(marked, grace, now))
 
 
 def _plan_again(marked: Obj, obj: Obj, grace: int, now: datetime) -> Plan:
     """Decide for an object that is already being deleted: its grace can only get shorter."""
     left = int(get(obj, "metadata.deletionGracePeriodSeconds", 0))
-    if grace == 0 and not pending_finalizers(marked):
-        return Plan(remove=True)
+    remove = grace == 0 and not pending_finalizers(marked)
     if grace < left:
         began = _parse(str(obj["metadata"]["deletionTimestamp"])) - timedelta(seconds=left)
         until = max(began + timedelta(seconds=grace), now) if grace else now
@@ -53,8 +54,8 @@ def _plan_again(marked: Obj, obj: Obj, grace: int, now: datetime) -> Plan:
             "deletionTimestamp": _format(until),
             "deletionGracePeriodSeconds": grace,
         }
-        return Plan(remove=False, obj={**marked, "metadata": metadata})
-    return Plan(remove=False, obj=marked if marked is not obj else None)
+        return Plan(remove, obj={**marked, "metadata": metadata})
+    return Plan(remove, obj=None if remove or marked is obj else marked)
 
 
 def last_state(obj: Obj, now: datetime) -> dict[str, Any]:

@@ -84,6 +84,9 @@ def _storage_key(resource: Resource, metadata: Obj) -> str:
 
 def not_found(resource: Resource, name: str) -> NotFoundError:
     """Make the error that an object is absent."""
+    if resource.kind == "ComponentStatus":  # upstream names it so
+        details = {"kind": "componentstatus", "name": name}
+        return NotFoundError(f"componentstatus {quote(name)} not found", details=details)
     return NotFoundError(
         f"{resource.group_resource} {quote(name)} not found",
         details=details_of(resource, name),

@@ -267,6 +267,8 @@ class Store:
         await self._validate_admission(write, None, old)
         step = deletion.plan(resource, old, options, self.clock.now())
         if step.remove:
+            if step.obj is not None and not write.dry_run:
+                item = await self._put(write, item, step.obj)
             gone = item if write.dry_run else await self._remove(write, item)
             if resource.graceful_deletion:
                 last = deletion.last_state(gone.obj, self.clock.now())

@@ -59,7 +59,7 @@ class AccessReviews:
         """List what the user who asks may do in a namespace."""
         spec = document.get("spec") or {}
         namespace = str(spec.get("namespace", ""))
-        return _document(call, document, {}, rules_status(self._rbac, call.user, namespace))
+        return _document(call, {}, {}, rules_status(self._rbac, call.user, namespace))
 
     async def self_review(self, call: Call, document: dict[str, Any]) -> Obj:
         """Tell the user who asks who that is."""
@@ -120,7 +120,7 @@ def _request_errors(spec: Obj) -> list[FieldError]:
     if resource is not None and other is not None:
         return [
             Field("spec.nonResourceAttributes").invalid(
-                other, "cannot be specified in combination with resourceAttributes"
+                _as_in_go(other), "cannot be specified in combination with resourceAttributes"
             )
         ]
     if resource is None and other is None:
@@ -132,11 +132,16 @@ def _request_errors(spec: Obj) -> list[FieldError]:
     return []
 
 
+def _as_in_go(attributes: Obj) -> Obj:
+    """Return the attributes as upstream shows its own struct of them."""
+    return {"Path": attributes.get("path", ""), "Verb": attributes.get("verb", "")}
+
+
 def _local_errors(spec: Obj, namespace: str) -> list[FieldError]:
     if spec.get("nonResourceAttributes") is not None:
         return [
             Field("spec.nonResourceAttributes").invalid(
-                spec["nonResourceAttributes"], "disallowed on this kind of request"
+                _as_in_go(spec["nonResourceAttributes"]), "disallowed on this kind of request"
             )
         ]
     asked = (spec.get("resourceAttributes") or {}).get("namespace", "")

@@ -78,9 +78,7 @@ def with_condition(pod: Obj, now: str) -> Obj:
     condition = {
         "type": "PodScheduled",
         "status": "True",
-        "observedGeneration": get(pod, "metadata.generation"),
         "lastProbeTime": None,
         "lastTransitionTime": now,
     }
-    condition = {key: value for key, value in condition.items() if value is not None}
     return evolve(pod, "status.conditions", [*kept, condition])

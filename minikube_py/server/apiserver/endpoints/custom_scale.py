@@ -7,10 +7,11 @@ from typing import Any
 from minikube_py.api import jsonpath
 from minikube_py.api.errors import BadRequestError, InternalError, InvalidError
 from minikube_py.api.fields import Field, invalid_message
+from minikube_py.api.managed_fields_scale import with_parent_owners, with_scale_owners
 from minikube_py.api.object import Obj, evolve, get
 from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver.call import Call, Change
-from minikube_py.server.registry.hooks import View
+from minikube_py.server.registry.hooks import View, Write
 from minikube_py.server.registry.store import Store
 
 _COPIED = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -33,10 +34,19 @@ class CustomScale:
 
     async def update(self, call: Call, change: Change) -> Obj:
         """Set the number of replicas."""
+        return await self._rescale(call.write("UPDATE"), call, change)
+
+    async def apply(self, call: Call, change: Change) -> Obj:
+        """Set the number of replicas, of which an applier says whose it is."""
+        return await self._rescale(replace(call.write("UPDATE"), applied=True), call, change)
+
+    async def _rescale(self, write: Write, call: Call, change: Change) -> Obj:
         path: str = call.resource.scale_paths["specReplicasPath"]
+        names = jsonpath.names(path) or ()
 
         def rescale(current: Obj) -> Obj:
-            wanted = change(scale_of(call.resource, current))
+            scale = scale_of(call.resource, current)
+            wanted = change(with_scale_owners(scale, current, names))
             named = get(wanted, "metadata.name")
             if named and named != call.name:
                 raise BadRequestError(
@@ -46,18 +56,17 @@ class CustomScale:
             replicas = get(wanted, "spec.replicas", 0)
             if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
                 raise _negative(call, path, replicas)
-            scaled = evolve(current, jsonpath.names(path) or (), replicas)
+            scaled = evolve(current, names, replicas)
             version = get(wanted, "metadata.resourceVersion")
             kept = version or current["metadata"]["resourceVersion"]
-            return evolve(scaled, "metadata.resourceVersion", kept)
+            scaled = evolve(scaled, "metadata.resourceVersion", kept)
+            return with_parent_owners(scaled, wanted, names) if write.applied else scaled
 
         view = View(
             of=functools.partial(scale_of, call.resource),
-            into=lambda scale, obj: evolve(
-                obj, jsonpath.names(path) or (), get(scale, "spec.replicas", 0)
-            ),
+            into=lambda scale, obj: evolve(obj, names, get(scale, "spec.replicas", 0)),
         )
-        item, _ = await self._store.update(replace(call.write("UPDATE"), view=view), rescale)
+        item, _ = await self._store.update(replace(write, view=view), rescale)
         return scale_of(call.resource, item.obj)
 
 

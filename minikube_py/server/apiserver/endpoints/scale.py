@@ -6,10 +6,13 @@ from typing import Any
 from minikube_py.api import selectors
 from minikube_py.api.errors import BadRequestError, InvalidError
 from minikube_py.api.fields import Field, FieldError, invalid_message
+from minikube_py.api.managed_fields_scale import with_parent_owners, with_scale_owners
 from minikube_py.api.object import Obj, evolve, get
 from minikube_py.server.apiserver.call import Call, Change
-from minikube_py.server.registry.hooks import View
+from minikube_py.server.registry.hooks import View, Write
 from minikube_py.server.registry.store import Store
+
+REPLICAS = ("spec", "replicas")
 
 
 class Scale:
@@ -24,10 +27,15 @@ class Scale:
 
     async def update(self, call: Call, change: Change) -> Obj:
         """Set the number of replicas."""
+        return await self._rescale(call.write("UPDATE"), call, change)
 
+    async def apply(self, call: Call, change: Change) -> Obj:
+        """Set the number of replicas, of which an applier says whose it is."""
+        return await self._rescale(replace(call.write("UPDATE"), applied=True), call, change)
+
+    async def _rescale(self, write: Write, call: Call, change: Change) -> Obj:
         def rescale(current: Obj) -> Obj:
-            before = scale_of(current)
-            wanted = change(before)
+            wanted = change(with_scale_owners(scale_of(current), current, REPLICAS))
             named = get(wanted, "metadata.name")
             if named and named != call.name:
                 raise BadRequestError(
@@ -42,10 +50,10 @@ class Scale:
                 raise _invalid(call.name, error)
             scaled = evolve(current, "spec.replicas", replicas)
             version = get(wanted, "metadata.resourceVersion")
-            return evolve(scaled, "metadata.resourceVersion", version or "")
+            scaled = evolve(scaled, "metadata.resourceVersion", version or "")
+            return with_parent_owners(scaled, wanted, REPLICAS) if write.applied else scaled
 
-        write = replace(call.write("UPDATE"), view=VIEW)
-        item, _ = await self._store.update(write, rescale)
+        item, _ = await self._store.update(replace(write, view=VIEW), rescale)
         return scale_of(item.obj)
 
 

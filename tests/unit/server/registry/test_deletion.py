@@ -118,3 +118,26 @@ def test_a_namespace_waits_for_the_finalizer_in_its_spec() -> None:
 def test_another_uid_is_a_conflict_that_names_both() -> None:
     with pytest.raises(ConflictError, match=r"UID in the precondition \(b\).*record \(a\)"):
         check_preconditions(CONFIGMAPS, configmap(uid="a"), {"preconditions": {"uid": "b"}})
+
+
+def test_a_pod_that_goes_at_once_is_marked_first() -> None:
+    step = plan(PODS, pod(), {"gracePeriodSeconds": 0}, NOW)
+    assert step.remove
+    assert step.obj is not None
+    metadata = step.obj["metadata"]
+    assert (metadata["deletionGracePeriodSeconds"], metadata["generation"]) == (0, 2)
+
+
+def test_a_pod_whose_grace_is_cut_to_nothing_is_marked_once_more() -> None:
+    going = pod(deletionTimestamp="2026-01-01T00:00:20Z", deletionGracePeriodSeconds=30)
+    step = plan(PODS, going, {"gracePeriodSeconds": 0}, NOW)
+    assert step.remove
+    assert step.obj is not None
+    assert step.obj["metadata"]["deletionGracePeriodSeconds"] == 0
+    assert step.obj["metadata"]["generation"] == 1
+
+
+def test_a_pod_that_was_marked_without_grace_is_removed_without_more_ado() -> None:
+    going = pod(deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=0)
+    step = plan(PODS, going, {"gracePeriodSeconds": 0}, NOW)
+    assert (step.remove, step.obj) == (True, None)
