@@ -34,6 +34,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._virtual = _Selector()
         super().__init__(self._virtual)
+        # A timer is due within this of its time; a nanosecond does not show in years of seconds.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         return self._virtual.now
@@ -50,6 +52,9 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    async def until(self, moment: datetime) -> None:
+        await asyncio.sleep(max((moment - self.now()).total_seconds(), 0))
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         return asyncio.get_running_loop().call_later(seconds, callback)

@@ -44,6 +44,7 @@ from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir
 from minikube_py.lib.tasks import Nursery, restarting
+from minikube_py.lib.tls import ReloadingContext, follow
 
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
@@ -256,7 +257,8 @@ def _proxy_settings(settings: NodeSettings, cluster: ClusterInfo) -> ProxySettin
 
 
 async def _serve(server: KubeletServer, settings: NodeSettings, cluster: ClusterInfo) -> None:
-    """Serve the kubelet's API for ever."""
-    ssl = server_ssl(cluster.serving_certificate, cluster.serving_key, cluster.client_ca)
-    async with serving(server, "0.0.0.0", settings.kubelet_port, ssl):
-        await asyncio.Event().wait()
+    """Serve the kubelet's API for ever, with the certificate that is on disk."""
+    files = (cluster.serving_certificate, cluster.serving_key, cluster.client_ca)
+    context = ReloadingContext(server_ssl(*files))
+    async with serving(server, "0.0.0.0", settings.kubelet_port, context):
+        await follow(context, files, lambda: server_ssl(*files))

@@ -10,7 +10,6 @@ something in there is missing or ends soon. The steps, in order:
 A node password, made once and kept on both sides, stops a second machine from taking the name.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from minikube_py.lib import pki
+from minikube_py.lib import authority, pki, renewal
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
@@ -86,10 +85,18 @@ class Membership:
         """Certificate and key of the user system:kube-proxy, which DNS and routes use too."""
         return self._pair("proxy-client")
 
+    @property
+    def due(self) -> datetime:
+        """When the first certificate has to be renewed."""
+        kept = (pki.load_certificate(self._pair(name)[0]) for name in LEAVES)
+        return renewal.due(certificate for certificate in kept if certificate is not None)
+
     def _pair(self, name: str) -> tuple[Path, Path]:
         return self.folder / f"{name}.crt", self.folder / f"{name}.key"
 
 
+RENEW = "renew"
+"""A file beside the certificates: take all anew at the next look."""
 LEAVES = ("kubelet-serving", "kubelet-client", "proxy-client")
 
 
@@ -174,7 +181,9 @@ def load(
     """Return what is kept, None where a part is missing, ends soon or is of something else."""
     data = read_if_there(folder / "cluster.json")
     ca = read_if_there(folder / "cluster-ca.crt")
-    if data is None or ca is None or hashlib.sha256(ca).hexdigest() != token.ca_hash:
+    if data is None or ca is None or not authority.vouched(ca, b"", token.ca_hash):
+        return None
+    if (folder / RENEW).exists():
         return None
     if not all(_is_good(folder, name, {node_name, *addresses}, now) for name in LEAVES):
         return None
@@ -239,6 +248,7 @@ async def _join_once(
     write_atomic(folder / "client-ca.crt", answer["clientCA"].encode(), 0o644)
     facts = ClusterFacts(**answer["cluster"])
     save_facts(folder, facts)
+    (folder / RENEW).unlink(missing_ok=True)
     log.info("node joined node=%s server=%s", node_name, server)
     return Membership(
         node_name=node_name,
@@ -255,8 +265,12 @@ async def _fetch_ca(server: str, token: Token) -> bytes:
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
     answer = await _ask(f"{server}{PATH}/cacerts", unverified, None, None)
-    ca = str(answer["cacerts"]).encode()
-    if hashlib.sha256(ca).hexdigest() != token.ca_hash:
+    offered, chain = (str(answer.get(name, "")).encode() for name in ("cacerts", "chain"))
+    try:
+        ca = authority.vouched(offered, chain, token.ca_hash)
+    except ValueError:
+        ca = b""
+    if not ca:
         raise StartError(
             f"the CA of {server} is not the one that --token names; "
             "check --server, or take the token that `kpy token` prints there"

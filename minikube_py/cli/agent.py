@@ -1,6 +1,8 @@
 """`kpy agent`: a node of a cluster whose control plane is elsewhere."""
 
+import functools
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import click
@@ -58,12 +60,15 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
     from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
+    from minikube_py.lib.renewal import keep  # noqa: PLC0415
+    from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
 
     clock = SystemClock()
     settings = settle(config, config.data_dir)
     lock = FolderLock(make_dir(settings.folder, 0o711))
     try:
-        member = await join(
+        joining = functools.partial(
+            join,
             server=config.server,
             token=config.token,
             node_name=settings.name,
@@ -71,6 +76,11 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             folder=membership_folder(config.data_dir),
             clock=clock,
         )
+
+        async def renew() -> datetime:
+            return (await joining()).due
+
+        member = await joining()
         report(f"joined {member.server} as {member.node_name}")
         notify("READY=1")
         kubelet, proxy = (
@@ -85,9 +95,13 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             for certificate, key in (member.kubelet, member.proxy)
         )
         try:
-            await run_agent(
-                settings, kubelet, cluster_info(member), report, proxy_client=proxy, clock=clock
-            )
+            async with Nursery("node") as nursery:
+                nursery.start(
+                    "renewal", restarting("renewal", lambda: keep(renew, member.due, clock))
+                )
+                await run_agent(
+                    settings, kubelet, cluster_info(member), report, proxy_client=proxy, clock=clock
+                )
         finally:
             await kubelet.close()
             await proxy.close()

@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "server": ("server", "run a control plane, and a node beside it"),
     "agent": ("agent", "run a node of a cluster"),
     "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
+    "certificate": ("certificate", "show, renew and replace certificates"),
     "secrets-encrypt": ("secrets_encrypt", "show and change how secrets are encrypted at rest"),
     "token": ("token", "print the token that agents join with"),
     "check": ("check", "say what this machine lacks"),

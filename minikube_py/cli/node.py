@@ -6,7 +6,7 @@ from minikube_py.agent.app import ClusterInfo, NodeSettings
 from minikube_py.agent.join import ClusterFacts, Membership, save_facts
 from minikube_py.lib import pki
 from minikube_py.lib.clock import Clock
-from minikube_py.lib.fsutil import make_dir, write_atomic
+from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
 from minikube_py.server.bootstrap import Bootstrap, node_certificates
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.join import PROXY, cluster_facts
@@ -18,10 +18,13 @@ def local_membership(
     """Give the node on this machine what others get by joining, in the same files."""
     folder = make_dir(membership_folder(config.data_dir))
     now = clock.now()
+    material = material.newest(now)
     node_certificates(material, folder, node.name, node.ips, now=now)
     pki.ensure_leaf(folder, "proxy-client", material.client_ca, PROXY, "client", now=now)
-    write_atomic(folder / "cluster-ca.crt", material.cluster_ca.certificate_pem, 0o644)
-    write_atomic(folder / "client-ca.crt", material.client_ca.certificate_pem, 0o644)
+    for ca in (material.cluster_ca, material.client_ca):
+        path = folder / ca.certificate_path.name
+        if read_if_there(path) != ca.bundle_pem:
+            write_atomic(path, ca.bundle_pem, 0o644)
     facts = ClusterFacts(**cluster_facts(config))
     save_facts(folder, facts)
     return Membership(

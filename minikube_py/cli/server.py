@@ -6,6 +6,7 @@ the data dir. What then fails is one line and status 1, and the next start goes 
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import click
@@ -90,13 +91,20 @@ async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> No
     """Run the node beside the control plane; it reaches the API in process."""
     from minikube_py.agent.app import run_agent  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, local_membership  # noqa: PLC0415
+    from minikube_py.lib.renewal import keep  # noqa: PLC0415
+    from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
+
+    async def renew() -> datetime:
+        return local_membership(app.config, app.bootstrap, settings, app.clock).due
 
     member = local_membership(app.config, app.bootstrap, settings, app.clock)
-    await run_agent(
-        settings,
-        app.loopback(f"system:node:{settings.name}"),
-        cluster_info(member),
-        report,
-        proxy_client=app.loopback("system:kube-proxy"),
-        clock=app.clock,
-    )
+    async with Nursery("node") as nursery:
+        nursery.start("renewal", restarting("renewal", lambda: keep(renew, member.due, app.clock)))
+        await run_agent(
+            settings,
+            app.loopback(f"system:node:{settings.name}"),
+            cluster_info(member),
+            report,
+            proxy_client=app.loopback("system:kube-proxy"),
+            clock=app.clock,
+        )

@@ -218,6 +218,24 @@ def sign(
     return made.sign(ca.key, hashes.SHA256())
 
 
+def sign_again(
+    ca: Pair, old: Certificate, public_key: ec.EllipticCurvePublicKey, *, now: datetime
+) -> Certificate:
+    """Sign a leaf for whom an older one is, and for what."""
+    names, organizations = (
+        [str(found.value) for found in old.subject.get_attributes_for_oid(kind)]
+        for kind in (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+    )
+    subject = Subject(
+        name=names[0],
+        organizations=tuple(organizations),
+        alternatives=tuple(sorted(alternatives_of(old))),
+    )
+    extended = old.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    usage: Usage = "server" if ExtendedKeyUsageOID.SERVER_AUTH in extended else "client"
+    return sign(ca, subject, public_key, usage, now=now)
+
+
 def request(subject: Subject, key: PrivateKey) -> bytes:
     """Return a certificate signing request as PEM text (RFC 2986)."""
     builder = x509.CertificateSigningRequestBuilder().subject_name(subject_name(subject))

@@ -4,10 +4,18 @@ A `ReloadingContext` is handed to a server or client once; each new connection u
 at that time, so certificates change without a restart and open connections go on undisturbed.
 """
 
+import asyncio
+import contextlib
+import logging
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
+from minikube_py.lib.fsutil import read_if_there
+from minikube_py.lib.inotify import Inotify
+
+log = logging.getLogger(__name__)
 MIN_VERSIONS: Mapping[str, ssl.TLSVersion] = {
     "VersionTLS12": ssl.TLSVersion.TLSv1_2,
     "VersionTLS13": ssl.TLSVersion.TLSv1_3,
@@ -73,3 +81,32 @@ def server_context(min_version: str, cipher_suites: Sequence[str]) -> ssl.SSLCon
         context.set_ciphers(older)
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+async def follow(
+    context: ReloadingContext, files: Sequence[Path], make: Callable[[], ssl.SSLContext]
+) -> None:
+    """Make the context anew whenever one of its files changes; what makes no sense is left."""
+    notify, changed = Inotify(), asyncio.Event()
+    seen: tuple[bytes | None, ...] = ()  # the files may have changed since the context was made
+    try:
+        with contextlib.ExitStack() as stack:
+            for folder in {path.parent for path in files}:
+                stack.enter_context(notify.folder(folder, changed))
+            while True:
+                contents = _contents(files)
+                if contents != seen:
+                    try:
+                        context.current = make()
+                    except OSError as error:
+                        log.warning("changed certificate not used error=%s", error)
+                    else:
+                        seen = contents
+                await changed.wait()
+                changed.clear()
+    finally:
+        notify.close()
+
+
+def _contents(files: Sequence[Path]) -> tuple[bytes | None, ...]:
+    return tuple(read_if_there(path) for path in files)

@@ -5,6 +5,7 @@ Everything is made here and handed down; no part finds another by itself. Tests 
 """
 
 import asyncio
+import contextlib
 import functools
 import gc
 import logging
@@ -12,6 +13,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.scheme import Scheme
@@ -20,9 +22,10 @@ from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
 from minikube_py.datastore.open import open_backend
+from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
-from minikube_py.lib.tasks import Nursery, restarting
+from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
 from minikube_py.server import bootstrap_objects, own_services
 from minikube_py.server.apiserver.api import Api
 from minikube_py.server.apiserver.listening import HttpServer
@@ -32,7 +35,7 @@ from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
 from minikube_py.server.audit.configured import auditor_of
 from minikube_py.server.audit.record import Auditor
-from minikube_py.server.bootstrap import Bootstrap
+from minikube_py.server.bootstrap import Bootstrap, prepare
 from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
@@ -62,6 +65,8 @@ class ServerApp:
     clock: Clock = field(default_factory=SystemClock)
     scheme: Scheme = field(default_factory=lambda: Scheme(BUILTIN))
     watches: Watches = field(default_factory=Watches)
+    _root_ca: bytes = b""
+    _root_ca_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _backend: Backend | None = None
     _api: Api | None = None
     _http: HttpServer | None = None
@@ -139,6 +144,7 @@ class ServerApp:
         nursery.start("custom resources", restarting("custom resources", custom.run))
         nursery.start("webhooks", _close_at_end(parts.webhooks))
         nursery.start("certificates", restarting("certificates", certificates.follow))
+        self._start_renewal(nursery, certificates)
         http = HttpServer(
             parts.frontend,
             self.config.bind_address,
@@ -172,6 +178,26 @@ class ServerApp:
         gc.freeze()
         report(f"API server is ready on port {self.config.https_listen_port}")
 
+    def _start_renewal(self, nursery: Nursery, certificates: Certificates) -> None:
+        """Renew certificates in time, and what is made of them when they change."""
+        changed = asyncio.Event()
+        certificates.subscribe(changed.set)
+        keep = functools.partial(renewal.keep, self._renew, self.bootstrap.due, self.clock, changed)
+        nursery.start("renewal", restarting("renewal", keep))
+
+    async def _renew(self) -> datetime:
+        made = await asyncio.to_thread(
+            prepare,
+            self.config,
+            node_name=self.bootstrap.node_name,
+            node_addresses=self.bootstrap.node_addresses,
+            now=self.clock.now(),
+        )
+        if made.cluster_ca.bundle_pem != self._root_ca:
+            self._root_ca = made.cluster_ca.bundle_pem
+            self._root_ca_changed.set()
+        return made.due
+
     def _trusts(self, certificates: Certificates) -> own_services.Changing:
         """Return the config map that tells whom we trust, and what tells of changes."""
 
@@ -188,14 +214,18 @@ class ServerApp:
         if not self.config.disable_controller_manager:
             from minikube_py.server.controllers.run import run_controllers  # noqa: PLC0415
 
-            settings = Settings(
-                root_ca=self.bootstrap.cluster_ca.certificate_path.read_text(),
-                cluster_cidr=self.config.cluster_cidr,
-            )
-            loops = functools.partial(
-                run_controllers, self.loopback, self.scheme, self.clock, settings
-            )
-            nursery.start("controllers", restarting("controllers", loops))
+            async def run_with_newest_ca() -> None:
+                """Run until another CA is to be published, then `restarting` begins again."""
+                self._root_ca_changed.clear()
+                self._root_ca = self.bootstrap.cluster_ca.bundle_pem
+                settings = Settings(
+                    root_ca=self._root_ca.decode(), cluster_cidr=self.config.cluster_cidr
+                )
+                loops = run_controllers(self.loopback, self.scheme, self.clock, settings)
+                with contextlib.suppress(StoppedError):
+                    await unless(self._root_ca_changed, "controllers", loops)
+
+            nursery.start("controllers", restarting("controllers", run_with_newest_ca))
             report("controllers are running")
         if not self.config.disable_scheduler:
             from minikube_py.server.scheduler.scheduler import run_scheduler  # noqa: PLC0415

@@ -7,14 +7,14 @@ missing. Two authorities rather than one, so that a serving certificate can neve
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
-from minikube_py.lib import authority, net, pki
+from minikube_py.lib import authority, net, pki, renewal
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
 from minikube_py.lib.pki import Pair, Subject
@@ -59,6 +59,24 @@ class Bootstrap:
     """Name of the node beside this control plane, "" without one."""
     node_addresses: tuple[str, ...] = ()
 
+    @property
+    def due(self) -> datetime:
+        """When the first certificate has to be renewed."""
+        leaves = (self.serving, self.admin, self.kubelet_client, self.front_proxy_client)
+        return renewal.due(
+            (pair.certificate for pair in leaves),
+            (self.cluster_ca, self.client_ca, self.front_proxy_ca),
+        )
+
+    def newest(self, now: datetime) -> "Bootstrap":
+        """Return the same with the authorities as they are now."""
+        cluster, client, front = (self.authority(name, now) for name in AUTHORITIES)
+        return replace(self, cluster_ca=cluster, client_ca=client, front_proxy_ca=front)
+
+    def authority(self, name: str, now: datetime) -> Pair:
+        """Return an authority as it is now, `cluster-ca` for one: it may have been replaced."""
+        return authority.ensure_ca(self.folder / "tls", name, AUTHORITIES[name], now)
+
     @cached_property
     def token_secret(self) -> str:
         """The part of the token that is secret."""
@@ -79,7 +97,8 @@ def prepare(
     tls = make_dir(folder / "tls")
     advertise = advertise_address(config, node_addresses)
     cluster_ca, client_ca, front_ca = (
-        authority.ensure_ca(tls, name, common_name, now) for name, common_name in AUTHORITIES.items()
+        authority.ensure_ca(tls, name, common_name, now)
+        for name, common_name in AUTHORITIES.items()
     )
     names = serving_names(config, advertise, (node_name, *node_addresses))
     serving = Subject(name="kube-apiserver", alternatives=names)
@@ -225,7 +244,7 @@ def full_token(text: str, ca: Pair) -> str:
     if not text.startswith(TOKEN_PREFIX):
         return f"{TOKEN_PREFIX}{ca.fingerprint}::server:{text}"
     fingerprint, _, _ = text.removeprefix(TOKEN_PREFIX).partition("::")
-    if fingerprint != ca.fingerprint:
+    if fingerprint not in map(pki.fingerprint, authority.load_all(ca.bundle_pem)):
         raise StartError("--token is of another cluster: its CA differs; pass the secret alone")
     return text
 

@@ -72,7 +72,8 @@ class Join:
         if request.method != method:
             raise MethodNotAllowedError(f"{request.path} takes {method} only")
         if what == "cacerts":
-            return _reply({"cacerts": self._bootstrap.cluster_ca.certificate_pem.decode()})
+            ca = self._authority("cluster-ca")
+            return _reply({"cacerts": ca.bundle_pem.decode(), "chain": ca.chain_pem.decode()})
         self._check_token(request.headers.get("Authorization", ""))
         return _reply(await self.join(await _body(request)))
 
@@ -102,20 +103,24 @@ class Join:
         log.info("node joined node=%s addresses=%s", node, ",".join(addresses))
         return {
             "certificates": certificates,
-            "clientCA": self._bootstrap.client_ca.certificate_pem.decode(),
+            "clientCA": self._authority("client-ca").bundle_pem.decode(),
             "cluster": cluster_facts(self._config),
         }
 
     def _sign(self, name: str, key: Any, node: str, addresses: Sequence[str]) -> str:
         client, serving = node_subjects(node, addresses)
-        made = self._bootstrap
         now = self._clock.now()
         if name == "kubelet-serving":
-            certificate = pki.sign(made.cluster_ca, serving, key, "server", now=now)
+            ca = self._authority("cluster-ca")
+            certificate = pki.sign(ca, serving, key, "server", now=now)
         else:
+            ca = self._authority("client-ca")
             subject = client if name == "kubelet-client" else PROXY
-            certificate = pki.sign(made.client_ca, subject, key, "client", now=now)
-        return certificate.public_bytes(Encoding.PEM).decode()
+            certificate = pki.sign(ca, subject, key, "client", now=now)
+        return (certificate.public_bytes(Encoding.PEM) + ca.chain_pem).decode()
+
+    def _authority(self, name: str) -> pki.Pair:
+        return self._bootstrap.authority(name, self._clock.now())
 
     async def _check_password(self, node: str, password: str) -> None:
         name = secret_name(node)

@@ -147,7 +147,12 @@ async def serving(
 
 
 def server_ssl(certificate: Path, key: Path, client_ca: Path) -> tls.SSLContext:
-    """Return how the server proves itself and checks those who come with a certificate."""
+    """Return how the server proves itself and checks those who come with a certificate.
+
+    Raises:
+        OSError: a file is absent or makes no sense (`ssl.SSLError` is one).
+
+    """
     context = tls.create_default_context(tls.Purpose.CLIENT_AUTH, cafile=str(client_ca))
     context.load_cert_chain(certificate, key)
     context.verify_mode = tls.CERT_OPTIONAL
