@@ -99,7 +99,7 @@ def _stream_options(request: web.BaseRequest) -> streaming.StreamOptions:
 
 def _forwarded_ports(request: web.BaseRequest) -> list[int]:
     """Return the ports of an old WebSocket port-forward; SPDY names them stream by stream."""
-    if not streaming.offered(request) or streaming.TUNNEL in streaming.offered(request):
+    if not streaming.is_websocket(request) or streaming.TUNNEL in streaming.offered(request):
         return []
     texts = [text for value in request.query.getall("port", []) for text in value.split(",")]
     if not texts:

@@ -74,9 +74,14 @@ def is_upgrade(request: web.BaseRequest) -> bool:
     return "upgrade" in connection and hdrs.UPGRADE in request.headers
 
 
+def is_websocket(request: web.BaseRequest) -> bool:
+    """Tell whether the caller asks for a WebSocket; it need not offer a protocol."""
+    return request.headers.get(hdrs.UPGRADE, "").lower() == "websocket"
+
+
 def offered(request: web.BaseRequest) -> list[str]:
     """Return the WebSocket protocols that the caller offers."""
-    if request.headers.get(hdrs.UPGRADE, "").lower() != "websocket":
+    if not is_websocket(request):
         return []
     offers = request.headers.getall(hdrs.SEC_WEBSOCKET_PROTOCOL, [])
     return [offer.strip() for line in offers for offer in line.split(",")]

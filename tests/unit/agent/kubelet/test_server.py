@@ -396,13 +396,12 @@ async def test_a_port_forward_inside_a_websocket_reaches_the_runtime_as_spdy(nod
     assert node.runtime.seen[0].headers["X-Stream-Protocol-Version"] == "portforward.k8s.io"
 
 
-async def test_an_old_websocket_port_forward_names_its_ports_to_the_runtime(node: Node) -> None:
+@pytest.mark.parametrize("offers", [[("Sec-WebSocket-Protocol", "v4.channel.k8s.io")], []])
+async def test_an_old_websocket_port_forward_names_its_ports_to_the_runtime(
+    node: Node, offers: list[tuple[str, str]]
+) -> None:
     node.runtime.behaviour = vanish
-    headers = [
-        ("Connection", "Upgrade"),
-        ("Upgrade", "websocket"),
-        ("Sec-WebSocket-Protocol", "v4.channel.k8s.io"),
-    ]
+    headers = [("Connection", "Upgrade"), ("Upgrade", "websocket"), *offers]
     url = node.tunnelled + "/portForward/default/web?port=80,81&port=90"
     connection = await dial_upgrade(url, method="GET", headers=headers)
     connection.close()
