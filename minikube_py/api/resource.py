@@ -4,7 +4,7 @@ One file per kind holds pure functions above and its `Resource(...)` last. Custo
 the same value at run time. The functions never assign into an object: they return a new one.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -24,6 +24,8 @@ ValidateInNamespace = Callable[[Obj, Obj | None, Mapping[str, str]], Iterable[Fi
 """(new, old, labels of the namespace) -> errors; old is None on create."""
 Warn = Callable[[Obj, Obj | None], Iterable[str]]
 """(new, old) -> what the writer should know, sent as Warning headers; old is None on create."""
+Convert = Callable[[Sequence[Obj], str], Awaitable[Sequence[Obj]]]
+"""(objects, apiVersion) -> the objects in that version of their kind."""
 Cells = Callable[[Obj], Sequence[Any]]
 """The cells of one table row, in the order of the columns."""
 
@@ -71,6 +73,8 @@ class Subresource:
     version: str | None = None
     verbs: tuple[str, ...] = ("get", "patch", "update")
     shares_object: bool = False
+    has_tables: bool = True
+    """Whether it is shown as a table to who asks for one."""
     prepare_for_update: PrepareForUpdate | None = None
     validate: Validate | None = None
     metadata_checks: tuple[Literal["create", "update"], ...] = ("update",)
@@ -101,6 +105,9 @@ class Resource:
     """The schema of a custom kind, as its definition has it."""
     prune: Callable[[Obj], tuple[dict[str, Any], list[str]]] | None = None
     """How a custom kind is checked on decoding: the object and the paths of unknown fields."""
+    convert: Convert | None = None
+    """How a custom kind is brought from one version to another, where that needs a webhook: then
+    objects are held in the versions in which they were written."""
     on_read: Callable[[Obj], Obj] | None = None
     """Makes what the datastore holds an object of today: custom kinds change while it is stored."""
     list_name: str = ""

@@ -106,6 +106,7 @@ APISERVICES = Resource(
         Subresource(
             name="status",
             shares_object=True,
+            has_tables=False,
             prepare_for_update=strategy.updating_status(
                 "spec", metadata=("labels", "annotations", "finalizers", "ownerReferences")
             ),

@@ -3,7 +3,7 @@
 The texts of errors are those of apimachinery's serializers, because clients show them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from minikube_py.api.errors import (
     RequestTooLargeError,
     UnsupportedMediaTypeError,
 )
-from minikube_py.api.fields import Field, invalid_message
+from minikube_py.api.fields import Field, invalid_message, quote
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.api.schema_report import DecodeError
@@ -138,19 +138,40 @@ def _go_type(value: Any) -> str:
     return "array" if isinstance(value, list) else "number"
 
 
-def check_kind(document: Mapping[str, Any], api_version: str, kind: str) -> None:
+IsKnown = Callable[[str, str], bool]
+"""(apiVersion, kind) -> whether upstream has such a kind."""
+
+
+def check_kind(
+    document: Mapping[str, Any], api_version: str, kind: str, *, is_known: IsKnown
+) -> None:
     """Raise where the document is not of the kind that the path expects; absent means it is."""
     given_kind, given_version = document.get("kind"), document.get("apiVersion")
-    version = api_version.rpartition("/")[2]
     if given_kind and given_kind != kind:
+        where = str(given_version or api_version)
+        version = where.rpartition("/")[2]
+        if is_known(where, given_kind):
+            to = f"{_internal_package(api_version)}.{kind}"
+            why = f"converting ({version}.{given_kind}) to ({to}): unknown conversion"
+        else:
+            why = (
+                f"no kind {quote(given_kind)} is registered for version {quote(where)} in scheme "
+                '"pkg/api/legacyscheme/scheme.go:30"'
+            )
         raise BadRequestError(
-            f"{given_kind} in version {version!r} cannot be handled as a {kind}".replace("'", '"')
+            f"{given_kind} in version {quote(version)} cannot be handled as a {kind}: {why}"
         )
     if given_version and given_version != api_version:
         raise BadRequestError(
             f"the API version in the data ({given_version}) does not match the expected API "
             f"version ({api_version})"
         )
+
+
+def _internal_package(api_version: str) -> str:
+    """Return the Go package of a group's internal types."""
+    group = api_version.rpartition("/")[0].partition(".")[0]
+    return "core" if group in {"", "events"} else group
 
 
 def check_custom_kind(document: Mapping[str, Any], resource: Resource) -> None:

@@ -138,6 +138,8 @@ class Frontend:
         finally:
             self.requests.end(task)
             edge.end(request, response)
+        if self.requests.stopping:
+            response.force_close()
         info = request.get(INFO)
         if info is not None:
             self.metrics.count(info, request.headers, response.status, loop.time() - started)
@@ -282,7 +284,7 @@ class Frontend:
                 form = self._form(request, accepted_stream(header))
             else:
                 form = self._form(request, accepted(header))
-            check_form(form, call.resource, is_list=many)
+            check_form(form, call.resource, is_list=many, subresource=call.subresource)
         except NotAcceptableError:
             self.api.find(call)  # what is not there at all, or has no such verb, is refused first
             raise
@@ -342,10 +344,14 @@ class Frontend:
             call = _replace(call, raw=data)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
-        body.check_kind(document, *expected_kind(call, document))
+        body.check_kind(document, *expected_kind(call, document), is_known=self._is_known)
         if call.verb == "create":
             return await self._reply(request, call, await _whole(self.api.create(call, document)))
         return await self._reply(request, call, await _whole(self.api.update(call, document)))
+
+    def _is_known(self, api_version: str, kind: str) -> bool:
+        found = self.api.scheme.by_kind(api_version, kind)
+        return found is not None and not found.custom
 
     async def _delete(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = delete_options(

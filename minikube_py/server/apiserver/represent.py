@@ -16,7 +16,7 @@ from minikube_py.api.item import Item
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
 from minikube_py.server.apiserver.listing import Listing
-from minikube_py.server.apiserver.negotiate import Accepted
+from minikube_py.server.apiserver.negotiate import MEDIA_TYPES, Accepted, not_acceptable
 
 CHUNK_ITEMS = 64
 """Items of a list that are joined and sent at once; between chunks others have their turn."""
@@ -219,8 +219,15 @@ def _go_name(resource: Resource, *, is_list: bool = False) -> str:
     return f"*{package or 'core'}.{resource.list_kind if is_list else resource.kind}"
 
 
-def check_form(form: Form, resource: Resource, *, is_list: bool = False) -> None:
-    """Raise NotAcceptableError for objects of custom kinds in protobuf: they have no message."""
+def check_form(
+    form: Form, resource: Resource, *, is_list: bool = False, subresource: str = ""
+) -> None:
+    """Raise NotAcceptableError for custom kinds in protobuf, which have no message, and for tables
+    of subresources that have no printers.
+    """
+    sub = resource.subresource(subresource)
+    if form.accepted.view == "Table" and sub is not None and not sub.has_tables:
+        raise not_acceptable(tuple(MEDIA_TYPES))
     if resource.custom and form.accepted.format == "protobuf" and not form.accepted.view:
         raise NotAcceptableError(
             f"object {_go_name(resource, is_list=is_list)} does not implement the protobuf "
