@@ -7,45 +7,40 @@ names oldSelf is about changes: it is asked only where there was something, or w
 (https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions)
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from minikube_py.api import cel
+from minikube_py.api.apiextensions.declarations import declaration_of
+from minikube_py.api.apiextensions.rule_validation import RULES, steps_of, validate_rules, variables
 from minikube_py.api.cel import types
-from minikube_py.api.cel.escaping import escape
+from minikube_py.api.cel.adaptation import Adapter, adapter
 from minikube_py.api.cel.types import Type
 from minikube_py.api.cel.values import NONE, Optional
-from minikube_py.api.fields import OMIT, Field, FieldError
+from minikube_py.api.fields import OMIT, Field, FieldError, quote
 from minikube_py.api.object import Obj
 
-RULES: Final = "x-kubernetes-validations"
 COST_MAX: Final = 10_000_000
 """What all rules of one write may cost together (upstream's RuntimeCELCostBudget)."""
 CALL_COST_MAX: Final = 1_000_000
 """What one evaluation may cost (upstream's PerCallLimit)."""
+MESSAGE_BYTES_MAX: Final = 5 * 1024
+"""What a messageExpression may give."""
+OUT_OF_BUDGET: Final = (
+    "validation failed due to running out of cost budget, no further validation rules will be run"
+)
+_TOO_DEAR: Final = "no further validation rules will be run due to call cost exceeds limit for rule"
+_MESSAGE_TOO_DEAR: Final = (
+    "no further validation rules will be run due to call cost exceeds limit for messageExpression"
+)
+_MESSAGE_OUT_OF_BUDGET: Final = (
+    "messageExpression evaluation failed due to running out of cost budget, no further validation "
+    "rules will be run"
+)
+_NO_OVERLOAD: Final = (
+    "call arguments did not match a supported operator, function or macro signature for rule"
+)
 _ABSENT: Final = object()
-_OLD_SELF = re.compile(r"\boldSelf\b")
-_SCALARS: Mapping[str, Type] = {
-    "string": types.STRING,
-    "integer": types.INT,
-    "number": types.DOUBLE,
-    "boolean": types.BOOL,
-}
-_FORMATS: Mapping[str, Type] = {
-    "date": types.TIMESTAMP,
-    "date-time": types.TIMESTAMP,
-    "duration": types.DURATION,
-    "byte": types.BYTES,
-}
-_ROOT_FIELDS: Obj = {
-    "apiVersion": {"type": "string"},
-    "kind": {"type": "string"},
-    "metadata": {
-        "type": "object",
-        "properties": {"name": {"type": "string"}, "generateName": {"type": "string"}},
-    },
-}
 
 
 class _Compiled(NamedTuple):
@@ -58,18 +53,23 @@ class _Compiled(NamedTuple):
 
     @property
     def text(self) -> str:
+        """The message, else the rule itself."""
+        return (self.rule.get("message") or "").strip() or str(self.rule["rule"]).strip()
+
+    @property
+    def failure(self) -> str:
         """What is said where the rule is broken."""
         given = (self.rule.get("message") or "").strip()
-        return given or f"failed rule: {' '.join(self.rule['rule'].split())}"
+        return given or f"failed rule: {self.text}"
 
 
 class Checker:
     """The rules of one schema, compiled when first asked."""
 
     def __init__(self, root: Obj) -> None:
-        self._root = with_root_fields(root)
-        self._compiled: dict[int, Sequence[_Compiled]] = {}
-        self._has_rules = any(True for _ in rules_in(self._root, Field()))
+        self._root = root
+        self._compiled: dict[int, _Rules] = {}
+        self._has_rules = any(True for _ in rules_in(self._root))
 
     def validate(self, new: Any, old: Any, path: Sequence[str] = ()) -> Iterator[FieldError]:
         """Report the rules that a value breaks; `path` leads to it from the root."""
@@ -94,72 +94,124 @@ class Checker:
         self, node: Obj, value: Any, old: Any, field: Field, budget: "Budget"
     ) -> Iterator[FieldError]:
         unchanged = old is not _ABSENT and old == value
-        for rule in self._rules(node):
+        rules = self._rules(node)
+        shown = OMIT if isinstance(value, Mapping | list | tuple) else value
+        for rule in rules.rules:
+            if budget.left < 0:
+                return
             if unchanged and not rule.about_changes:
                 continue
-            bindings = _bindings(rule, value, old)
-            if bindings is not None:
-                yield from _judge(rule, bindings, value, field, budget)
+            bindings = _bindings(rule, value, old, rules.fit)
+            if bindings is None:
+                continue
+            for where, text, broken in _judge(rule, bindings, node, field, budget):
+                if broken:
+                    yield _error(rule, text, shown, where)
+                else:
+                    yield where.invalid(node.get("type") or "", text)
 
-    def _rules(self, node: Obj) -> Sequence[_Compiled]:
+    def _rules(self, node: Obj) -> "_Rules":
         known = self._compiled.get(id(node))
         if known is None:
-            known = self._compiled[id(node)] = [
-                compiled for rule in node[RULES] if (compiled := _try_compile(rule, node))
-            ]
+            known = self._compiled[id(node)] = _rules_of(node, root=node is self._root)
         return known
 
 
 class Budget:
-    """What is left of the cost that one write may have."""
+    """What is left of the cost that one write may have; below 0 nothing more is asked."""
 
     def __init__(self) -> None:
         self.left = COST_MAX
 
+    def spend(self, units: int) -> None:
+        """Take units."""
+        self.left -= units
 
-def with_root_fields(root: Obj) -> Obj:
-    """Return the schema with the fields of every object that rules may read."""
-    return {**root, "properties": {**(root.get("properties") or {}), **_ROOT_FIELDS}}
+
+class _Rules(NamedTuple):
+    """The rules of one node, and what makes values of expressions of its JSON."""
+
+    rules: Sequence[_Compiled]
+    fit: Adapter
 
 
-def _bindings(rule: _Compiled, value: Any, old: Any) -> dict[str, Any] | None:
+def _rules_of(node: Obj, *, root: bool) -> _Rules:
+    declared = declaration_of(node, root=root)
+    own = types.DYN if declared is None else declared.type
+    compiled = (_try_compile(rule, own) for rule in node[RULES])
+    return _Rules([each for each in compiled if each is not None], adapter(own) or _as_it_is)
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _bindings(rule: _Compiled, value: Any, old: Any, fit: Adapter) -> dict[str, Any] | None:
     """Return what the rule sees; None where it has nothing to say."""
     if not rule.about_changes:
-        return {"self": value}
+        return {"self": fit(value)}
     if rule.rule.get("optionalOldSelf"):
-        return {"self": value, "oldSelf": NONE if old is _ABSENT else Optional(old, present=True)}
-    return None if old is _ABSENT else {"self": value, "oldSelf": old}
+        past = NONE if old is _ABSENT else Optional(fit(old), present=True)
+        return {"self": fit(value), "oldSelf": past}
+    return None if old is _ABSENT else {"self": fit(value), "oldSelf": fit(old)}
+
+
+class _FailedError(Exception):
+    """A rule or its message has no value; the text is for the user."""
 
 
 def _judge(
-    rule: _Compiled, bindings: Mapping[str, Any], value: Any, field: Field, budget: Budget
-) -> Iterator[FieldError]:
-    kind = "object" if isinstance(value, Mapping) else "array"
-    shown = OMIT if isinstance(value, Mapping | list | tuple) else value
+    rule: _Compiled, bindings: Mapping[str, Any], node: Obj, field: Field, budget: Budget
+) -> Iterator[tuple[Field, str, bool]]:
+    """Yield where a rule fails, why, and whether it was asked and is broken."""
+    where = field
     try:
-        result = rule.program.run(bindings, budget=min(CALL_COST_MAX, max(budget.left, 1)))
-    except cel.CelCostError:
-        text = "call cost exceeds limit for rule" if budget.left > 0 else "out of cost budget"
-        yield field.invalid(kind, f"{text}: {rule.text}")
-        return
-    except cel.CelEvaluationError as error:
-        yield field.invalid(
-            kind if shown is OMIT else value, f"{error} evaluating rule: {rule.text}"
-        )
-        return
-    budget.left -= result.cost
-    if result.value is not True:
-        yield _error(rule, _message(rule, bindings), shown, _at(field, rule))
+        if _holds(rule, bindings, budget):
+            return
+        where = _at(field, node, rule)
+        yield where, _message(rule, bindings, budget) or rule.failure, True
+    except _FailedError as failure:
+        yield where, str(failure), False
 
 
-def _message(rule: _Compiled, bindings: Mapping[str, Any]) -> str:
+def _holds(rule: _Compiled, bindings: Mapping[str, Any], budget: Budget) -> bool:
+    try:
+        result = rule.program.run(bindings, budget=CALL_COST_MAX)
+    except (cel.CelCostError, cel.CelEvaluationError) as error:
+        budget.spend(error.spent)
+        if budget.left < 0:
+            raise _FailedError(OUT_OF_BUDGET) from error
+        if isinstance(error, cel.CelCostError):
+            budget.left = -1
+            raise _FailedError(f"'{error}': {_TOO_DEAR}: {rule.text}") from error
+        if str(error).startswith("no such overload"):
+            raise _FailedError(f"'{error}': {_NO_OVERLOAD}: {rule.text}") from error
+        raise _FailedError(f"{error} evaluating rule: {rule.text}") from error
+    budget.spend(result.cost)
+    if budget.left < 0:
+        raise _FailedError(OUT_OF_BUDGET)
+    return result.value is True
+
+
+def _message(rule: _Compiled, bindings: Mapping[str, Any], budget: Budget) -> str:
+    """Return what a messageExpression gives, "" where that is no message."""
     if rule.message is None:
-        return rule.text
+        return ""
     try:
-        text = rule.message.evaluate(bindings, budget=CALL_COST_MAX)
-    except (cel.CelCostError, cel.CelEvaluationError):
-        return rule.text
-    return text.strip() if isinstance(text, str) and text.strip() else rule.text
+        result = rule.message.run(bindings, budget=CALL_COST_MAX)
+    except cel.CelCostError as error:
+        budget.left = -1
+        shown = quote(rule.rule["messageExpression"])
+        raise _FailedError(f"{_MESSAGE_TOO_DEAR}: {shown}") from error
+    except cel.CelEvaluationError as error:
+        budget.spend(error.spent)
+        return ""
+    budget.spend(result.cost)
+    if budget.left < 0:
+        raise _FailedError(_MESSAGE_OUT_OF_BUDGET)
+    text = result.value.strip() if isinstance(result.value, str) else ""
+    too_long = len(text.encode()) > MESSAGE_BYTES_MAX
+    return "" if too_long or "\n" in text or "\r" in text else text
 
 
 def _error(rule: _Compiled, text: str, shown: Any, field: Field) -> FieldError:
@@ -174,11 +226,12 @@ def _error(rule: _Compiled, text: str, shown: Any, field: Field) -> FieldError:
             return field.invalid(shown, text)
 
 
-def _at(field: Field, rule: _Compiled) -> Field:
+def _at(field: Field, node: Obj, rule: _Compiled) -> Field:
     """Return the field that a rule points to, below the one where it stands."""
-    path = rule.rule.get("fieldPath") or ""
-    for dotted, quoted in re.findall(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]", path):
-        field = field / dotted if dotted else field[quoted]
+    for name in steps_of(rule.rule.get("fieldPath") or "") or ():
+        inner = (node.get("properties") or {}).get(name)
+        field = field / name if inner is not None else field[name]
+        node = inner or node.get("additionalProperties") or {}
     return field
 
 
@@ -187,7 +240,8 @@ def _children(
 ) -> Iterator[tuple[Obj, Any, Any, Field]]:
     """Yield the schemas, values and pasts of what is inside."""
     if isinstance(value, Mapping):
-        before = old if isinstance(old, Mapping) else {}
+        atomic = node.get("x-kubernetes-map-type") == "atomic"
+        before = old if isinstance(old, Mapping) and not atomic else {}
         properties, others = node.get("properties") or {}, node.get("additionalProperties")
         for key, inner in value.items():
             if key in properties:
@@ -212,74 +266,31 @@ def _identity(node: Obj, item: Any) -> Any:
     return tuple(str(item.get(key)) for key in keys) if isinstance(item, Mapping) else None
 
 
+def validate_schema(root: Obj, field: Field) -> Iterator[FieldError]:
+    """Report what is wrong with the rules of a schema."""
+    yield from validate_rules(root, field)
+
+
 # --- compiling ------------------------------------------------------------------------------------
 
 
-def rules_in(node: Obj, field: Field) -> Iterator[tuple[Obj, Obj, Field]]:
-    """Yield every rule of a schema with the schema it stands in and where it stands."""
-    for index, rule in enumerate(node.get(RULES) or ()):
-        yield rule, node, (field / RULES)[index]
-    for name, inner in (node.get("properties") or {}).items():
-        yield from rules_in(inner, (field / "properties")[name])
+def rules_in(node: Obj) -> Iterator[Obj]:
+    """Yield every rule of a schema."""
+    yield from node.get(RULES) or ()
+    for inner in (node.get("properties") or {}).values():
+        yield from rules_in(inner)
     for key in ("items", "additionalProperties"):
         if isinstance(node.get(key), Mapping):
-            yield from rules_in(node[key], field / key)
+            yield from rules_in(node[key])
 
 
-def validate_schema(root: Obj, field: Field) -> Iterator[FieldError]:
-    """Report the rules of a schema that are no expressions of it."""
-    for rule, node, where in rules_in(with_root_fields(root), field):
-        try:
-            compiled = _compile(rule, node)
-        except cel.CelError as error:
-            yield (where / "rule").invalid(rule["rule"], f"compilation failed: {error}")
-            continue
-        if compiled.program.type not in (types.BOOL, types.DYN):
-            yield (where / "rule").invalid(rule["rule"], "cel expression must evaluate to a bool")
-
-
-def _try_compile(rule: Obj, node: Obj) -> _Compiled | None:
+def _try_compile(rule: Obj, own: Type) -> _Compiled | None:
     """Compile a stored rule; one that is not understood was stored before it was checked."""
+    known = variables(own, rule)
     try:
-        return _compile(rule, node)
+        program = cel.compile(rule["rule"], known)
+        given = rule.get("messageExpression")
+        message = cel.compile(given, known) if given else None
     except cel.CelError:
         return None
-
-
-def _compile(rule: Obj, node: Obj) -> _Compiled:
-    about_changes = bool(_OLD_SELF.search(rule["rule"]))
-    own = type_of(node)
-    variables = {"self": own}
-    if about_changes:
-        variables["oldSelf"] = types.optional_of(own) if rule.get("optionalOldSelf") else own
-    program = cel.compile(rule["rule"], variables)
-    given = rule.get("messageExpression")
-    message = cel.compile(given, variables) if given else None
-    return _Compiled(program, message, about_changes, rule)
-
-
-def type_of(node: Obj) -> Type:
-    """Return the type that expressions see for a schema."""
-    if node.get("x-kubernetes-int-or-string"):
-        return types.DYN
-    match node.get("type"):
-        case "object":
-            return _object_type(node)
-        case "array":
-            items = node.get("items")
-            return types.list_of(type_of(items) if isinstance(items, Mapping) else types.DYN)
-        case "string":
-            return _FORMATS.get(node.get("format", ""), types.STRING)
-        case kind:
-            return _SCALARS.get(kind or "", types.DYN)
-
-
-def _object_type(node: Obj) -> Type:
-    properties, others = node.get("properties"), node.get("additionalProperties")
-    if isinstance(others, Mapping):
-        return types.map_of(types.STRING, type_of(others))
-    if not properties or node.get("x-kubernetes-preserve-unknown-fields"):
-        return types.DYN
-    names = ((escape(name), inner) for name, inner in properties.items())
-    fields = {name: type_of(inner) for name, inner in names if name is not None}
-    return types.object_of("object", fields)
+    return _Compiled(program, message, "oldSelf" in program.used, rule)

@@ -8,6 +8,17 @@ over plain JSON under a budget (`cost`). The functions stand in `libraries`, a f
 """
 
 from minikube_py.api.cel.errors import CelCostError, CelError, CelEvaluationError
-from minikube_py.api.cel.program import Program, compile  # noqa: A004 - the word of every such API
+from minikube_py.api.cel.program import (
+    Program,
+    compile,  # noqa: A004 - the word of every such API
+    compile_and_estimate,
+)
 
-__all__ = ["CelCostError", "CelError", "CelEvaluationError", "Program", "compile"]
+__all__ = [
+    "CelCostError",
+    "CelError",
+    "CelEvaluationError",
+    "Program",
+    "compile",
+    "compile_and_estimate",
+]

@@ -11,7 +11,7 @@ from typing import Any, Final
 from minikube_py.api.cel import times
 from minikube_py.api.cel.errors import CelEvaluationError
 from minikube_py.api.cel.types import BYTES, DOUBLE, DURATION, TIMESTAMP, UINT, Type
-from minikube_py.api.cel.values import Uint
+from minikube_py.api.cel.values import KeyedList, Uint
 
 Adapter = Callable[[Any], Any]
 
@@ -53,9 +53,17 @@ def adapter(type_: Type) -> Adapter | None:
     if type_.name not in {"list", "map"}:
         return _SCALARS.get(type_)
     inner = adapter(type_.parameters[-1]) if type_.parameters else None
-    if inner is None:
-        return None
-    return _elementwise(inner, is_map=type_.name == "map")
+    elements = _elementwise(inner, is_map=type_.name == "map") if inner is not None else None
+    return elements if type_.list_keys is None else _keyed(elements, type_.list_keys)
+
+
+def _keyed(elements: Adapter | None, keys: tuple[str, ...]) -> Adapter:
+    def adapt(value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return KeyedList(value if elements is None else elements(value), keys)
+
+    return adapt
 
 
 def _elementwise(inner: Adapter, *, is_map: bool) -> Adapter:

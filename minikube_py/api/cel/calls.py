@@ -49,6 +49,7 @@ def _function(
     for offset, message in constants.check(function, (*target, *node.arguments)):
         context.complain(offset, message)
     overloads = tuple(overload for overload, _ in found)
+    context.chosen[id(node)] = overloads
     results = {result for _, result in found}
     type_ = results.pop() if len(results) == 1 else DYN
     return Compiled(type_, _run(Dispatch(function, overloads), [part.run for part in parts]))

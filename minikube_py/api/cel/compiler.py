@@ -12,7 +12,7 @@ from typing import Any, Final
 from minikube_py.api.cel import aggregates, ast, calls, comprehensions, selection
 from minikube_py.api.cel.errors import CelEvaluationError, Issue
 from minikube_py.api.cel.frame import Compiled, Frame
-from minikube_py.api.cel.functions import Functions
+from minikube_py.api.cel.functions import Functions, Overload
 from minikube_py.api.cel.types import DYN, NAMED, Type, type_of
 from minikube_py.api.cel.values import NONE, Optional
 from minikube_py.api.cel.values import type_of as type_of_value
@@ -31,6 +31,12 @@ class Compiler:
     scope: dict[str, tuple[int, Type]] = field(default_factory=dict)
     issues: list[Issue] = field(default_factory=list)
     slots: int = 0
+    types: dict[int, Type] = field(default_factory=dict)
+    """The type of each node, by its identity."""
+    used: set[str] = field(default_factory=set)
+    """The names of variables that the expression asks for."""
+    chosen: dict[int, Sequence[Overload]] = field(default_factory=dict)
+    """The overloads that each call may mean."""
 
     def declare(self, name: str, type_: Type) -> int:
         """Give a variable a slot."""
@@ -56,7 +62,9 @@ class Compiler:
 
     def compile(self, node: ast.Node) -> Compiled:
         """Compile a node."""
-        return _BY_NODE[type(node)](self, node)
+        compiled = _BY_NODE[type(node)](self, node)
+        self.types[id(node)] = compiled.type
+        return compiled
 
 
 def _nothing(_frame: Frame) -> Any:
@@ -76,6 +84,7 @@ def _name(compiler: Compiler, node: ast.Name) -> Compiled:
         )
     slot, type_ = known
     name = node.name
+    compiler.used.add(name)
 
     def run(frame: Frame) -> Any:
         frame.spend(1)

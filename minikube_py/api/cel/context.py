@@ -5,7 +5,7 @@ from typing import Protocol
 
 from minikube_py.api.cel import ast
 from minikube_py.api.cel.frame import Compiled
-from minikube_py.api.cel.functions import Functions
+from minikube_py.api.cel.functions import Functions, Overload
 from minikube_py.api.cel.types import Type
 
 
@@ -16,6 +16,7 @@ class Context(Protocol):
     structs: Mapping[str, Type]
     homogeneous: bool
     scope: dict[str, tuple[int, Type]]
+    chosen: dict[int, Sequence[Overload]]
 
     def within(
         self, nodes: Sequence[ast.Node], variables: Mapping[str, Type]

@@ -6,9 +6,11 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from minikube_py.api.cel import libraries
+from minikube_py.api.cel.ast import Node
 from minikube_py.api.cel.compiler import UNSET, Compiler
 from minikube_py.api.cel.cost import PER_CALL_LIMIT
 from minikube_py.api.cel.errors import CelCostError, CelError, CelEvaluationError
+from minikube_py.api.cel.estimate import Estimator, Sizes
 from minikube_py.api.cel.frame import Frame, Step
 from minikube_py.api.cel.functions import Functions
 from minikube_py.api.cel.parser import parse
@@ -33,6 +35,8 @@ class Program:
     type: Type
     """What it gives, as far as that is known; dyn otherwise."""
     variables: tuple[str, ...]
+    used: frozenset[str]
+    """The names that it asks for, its own among them."""
     slots: int
     step: Step
 
@@ -66,7 +70,7 @@ def compile(  # noqa: A001 - the word of every such API
     variables: Mapping[str, Type],
     *,
     structs: Mapping[str, Type] = _NOTHING,
-    functions: Functions = libraries.ALL,
+    functions: Functions = libraries.KUBERNETES,
     homogeneous: bool = True,
 ) -> Program:
     """Compile an expression over variables of known types (`types.DYN` where not known).
@@ -78,11 +82,31 @@ def compile(  # noqa: A001 - the word of every such API
         CelError: the text is no expression, or its types do not fit.
 
     """
-    node = parse(text)
     compiler = Compiler(functions, structs, homogeneous)
+    return _compile(text, variables, compiler)[0]
+
+
+def compile_and_estimate(
+    text: str, variables: Mapping[str, Type], sizes: Sizes
+) -> tuple[Program, int]:
+    """Compile an expression; also return what it costs at most over data of such sizes.
+
+    Raises:
+        CelError: as `compile` does.
+
+    """
+    compiler = Compiler(libraries.KUBERNETES, _NOTHING, homogeneous=True)
+    program, node = _compile(text, variables, compiler)
+    return program, Estimator(sizes, compiler.types, compiler.chosen).part(node).cost.most
+
+
+def _compile(text: str, variables: Mapping[str, Type], compiler: Compiler) -> tuple[Program, Node]:
+    node = parse(text)
     for name, type_ in variables.items():
         compiler.declare(name, type_)
     compiled = compiler.compile(node)
     if compiler.issues:
         raise CelError(text, tuple(sorted(set(compiler.issues))))
-    return Program(text, compiled.type, tuple(variables), compiler.slots, compiled.run)
+    used = frozenset(compiler.used)
+    program = Program(text, compiled.type, tuple(variables), used, compiler.slots, compiled.run)
+    return program, node

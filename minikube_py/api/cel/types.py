@@ -17,6 +17,8 @@ class Type:
     name: str
     parameters: tuple["Type", ...] = ()
     fields: "Mapping[str, Type] | None" = field(default=None, compare=False, repr=False)
+    list_keys: tuple[str, ...] | None = field(default=None, compare=False, repr=False)
+    """Of a list that is a map by the keys of its elements; () for a set, None for a plain list."""
 
     def __str__(self) -> str:
         name = _SHOWN.get(self.name, self.name)
@@ -56,9 +58,9 @@ A: Final = Type("A")
 B: Final = Type("B")
 
 
-def list_of(element: Type) -> Type:
-    """Return the type of lists of such elements."""
-    return Type("list", (element,))
+def list_of(element: Type, *, keys: tuple[str, ...] | None = None) -> Type:
+    """Return the type of lists of such elements; `keys` are those of a set or a map."""
+    return Type("list", (element,), None, keys)
 
 
 def map_of(key: Type, value: Type) -> Type:

@@ -5,7 +5,7 @@ a `Uint`; a type is a `types.Type`. Library types (quantities, addresses ...) ar
 that is a bool is kept as a tuple of one, since Python takes True for 1.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,10 +63,45 @@ class Message(dict[str, Any]):
         self.type_name = type_name
 
 
+class KeyedList(list[Any]):
+    """A list whose elements have an identity: in a set all of them, in a map some keys of each.
+
+    Two are equal whatever their order; the sum of two keeps the places of the first.
+    """
+
+    __slots__ = ("keys",)
+
+    def __init__(self, values: Iterable[Any], keys: tuple[str, ...]) -> None:
+        super().__init__(values)
+        self.keys = keys
+
+    def place_of(self, value: Any) -> int:
+        """Return where the element of that identity stands, -1 where there is none."""
+        if not self.keys:
+            return next((at for at, each in enumerate(self) if equal(each, value)), -1)
+        wanted = self._identity(value)
+        return next((at for at, each in enumerate(self) if self._identity(each) == wanted), -1)
+
+    def _identity(self, value: Any) -> Any:
+        return tuple(value.get(key) for key in self.keys) if isinstance(value, Mapping) else value
+
+    def joined(self, others: Iterable[Any]) -> "KeyedList":
+        """Return both: elements of the same identity are taken from the other list."""
+        made = KeyedList(self, self.keys)
+        for each in others:
+            place = made.place_of(each)
+            if place < 0:
+                made.append(each)
+            elif self.keys:
+                made[place] = each
+        return made
+
+
 NONE: Final = Optional()
 _KINDS: Final[Mapping[type, str]] = {
     bool: "bool", int: "int", Uint: "uint", float: "double", str: "string", bytes: "bytes",
     type(None): "null_type", list: "list", tuple: "list", dict: "map", Optional: "optional_type",
+    KeyedList: "list",
     Timestamp: "google.protobuf.Timestamp", Duration: "google.protobuf.Duration", Type: "type",
 }  # fmt: skip
 
@@ -82,6 +117,8 @@ def kind_of(value: Any) -> str:
         return value.type_name
     if isinstance(value, Mapping):
         return "map"
+    if isinstance(value, list):
+        return "list"
     raise TypeError(f"{type(value).__name__} is no value of an expression")
 
 
@@ -132,6 +169,9 @@ def equal(one: Any, other: Any) -> bool:
 def _equal_lists(one: Any, other: Any) -> bool:
     if not isinstance(other, list | tuple) or len(one) != len(other):
         return False
+    if isinstance(one, KeyedList):
+        places = ((one.place_of(each), each) for each in other)
+        return all(place >= 0 and equal(one[place], each) for place, each in places)
     return all(equal(left, right) for left, right in zip(one, other, strict=True))
 
 

@@ -14,6 +14,7 @@ from minikube_py.api.cel.libraries import (
     lists,
     maths,
     optionals,
+    patches,
     quantities,
     regex,
     semvers,
@@ -23,7 +24,7 @@ from minikube_py.api.cel.libraries import (
     urls,
 )
 
-ALL: Final[Functions] = index(
+KUBERNETES: Final[Functions] = index(
     (
         *arithmetic.OVERLOADS,
         *comparison.OVERLOADS,
@@ -34,8 +35,6 @@ ALL: Final[Functions] = index(
         *regex.OVERLOADS,
         *lists.OVERLOADS,
         *sets.OVERLOADS,
-        *maths.OVERLOADS,
-        *encoders.OVERLOADS,
         *urls.OVERLOADS,
         *quantities.OVERLOADS,
         *addresses.OVERLOADS,
@@ -45,3 +44,10 @@ ALL: Final[Functions] = index(
     )
 )
 """Everything a kube-apiserver of v1.36 offers to expressions."""
+PATCHES: Final[Functions] = {**KUBERNETES, **index(patches.OVERLOADS)}
+"""What expressions that give changes may call beside that."""
+ALL: Final[Functions] = {
+    **KUBERNETES,
+    **index((*maths.OVERLOADS, *encoders.OVERLOADS, *strings.NEWER)),
+}
+"""The extensions of the language that others offer, too: the engine is tested with all of them."""

@@ -19,7 +19,15 @@ from minikube_py.api.cel.types import (
     A,
     list_of,
 )
-from minikube_py.api.cel.values import INT_MAX, INT_MIN, UINT_MAX, Duration, Timestamp, Uint
+from minikube_py.api.cel.values import (
+    INT_MAX,
+    INT_MIN,
+    UINT_MAX,
+    Duration,
+    KeyedList,
+    Timestamp,
+    Uint,
+)
 
 Binary = Callable[[Any, Any], Any]
 
@@ -88,7 +96,7 @@ def _unsigned(run: Binary) -> Binary:
 
 
 def _join(left: Any, right: Any) -> list[Any]:
-    return [*left, *right]
+    return left.joined(right) if isinstance(left, KeyedList) else [*left, *right]
 
 
 def _later(moment: Timestamp, span: Duration) -> Timestamp:

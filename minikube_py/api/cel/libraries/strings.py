@@ -121,7 +121,8 @@ OVERLOADS: Final[tuple[Overload, ...]] = (
     member("substring", (STRING, INT), STRING, _substring, cost.first),
     member("substring", (STRING, INT, INT), STRING, _substring, cost.first),
     member("trim", (STRING,), STRING, lambda text: text.strip(_SPACE), cost.first),
-    member("reverse", (STRING,), STRING, lambda text: text[::-1], cost.first),
     member("format", (STRING, list_of(DYN)), STRING, format_text, cost.made),
     Overload("strings.quote", (STRING,), STRING, _quote, cost=cost.first),
 )
+NEWER: Final = (member("reverse", (STRING,), STRING, lambda text: text[::-1], cost.first),)
+"""What later versions of the extension have, which Kubernetes does not offer."""

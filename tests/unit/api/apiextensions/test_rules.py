@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikube_py.api.apiextensions.rules import Checker, validate_schema
+from minikube_py.api.apiextensions.rule_validation import validate_rules
+from minikube_py.api.apiextensions.rules import Checker
 from minikube_py.api.fields import Field
 from tests.frozen import freeze
 
@@ -102,7 +103,7 @@ def test_a_rule_that_costs_too_much_ends() -> None:
 
 def test_a_rule_that_is_no_expression_of_its_schema_is_refused() -> None:
     root = schema({"rule": "self.nope > 1"}, {"rule": "1 + 1"}, ORDER, **NUMBERS)
-    first, second = (str(error) for error in validate_schema(root, Field("schema")))
+    first, second = (str(error) for error in validate_rules(root, Field("schema")))
     assert first.startswith("schema.properties[spec].x-kubernetes-validations[0].rule: Invalid")
     assert "undefined field 'nope'" in first
     assert "must evaluate to a bool" in second
@@ -114,3 +115,55 @@ def test_what_an_update_leaves_alone_is_not_judged_again(low: int, high: int) ->
     spec = {"low": low, "high": high}
     assert broken(root, spec, spec) == []
     assert bool(broken(root, spec)) == (low > high)
+
+
+def test_all_rules_of_a_write_share_one_budget() -> None:
+    dear = {"rule": "self.all(a, self.all(b, a + b >= 0))", "message": "m"}
+    many = {"type": "array", "items": {"type": "integer"}, "x-kubernetes-validations": [dear] * 30}
+    root = schema(many=many)
+    assert broken(root, {"many": list(range(200))}) == []
+    assert broken(root, {"many": list(range(300))}) == [
+        (
+            'spec.many: Invalid value: "array": validation failed due to running out of cost '
+            "budget, no further validation rules will be run"
+        )
+    ]
+
+
+def test_sets_and_maps_are_equal_whatever_their_order() -> None:
+    same = {"rule": "self == oldSelf", "message": "changed"}
+    kinds = {
+        "plain": {},
+        "set": {"x-kubernetes-list-type": "set"},
+        "map": {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"]},
+    }
+    items = {"type": "object", "properties": {"k": {"type": "string"}}}
+    lists = {
+        name: {
+            "type": "array",
+            "items": items if name == "map" else {"type": "string"},
+            "x-kubernetes-validations": [same],
+            **more,
+        }
+        for name, more in kinds.items()
+    }
+    old = {"plain": ["a", "b"], "set": ["a", "b"], "map": [{"k": "a"}, {"k": "b"}]}
+    new = {name: value[::-1] for name, value in old.items()}
+    assert broken(schema(**lists), new, old) == ["spec.plain: Invalid value: changed"]
+
+
+def test_the_sum_of_two_sets_keeps_the_places_of_the_first() -> None:
+    rule = {"rule": "self.s + ['b', 'c'] == ['a', 'b', 'c'] && (self.s + ['b'])[1] == 'b'"}
+    root = schema(
+        rule, s={"type": "array", "items": {"type": "string"}} | {"x-kubernetes-list-type": "set"}
+    )
+    assert broken(root, {"s": ["a", "b"]}) == []
+
+
+def test_the_value_itself_may_be_a_time() -> None:
+    rule = {"rule": "self < timestamp('2030-01-01T00:00:00Z')", "message": "too late"}
+    root = schema(at={"type": "string", "format": "date-time", "x-kubernetes-validations": [rule]})
+    assert broken(root, {"at": "2020-01-01T00:00:00Z"}) == []
+    assert broken(root, {"at": "2040-01-01T00:00:00Z"}) == [
+        'spec.at: Invalid value: "2040-01-01T00:00:00Z": too late'
+    ]

@@ -8,7 +8,7 @@ from cel_expr_python import cel as google
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from minikube_py.api import cel
-from minikube_py.api.cel import types
+from minikube_py.api.cel import libraries, types
 from minikube_py.api.cel.values import Duration, Optional, Timestamp
 
 EXTENSIONS = (
@@ -36,7 +36,8 @@ def theirs(expression: str, data: Any) -> Any:
 def ours(expression: str, data: Any) -> Any:
     """Return our value in the same form."""
     try:
-        program = cel.compile(expression, {"a": types.DYN}, homogeneous=False)
+        variables = {"a": types.DYN}
+        program = cel.compile(expression, variables, functions=libraries.ALL, homogeneous=False)
         return plain(program.evaluate({"a": data}))
     except (cel.CelError, cel.CelEvaluationError):
         return FAILED

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from minikube_py.api import cel
-from minikube_py.api.cel import types
+from minikube_py.api.cel import libraries, types
 from minikube_py.api.cel.libraries.authorizer import (
     AUTHORIZER,
     RESOURCE_CHECK,
@@ -83,7 +83,7 @@ string(100000.0) == '100000' && string(-0.00001) == '-1e-05'
 
 @pytest.mark.parametrize("expression", TRUE.strip().split("\n"))
 def test_the_library_says_so(expression: str) -> None:
-    assert cel.compile(expression, {}).evaluate({}) is True
+    assert cel.compile(expression, {}, functions=libraries.ALL).evaluate({}) is True
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def _call(function: str, count: int, *, member: bool) -> str:
 @pytest.mark.parametrize(("function", "member", "count"), CALLS)
 def test_no_function_fails_in_pythons_words(function: str, *, member: bool, count: int) -> None:
     variables = {"a": types.DYN, "b": types.DYN, "c": types.DYN}
-    program = cel.compile(_call(function, count, member=member), variables)
+    program = cel.compile(_call(function, count, member=member), variables, functions=libraries.ALL)
     values = VALUES if count < 3 else VALUES[:11]
     ended = 0
     for arguments in product(values, repeat=count):
