@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from tests.integration.conftest import Answer, Server, running
+from tests.integration.patience import SECONDS_MAX, eventually
 from tests.integration.sample_api_server import (
     GROUP,
     NAMESPACE,
@@ -27,15 +28,6 @@ API_SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 NAME = f"{VERSION}.{GROUP}"
 FLUNDERS = f"{ROOT}/namespaces/{NAMESPACE}/flunders"
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-PATIENCE_SECONDS = 30.0
-
-
-async def eventually(ask: Callable[[], Awaitable[Any]], good: Callable[[Any], bool]) -> Any:
-    """Ask again and again until the answer is good."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not good(answer := await ask()):  # noqa: ASYNC110 -- a client has no other way
-            await asyncio.sleep(0.02)
-    return answer
 
 
 def condition(answer: Answer) -> dict[str, str]:
@@ -172,7 +164,7 @@ async def test_a_watch_of_another_server_streams(server: Server, sample: SampleA
     async with server.session.get(f"{server.url}{FLUNDERS}?watch=true") as watch:
         for name in ("one", "two"):
             await server.call("POST", FLUNDERS, flunder(name))
-            async with asyncio.timeout(PATIENCE_SECONDS):
+            async with asyncio.timeout(SECONDS_MAX):
                 event = orjson.loads(await watch.content.readline())
             assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", name)
     assert len(sample.flunders) == 2
@@ -182,7 +174,7 @@ async def test_an_upgrade_goes_through(server: Server, sample: SampleApiServer) 
     assert sample.port
     async with server.session.ws_connect(f"{server.url}{ROOT}/echo") as socket:
         await socket.send_str("hello")
-        assert await socket.receive_str(timeout=PATIENCE_SECONDS) == "kubernetes-admin: hello"
+        assert await socket.receive_str(timeout=SECONDS_MAX) == "kubernetes-admin: hello"
 
 
 async def test_discovery_shows_what_other_servers_serve(

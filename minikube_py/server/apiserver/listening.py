@@ -11,8 +11,8 @@ from minikube_py.server.apiserver.labelled import LabelledRequest
 
 IN_FLIGHT_SECONDS = 4.0
 """What is under way at the end may go on for so long; the whole process has nine seconds."""
-CUT_SECONDS = 0.5
-"""So long what has been cancelled then may take to notice."""
+CUT_SECONDS = 1.0
+"""So long the last answers may take to be sent, and what was cancelled to notice."""
 KEEPALIVE_SECONDS = 90.0
 
 
@@ -30,9 +30,7 @@ class HttpServer:
             logger=logging.Logger("malformed", logging.CRITICAL),  # noqa: LOG001
             keepalive_timeout=KEEPALIVE_SECONDS,
         )
-        self._runner = web.ServerRunner(
-            self._server, shutdown_timeout=IN_FLIGHT_SECONDS + CUT_SECONDS
-        )
+        self._runner = web.ServerRunner(self._server, shutdown_timeout=CUT_SECONDS)
         self._host, self._port, self._tls = host, port, tls
         self._frontend = frontend
         self._stopped = False
@@ -54,12 +52,21 @@ class HttpServer:
         if self._stopped:
             return
         self._stopped = True
-        watches, requests = self._frontend.watches, self._frontend.requests
-        watches.close()
-        requests.end_lasting()
-        cut = asyncio.get_running_loop().call_later(IN_FLIGHT_SECONDS, requests.end_all)
+        for site in tuple(self._runner.sites):
+            await site.stop()
+        self._frontend.watches.close()
+        requests = self._frontend.requests
         try:
-            await self._runner.cleanup()
-        finally:
-            cut.cancel()
-            requests.close()
+            async with asyncio.timeout(IN_FLIGHT_SECONDS):
+                requests.stop()
+                self._close_idle()
+                await requests.finished()
+        except TimeoutError:
+            requests.end_all()
+        await self._runner.cleanup()
+
+    def _close_idle(self) -> None:
+        """Close connections on which nobody waits for an answer; aiohttp would close all."""
+        for connection in self._server.connections:
+            if connection._current_request is None:  # noqa: SLF001 -- it tells nobody else
+                connection.force_close()

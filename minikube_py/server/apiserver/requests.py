@@ -34,6 +34,9 @@ class Requests:
         self._lasting: set[Task] = set()
         self._expired: set[Task] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._ended = asyncio.Event()
+        self.stopping = False
+        """Whether the server is about to end."""
 
     def __len__(self) -> int:
         return len(self._ends) + len(self._own) + len(self._lasting)
@@ -61,6 +64,8 @@ class Requests:
             timer = self._own.pop(task, None)
             if timer is not None:
                 timer.cancel()
+        if self.stopping:
+            self._ended.set()
 
     @contextmanager
     def lasting(self, task: Task, info: RequestInfo) -> Iterator[None]:
@@ -73,6 +78,7 @@ class Requests:
             yield
         finally:
             self._lasting.discard(task)
+            self._ended.set()
 
     def has_expired(self, task: Task) -> bool:
         """Tell, once, whether a request was cancelled because its time is over."""
@@ -83,18 +89,22 @@ class Requests:
             task.uncancel()
         return True
 
-    def end_lasting(self) -> None:
-        """End what would last for ever."""
+    def stop(self) -> None:
+        """End what would last for ever; from now on every answer is its connection's last."""
+        self.stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
         _cancel(self._lasting)
+
+    async def finished(self) -> None:
+        """Wait until nothing is under way any more; only after `stop`."""
+        while len(self):
+            self._ended.clear()
+            await self._ended.wait()
 
     def end_all(self) -> None:
         """End everything."""
         _cancel((*self._ends, *self._own, *self._lasting))
-
-    def close(self) -> None:
-        """Call off the timer."""
-        if self._timer is not None:
-            self._timer.cancel()
 
     def _look(self) -> None:
         self._timer = None
