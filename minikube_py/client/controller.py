@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
 from minikube_py.api.item import Item
@@ -26,6 +26,9 @@ from minikube_py.client.protocol import Client
 from minikube_py.client.workqueue import WorkQueue
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.tasks import Nursery
+
+if TYPE_CHECKING:
+    from minikube_py.lib.pki import Pair
 
 log = logging.getLogger(__name__)
 RECONCILE_SECONDS = 300.0
@@ -42,6 +45,8 @@ class Settings:
 
     root_ca: str = ""
     """PEM of the certificates that clients in pods trust the API server by."""
+    authority: Callable[[str], "Pair"] | None = None
+    """Returns an authority by name (`client-ca`, `cluster-ca`); None where nobody here signs."""
     cluster_cidr: str = "10.42.0.0/16"
     """The network that nodes get their pods' addresses from."""
     node_monitor_grace_seconds: float = 50.0

@@ -219,7 +219,9 @@ class ServerApp:
                 self._root_ca_changed.clear()
                 self._root_ca = self.bootstrap.cluster_ca.bundle_pem
                 settings = Settings(
-                    root_ca=self._root_ca.decode(), cluster_cidr=self.config.cluster_cidr
+                    root_ca=self._root_ca.decode(),
+                    authority=lambda name: self.bootstrap.authority(name, self.clock.now()),
+                    cluster_cidr=self.config.cluster_cidr,
                 )
                 loops = run_controllers(self.loopback, self.scheme, self.clock, settings)
                 with contextlib.suppress(StoppedError):
