@@ -81,7 +81,7 @@ PLUGINS: Final[Mapping[str, Make]] = {
     "NamespaceLifecycle": lambda around: NamespaceLifecycle(around.lister(NAMESPACES)),
     "LimitRanger": lambda around: LimitRanger(around.lister(LIMITRANGES)),
     "ServiceAccount": lambda around: ServiceAccount(around.lister(SERVICEACCOUNTS)),
-    "NodeRestriction": lambda around: NodeRestriction(around.lister(PODS)),
+    "NodeRestriction": lambda around: NodeRestriction(around.lister, around.authorizer),
     "TaintNodesByCondition": lambda _: TaintNodesByCondition(),
     "AlwaysPullImages": lambda _: AlwaysPullImages(),
     "PodSecurity": lambda around: PodSecurity(

@@ -104,10 +104,10 @@ class CertificateSubjectRestriction:
         if get(admission.obj, "spec.signerName") != API_CLIENT_SIGNER:
             return ()
         try:
-            organizations = _organizations(get(admission.obj, "spec.request", ""))
+            groups = organizations(get(admission.obj, "spec.request", ""))
         except ValueError as error:
             raise forbidden(admission, f"failed to parse CSR: {error}") from error
-        if MASTERS in organizations:
+        if MASTERS in groups:
             raise forbidden(
                 admission,
                 f"use of {API_CLIENT_SIGNER} signer with {MASTERS} group is not allowed",
@@ -115,17 +115,25 @@ class CertificateSubjectRestriction:
         return ()
 
 
-def _organizations(request: str) -> list[str]:
+def organizations(request: str) -> list[str]:
     """Return the organizations that a request names; raises ValueError for one that is broken."""
+    return _names(request, "O")
+
+
+def common_names(request: str) -> list[str]:
+    """Return the common names that a request names; raises ValueError for one that is broken."""
+    return _names(request, "CN")
+
+
+def _names(request: str, attribute: str) -> list[str]:
     from cryptography import x509  # noqa: PLC0415 -- heavy, and few requests are made
-    from cryptography.x509.oid import NameOID  # noqa: PLC0415
 
     try:
         pem = base64.b64decode(request, validate=True)
     except binascii.Error as error:
         raise ValueError(str(error)) from error
     subject = x509.load_pem_x509_csr(pem).subject
-    return [str(name.value) for name in subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    return [str(name.value) for name in subject if name.rfc4514_attribute_name == attribute]
 
 
 def _is_update_of(admission: Admission, subresource: str) -> bool:

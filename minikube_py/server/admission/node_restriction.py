@@ -4,41 +4,33 @@ Which requests a kubelet may make at all is the Node authoriser's matter; here i
 is in them. Texts are those of upstream's `plugin/pkg/admission/noderestriction`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from minikube_py.api.certificates import CERTIFICATESIGNINGREQUESTS
 from minikube_py.api.coordination import LEASES
-from minikube_py.api.core import NODES, PODS, SERVICEACCOUNTS
-from minikube_py.api.object import Key, Obj, annotations_of, get, labels_of
-from minikube_py.api.storage import CSINODES
+from minikube_py.api.core import (
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SERVICEACCOUNTS,
+)
+from minikube_py.api.errors import NotFoundError
+from minikube_py.api.fields import quote
+from minikube_py.api.object import Key, Obj, annotations_of, get, labels_of, owners_of, without
+from minikube_py.api.resource import Resource
+from minikube_py.api.resource_k8s import RESOURCESLICES
+from minikube_py.api.storage import CSIDRIVERS, CSINODES
 from minikube_py.client.protocol import Lister
+from minikube_py.server.admission import node_restriction_objects as objects
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
-from minikube_py.server.authz.node import LEASE_NAMESPACE, node_of
-from minikube_py.server.authz.references import MIRROR
+from minikube_py.server.attributes import Admission, Attributes, Authorizer
+from minikube_py.server.authz.node import node_of
+from minikube_py.server.authz.references import MIRROR, references_of
 
-RESTRICTED = "node-restriction.kubernetes.io"
-KUBELET_LABELS = frozenset(
-    {
-        "kubernetes.io/hostname",
-        "kubernetes.io/arch",
-        "kubernetes.io/os",
-        "beta.kubernetes.io/instance-type",
-        "node.kubernetes.io/instance-type",
-        "failure-domain.beta.kubernetes.io/region",
-        "failure-domain.beta.kubernetes.io/zone",
-        "topology.kubernetes.io/region",
-        "topology.kubernetes.io/zone",
-        "beta.kubernetes.io/arch",
-        "beta.kubernetes.io/os",
-    }
-)
-"""Labels of Kubernetes' domains that a kubelet sets itself."""
-KUBELET_LABEL_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
-OWN_DOMAINS = ("kubernetes.io", "k8s.io")
-STATUS_OF_OTHERS = (
-    'node "{node}" can only update pod status for pods with spec.nodeName set to itself'
-)
+CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
+"""What a kubelet writes of a claim, once it has grown the volume's file system."""
 
 
 class NodeRestriction:
@@ -46,14 +38,18 @@ class NodeRestriction:
 
     name = "NodeRestriction"
 
-    def __init__(self, pods: Lister) -> None:
-        self._pods = pods
+    def __init__(self, lister: Callable[[Resource], Lister], authorizer: Authorizer) -> None:
+        self._pods, self._nodes = lister(PODS), lister(NODES)
+        self._audiences = Audiences(lister, authorizer)
         self._checks: Mapping[object, Callable[[str, Admission], None]] = {
             PODS: self._pod,
-            NODES: _node,
+            NODES: objects.check_node,
+            PERSISTENTVOLUMECLAIMS: _claim,
             SERVICEACCOUNTS: self._token,
-            LEASES: _lease,
-            CSINODES: _csi_node,
+            LEASES: objects.check_lease,
+            CSINODES: objects.check_csi_node,
+            RESOURCESLICES: objects.check_slice,
+            CERTIFICATESIGNINGREQUESTS: objects.check_signing_request,
         }
 
     async def admit(self, admission: Admission) -> Obj | None:
@@ -68,6 +64,8 @@ class NodeRestriction:
         return ()
 
     def _check(self, admission: Admission) -> None:
+        if admission.operation == "CONNECT":
+            return
         is_node, node = node_of(admission.user)
         if not is_node:
             return
@@ -78,29 +76,29 @@ class NodeRestriction:
         if check is not None:
             check(node, admission)
 
+    # Pods
+
     def _pod(self, node: str, admission: Admission) -> None:
         if admission.subresource == "":
             self._pod_itself(node, admission)
         elif admission.subresource == "status":
-            if get(admission.old or admission.obj, "spec.nodeName") != node:
-                raise forbidden(admission, STATUS_OF_OTHERS.format(node=node))
+            _pod_status(node, admission)
         elif admission.subresource == "eviction":
-            pod = self._pods.get(Key(admission.namespace, admission.name))
-            if get(pod, "spec.nodeName") != node:
+            if get(self._existing(admission), "spec.nodeName") != node:
                 text = f"node {node} can only evict pods with spec.nodeName set to itself"
                 raise forbidden(admission, text)
         else:
             raise forbidden(
                 admission,
                 f'unexpected pod subresource "{admission.subresource}", '
-                'only "status" and "eviction" are allowed',
+                "only 'status' and 'eviction' are allowed",
             )
 
     def _pod_itself(self, node: str, admission: Admission) -> None:
         if admission.operation == "CREATE":
-            _mirror_pod(node, admission, admission.obj or {})
+            self._mirror_pod(node, admission, admission.obj or {})
         elif admission.operation == "DELETE":
-            pod = admission.old or self._pods.get(Key(admission.namespace, admission.name))
+            pod = admission.old or self._existing(admission)
             if get(pod, "spec.nodeName") != node:
                 text = f'node "{node}" can only delete pods with spec.nodeName set to itself'
                 raise forbidden(admission, text)
@@ -111,18 +109,70 @@ class NodeRestriction:
                 "delete mirror pods",
             )
 
+    def _existing(self, admission: Admission) -> Obj:
+        name = admission.name or get(admission.obj, "metadata.name", "")
+        pod = self._pods.get(Key(admission.namespace, name))
+        if pod is None:
+            raise NotFoundError(f'pods "{name}" not found', details={"name": name, "kind": "pods"})
+        return pod
+
+    def _mirror_pod(self, node: str, admission: Admission, pod: Obj) -> None:
+        if MIRROR not in annotations_of(pod):
+            raise forbidden(
+                admission,
+                f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror '
+                "pods",
+            )
+        if get(pod, "spec.nodeName") != node:
+            raise forbidden(
+                admission, f'node "{node}" can only create pods with spec.nodeName set to itself'
+            )
+        self._check_owner(node, admission, pod)
+        if get(pod, "spec.serviceAccountName"):
+            raise forbidden(
+                admission, f'node "{node}" can not create pods that reference a service account'
+            )
+        for what in _foreign(pod):
+            raise forbidden(admission, f'node "{node}" can not create pods that reference {what}')
+
+    def _check_owner(self, node: str, admission: Admission, pod: Obj) -> None:
+        owners = owners_of(pod)
+        can = f'node "{node}" can only create pods with'
+        if len(owners) > 1:
+            raise forbidden(admission, f"{can} a single owner reference set to itself")
+        owner = owners[0] if owners else {}
+        if (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) != ("v1", "Node", node):
+            raise forbidden(admission, f"{can} an owner reference set to itself")
+        if not owner.get("controller"):
+            raise forbidden(admission, f"{can} a controller owner reference set to itself")
+        if owner.get("blockOwnerDeletion"):
+            text = f'node "{node}" must not set blockOwnerDeletion on an owner reference'
+            raise forbidden(admission, text)
+        found = self._nodes.get(Key("", node))
+        if found is None:
+            details = {"name": node, "kind": "nodes"}
+            raise NotFoundError(f'nodes "{node}" not found', details=details)
+        uid, given = get(found, "metadata.uid", ""), owner.get("uid", "")
+        if uid != given:
+            raise forbidden(admission, f"node {node} UID mismatch: expected {given} got {uid}")
+
+    # Tokens
+
     def _token(self, node: str, admission: Admission) -> None:
         """A kubelet asks for tokens only for the pods that run on it."""
-        if admission.subresource != "token":
+        if admission.subresource != "token" or admission.operation != "CREATE":
             return
-        reference: Any = get(admission.obj, "spec.boundObjectRef")
-        if reference is None or reference.get("kind") != "Pod" or not reference.get("name"):
+        reference: Any = get(admission.obj, "spec.boundObjectRef", {})
+        if (reference.get("apiVersion"), reference.get("kind")) != ("v1", "Pod") or not (
+            reference.get("name")
+        ):
             raise forbidden(admission, "node requested token not bound to a pod")
         if not reference.get("uid"):
             raise forbidden(admission, "node requested token with a pod binding without a uid")
-        pod = self._pods.get(Key(admission.namespace, reference["name"]))
+        name = reference["name"]
+        pod = self._pods.get(Key(admission.namespace, name))
         if pod is None:
-            raise forbidden(admission, f'pod "{reference["name"]}" not found')
+            raise NotFoundError(f'pods "{name}" not found', details={"name": name, "kind": "pods"})
         if reference["uid"] != get(pod, "metadata.uid"):
             raise forbidden(
                 admission,
@@ -133,94 +183,103 @@ class NodeRestriction:
             raise forbidden(
                 admission, "node requested token bound to a pod scheduled on a different node"
             )
+        self._audiences.check(admission, pod)
 
 
-def _mirror_pod(node: str, admission: Admission, pod: Obj) -> None:
-    if MIRROR not in annotations_of(pod):
-        raise forbidden(
-            admission,
-            f'pod does not have "{MIRROR}" annotation, node "{node}" can only create mirror pods',
+def _pod_status(node: str, admission: Admission) -> None:
+    if admission.operation != "UPDATE":
+        raise forbidden(admission, f'unexpected operation "{admission.operation}"')
+    new, old = admission.obj or {}, admission.old or {}
+    if get(old, "spec.nodeName") != node:
+        text = "can only update pod status for pods with spec.nodeName set to itself"
+        raise forbidden(admission, f'node "{node}" {text}')
+    if labels_of(new) != labels_of(old):
+        raise forbidden(admission, f'node "{node}" cannot update labels through pod status')
+    claims = "status.resourceClaimStatuses"
+    if (get(new, claims) or []) != (get(old, claims) or []):
+        raise forbidden(admission, f'node "{node}" cannot update resource claim statues')
+
+
+def _foreign(pod: Obj) -> Iterator[str]:
+    """Yield the kinds of objects that a pod refers to, although its node makes it itself."""
+    found = references_of(without(pod, "metadata.annotations"))
+    if found.secrets:
+        yield "secrets"
+    if found.configmaps:
+        yield "configmaps"
+    volumes: Sequence[Obj] = get(pod, "spec.volumes", ())
+    sources = [source for v in volumes for source in get(v, "projected.sources", ())]
+    if any(source.get("clusterTrustBundle") is not None for source in sources):
+        yield "clustertrustbundles"
+    if any(volume.get("persistentVolumeClaim") is not None for volume in volumes):
+        yield "persistentvolumeclaims"
+
+
+def _claim(node: str, admission: Admission) -> None:
+    if admission.subresource != "status":
+        raise forbidden(admission, "may only update PVC status")
+    if admission.operation != "UPDATE":
+        raise forbidden(admission, f'unexpected operation "{admission.operation}"')
+    if _compared(admission.obj) != _compared(admission.old):
+        text = "is not allowed to update fields other than status.quantity and status.conditions"
+        raise forbidden(admission, f'node "{node}" {text}')
+
+
+def _compared(claim: Obj | None) -> Obj:
+    """Return a claim without what its kubelet may change."""
+    claim = claim or {}
+    for field in CLAIM_STATUS:
+        claim = without(claim, f"status.{field}")
+    claim = without(claim, "metadata.resourceVersion")
+    return without(claim, "metadata.managedFields")
+
+
+class Audiences:
+    """For whom a kubelet may ask for tokens: those that its pods' volumes name."""
+
+    def __init__(self, lister: Callable[[Resource], Lister], authorizer: Authorizer) -> None:
+        self._drivers = lister(CSIDRIVERS)
+        self._claims, self._volumes = lister(PERSISTENTVOLUMECLAIMS), lister(PERSISTENTVOLUMES)
+        self._authorizer = authorizer
+
+    def check(self, admission: Admission, pod: Obj) -> None:
+        """Refuse a token for an audience that neither the pod names nor an administrator allows."""
+        audiences: Sequence[str] = get(admission.obj, "spec.audiences", ())
+        if len(audiences) > 1:
+            raise forbidden(admission, "node may only request 0 or 1 audiences")
+        audience = audiences[0] if audiences else ""
+        if audience in self._named(pod):
+            return
+        asked = Attributes(
+            user=admission.user,
+            verb="request-serviceaccounts-token-audience",
+            version="v1",
+            resource=audience,
+            namespace=admission.namespace,
+            name=admission.name,
         )
-    if get(pod, "spec.nodeName") != node:
-        raise forbidden(
-            admission, f'node "{node}" can only create pods with spec.nodeName set to itself'
-        )
-    if get(pod, "spec.serviceAccountName"):
-        raise forbidden(
-            admission, f'node "{node}" can not create pods that reference a service account'
-        )
-    owners = get(pod, "metadata.ownerReferences") or ()
-    foreign = [o for o in owners if o.get("kind") != "Node" or o.get("name") != node]
-    if foreign or len(owners) > 1:
-        raise forbidden(
-            admission, f'node "{node}" can only create pods with an owner reference set to itself'
-        )
-    for volume in get(pod, "spec.volumes") or ():
-        for field, what in (("secret", "secrets"), ("configMap", "configmaps")):
-            if volume.get(field):
-                raise forbidden(
-                    admission, f'node "{node}" can not create pods that reference {what}'
-                )
+        if not self._authorizer.authorize(asked).allowed:
+            raise forbidden(
+                admission,
+                f"audience {quote(audience)} not found in pod spec volume, "
+                f"{admission.user.name} is not authorized to request tokens for this audience",
+            )
 
+    def _named(self, pod: Obj) -> Iterator[str]:
+        for volume in get(pod, "spec.volumes", ()):
+            for source in get(volume, "projected.sources", ()):
+                if source.get("serviceAccountToken") is not None:
+                    yield get(source, "serviceAccountToken.audience", "")
+            yield from self._of_driver(get(volume, "csi.driver", ""))
+            claim = get(volume, "persistentVolumeClaim.claimName", "")
+            if volume.get("ephemeral") is not None:
+                claim = f"{pod['metadata']['name']}-{volume['name']}"
+            if claim:
+                found = self._claims.get(Key(pod["metadata"]["namespace"], claim))
+                bound = self._volumes.get(Key("", get(found, "spec.volumeName", "")))
+                yield from self._of_driver(get(bound, "spec.csi.driver", ""))
 
-def _node(node: str, admission: Admission) -> None:
-    obj, old = admission.obj or {}, admission.old
-    name = admission.name or get(obj, "metadata.name", "")
-    if name != node:
-        raise forbidden(admission, f'node "{node}" is not allowed to modify node "{name}"')
-    if admission.operation == "CREATE" or old is None:
-        # A kubelet registers with taints of its own choice.
-        _refuse_labels(admission, "set the following labels", set(labels_of(obj)) if obj else set())
-        return
-    if admission.operation == "UPDATE":
-        if get(obj, "spec.taints") != get(old, "spec.taints"):
-            raise forbidden(admission, f'node "{node}" is not allowed to modify taints')
-        _refuse_labels(admission, "modify labels", _changed_labels(obj, old))
-        if get(obj, "metadata.ownerReferences") != get(old, "metadata.ownerReferences"):
-            raise forbidden(admission, f'node "{node}" is not allowed to modify ownerReferences')
-
-
-def _changed_labels(obj: Obj, old: Obj) -> set[str]:
-    new, former = labels_of(obj), labels_of(old)
-    return {key for key in {*new, *former} if new.get(key) != former.get(key)}
-
-
-def _refuse_labels(admission: Admission, what: str, keys: set[str]) -> None:
-    refused = sorted(key for key in keys if not _may_label(key))
-    if refused:
-        raise forbidden(admission, f"is not allowed to {what}: {', '.join(refused)}")
-
-
-def _may_label(key: str) -> bool:
-    """Tell whether a kubelet may set a label; of Kubernetes' domains only a few."""
-    domain, _, rest = key.rpartition("/")
-    if not rest or not domain or key in KUBELET_LABELS:
-        return True
-    if _within(domain, RESTRICTED):
-        return False
-    if any(_within(domain, own) for own in KUBELET_LABEL_DOMAINS):
-        return True
-    return not any(_within(domain, own) for own in OWN_DOMAINS)
-
-
-def _within(domain: str, parent: str) -> bool:
-    return domain == parent or domain.endswith(f".{parent}")
-
-
-def _lease(node: str, admission: Admission) -> None:
-    if admission.namespace != LEASE_NAMESPACE:
-        raise forbidden(
-            admission, f'can only access leases in the "{LEASE_NAMESPACE}" system namespace'
-        )
-    name = admission.name or get(admission.obj, "metadata.name", "")
-    if name != node:
-        text = "can only access node lease with the same name as the requesting node"
-        raise forbidden(admission, text)
-
-
-def _csi_node(node: str, admission: Admission) -> None:
-    name = admission.name or get(admission.obj, "metadata.name", "")
-    if name != node:
-        raise forbidden(
-            admission, "can only access CSINode with the same name as the requesting node"
-        )
+    def _of_driver(self, name: str) -> Iterator[str]:
+        driver = self._drivers.get(Key("", name)) if name else None
+        for request in get(driver, "spec.tokenRequests", ()):
+            yield request.get("audience", "")

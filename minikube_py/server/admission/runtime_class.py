@@ -101,17 +101,17 @@ def _scheduling(admission: Admission, spec: Obj, found: Obj) -> dict[str, Any]:
 def merged(first: Sequence[Obj], second: Sequence[Obj]) -> list[Obj]:
     """Return the tolerations of both without those that another one includes.
 
-    Of tolerations that include each other the first stays (upstream's `MergeTolerations`).
+    Of equal ones the first stays (upstream's `MergeTolerations`).
     """
     everything = [*first, *second]
     kept: list[Obj] = []
     for index, toleration in enumerate(everything):
-        others = (*kept, *everything[index + 1 :])
-        if not any(
-            _includes(other, toleration) and (other in kept or not _includes(toleration, other))
-            for other in others
-        ):
-            kept.append(toleration)
+        later = everything[index + 1 :]
+        if any(_includes(other, toleration) for other in kept):
+            continue
+        if any(other != toleration and _includes(other, toleration) for other in later):
+            continue
+        kept.append(toleration)
     return kept
 
 
@@ -119,7 +119,9 @@ def _includes(wide: Obj, narrow: Obj) -> bool:
     """Tell whether one toleration tolerates all that another does, for at least as long."""
     if wide == narrow:
         return True
-    if wide.get("key") and wide.get("key") != narrow.get("key"):
+    exists = wide.get("operator") == "Exists"
+    any_key = exists and not wide.get("key")
+    if not any_key and wide.get("key", "") != narrow.get("key", ""):
         return False
     if wide.get("effect") and wide.get("effect") != narrow.get("effect"):
         return False
@@ -128,7 +130,7 @@ def _includes(wide: Obj, narrow: Obj) -> bool:
     if wide.get("operator", "Equal") in ("", "Equal"):
         same = narrow.get("operator", "Equal") in ("", "Equal")
         return same and wide.get("value", "") == narrow.get("value", "")
-    return bool(wide.get("operator") == "Exists")
+    return exists
 
 
 def _as_long(wide: Obj, narrow: Obj) -> bool:

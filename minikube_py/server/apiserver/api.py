@@ -140,6 +140,9 @@ class Api:
             document = _in_namespace(call, self._decode(call, document))
         elif call.audit is not None:
             call.audit.requested(document)
+        document = {**document, "metadata": document.get("metadata") or {}}
+        if not isinstance(document["metadata"], dict):
+            raise BadRequestError("metadata must be an object")
         document = {**await self.store.connect(call.write("CREATE"), document)}
         answer = await create(call, document)
         try:

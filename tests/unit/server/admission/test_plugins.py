@@ -12,7 +12,6 @@ from minikube_py.api.core import (
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
     PODS,
-    SERVICEACCOUNTS,
 )
 from minikube_py.api.errors import ForbiddenError, NotFoundError
 from minikube_py.api.scheduling import PRIORITYCLASSES
@@ -23,50 +22,12 @@ from minikube_py.server.admission.default_classes import (
 from minikube_py.server.admission.default_tolerations import DefaultTolerationSeconds
 from minikube_py.server.admission.limit_ranger import LimitRanger
 from minikube_py.server.admission.namespace_lifecycle import NamespaceLifecycle
-from minikube_py.server.admission.node_restriction import NodeRestriction
 from minikube_py.server.admission.node_taints import TaintNodesByCondition
 from minikube_py.server.admission.priority import Priority
 from minikube_py.server.admission.service_account import MOUNT_PATH, ServiceAccount
-from minikube_py.server.attributes import Admission, User
-from tests.frozen import freeze
+from tests.unit.server.admission.acting import pod, refusal, run, write
 
 Listing = Callable[..., Any]
-ADMIN = User("admin", ("system:masters",))
-KUBELET = User("system:node:n1", ("system:nodes",))
-
-
-def pod(**spec: Any) -> dict[str, Any]:
-    return {
-        "metadata": {"namespace": "a", "name": "p"},
-        "spec": {"containers": [{"name": "c", "image": "i"}], **spec},
-    }
-
-
-def write(resource: Any, obj: Any, operation: Any = "CREATE", **more: Any) -> Admission:
-    namespace = "a" if resource.namespaced else ""
-    return Admission(
-        **{
-            "user": ADMIN,
-            "operation": operation,
-            "resource": resource,
-            "namespace": namespace,
-            "name": obj["metadata"]["name"] if obj else "",
-            "obj": freeze(obj),
-            **more,
-        }
-    )
-
-
-async def run(plugin: Any, admission: Admission) -> Any:
-    admitted = await plugin.admit(admission)
-    await plugin.validate(admission)
-    return admitted
-
-
-async def refusal(plugin: Any, admission: Admission) -> str:
-    with pytest.raises(ForbiddenError) as caught:
-        await run(plugin, admission)
-    return caught.value.message
 
 
 # NamespaceLifecycle
@@ -360,89 +321,6 @@ async def test_a_new_node_is_tainted_once(listing: Listing) -> None:
         {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
     ]
     assert await run(TaintNodesByCondition(), write(NODES, made)) == made
-
-
-@pytest.mark.parametrize(
-    ("admission", "text"),
-    [
-        (
-            write(NODES, {"metadata": {"name": "n2"}}, user=KUBELET),
-            'node "n1" is not allowed to modify node "n2"',
-        ),
-        (
-            write(
-                NODES,
-                {"metadata": {"name": "n1", "labels": {"node-restriction.kubernetes.io/x": "y"}}},
-                "UPDATE",
-                old={"metadata": {"name": "n1"}},
-                user=KUBELET,
-            ),
-            "is not allowed to modify labels: node-restriction.kubernetes.io/x",
-        ),
-        (
-            write(
-                NODES,
-                {"metadata": {"name": "n1"}, "spec": {"taints": [{"key": "a"}]}},
-                "UPDATE",
-                old={"metadata": {"name": "n1"}},
-                user=KUBELET,
-            ),
-            'node "n1" is not allowed to modify taints',
-        ),
-        (
-            write(PODS, pod(), user=KUBELET),
-            (
-                'pod does not have "kubernetes.io/config.mirror" annotation, node "n1" can only '
-                "create mirror pods"
-            ),
-        ),
-        (
-            write(PODS, None, "DELETE", name="p", old=pod(nodeName="n2"), user=KUBELET),
-            'node "n1" can only delete pods with spec.nodeName set to itself',
-        ),
-        (
-            write(
-                PODS,
-                pod(nodeName="n2"),
-                "UPDATE",
-                old=pod(nodeName="n2"),
-                subresource="status",
-                user=KUBELET,
-            ),
-            'node "n1" can only update pod status for pods with spec.nodeName set to itself',
-        ),
-        (
-            write(
-                SERVICEACCOUNTS,
-                {"metadata": {"name": "default"}, "spec": {}},
-                subresource="token",
-                user=KUBELET,
-            ),
-            "node requested token not bound to a pod",
-        ),
-    ],
-)
-async def test_a_kubelet_is_held_to_what_is_its_own(
-    listing: Listing, admission: Admission, text: str
-) -> None:
-    assert (await refusal(NodeRestriction(listing()), admission)).endswith(text)
-
-
-async def test_a_kubelet_does_its_work(listing: Listing) -> None:
-    bound = {"kind": "Pod", "apiVersion": "v1", "name": "p", "uid": "u"}
-    token = {"metadata": {"name": "default"}, "spec": {"boundObjectRef": bound}}
-    mine = pod(nodeName="n1")
-    mine["metadata"]["uid"] = "u"
-    plugin = NodeRestriction(listing(mine))
-    labels = {"kubernetes.io/hostname": "n1", "custom": "x", "node.kubernetes.io/y": "z"}
-    node = {"metadata": {"name": "n1", "labels": labels}}
-    for admission in (
-        write(NODES, node, user=KUBELET),
-        write(NODES, node, "UPDATE", old=node, subresource="status", user=KUBELET),
-        write(PODS, None, "DELETE", name="p", user=KUBELET),
-        write(SERVICEACCOUNTS, token, subresource="token", user=KUBELET),
-    ):
-        assert await run(plugin, admission) == admission.obj
 
 
 # Storage
