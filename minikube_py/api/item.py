@@ -44,6 +44,7 @@ class Item:
         "labels",
         "owners",
         "revision",
+        "stale",
         "uid",
     )
 
@@ -60,6 +61,8 @@ class Item:
         """The uid of the owner that manages the object, "" for none."""
         self.finalizers: tuple[str, ...] = tuple(metadata.get("finalizers") or ())
         self.deleting = metadata.get("deletionTimestamp") is not None
+        self.stale = False
+        """Whether it is stored otherwise than it is shown: writing it again changes the bytes."""
         self.fields = fields
         """The values of the kind's field selectors, by path."""
         self._parsed: weakref.ref[Document] | None = None

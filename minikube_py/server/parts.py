@@ -26,7 +26,7 @@ from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
-from minikube_py.api.resource import Resource
+from minikube_py.api.resource import Convert, Resource
 from minikube_py.api.scheme import Scheme
 from minikube_py.api.storage import VOLUMEATTACHMENTS
 from minikube_py.api.times import parse_duration
@@ -96,7 +96,8 @@ from minikube_py.server.registry.services import ServiceHook
 from minikube_py.server.registry.stamps import SigningRequestHook, VolumeHook
 from minikube_py.server.registry.store import Store
 from minikube_py.server.service_addresses import ServiceAddresses
-from minikube_py.server.webhook.client import WebhookClient, target_of
+from minikube_py.server.webhook.client import Target, WebhookClient, target_of
+from minikube_py.server.webhook.conversion import WebhookConverter
 
 APISERVER = User("system:apiserver", ("system:masters", "system:authenticated"))
 
@@ -162,7 +163,11 @@ class Parts:
         nonresource = _nonresource(setting, self, tokens.signer)
         self.aggregator.changed = nonresource.changed
         self.custom_resources = CustomResources(
-            setting.scheme, self.store, setting.watches, nonresource.changed
+            setting.scheme,
+            self.store,
+            setting.watches,
+            nonresource.changed,
+            self._converter_of(cache),
         )
         self.frontend = Frontend(
             self.api,
@@ -175,6 +180,16 @@ class Parts:
             metrics=self.request_metrics,
             flow_control=self.flow_control,
         )
+
+    def _converter_of(self, cache: Cache) -> Callable[[Obj], Convert]:
+        locate = _locate(cache.kind)
+        return lambda definition: WebhookConverter(definition, locate, self.webhooks.post)
+
+
+def _locate(lister: ListerOf) -> Callable[[Obj], Target]:
+    """Return what finds the place that a WebhookClientConfig names."""
+    addresses = ServiceAddresses(lister(SERVICES), lister(ENDPOINTSLICES))
+    return lambda config: target_of(config, addresses)
 
 
 def _flow_control(setting: Setting, cache: Cache) -> FlowControl:
@@ -225,10 +240,10 @@ def _dynamic_admission(
     params = Params(setting.scheme, cache.find)
     mutating = lister(MUTATINGADMISSIONPOLICIES), lister(MUTATINGADMISSIONPOLICYBINDINGS)
     validating = lister(VALIDATINGADMISSIONPOLICIES), lister(VALIDATINGADMISSIONPOLICYBINDINGS)
-    addresses = ServiceAddresses(lister(SERVICES), lister(ENDPOINTSLICES))
+    locate = _locate(lister)
 
     def webhooks(kind: Resource) -> WebhookCalls:
-        found = WebhookSet(lister(kind), lambda config: target_of(config, addresses))
+        found = WebhookSet(lister(kind), locate)
         return WebhookCalls(found, matcher, authorizer, client.post)
 
     return (

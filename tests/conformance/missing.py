@@ -7,8 +7,6 @@ MISSING = (
     "AggregatedDiscovery should support aggregated discovery interface for CRDs",
     "AggregatedDiscovery should support raw aggregated discovery endpoint Accept headers",
     "AggregatedDiscovery should support raw aggregated discovery request for CRDs",
-    "CustomResourceConversionWebhook should be able to convert a non homogeneous list of CRs",
-    "CustomResourceConversionWebhook should be able to convert from CR v1 to CR v2",
     "CustomResourceDefinition Watch CustomResourceDefinition Watch...",
     "CustomResourceDefinition resources Simple CustomResourceDefinition creating/deleting...",
     "CustomResourceDefinition resources Simple CustomResourceDefinition getting/...",

@@ -566,10 +566,11 @@ async def established(server: Server, document: dict[str, Any], *paths: str) -> 
 
 
 async def served(server: Server, *paths: str) -> None:
-    """Ask until the paths are there; the test's own time limit bounds it."""
-    for path in paths:
-        while (await server.call("GET", path)).status != 200:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    """Ask until the paths are there; a minute is more than any machine needs."""
+    async with asyncio.timeout(60):
+        for path in paths:
+            while (await server.call("GET", path)).status != 200:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 def widget(name: str, **data: Any) -> dict[str, Any]:

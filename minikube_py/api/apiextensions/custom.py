@@ -3,7 +3,7 @@
 One value for each served version. Objects are stored in the definition's storage version; what the
 datastore holds of other versions, or without later defaults, is brought to it when it is read.
 Another version is the same object under another apiVersion (conversion strategy None), pruned by
-its own schema.
+its own schema; or a webhook makes it, and then objects are held as they were written.
 """
 
 import functools
@@ -24,6 +24,7 @@ from minikube_py.api.resource import (
     Age,
     Cells,
     Column,
+    Convert,
     Resource,
     StorageForm,
     Subresource,
@@ -41,18 +42,24 @@ _HEAD: Obj = {
 _EMPTY: Obj = {}
 
 
-def resources(crd: Obj) -> tuple[Resource, ...]:
+def resources(crd: Obj, convert: Convert | None = None) -> tuple[Resource, ...]:
     """Return the resources of all served versions, the storage version first.
 
-    Without a converter only the storage version of a definition with webhook conversion is there.
+    `convert` asks the webhook of a definition that has one. Without it only the storage version of
+    such a definition is there.
     """
     versions: Sequence[Obj] = crd["spec"]["versions"]
     stored_version = next(version for version in versions if version.get("storage"))
     roots = {version["name"]: root_of(version) for version in versions}
-    on_read = functools.partial(_read, roots, f"{crd['spec']['group']}/{stored_version['name']}")
-    stored = _resource(crd, stored_version, on_read=on_read)
+    if has_webhook(crd):
+        on_read = functools.partial(_fitted, roots)
+        pruned = functools.partial(_pruning, roots, convert) if convert is not None else None
+    else:
+        wanted = f"{crd['spec']['group']}/{stored_version['name']}"
+        on_read, pruned = functools.partial(_read, roots, wanted), None
+    stored = _resource(crd, stored_version, on_read=on_read, convert=pruned)
     found = [stored]
-    if get(crd, "spec.conversion.strategy") != "Webhook":
+    if pruned is not None or not has_webhook(crd):
         for version in versions:
             if version is not stored_version and version.get("served"):
                 form = StorageForm(
@@ -62,8 +69,13 @@ def resources(crd: Obj) -> tuple[Resource, ...]:
                         _converted, f"{stored.group}/{version['name']}", roots
                     ),
                 )
-                found.append(_resource(crd, version, storage=form))
+                found.append(_resource(crd, version, storage=form, convert=pruned))
     return tuple(found)
+
+
+def has_webhook(crd: Obj) -> bool:
+    """Tell whether a webhook converts the objects of a definition."""
+    return bool(get(crd, "spec.conversion.strategy") == "Webhook")
 
 
 def root_of(version: Obj) -> Obj:
@@ -80,6 +92,7 @@ def _resource(
     *,
     on_read: Callable[[Obj], Obj] | None = None,
     storage: StorageForm | None = None,
+    convert: Convert | None = None,
 ) -> Resource:
     spec, accepted, root = crd["spec"], get(crd, "status.acceptedNames"), root_of(version)
     group, name, kind = spec["group"], version["name"], accepted["kind"]
@@ -105,6 +118,7 @@ def _resource(
         custom_schema=root,
         prune=functools.partial(pruning.prune, root),
         on_read=on_read,
+        convert=convert,
         columns=columns,
         cells=cells,
         default=functools.partial(defaulting.default, root),
@@ -165,10 +179,24 @@ def _converted(api_version: str, roots: Mapping[str, Obj], obj: Obj) -> Obj:
 
 def _read(roots: Mapping[str, Obj], api_version: str, obj: Obj) -> Obj:
     """Return what the datastore holds as an object of today's storage version."""
-    root = roots.get(obj["apiVersion"].rpartition("/")[2])
-    if root is not None:
-        obj = defaulting.default(root, _pruned(root, obj))
+    obj = _fitted(roots, obj)
     return _converted(api_version, roots, obj) if obj["apiVersion"] != api_version else obj
+
+
+def _fitted(roots: Mapping[str, Obj], obj: Obj) -> Obj:
+    """Return what the datastore holds as its own version has it today."""
+    root = roots.get(obj["apiVersion"].rpartition("/")[2])
+    return obj if root is None else defaulting.default(root, _pruned(root, obj))
+
+
+async def _pruning(
+    roots: Mapping[str, Obj], convert: Convert, objects: Sequence[Obj], api_version: str
+) -> Sequence[Obj]:
+    """Convert objects; what the schema of their new version does not know is left out."""
+    root = roots[api_version.rpartition("/")[2]]
+    made = await convert(objects, api_version)
+    pairs = zip(objects, made, strict=True)
+    return [obj if obj is new else _pruned(root, new) for obj, new in pairs]
 
 
 def _pruned(root: Obj, obj: Obj) -> Obj:

@@ -112,7 +112,7 @@ class Api:
         _, endpoint = self.find(call)
         if endpoint is not None and endpoint.get is not None:
             return Answer(200, document=await endpoint.get(call))
-        return Answer(200, item=self.store.get(call.resource, call.namespace, call.name))
+        return Answer(200, item=await self.store.read(call.resource, call.namespace, call.name))
 
     async def list(self, call: Call, options: ListOptions) -> Listing:
         """Return a page of a list."""

@@ -19,13 +19,15 @@ from minikube_py.api.apiextensions.customresourcedefinition import CLEANUP_FINAL
 from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, get, has_condition, is_deleting, uid_of
-from minikube_py.api.resource import Resource
+from minikube_py.api.resource import Convert, Resource
 from minikube_py.api.scheme import Scheme
+from minikube_py.lib.tasks import Nursery, restarting
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
 from minikube_py.server.registry.cache import Change, KindCache
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.store import Store
+from minikube_py.server.registry.views import View
 
 DELETES_AT_ONCE_MAX = 32
 _USER = User("system:apiserver", ("system:masters", "system:authenticated"))
@@ -40,6 +42,8 @@ class _Served:
     signature: bytes
     resources: Sequence[Resource]
     kind: KindCache
+    views: Sequence[View] = ()
+    """Where a webhook converts: one for each version."""
     stop: Callable[[], None] = field(default=lambda: None)
 
     @property
@@ -51,8 +55,16 @@ class CustomResources:
     """The custom kinds of a server."""
 
     def __init__(
-        self, scheme: Scheme, store: Store, watches: Watches, changed: Callable[[], None]
+        self,
+        scheme: Scheme,
+        store: Store,
+        watches: Watches,
+        changed: Callable[[], None],
+        converter: Callable[[Obj], Convert],
     ) -> None:
+        """Make them; `converter` makes what asks the webhook of a definition."""
+        self._converter = converter
+        self._following: Nursery | None = None
         self._scheme = scheme
         self._store = store
         self._watches = watches
@@ -74,6 +86,12 @@ class CustomResources:
 
     async def run(self) -> None:
         """Follow the definitions for as long as the server runs."""
+        async with Nursery("conversions") as self._following:
+            for served in self._served.values():
+                self._follow(served)
+            await self._run()
+
+    async def _run(self) -> None:
         stop = self._definitions.subscribe(self._take)
         try:
             for item in self._definitions.items():
@@ -144,18 +162,44 @@ class CustomResources:
         before = self._served.get(name)
         if before is not None and before.signature == signature:
             return
-        found = custom.resources(crd)
+        convert = self._converter(crd) if custom.has_webhook(crd) else None
+        found = custom.resources(crd, convert)
         kind = await self._store.cache.adopt(found[0])
+        if before is not None:
+            self._end_views(before)
+        views = self._views(kind, found) if convert is not None else ()
         for resource in found:
             self._scheme.add(resource)
         if before is not None:
             wanted = {resource.path() for resource in found}
             self._remove(resource for resource in before.resources if resource.path() not in wanted)
             before.stop()
-        self._served[name] = _Served(signature, found, kind)
+        served = self._served[name] = _Served(signature, found, kind, views)
+        self._follow(served)
         self._changed()
         if before is not None:
             self._watches.end(kind)
+
+    def _views(self, kind: KindCache, resources: Sequence[Resource]) -> Sequence[View]:
+        views = [View(kind, resource, self._watches.end) for resource in resources]
+        for view in views:
+            self._store.cache.views[view.key] = view
+        return views
+
+    def _follow(self, served: _Served) -> None:
+        """Keep the versions of a kind up to date for those who watch them."""
+        if self._following is not None:
+            for view in served.views:
+                name = f"conversion {'.'.join(view.key)}"
+                view.task = self._following.start(name, restarting(name, view.follow))
+
+    def _end_views(self, served: _Served) -> None:
+        for view in served.views:
+            if self._store.cache.views.get(view.key) is view:
+                del self._store.cache.views[view.key]
+            if view.task is not None:
+                view.task.cancel()
+            self._watches.end(view.cache)
 
     def _remove(self, resources: Iterable[Resource]) -> None:
         for resource in resources:
@@ -168,6 +212,7 @@ class CustomResources:
         served = self._served.pop(name, None)
         if served is not None:
             served.stop()
+            self._end_views(served)
             self._remove(served.resources)
             self._store.cache.remove(served.stored)
             self._watches.end(served.kind)

@@ -76,6 +76,7 @@ async def list_items(
     store: Store, resource: Resource, namespace: str, options: ListOptions
 ) -> Listing:
     """Return the page that the options ask for, in the version of the resource."""
+    await store.fresh(resource)
     kind = store.kind(resource)
     if options.resource_version == "0" and options.match != "Exact":
         options = replace(options, limit=0)  # upstream's cache serves "any" without pages
@@ -146,16 +147,17 @@ async def _old_page(
         raise _expired(place, continued=bool(options.continue_)) from error
     except FutureRevisionError as error:
         raise BadRequestError(str(error)) from error
-    items = [kind.item_of(kv.value, kv.revision) for kv in page.items]
+    base = store.base(resource)
+    stored = [base.item_of(kv.value, kv.revision) for kv in page.items]
+    items = await store.shown(resource, stored)
     chosen, last = _choose(items, options)
     if last is not None and str(items[-1].key) == last:
         last = None
-    served = [store.served(resource, item) for item in chosen]
     if last is None:
-        return Listing(served, place.revision)
+        return Listing(chosen, place.revision)
     rest = [str(item.key) for item in items].index(last) + 1
     remaining = len(items) - rest if options.selection.everything else 0
-    return Listing(served, place.revision, Place(place.revision, last).token(), remaining)
+    return Listing(chosen, place.revision, Place(place.revision, last).token(), remaining)
 
 
 def _choose(items: Iterable[Item], options: ListOptions) -> tuple[list[Item], str | None]:

@@ -102,6 +102,7 @@ async def send_watch(
     request: web.BaseRequest, watch: Watch, watches: Watches
 ) -> web.StreamResponse:
     """Send events until the time is over, the client leaves or the server closes."""
+    await watch.store.fresh(watch.resource)
     kind = watch.store.kind(watch.resource)
     response = web.StreamResponse(headers={**NO_CACHE, "Content-Type": watch.content_type()})
     add_warnings(response, watch.warnings)
@@ -159,7 +160,7 @@ async def _send_events(
         if batch:
             await response.write(b"".join(lines(watch, batch)))
         elif watch.options.bookmarks:
-            await response.write(bookmark_line(watch, watch.store.cache.revision))
+            await response.write(bookmark_line(watch, watch.store.shown_revision(watch.resource)))
         if subscription.closed and not batch:
             return
 

@@ -211,6 +211,7 @@ async def follow(
     store: Store, resource: Resource, namespace: str, options: ListOptions, watches: Watches
 ) -> AsyncIterator[Sequence[WatchEvent]]:
     """Yield the events of a watch in process, until the server closes."""
+    await store.fresh(resource)
     kind = store.kind(resource)
     begin = start(store, kind, namespace, options)
     subscription = Subscription(kind, namespace, options.selection)

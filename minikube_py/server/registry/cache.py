@@ -10,7 +10,7 @@ import logging
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -20,7 +20,10 @@ from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import EventType
 from minikube_py.datastore.kv import Backend, CompactedError, Event
-from minikube_py.server.registry.encoding import PREFIX, encode, splice
+from minikube_py.server.registry.encoding import PREFIX, item_of
+
+if TYPE_CHECKING:
+    from minikube_py.server.registry.views import View
 
 log = logging.getLogger(__name__)
 HISTORY_EVENTS_MAX = 10_000
@@ -278,16 +281,6 @@ class KindCache:
         return len(self._watchers)
 
 
-def item_of(resource: Resource, value: bytes, revision: int, obj: Obj | None = None) -> Item:
-    """Return the item of stored bytes as a description of its kind has it."""
-    document: Any = obj if obj is not None else orjson.loads(value)
-    if resource.on_read is not None:
-        read = resource.on_read(document)
-        if read is not document:
-            document, value = read, encode(read)
-    return Item(document, splice(value, revision), revision, resource.selected(document))
-
-
 def prefix_of(resource: Resource) -> str:
     """Return the part of the key space where a stored kind lives."""
     group = f"{resource.group}/" if resource.group else ""
@@ -304,7 +297,7 @@ def stored(resource: Resource) -> Resource:
     return resource.storage.resource if resource.storage is not None else resource
 
 
-def _differences(cache: KindCache, items: Sequence[Item], revision: int) -> Iterator[Change]:
+def differences(cache: KindCache, items: Sequence[Item], revision: int) -> Iterator[Change]:
     """Yield the changes that lead from what a cache holds to these items."""
     wanted = {str(item.key): item for item in items}
     for item in cache.items():
@@ -324,6 +317,8 @@ class Cache:
         self.revision = 0
         """Everything up to this revision has been applied."""
         self._kinds: dict[str, KindCache] = {}
+        self.views: dict[tuple[str, str, str], View] = {}
+        """By group, version and plural: kinds whose versions a webhook converts."""
         self._waiters: dict[asyncio.Future[None], int] = {}
         self._written: dict[str, tuple[bytes, Obj]] = {}
 
@@ -333,7 +328,18 @@ class Cache:
 
     def find(self, resource: Resource) -> KindCache | None:
         """Return the cache of a kind, or None where it has not been added."""
+        view = self.view(resource)
+        return view.cache if view is not None else self.base(resource)
+
+    def base(self, resource: Resource) -> KindCache | None:
+        """Return the cache of a kind as it is stored, or None where it has not been added."""
         return self._kinds.get(prefix_of(stored(resource)))
+
+    def view(self, resource: Resource) -> "View | None":
+        """Return what shows a kind in the version of the resource, where a webhook converts it."""
+        if resource.convert is None:
+            return None
+        return self.views.get((resource.group, resource.version, resource.plural))
 
     def kinds(self) -> Iterator[KindCache]:
         """Yield the caches of all kinds."""
@@ -413,7 +419,7 @@ class Cache:
         for cache in tuple(self._kinds.values()):
             page = await self.backend.list(cache.prefix, revision=revision)
             items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
-            cache.apply(list(_differences(cache, items, revision)))
+            cache.apply(list(differences(cache, items, revision)))
         self.revision = revision
         self._wake()
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
+from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
 
 _METADATA = b'"metadata":{'
 PREFIX = "/registry/"
@@ -43,3 +45,17 @@ def with_revision(obj: Obj, revision: int) -> dict[str, Any]:
     metadata = {"resourceVersion": str(revision), **obj["metadata"]}
     metadata["resourceVersion"] = str(revision)
     return {**obj, "metadata": metadata}
+
+
+def item_of(resource: Resource, value: bytes, revision: int, obj: Obj | None = None) -> Item:
+    """Return the item of stored bytes as a description of its kind has it."""
+    document: Any = obj if obj is not None else orjson.loads(value)
+    stale = False
+    if resource.on_read is not None:
+        read = resource.on_read(document)
+        if read is not document:
+            encoded = encode(read)
+            document, value, stale = read, encoded, encoded != value
+    item = Item(document, splice(value, revision), revision, resource.selected(document))
+    item.stale = stale
+    return item

@@ -31,9 +31,10 @@ from minikube_py.datastore.kv import (
     RevisionMismatchError,
 )
 from minikube_py.lib.clock import Clock
-from minikube_py.server.attributes import Admission, AdmissionPlugin, Reinvocation
+from minikube_py.server.attributes import AdmissionPlugin
 from minikube_py.server.registry import deletion
-from minikube_py.server.registry.cache import Cache, KindCache
+from minikube_py.server.registry.admitting import Admitting
+from minikube_py.server.registry.cache import Cache, KindCache, stored
 from minikube_py.server.registry.encoding import encode, with_revision
 from minikube_py.server.registry.hooks import Hook, Undo, Write, nothing
 from minikube_py.server.registry.ownership import tracked, with_old_times
@@ -45,7 +46,6 @@ from minikube_py.server.registry.refusals import (
     mismatched_namespace,
     not_found,
 )
-from minikube_py.server.registry.valid_owners import with_valid_owners
 
 RETRIES_MAX = 32
 """Tries of an unconditional change while others write the same object."""
@@ -75,7 +75,7 @@ class Store:
         self.backend = backend
         self.cache = cache
         self.clock = clock
-        self.admission = tuple(admission)
+        self.admission = Admitting(admission)
         self.hooks = dict(hooks or {})
 
     # Reading
@@ -88,15 +88,56 @@ class Store:
         return cache
 
     def served(self, resource: Resource, item: Item) -> Item:
-        """Return a stored item in the version of the resource."""
-        if resource.storage is None:
+        """Return an item of the kind's cache in the version of the resource."""
+        if resource.storage is None or resource.convert is not None:
             return item
         return Item.from_object(resource.storage.from_storage(item.obj), item.fields)
 
     def find(self, resource: Resource, namespace: str, name: str) -> Item | None:
         """Return the stored item, or None; raises BadRequestError for what is no name at all."""
         check_name(name)
-        return self.kind(resource).item(Key(namespace if resource.namespaced else "", name))
+        return self.base(resource).item(Key(namespace if resource.namespaced else "", name))
+
+    def base(self, resource: Resource) -> KindCache:
+        """Return the cache of a kind as it is stored."""
+        cache = self.cache.base(resource)
+        if cache is None:
+            raise NotFoundError("the server could not find the requested resource")
+        return cache
+
+    async def fresh(self, resource: Resource) -> None:
+        """Make the cache of a kind show all that has been written, also in other versions.
+
+        Raises:
+            StatusError: a webhook is to convert it, and does not.
+
+        """
+        view = self.cache.view(resource)
+        if view is not None:
+            await view.fresh()
+
+    def shown_revision(self, resource: Resource) -> int:
+        """Return the revision up to which the cache of a kind shows everything."""
+        view = self.cache.view(resource)
+        return view.revision if view is not None and view.behind else self.cache.revision
+
+    async def shown(self, resource: Resource, items: Sequence[Item]) -> Sequence[Item]:
+        """Return stored items in the version of the resource, a webhook asked where need be."""
+        view = self.cache.view(resource)
+        if view is not None:
+            return await view.items(items)
+        return [self.served(resource, item) for item in items]
+
+    async def read(self, resource: Resource, namespace: str, name: str) -> Item:
+        """Return one item in the version of the resource; raises NotFoundError."""
+        item = self.find(resource, namespace, name)
+        if item is None:
+            raise not_found(resource, name)
+        return await self._shown(resource, item)
+
+    async def _shown(self, resource: Resource, item: Item) -> Item:
+        view = self.cache.view(resource)
+        return self.served(resource, item) if view is None else await view.one(item)
 
     def get(self, resource: Resource, namespace: str, name: str) -> Item:
         """Return one item in the version of the resource; raises NotFoundError."""
@@ -114,7 +155,7 @@ class Store:
         """
         write = replace(write, name=obj["metadata"].get("name") or "")
         obj = self._unidentified(write, obj)
-        obj = await self._admit(write, tracked(write, obj, None, self.clock.now()), None)
+        obj = await self.admission.admit(write, tracked(write, obj, None, self.clock.now()), None)
         if write.resource.namespaced and obj["metadata"].get("namespace") != write.namespace:
             raise mismatched_namespace()
         generated = not obj["metadata"].get("name") and obj["metadata"].get("generateName")
@@ -163,7 +204,7 @@ class Store:
         self._check(write, errors, obj)
         write.warnings.extend(resource.warn(obj, None))
         obj = complete(resource, obj)
-        await self._validate_admission(write, obj, None)
+        await self.admission.validate(write, obj, None)
         obj, undo = await self._before(write, obj, None)
         if write.dry_run:
             await undo()
@@ -175,7 +216,7 @@ class Store:
             await undo()
             raise
         await self._after(write, item, None)
-        return self.served(resource, item)
+        return await self._shown(resource, item)
 
     async def update(
         self,
@@ -213,38 +254,37 @@ class Store:
 
     async def _update(self, write: Write, item: Item, change: Callable[[Obj], Obj]) -> Item:
         resource = write.resource
-        old = self.served(resource, item).obj
+        old = (await self._shown(resource, item)).obj
         wanted = change(old)
         check_resource_version(resource, wanted, old)
         wanted = tracked(write, carry_metadata(wanted, old), old, self.clock.now())
-        new = await self._admit(write, wanted, old)
+        new = await self.admission.admit(write, wanted, old)
         new = self._prepare_update(write, carry_metadata(new, old), old)
         new = with_old_times(complete(resource, new), old)
-        await self._validate_admission(write, new, old)
+        await self.admission.validate(write, new, old)
         new, undo = await self._before(write, new, old)
         if write.dry_run:
             await undo()
             return self._imagined(write, new, old)
-        return await self._replace(write, item, new, undo)
+        return await self._replace(write, item, new, old, undo)
 
-    async def _replace(self, write: Write, item: Item, new: Obj, undo: Undo) -> Item:
+    async def _replace(self, write: Write, item: Item, new: Obj, old: Obj, undo: Undo) -> Item:
         """Write the new state, or remove the object where nothing holds it any more."""
         resource = write.resource
-        old = self.served(resource, item).obj
         new = with_revision(new, item.revision)
         if deletion.is_done(new):
             await self._remove(write, item)
             return Item.from_object(new)
-        if new == old:
+        if new == old and not _is_stale(resource, item):
             await undo()
-            return self.served(resource, item)
+            return await self._shown(resource, item)
         try:
             written = await self._put(write, item, new)
         except BaseException:
             await undo()
             raise
         await self._after(write, written, old)
-        return self.served(resource, written)
+        return await self._shown(resource, written)
 
     async def delete(self, write: Write, options: Obj) -> Deleted:
         """Delete an object or mark it as being deleted."""
@@ -260,11 +300,10 @@ class Store:
 
     async def _delete(self, write: Write, item: Item, options: Obj) -> Deleted:
         resource = write.resource
-        old = self.served(resource, item).obj
+        old = (await self._shown(resource, item)).obj
         deletion.check_preconditions(resource, old, options)
-        if not write.trusted:
-            await self._admit_any(write, None, old)
-        await self._validate_admission(write, None, old)
+        await self.admission.admit_delete(write, old)
+        await self.admission.validate(write, None, old)
         step = deletion.plan(resource, old, options, self.clock.now())
         if step.remove:
             if step.obj is not None and not write.dry_run:
@@ -273,62 +312,21 @@ class Store:
             if resource.graceful_deletion:
                 last = deletion.last_state(gone.obj, self.clock.now())
                 return Deleted(Item.from_object(last), gone=True)
-            return Deleted(self.served(resource, gone), gone=True)
+            last = with_revision(old, gone.revision)
+            return Deleted(Item.from_object(last, item.fields), gone=True)
         marked = terminating(step.obj) if step.obj is not None else None
         if marked is None or write.dry_run:
             shown = Item.from_object(marked) if marked is not None else item
             return Deleted(shown, gone=False)
         written = await self._put(write, item, marked)
-        return Deleted(self.served(resource, written), gone=False)
+        return Deleted(await self._shown(resource, written), gone=False)
 
     # Steps
 
-    async def _admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
-        """Let the plugins change the object; who owns its fields stays readable."""
-        if write.trusted:
-            return obj
-        view = write.view
-        if view is None:
-            admitted = await self._admit_any(write, obj, old) or obj
-        else:
-            shown = view.of(obj)
-            changed = await self._admit_any(write, shown, None if old is None else view.of(old))
-            admitted = obj if changed is None or changed == shown else view.into(changed, obj)
-        return with_valid_owners(write, admitted, obj)
-
-    async def _admit_any(self, write: Write, obj: Obj | None, old: Obj | None) -> Obj | None:
-        """Let all plugins change the object; a second time where one of them wants that."""
-        reinvocation = Reinvocation()
-        obj = await self._admit_once(write, obj, old, reinvocation)
-        if reinvocation.wanted:
-            reinvocation.again = True
-            obj = await self._admit_once(write, obj, old, reinvocation)
-        return obj
-
-    async def _admit_once(
-        self, write: Write, obj: Obj | None, old: Obj | None, reinvocation: Reinvocation
-    ) -> Obj | None:
-        admission = replace(_admission(write, obj, old), reinvocation=reinvocation)
-        for plugin in self.admission:
-            changed = await plugin.admit(admission)
-            if changed is not None and changed is not obj:
-                obj = changed
-                admission = replace(admission, obj=obj)
-        return obj
-
-    async def _validate_admission(self, write: Write, obj: Obj | None, old: Obj | None) -> None:
-        if write.trusted:
-            return
-        if write.view is not None:
-            obj, old = (None if one is None else write.view.of(one) for one in (obj, old))
-        admission = _admission(write, obj, old)
-        for plugin in self.admission:
-            write.warnings.extend(await plugin.validate(admission))
-
     async def connect(self, write: Write, obj: Obj) -> Obj:
         """Let admission see a CONNECT or the create of what is not stored; return it admitted."""
-        admitted = await self._admit(write, obj, None)
-        await self._validate_admission(write, admitted, None)
+        admitted = await self.admission.admit(write, obj, None)
+        await self.admission.validate(write, admitted, None)
         return admitted
 
     def _prepare_update(self, write: Write, new: Obj, old: Obj) -> Obj:
@@ -388,7 +386,7 @@ class Store:
     # Datastore
 
     async def _insert(self, write: Write, obj: Obj) -> Item:
-        kind, document, value = self._stored_form(write, obj)
+        kind, document, value = await self._stored_form(write, obj)
         key = f"{kind.prefix}{_key_text(document)}"
         try:
             return await self._commit(kind, document, value, self.backend.create(key, value))
@@ -405,12 +403,12 @@ class Store:
             raise already_exists(write.resource, name, ending=is_deleting(there.obj))
 
     async def _put(self, write: Write, item: Item, obj: Obj) -> Item:
-        kind, document, value = self._stored_form(write, obj)
+        kind, document, value = await self._stored_form(write, obj)
         writing = self.backend.update(f"{kind.prefix}{item.key}", value, revision=item.revision)
         return await self._commit(kind, document, value, writing)
 
     async def _remove(self, write: Write, item: Item) -> Item:
-        kind = self.kind(write.resource)
+        kind = self.base(write.resource)
         deleting = self.backend.delete(f"{kind.prefix}{item.key}", revision=item.revision)
         with _refusing():
             revision = await deleting
@@ -418,10 +416,14 @@ class Store:
         await self._after(write, None, item.obj)
         return Item.from_object(with_revision(item.obj, revision), item.fields)
 
-    def _stored_form(self, write: Write, obj: Obj) -> tuple[KindCache, Obj, bytes]:
+    async def _stored_form(self, write: Write, obj: Obj) -> tuple[KindCache, Obj, bytes]:
         resource = write.resource
-        document = resource.storage.to_storage(obj) if resource.storage is not None else obj
-        return self.kind(resource), document, encode(document)
+        document = obj
+        if resource.convert is not None:
+            document = (await resource.convert([obj], stored(resource).api_version))[0]
+        elif resource.storage is not None:
+            document = resource.storage.to_storage(obj)
+        return self.base(resource), document, encode(document)
 
     async def _commit(
         self, kind: KindCache, document: Obj, value: bytes, writing: Awaitable[int]
@@ -458,21 +460,10 @@ def _random_suffix() -> str:
     return "".join(secrets.choice(metadata.SUFFIX_ALPHABET) for _ in range(5))
 
 
-def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
-    return Admission(
-        user=write.user,
-        operation=write.operation,
-        resource=write.resource,
-        subresource=write.subresource,
-        namespace=write.namespace,
-        name="" if write.of_collection else write.name,
-        obj=obj,
-        old=old,
-        options=write.options,
-        dry_run=write.dry_run,
-        warnings=write.warnings,
-        annotations=write.annotations,
-    )
+def _is_stale(resource: Resource, item: Item) -> bool:
+    """Tell whether writing the object as it is would change what is stored: another version."""
+    moved = resource.convert is not None and item.obj["apiVersion"] != stored(resource).api_version
+    return item.stale or moved
 
 
 def _creating(write: Write) -> Write:

@@ -11,6 +11,8 @@ async def in_version(resource: Resource, target: Resource, obj: Obj | None) -> O
     """
     if obj is None or resource is target or obj.get("kind") != resource.kind:
         return obj
+    if resource.convert is not None:
+        return (await resource.convert([obj], target.api_version))[0]
     if resource.storage is not None:
         obj = resource.storage.to_storage(obj)
     return obj if target.storage is None else target.storage.from_storage(obj)

@@ -25,7 +25,7 @@ class CustomScale:
 
     async def get(self, call: Call) -> Obj:
         """Return the scale."""
-        obj = self._store.get(call.resource, call.namespace, call.name).obj
+        obj = (await self._store.read(call.resource, call.namespace, call.name)).obj
         scale = scale_of(call.resource, obj)
         if _at(obj, call.resource.scale_paths["specReplicasPath"]) is None:
             path = call.resource.scale_paths["specReplicasPath"]

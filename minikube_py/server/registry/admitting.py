@@ -1,0 +1,81 @@
+"""Admission around a write: all plugins change the object, and once it is checked all check it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from minikube_py.api.object import Obj
+from minikube_py.server.attributes import Admission, AdmissionPlugin, Reinvocation
+from minikube_py.server.registry.hooks import Write
+from minikube_py.server.registry.valid_owners import with_valid_owners
+
+
+class Admitting:
+    """The chain of plugins, as the store runs it; what the server itself changes is exempt."""
+
+    def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
+        self._plugins = tuple(plugins)
+
+    async def admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
+        """Let the plugins change the object; who owns its fields stays readable."""
+        if write.trusted:
+            return obj
+        view = write.view
+        if view is None:
+            admitted = await self._admit(write, obj, old) or obj
+        else:
+            shown = view.of(obj)
+            changed = await self._admit(write, shown, None if old is None else view.of(old))
+            admitted = obj if changed is None or changed == shown else view.into(changed, obj)
+        return with_valid_owners(write, admitted, obj)
+
+    async def admit_delete(self, write: Write, old: Obj) -> None:
+        """Let the plugins see what is to be deleted."""
+        if not write.trusted:
+            await self._admit(write, None, old)
+
+    async def validate(self, write: Write, obj: Obj | None, old: Obj | None) -> None:
+        """Let the plugins check the final object; None is a deletion."""
+        if write.trusted:
+            return
+        if write.view is not None:
+            obj, old = (None if one is None else write.view.of(one) for one in (obj, old))
+        admission = _admission(write, obj, old)
+        for plugin in self._plugins:
+            write.warnings.extend(await plugin.validate(admission))
+
+    async def _admit(self, write: Write, obj: Obj | None, old: Obj | None) -> Obj | None:
+        """Let all plugins change the object; a second time where one of them wants that."""
+        reinvocation = Reinvocation()
+        obj = await self._admit_once(write, obj, old, reinvocation)
+        if reinvocation.wanted:
+            reinvocation.again = True
+            obj = await self._admit_once(write, obj, old, reinvocation)
+        return obj
+
+    async def _admit_once(
+        self, write: Write, obj: Obj | None, old: Obj | None, reinvocation: Reinvocation
+    ) -> Obj | None:
+        admission = replace(_admission(write, obj, old), reinvocation=reinvocation)
+        for plugin in self._plugins:
+            changed = await plugin.admit(admission)
+            if changed is not None and changed is not obj:
+                obj = changed
+                admission = replace(admission, obj=obj)
+        return obj
+
+
+def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
+    return Admission(
+        user=write.user,
+        operation=write.operation,
+        resource=write.resource,
+        subresource=write.subresource,
+        namespace=write.namespace,
+        name="" if write.of_collection else write.name,
+        obj=obj,
+        old=old,
+        options=write.options,
+        dry_run=write.dry_run,
+        warnings=write.warnings,
+        annotations=write.annotations,
+    )
