@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from minikube_py.api import cel
-from minikube_py.api.cel import types
+from minikube_py.api.cel import libraries, types
 from minikube_py.api.cel.libraries.authorizer import AUTHORIZER, RESOURCE_CHECK
 from minikube_py.api.cel.types import BOOL, DYN, INT, NULL, STRING, TIMESTAMP, Type
 from minikube_py.api.fields import Field, FieldError
@@ -163,7 +163,7 @@ def compiled(
     """
     try:
         if patches:
-            program = cel.compile(text, known, structs=PATCH_TYPES)
+            program = cel.compile(text, known, structs=PATCH_TYPES, functions=libraries.PATCHES)
         else:
             program = cel.compile(text, known)
     except cel.CelError as error:
