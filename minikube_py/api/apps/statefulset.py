@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from minikube_py.api import intstr, metadata, names, strategy
+from minikube_py.api import intstr, names, strategy
 from minikube_py.api.apps import workload
 from minikube_py.api.apps.workload import SPEC, STATUS
 from minikube_py.api.core.claim_defaults import default_claim_template
+from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj, evolve, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
 from minikube_py.api.strategy import changed, each, with_absent, with_empty
 
@@ -102,10 +103,12 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         spec, SPEC, "replicas", "minReadySeconds", "revisionHistoryLimit"
     )
     yield from strategy.non_negative(spec.get("ordinals") or {}, SPEC / "ordinals", "start")
+    if old is None and spec.get("serviceName"):
+        yield from _validate_service_name(spec["serviceName"], SPEC / "serviceName")
     yield from workload.validate_selector(spec.get("selector"), "statefulset")
     yield from workload.validate_template_labels(spec)
-    if workload.compiles(spec.get("selector")):
-        yield from _validate_template(spec.get("template") or {}, SPEC / "template")
+    if workload.compiles(spec.get("selector")) and not _was_invalid(old):
+        yield from validate_pod_template(_with_claims(spec), SPEC / "template")
     yield from workload.validate_runs_always(spec.get("template") or {}, "StatefulSet")
     if old is not None:
         yield from _validate_update(spec, old["spec"])
@@ -117,12 +120,29 @@ def _validate_update(new: Obj, old: Obj) -> Iterator[FieldError]:
         yield SPEC.forbidden(_FORBIDDEN)
 
 
-def _validate_template(template: Obj, field: Field) -> Iterator[FieldError]:
-    """Check the metadata only: claims add volumes, so the pod cannot be judged yet."""
-    labels = get(template, "metadata.labels") or {}
-    annotations = get(template, "metadata.annotations") or {}
-    yield from metadata.validate_labels(labels, field / "labels")
-    yield from metadata.validate_annotations(annotations, field / "annotations")
+def _validate_service_name(name: str, field: Field) -> Iterator[FieldError]:
+    yield from (field.invalid(name, text) for text in names.dns1123_label(name))
+
+
+def _was_invalid(old: Obj | None) -> bool:
+    """Tell whether the stored template is from before templates were checked; it may stay."""
+    if old is None or not workload.compiles(old["spec"].get("selector")):
+        return False
+    return any(validate_pod_template(_with_claims(old["spec"]), SPEC / "template"))
+
+
+def _with_claims(spec: Obj) -> Obj:
+    """Return the template with the volumes that the claims will become."""
+    template: Obj = spec.get("template") or {}
+    volumes: Sequence[Obj] = get(template, "spec.volumes") or ()
+    known = {volume.get("name") for volume in volumes}
+    claims = [get(claim, "metadata.name") for claim in spec.get("volumeClaimTemplates") or ()]
+    added = [
+        {"name": name, "persistentVolumeClaim": {"claimName": name}}
+        for name in claims
+        if name and name not in known
+    ]
+    return evolve(template, "spec.volumes", [*volumes, *added]) if added else template
 
 
 def _validate_strategy(update: Obj, field: Field) -> Iterator[FieldError]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 import orjson
 
 from minikube_py.api import names
+from minikube_py.api.core import tls_pair
 from minikube_py.api.core.configmap import SIZE_MAX, decoded_size, validate_immutable
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, annotations_of
@@ -109,6 +110,16 @@ def _syntax_problem(text: str, position: int) -> str:
     return f"invalid character '{char}' after top-level value"
 
 
+def warn(secret: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield that certificate and key do not belong together; such a secret is let stand."""
+    if secret.get("type") != "kubernetes.io/tls":
+        return
+    data: Mapping[str, str] = secret.get("data") or {}
+    pair = (base64.b64decode(data.get(key, "")) for key in ("tls.crt", "tls.key"))
+    if text := tls_pair.problem(*pair):
+        yield text
+
+
 def cells(secret: Obj) -> Sequence[Any]:
     """Return name, type, number of keys and age."""
     metadata = secret["metadata"]
@@ -124,6 +135,7 @@ SECRETS = Resource(
     cells=cells,
     default=default,
     validate=validate,
+    warn=warn,
     metadata_checks=("update", "create"),
     selectable_fields={"type": lambda secret: secret.get("type", "")},
 )

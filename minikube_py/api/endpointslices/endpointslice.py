@@ -5,7 +5,7 @@ from typing import Any
 
 from minikube_py.api import addresses, metadata, names, printing, strategy
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj, get, labels_of
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
 from minikube_py.api.strategy import changed, each, with_absent
 
@@ -195,6 +195,23 @@ _ADDRESS_CHECKS: dict[str, Callable[[Field, str], Iterator[FieldError]]] = {
 }
 
 
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+_OWN_CONTROLLERS = frozenset(
+    {"endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"}
+)
+
+
+def warn(es: Obj, old: Obj | None) -> Iterator[str]:
+    """Yield what is old about a slice; Kubernetes' own controllers write addresses well."""
+    if old is None and es.get("addressType") == FQDN:
+        yield "spec.addressType: FQDN endpoints are deprecated"
+    if labels_of(es).get(MANAGED_BY) in _OWN_CONTROLLERS:
+        return
+    for index, endpoint in enumerate(es.get("endpoints") or ()):
+        for place, address in enumerate(endpoint.get("addresses") or ()):
+            yield from addresses.warn_ip((ENDPOINTS[index] / "addresses")[place], address)
+
+
 def cells(es: Obj) -> Sequence[Any]:
     """Return the cells of a slice's row."""
     ports = [str(port.get("port", "*")) for port in es.get("ports") or ()]
@@ -226,4 +243,5 @@ ENDPOINTSLICES = Resource(
     prepare_for_create=prepare_for_create,
     prepare_for_update=strategy.updating(*_COUNTED, keep=()),
     validate=validate,
+    warn=warn,
 )

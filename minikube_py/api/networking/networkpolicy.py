@@ -120,6 +120,22 @@ def _is_strict_subset(inner: addresses.Network, outer: addresses.Network) -> boo
     return inner.network_address in outer and outer.prefixlen < inner.prefixlen
 
 
+def warn(policy: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield which address ranges are not written as they should be."""
+    for key, peers in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(get(policy, f"spec.{key}") or ()):
+            for place, peer in enumerate(rule.get(peers) or ()):
+                at = ((SPEC / key)[index] / peers)[place] / "ipBlock"
+                yield from _warn_block(peer.get("ipBlock") or {}, at)
+
+
+def _warn_block(block: Obj, field: Field) -> Iterator[str]:
+    if block.get("cidr"):
+        yield from addresses.warn_cidr(field / "cidr", block["cidr"])
+    for index, text in enumerate(block.get("except") or ()):
+        yield from addresses.warn_cidr((field / "except")[index], text)
+
+
 def cells(policy: Obj) -> Sequence[Any]:
     """Return the cells of a policy's row."""
     return (
@@ -141,4 +157,5 @@ NETWORKPOLICIES = Resource(
     prepare_for_create=strategy.creating(),
     prepare_for_update=strategy.updating("spec", keep=()),
     validate=validate,
+    warn=warn,
 )

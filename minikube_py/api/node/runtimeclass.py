@@ -5,6 +5,7 @@ from typing import Any
 
 from minikube_py.api import names, strategy
 from minikube_py.api.core.pod_validation_scheduling import validate_tolerations
+from minikube_py.api.core.pod_warnings import label_warning
 from minikube_py.api.core.resources import validate_requirements
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.metadata import validate_labels
@@ -23,9 +24,6 @@ def default(rc: Obj) -> Obj:
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated class; its handler never changes."""
     handler = new["handler"]
-    if old is not None:
-        yield from strategy.immutable(handler, old["handler"], HANDLER)
-        return
     if not handler:
         yield HANDLER.required()
     else:
@@ -35,6 +33,15 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from validate_requirements({"limits": amounts}, Field("overhead"))
     if new.get("scheduling") is not None:
         yield from _validate_scheduling(new["scheduling"])
+    if old is not None:
+        yield from strategy.immutable(handler, old["handler"], HANDLER)
+
+
+def warn(rc: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield which labels of nodes have newer names."""
+    for key in get(rc, "scheduling.nodeSelector") or ():
+        if message := label_warning(key):
+            yield f"scheduling.nodeSelector: {message}"
 
 
 def _validate_scheduling(scheduling: Obj) -> Iterator[FieldError]:
@@ -69,6 +76,7 @@ RUNTIMECLASSES = Resource(
     cells=cells,
     default=default,
     validate=validate,
+    warn=warn,
     allow_create_on_update=True,
     allow_unconditional_update=False,
 )

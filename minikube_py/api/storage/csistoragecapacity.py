@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, quantity, selectors, strategy
+from minikube_py.api.core.pod_warnings import label_warning
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import NAME, Column, Resource
@@ -31,6 +32,17 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from strategy.immutable(name, old.get("storageClassName"), Field("storageClassName"))
 
 
+def warn(capacity: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield which labels of nodes have newer names."""
+    topology, field = capacity.get("nodeTopology") or {}, Field("nodeTopology")
+    for index, requirement in enumerate(topology.get("matchExpressions") or ()):
+        if message := label_warning(requirement.get("key", "")):
+            yield f"{(field / 'matchExpressions')[index] / 'key'}: {message}"
+    for key in topology.get("matchLabels") or ():
+        if message := label_warning(key):
+            yield f"{field / 'matchLabels' / key}: {message}"
+
+
 def cells(capacity: Obj) -> Sequence[Any]:
     """Return the cells of a capacity's row."""
     return (capacity["metadata"]["name"], get(capacity, "metadata.creationTimestamp"))
@@ -45,5 +57,6 @@ CSISTORAGECAPACITIES = Resource(
     cells=cells,
     default=default,
     validate=validate,
+    warn=warn,
     allow_unconditional_update=False,
 )

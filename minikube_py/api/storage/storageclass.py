@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, strategy
+from minikube_py.api.core.pod_warnings import label_warning
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
@@ -33,10 +34,6 @@ def default(sc: Obj) -> Obj:
 
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated class; most of it never changes."""
-    if old is not None:
-        for key in _IMMUTABLE:
-            yield from strategy.immutable(new.get(key), old.get(key), Field(key))
-        return
     yield from _validate_provisioner(new["provisioner"])
     yield from validate_parameters(new.get("parameters") or {}, Field("parameters"))
     if new["reclaimPolicy"] not in RECLAIM_POLICIES:
@@ -45,6 +42,17 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield Field("volumeBindingMode").unsupported(new["volumeBindingMode"], BINDING_MODES)
     for index, term in enumerate(new.get("allowedTopologies") or ()):
         yield from _validate_term(term, Field("allowedTopologies")[index])
+    for key in _IMMUTABLE if old is not None else ():
+        yield from strategy.immutable(new.get(key), get(old, key), Field(key))
+
+
+def warn(sc: Obj, _old: Obj | None) -> Iterator[str]:
+    """Yield which labels of nodes have newer names."""
+    for index, term in enumerate(sc.get("allowedTopologies") or ()):
+        field = Field("allowedTopologies")[index] / "matchLabelExpressions"
+        for place, requirement in enumerate(term.get("matchLabelExpressions") or ()):
+            if message := label_warning(requirement.get("key", "")):
+                yield f"{field[place] / 'key'}: {message}"
 
 
 def _validate_provisioner(provisioner: str) -> Iterator[FieldError]:
@@ -103,5 +111,6 @@ STORAGECLASSES = Resource(
     cells=cells,
     default=default,
     validate=validate,
+    warn=warn,
     returns_deleted_object=True,
 )

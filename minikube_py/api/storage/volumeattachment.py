@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, strategy
+from minikube_py.api.core.persistentvolume_validation import validate_inline_volume_spec
 from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
@@ -14,6 +15,7 @@ SPEC, STATUS = Field("spec"), Field("status")
 EMPTY_STATUS = {"attached": False}
 METADATA_BYTES_MAX = 256 * 1024
 MESSAGE_BYTES_MAX = 1024
+INT32_MAX = (1 << 31) - 1
 _EITHER = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 _SPEC = {"attacher": "", "nodeName": "", "source": {}}
 
@@ -52,6 +54,12 @@ def _validate_source(source: Obj, field: Field) -> Iterator[FieldError]:
         yield field.required(_EITHER)
     elif name is not None and inline is not None:
         yield field.forbidden(_EITHER)
+    elif name == "":
+        yield (field / "persistentVolumeName").required(
+            "must specify non empty persistentVolumeName"
+        )
+    elif inline is not None:
+        yield from validate_inline_volume_spec(inline, field / "inlineVolumeSpec")
     elif name is not None:
         for text in names.dns1123_subdomain(name):
             yield (field / "persistentVolumeName").invalid(name, text)
@@ -65,10 +73,10 @@ def _validate_status(status: Obj) -> Iterator[FieldError]:
     for key in ("attachError", "detachError"):
         message = get(status, f"{key}.message", "")
         if len(message) > MESSAGE_BYTES_MAX:
-            yield (STATUS / key / "message").too_long(MESSAGE_BYTES_MAX)
+            yield (STATUS / key / "message").too_long(METADATA_BYTES_MAX)  # upstream's slip
         code = get(status, f"{key}.errorCode")
         if code is not None and code < 0:
-            yield (STATUS / key / "errorCode").invalid(code, strategy.NOT_NEGATIVE)
+            yield (STATUS / key / "errorCode").invalid(code, names.range_message(0, INT32_MAX))
 
 
 def _shown(spec: Obj) -> Obj:

@@ -20,9 +20,9 @@ def default(vac: Obj) -> Obj:
 
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated class; driver and parameters never change."""
+    yield from validate_csi_driver_name(new["driverName"], DRIVER)
+    yield from validate_parameters(new.get("parameters") or {}, PARAMETERS, needed=True)
     if old is None:
-        yield from validate_csi_driver_name(new["driverName"], DRIVER)
-        yield from validate_parameters(new.get("parameters") or {}, PARAMETERS, needed=True)
         return
     if new["driverName"] != old["driverName"]:
         yield DRIVER.forbidden("updates to driverName are forbidden.")

@@ -1,0 +1,175 @@
+"""What kinds refuse and warn of, beside what was recorded: each row is an object and its errors."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from minikube_py.api.kinds import BUILTIN
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.api.scheme import Scheme
+from tests.frozen import freeze
+
+NOW = "2026-01-01T00:00:00Z"
+SCHEME = Scheme(BUILTIN)
+
+
+def kind(name: str) -> Resource:
+    version, _, what = name.rpartition(" ")
+    resource = SCHEME.by_kind(version, what)
+    assert resource is not None
+    return resource
+
+
+def made(resource: Resource, fields: Obj) -> Obj:
+    metadata = {"name": "x", "creationTimestamp": NOW, **fields.get("metadata", {})}
+    if resource.namespaced:
+        metadata["namespace"] = "n"
+    return freeze(resource.default(freeze({**fields, "metadata": metadata})))
+
+
+def refused(resource: Resource, fields: Obj, old: Obj | None = None) -> list[tuple[str, str]]:
+    before = None if old is None else made(resource, old)
+    errors = resource.validate(made(resource, fields), before)
+    return [(error.field, error.text.partition(":")[0]) for error in errors]
+
+
+POD = {"containers": [{"name": "c", "image": "i"}]}
+LABELS = {"app": "a"}
+SET = {
+    "selector": {"matchLabels": LABELS},
+    "template": {"metadata": {"labels": LABELS}, "spec": POD},
+}
+MOUNTING = {"containers": [{**POD["containers"][0], "volumeMounts": [
+    {"name": "data", "mountPath": "/d"}]}]}  # fmt: skip
+INLINE = {"accessModes": ["ReadWriteOnce"], "csi": {"driver": "d", "volumeHandle": "h"}}
+
+
+def attachment(**source: Any) -> Obj:
+    return {"spec": {"attacher": "a.example.com", "nodeName": "n", "source": source}}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "errors"),
+    [
+        ("apps/v1 StatefulSet", {"spec": SET}, []),
+        ("apps/v1 StatefulSet", {"spec": {**SET, "serviceName": "A_b"}},
+         [("spec.serviceName", "Invalid value")]),
+        ("apps/v1 StatefulSet",
+         {"spec": {**SET, "template": {"metadata": {"labels": LABELS}, "spec": {}}}},
+         [("spec.template.spec.containers", "Required value")]),
+        ("apps/v1 StatefulSet",
+         {"spec": {**SET, "template": {"metadata": {"labels": LABELS}, "spec": MOUNTING}}},
+         [("spec.template.spec.containers[0].volumeMounts[0].name", "Not found")]),
+        ("apps/v1 StatefulSet",
+         {"spec": {**SET, "template": {"metadata": {"labels": LABELS}, "spec": MOUNTING},
+                   "volumeClaimTemplates": [{"metadata": {"name": "data"}}]}}, []),
+        ("storage.k8s.io/v1 VolumeAttachment", attachment(persistentVolumeName=""),
+         [("spec.source.persistentVolumeName", "Required value")]),
+        ("storage.k8s.io/v1 VolumeAttachment", attachment(inlineVolumeSpec=INLINE), []),
+        ("storage.k8s.io/v1 VolumeAttachment",
+         attachment(inlineVolumeSpec={**INLINE, "capacity": {"storage": "1Gi"},
+                                      "storageClassName": "c", "volumeMode": "Block"}),
+         [("spec.source.inlineVolumeSpec.capacity", "Forbidden"),
+          ("spec.source.inlineVolumeSpec.storageClassName", "Forbidden"),
+          ("spec.source.inlineVolumeSpec.volumeMode", "Forbidden")]),
+        ("storage.k8s.io/v1 VolumeAttachment",
+         {**attachment(persistentVolumeName="p"),
+          "status": {"attachError": {"message": "x" * 1025, "errorCode": -1}}},
+         [("status.attachError.message", "Too long"),
+          ("status.attachError.errorCode", "Invalid value")]),
+        ("policy/v1 PodDisruptionBudget", {"spec": {"minAvailable": 1, "maxUnavailable": 1}},
+         [("spec", "Invalid value")]),
+    ],
+)  # fmt: skip
+def test_a_new_object_is_refused(name: str, fields: Obj, errors: list[tuple[str, str]]) -> None:
+    assert refused(kind(name), fields) == errors
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "errors"),
+    [
+        ("apps/v1 StatefulSet", {"spec": {**SET, "serviceName": "A_b"}},
+         {"spec": {**SET, "serviceName": "A_b", "replicas": 2}}, []),
+        ("apps/v1 StatefulSet",
+         {"spec": {**SET, "template": {"metadata": {"labels": LABELS}, "spec": {}}}},
+         {"spec": {**SET, "template": {"metadata": {"labels": LABELS}, "spec": {}},
+                   "replicas": 2}}, []),
+        ("storage.k8s.io/v1 StorageClass", {"provisioner": "a/b"},
+         {"provisioner": "", "reclaimPolicy": "Keep"},
+         [("provisioner", "Required value"), ("reclaimPolicy", "Unsupported value"),
+          ("provisioner", "Invalid value"), ("reclaimPolicy", "Invalid value")]),
+        ("node.k8s.io/v1 RuntimeClass", {"handler": "h"}, {"handler": "A"},
+         [("handler", "Invalid value"), ("handler", "Invalid value")]),
+        ("storage.k8s.io/v1 VolumeAttributesClass",
+         {"driverName": "d", "parameters": {"a": "b"}},
+         {"driverName": "e", "parameters": {"a": "c"}},
+         [("driverName", "Forbidden"), ("parameters", "Forbidden")]),
+    ],
+)  # fmt: skip
+def test_an_update_is_refused(name: str, old: Obj, new: Obj, errors: list[tuple[str, str]]) -> None:
+    assert sorted(refused(kind(name), new, old)) == sorted(errors)
+
+
+ZONE = "failure-domain.beta.kubernetes.io/zone"
+OLD_ZONE = 'deprecated since v1.17; use "topology.kubernetes.io/zone" instead'
+
+
+def block(**ranges: Any) -> Obj:
+    return {"spec": {"podSelector": {}, "egress": [{"to": [{"ipBlock": ranges}]}]}}
+
+
+def pem(what: str) -> str:
+    text = f"-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n" if what else "x"
+    return base64.b64encode(text.encode()).decode()
+
+
+def tls(certificate: str, key: str) -> Obj:
+    return {"type": "kubernetes.io/tls", "data": {"tls.crt": pem(certificate), "tls.key": pem(key)}}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "warnings"),
+    [
+        ("storage.k8s.io/v1 StorageClass",
+         {"provisioner": "p",
+          "allowedTopologies": [{"matchLabelExpressions": [{"key": ZONE, "values": ["a"]}]}]},
+         [f"allowedTopologies[0].matchLabelExpressions[0].key: {OLD_ZONE}"]),
+        ("storage.k8s.io/v1 CSIStorageCapacity",
+         {"storageClassName": "c", "nodeTopology": {
+             "matchLabels": {ZONE: "a"}, "matchExpressions": [{"key": ZONE}]}},
+         [f"nodeTopology.matchExpressions[0].key: {OLD_ZONE}",
+          f"nodeTopology.matchLabels.{ZONE}: {OLD_ZONE}"]),
+        ("node.k8s.io/v1 RuntimeClass",
+         {"handler": "h", "scheduling": {"nodeSelector": {ZONE: "a"}}},
+         [f"scheduling.nodeSelector: {OLD_ZONE}"]),
+        ("networking.k8s.io/v1 NetworkPolicy",
+         block(cidr="2001:DB8::/32", **{"except": ["2001:db8:1::/48"]}),
+         [('spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value "2001:DB8::/32" should be in RFC 5952'
+          ' canonical format ("2001:db8::/32")')]),
+        ("discovery.k8s.io/v1 EndpointSlice",
+         {"addressType": "FQDN", "endpoints": [{"addresses": ["a.example.com"]}]},
+         ["spec.addressType: FQDN endpoints are deprecated"]),
+        ("discovery.k8s.io/v1 EndpointSlice",
+         {"addressType": "IPv6", "endpoints": [{"addresses": ["2001:DB8::1"]}]},
+         [('endpoints[0].addresses[0]: IPv6 address "2001:DB8::1" should be in RFC 5952 canonical '
+          'format ("2001:db8::1")')]),
+        ("discovery.k8s.io/v1 EndpointSlice",
+         {"addressType": "IPv6", "endpoints": [{"addresses": ["2001:DB8::1"]}],
+          "metadata": {"labels": {"endpointslice.kubernetes.io/managed-by":
+                                  "endpointslice-controller.k8s.io"}}}, []),
+        ("v1 Secret", {"data": {"tls.crt": pem("")}}, []),
+        ("v1 Secret", tls("", ""), ["tls: failed to find any PEM data in certificate input"]),
+        ("v1 Secret", tls("RSA PRIVATE KEY", ""),
+         [("tls: failed to find certificate PEM data in certificate input, but did find a private "
+          "key; PEM inputs may have been switched")]),
+        ("v1 Secret", tls("CERTIFICATE", ""), ["tls: failed to find any PEM data in key input"]),
+        ("v1 Secret", tls("CERTIFICATE", "CERTIFICATE"),
+         ["tls: found a certificate rather than a key in the PEM for the private key"]),
+        ("v1 Secret", tls("CERTIFICATE", "PRIVATE KEY"), ["x509: malformed certificate"]),
+    ],
+)  # fmt: skip
+def test_the_writer_is_warned(name: str, fields: Obj, warnings: list[str]) -> None:
+    resource = kind(name)
+    assert list(resource.warn(made(resource, fields), None)) == warnings
