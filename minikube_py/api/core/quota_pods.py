@@ -92,19 +92,20 @@ def _compute(requests: Amounts, limits: Amounts) -> dict[str, Quantity]:
 def pod_requests(pod: Obj) -> Amounts:
     """Return what a pod holds: the higher of what it asks for and what its node gave it."""
     total = aggregate_by(pod["spec"], _container_amounts(pod, "requests"))
-    total |= _pod_level(pod, "requests")
+    total |= pod_level(pod, "requests")
     return added(total, amounts(get(pod, "spec.overhead")))
 
 
 def pod_limits(pod: Obj) -> Amounts:
     """Return the limits of a pod; overhead raises those that there are."""
     total = aggregate_by(pod["spec"], _container_amounts(pod, "limits"))
-    total |= _pod_level(pod, "limits")
+    total |= pod_level(pod, "limits")
     overhead = amounts(get(pod, "spec.overhead"))
     return added(total, {name: amount for name, amount in overhead.items() if name in total})
 
 
-def _pod_level(pod: Obj, key: str) -> dict[str, Quantity]:
+def pod_level(pod: Obj, key: str) -> dict[str, Quantity]:
+    """Return the `requests` or `limits` of a pod as a whole; they go before its containers'."""
     listed = amounts(get(pod, f"spec.resources.{key}"))
     return {n: v for n, v in listed.items() if n in ("cpu", "memory") or is_huge_page(n)}
 

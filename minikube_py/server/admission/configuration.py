@@ -53,11 +53,13 @@ def load(path: str) -> Mapping[str, Obj]:
 
 
 def _read(file: Path) -> Obj:
+    from yaml import YAMLError  # noqa: PLC0415 -- most servers have no such file
+
     try:
         document = yaml.load(file.read_bytes())
     except OSError as error:
         raise StartError(f"cannot read admission configuration {file}: {error}") from error
-    except ValueError as error:
+    except (ValueError, YAMLError) as error:
         raise StartError(f"admission configuration {file} is not valid YAML: {error}") from error
     if not isinstance(document, dict):
         raise StartError(f"admission configuration {file} is not an object")
@@ -73,7 +75,7 @@ def _check(file: Path, document: Obj, versions: Sequence[str], kinds: Sequence[s
 
 
 def _entries(file: Path, document: Obj) -> Sequence[Obj]:
-    entries: Any = document.get("plugins") or []
+    entries: Any = document.get("plugins", [])
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise StartError(f"{file}: plugins must be a list of objects")
     names = [entry.get("name") for entry in entries]

@@ -6,9 +6,11 @@ The texts are those of upstream's `plugin/pkg/admission/limitranger`.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from minikube_py.api import quantity
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PODS
-from minikube_py.api.object import Obj, annotations_of, evolve, get
+from minikube_py.api.core.pod_resources import aggregate
+from minikube_py.api.core.quota import amounts
+from minikube_py.api.core.quota_pods import pod_level
+from minikube_py.api.object import Obj, annotations_of, evolve, get, is_deleting
 from minikube_py.api.quantity import ZERO, Quantity
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden, joined
@@ -29,19 +31,17 @@ class LimitRanger:
     async def admit(self, admission: Admission) -> Obj | None:
         """Fill in the default requests and limits of a new pod's containers."""
         pod = admission.obj
-        if pod is None or admission.resource is not PODS or not _is_new(admission):
+        if pod is None or admission.resource is not PODS or not _is_looked_at(admission):
             return pod
         for limit_range in self._ranges(admission.namespace):
             pod = with_defaults(pod, limit_range)
         return pod
 
     async def validate(self, admission: Admission) -> Sequence[str]:
-        """Refuse what is out of bounds; pods when they are made, claims at every write."""
+        """Refuse what is out of bounds; pods when they are made or resized, claims at any time."""
         obj = admission.obj
-        if obj is None or admission.subresource:
-            return ()
         check = CHECKS.get(admission.resource)
-        if check is None or (admission.resource is PODS and not _is_new(admission)):
+        if obj is None or check is None or not _is_looked_at(admission):
             return ()
         for limit_range in self._ranges(admission.namespace):
             errors = [text for limit in _limits(limit_range) for text in check(limit, obj)]
@@ -53,8 +53,15 @@ class LimitRanger:
         return [item.obj for item in self._limit_ranges.items(namespace)]
 
 
-def _is_new(admission: Admission) -> bool:
-    return admission.operation == "CREATE" and not admission.subresource
+def _is_looked_at(admission: Admission) -> bool:
+    """Tell whether a write may change what is asked for; what is being deleted may finish that."""
+    if admission.operation not in ("CREATE", "UPDATE"):
+        return False
+    if admission.old is not None and is_deleting(admission.old):
+        return False
+    if admission.resource is PODS and admission.operation == "UPDATE":
+        return admission.subresource == "resize"
+    return not admission.subresource
 
 
 def _limits(limit_range: Obj) -> Sequence[Obj]:
@@ -180,34 +187,9 @@ def _ratio(bound: Bound, requests: Amounts, limits: Amounts) -> Iterator[str]:
 
 
 def _amounts(resources: Obj, field: str) -> dict[str, Quantity]:
-    return {name: quantity.parse(str(v)) for name, v in (resources.get(field) or {}).items()}
+    return amounts(resources.get(field))
 
 
 def _of_pod(pod: Obj, field: str) -> dict[str, Quantity]:
-    """Return what a pod asks for as a whole.
-
-    Containers run together, init containers before them one by one; those that restart always
-    (sidecars) run on beside what follows.
-    """
-    total: dict[str, Quantity] = {}
-    for container in get(pod, "spec.containers") or ():
-        _add(total, _amounts(container.get("resources") or {}, field))
-    sidecars: dict[str, Quantity] = {}
-    peak: dict[str, Quantity] = {}
-    for container in get(pod, "spec.initContainers") or ():
-        amounts = _amounts(container.get("resources") or {}, field)
-        if container.get("restartPolicy") == "Always":
-            _add(total, amounts)
-            _add(sidecars, amounts)
-            amounts = {}
-        together = dict(sidecars)
-        _add(together, amounts)
-        peak = {name: max(peak.get(name, ZERO), v) for name, v in together.items()} | {
-            name: v for name, v in peak.items() if name not in together
-        }
-    return {name: max(total.get(name, ZERO), peak.get(name, ZERO)) for name in {**total, **peak}}
-
-
-def _add(total: dict[str, Quantity], amounts: Amounts) -> None:
-    for name, amount in amounts.items():
-        total[name] = total[name] + amount if name in total else amount
+    """Return what a pod asks for as a whole; what stands at pod level goes before."""
+    return aggregate(pod["spec"], field) | pod_level(pod, field)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api.core import PODS
-from minikube_py.api.object import Key, Obj, annotations_of, evolve, get
+from minikube_py.api.object import Key, Obj, annotations_of, evolve, get, without
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.attributes import Admission
-from minikube_py.server.authz.references import MIRROR
+from minikube_py.server.authz.references import MIRROR, references_of
 
 DEFAULT = "default"
 VOLUME_PREFIX = "kube-api-access-"
@@ -18,6 +18,14 @@ TOKEN_SECONDS = 3607
 """An hour and a bit: an odd number, so that such tokens can be told apart (upstream's)."""
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, no look-alikes (apimachinery's `rand`)."""
+ENFORCE = "kubernetes.io/enforce-mountable-secrets"
+TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+"""What Go reads as true."""
+KINDS = {
+    "initContainers": "init container",
+    "containers": "container",
+    "ephemeralContainers": "ephemeral container",
+}
 
 
 class ServiceAccount:
@@ -41,8 +49,26 @@ class ServiceAccount:
         return complete(pod, self._account(admission, pod))
 
     async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
+        """Check that a pod takes no secret that its account does not name, where that matters."""
+        pod = admission.obj
+        if pod is None or admission.resource is not PODS:
+            return ()
+        if admission.subresource == "ephemeralcontainers" and admission.operation == "UPDATE":
+            groups: Sequence[str] = ("ephemeralContainers",)
+        elif admission.subresource == "" and admission.operation == "CREATE":
+            groups = ("initContainers", "containers")
+        else:
+            return ()
+        if MIRROR in annotations_of(pod):
+            check_mirror(admission, pod)
+            return ()
+        if not get(pod, "spec.serviceAccountName"):
+            name = f"{admission.namespace}/{pod['metadata'].get('name', '')}"
+            raise forbidden(admission, f"no service account specified for pod {name}")
+        account = self._account(admission, pod)
+        if annotations_of(account).get(ENFORCE) in TRUE:
+            for text in unlisted(pod, account, groups):
+                raise forbidden(admission, text)
         return ()
 
     def _account(self, admission: Admission, pod: Obj) -> Obj:
@@ -58,13 +84,52 @@ class ServiceAccount:
         return account
 
 
+def unlisted(pod: Obj, account: Obj, groups: Sequence[str]) -> Iterator[str]:
+    """Yield what a pod uses of secrets that its account does not list."""
+    name = account["metadata"]["name"]
+    because = f"is not allowed because service account {name} does not reference that"
+    mountable = {reference.get("name") for reference in account.get("secrets") or ()}
+    for what, secret in _uses(pod, groups):
+        if secret not in mountable:
+            yield f'{what} secret.secretName="{secret}" {because} secret'
+    if "ephemeralContainers" in groups:
+        return
+    pulls = {reference.get("name") for reference in account.get("imagePullSecrets") or ()}
+    for index, reference in enumerate(get(pod, "spec.imagePullSecrets", ())):
+        secret = reference.get("name", "")
+        if secret not in pulls:
+            yield f'imagePullSecrets[{index}].name="{secret}" {because} imagePullSecret'
+
+
+def _uses(pod: Obj, groups: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield who uses a secret, and which."""
+    if "ephemeralContainers" not in groups:
+        for volume in get(pod, "spec.volumes", ()):
+            if volume.get("secret") is not None:
+                yield "volume with", get(volume, "secret.secretName", "")
+    for group in groups:
+        for container in get(pod, f"spec.{group}", ()):
+            for how, secret in _secrets_of(container):
+                yield f"{KINDS[group]} {container['name']} with {how} referencing", secret
+
+
+def _secrets_of(container: Obj) -> Iterator[tuple[str, str]]:
+    for source in container.get("envFrom") or ():
+        if source.get("secretRef") is not None:
+            yield "envFrom", get(source, "secretRef.name", "")
+    for variable in container.get("env") or ():
+        if get(variable, "valueFrom.secretKeyRef") is not None:
+            how = f"envVar {variable.get('name', '')}"
+            yield how, get(variable, "valueFrom.secretKeyRef.name", "")
+
+
 def check_mirror(admission: Admission, pod: Obj) -> None:
     """Refuse a mirror pod that would need the API: its node runs it without."""
     if get(pod, "spec.serviceAccountName"):
         raise forbidden(admission, "a mirror pod may not reference service accounts")
+    if references_of(without(pod, "metadata.annotations")).secrets:
+        raise forbidden(admission, "a mirror pod may not reference secrets")
     for volume in get(pod, "spec.volumes") or ():
-        if volume.get("secret"):
-            raise forbidden(admission, "a mirror pod may not reference secrets")
         sources = get(volume, "projected.sources") or ()
         if any(source.get("serviceAccountToken") for source in sources):
             raise forbidden(

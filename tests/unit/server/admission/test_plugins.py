@@ -118,6 +118,60 @@ async def test_an_account_that_is_missing_is_named(listing: Listing) -> None:
     )
 
 
+ENFORCING = {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}
+
+
+def using(**container: Any) -> dict[str, Any]:
+    return pod(containers=[{"name": "c", "image": "i", **container}])
+
+
+@pytest.mark.parametrize(
+    ("wanting", "text"),
+    [
+        (
+            pod(volumes=[{"name": "v", "secret": {"secretName": "x"}}]),
+            'volume with secret.secretName="x"',
+        ),
+        (
+            using(env=[{"name": "E", "valueFrom": {"secretKeyRef": {"name": "x", "key": "k"}}}]),
+            'container c with envVar E referencing secret.secretName="x"',
+        ),
+        (
+            using(envFrom=[{"secretRef": {"name": "x"}}]),
+            'container c with envFrom referencing secret.secretName="x"',
+        ),
+        (pod(imagePullSecrets=[{"name": "x"}]), 'imagePullSecrets[0].name="x"'),
+    ],
+)
+async def test_an_account_may_hold_its_pods_to_the_secrets_that_it_lists(
+    listing: Listing, wanting: Any, text: str
+) -> None:
+    strict = account(secrets=[{"name": "mine"}])
+    strict["metadata"] |= ENFORCING
+    plugin = ServiceAccount(listing(strict))
+    admitted = await plugin.admit(write(PODS, wanting))
+    found = await refusal(plugin, write(PODS, wanting))
+    assert text in found
+    assert "is not allowed because service account default does not reference that" in found
+    strict["secrets"] = [{"name": "x"}]
+    strict["imagePullSecrets"] = [{"name": "x"}]
+    await run(ServiceAccount(listing(strict)), write(PODS, wanting))
+    lax = ServiceAccount(listing(account()))
+    assert await lax.validate(write(PODS, admitted)) == ()
+
+
+async def test_a_debugger_is_held_to_the_secrets_of_the_account_too(listing: Listing) -> None:
+    strict = account()
+    strict["metadata"] |= ENFORCING
+    debugged = pod(
+        serviceAccountName="default",
+        ephemeralContainers=[{"name": "d", "envFrom": [{"secretRef": {"name": "x"}}]}],
+    )
+    change = write(PODS, debugged, "UPDATE", old=pod(), subresource="ephemeralcontainers")
+    text = await refusal(ServiceAccount(listing(strict)), change)
+    assert "ephemeral container d with envFrom referencing" in text
+
+
 async def test_a_mirror_pod_does_without_the_api(listing: Listing) -> None:
     mirror = pod(serviceAccountName="default")
     mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
@@ -297,6 +351,24 @@ async def test_claims_have_bounds_too(listing: Listing, storage: str, text: str)
     claim = {"metadata": {"name": "x"}, "spec": {"resources": {"requests": {"storage": storage}}}}
     found = await refusal(LimitRanger(listing(LIMITS)), write(PERSISTENTVOLUMECLAIMS, claim))
     assert found.endswith(text)
+
+
+async def test_a_resize_has_bounds_too_and_other_updates_have_none(listing: Listing) -> None:
+    plugin = LimitRanger(listing(LIMITS))
+    big = sized({"cpu": "2"}, {"cpu": "2", "memory": "1Mi"})
+    old = sized({"cpu": "1"}, {"cpu": "1", "memory": "1Mi"})
+    resize = write(PODS, big, "UPDATE", old=old, subresource="resize")
+    assert "but limit is 2" in await refusal(plugin, resize)
+    await run(plugin, write(PODS, big, "UPDATE", old=old))
+    ending = {**old, "metadata": {**old["metadata"], "deletionTimestamp": "2026-01-01T00:00:00Z"}}
+    await run(plugin, write(PODS, big, "UPDATE", old=ending, subresource="resize"))
+
+
+async def test_what_stands_at_pod_level_is_what_the_pod_asks_for(listing: Listing) -> None:
+    made = sized({"cpu": "1"}, {"cpu": "1"})
+    made["spec"]["resources"] = {"limits": {"memory": "2Gi"}}
+    text = await refusal(LimitRanger(listing(LIMITS)), write(PODS, made))
+    assert text.endswith("maximum memory usage per Pod is 1Gi, but limit is 2Gi")
 
 
 async def test_containers_get_defaults_and_the_pod_a_note(listing: Listing) -> None:
