@@ -6,8 +6,10 @@ takes only `true`/`false`-like words of 1.1 as booleans.
 """
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import yaml
 
 NODES_MAX = 500_000
@@ -94,6 +96,44 @@ def _bound(document: Any) -> None:
             stack.extend(value.values())
         elif isinstance(value, list):
             stack.extend(value)
+
+
+def error_text(error: Exception) -> str:
+    """Return what Go's parser says of the same text: `yaml: line 2: did not find ...`.
+
+    It counts lines from nought, but for what its scanner finds, and leaves the first one out.
+    """
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return f"yaml: {error}"
+    marks = (error.context_mark, error.problem_mark)
+    line = next((mark.line for mark in marks if mark is not None and mark.line), 0)
+    if line and isinstance(error, yaml.scanner.ScannerError):
+        line += 1
+    where = f"line {line}: " if line else ""
+    return f"yaml: {where}{error.problem or 'unknown problem parsing YAML content'}"
+
+
+def repeated_keys(data: bytes | str) -> str:
+    """Return what Go's strict parser says of keys that stand twice, "" where none does."""
+    root = yaml.compose(data, Loader=_Loader)
+    found = [] if root is None else list(_repeated(root))
+    return "\n  ".join(["yaml: unmarshal errors:", *found]) if found else ""
+
+
+def _repeated(node: yaml.Node) -> Iterator[str]:
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated(item)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen = set()
+    for key, value in node.value:
+        yield from _repeated(value)
+        name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
+        if name in seen:
+            text = orjson.dumps(key.value).decode() if key.tag.endswith(":str") else key.value
+            yield f"line {value.start_mark.line + 1}: key {text} already set in map"
+        seen.add(name)
 
 
 def dump(document: Any) -> bytes:

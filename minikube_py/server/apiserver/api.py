@@ -19,7 +19,12 @@ from minikube_py.api.schema_report import DecodeError
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver import body
-from minikube_py.server.apiserver.applying import applied, applied_to, check_configuration
+from minikube_py.server.apiserver.applying import (
+    applied,
+    applied_to,
+    check_configuration,
+    check_strictly,
+)
 from minikube_py.server.apiserver.call import Call, Change, Create, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
@@ -203,6 +208,7 @@ class Api:
 
         def change(live: Obj | None) -> Obj:
             document = applied(call, self.store, live, configuration)
+            check_strictly(call)
             return document if document is live else self._fitted(call, document)
 
         def create() -> Obj:
@@ -214,7 +220,7 @@ class Api:
         return Answer(201 if created else 200, item=item)
 
     def _fitted(self, call: Call, document: Obj) -> dict[str, Any]:
-        quiet = replace(call, options=replace(call.options, field_validation="Ignore"))
+        quiet = replace(call, found=(), options=replace(call.options, field_validation="Ignore"))
         obj = _in_namespace(call, self._decode(quiet, dict(document)))
         _check_name(call, obj)
         return obj
@@ -225,8 +231,7 @@ class Api:
         try:
             decoded = self._decode(replace(call, raw=b""), document, problems)
         except body.UnfitError as error:
-            custom = call.resource.custom
-            raise unfit_patch(kind, patch, document, error.why, custom=custom) from error
+            raise unfit_patch(call, kind, patch, document, error.why) from error
         obj = _in_namespace(call, decoded)
         _check_name(call, obj)
         return obj
@@ -239,6 +244,7 @@ class Api:
             call.resource,
             validation=call.options.field_validation,
             raw=call.raw,
+            found=call.found,
             patch_problems=patch_problems,
         )
         call.warnings.extend(decoded.warnings)

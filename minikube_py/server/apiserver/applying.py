@@ -59,3 +59,11 @@ def applied_to(call: Call, live: Obj, configuration: Obj) -> Obj:
     )
     type_ = schema.type_of(f"io.k8s.api.{group}.{version}.{kind}")
     return apply.apply(type_, live, configuration, writer, force=call.options.force)
+
+
+def check_strictly(call: Call) -> None:
+    """Tell of keys that stand twice in an applied text; raises where the client is strict."""
+    texts = [f"error converting YAML to JSON: {text}" for text in call.found]
+    if texts and call.options.field_validation == "Strict":
+        raise BadRequestError(f"error strict decoding YAML: {texts[0]}")
+    call.warnings.extend(texts)

@@ -3,6 +3,8 @@
 The texts of errors are those of apimachinery's serializers, because clients show them.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import orjson
 from yaml import YAMLError
 
-from minikube_py.api import schema_check, schema_reader
+from minikube_py.api import go_json, schema_check, schema_reader
 from minikube_py.api.errors import (
     BadRequestError,
     InvalidError,
@@ -21,12 +23,17 @@ from minikube_py.api.fields import Field, invalid_message, quote
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.api.schema_report import DecodeError
+from minikube_py.api.yaml import error_text as yaml_error_text
 from minikube_py.api.yaml import load as load_yaml
+from minikube_py.api.yaml import repeated_keys
+from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver.negotiate import MEDIA_TYPES, Format
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """Upstream's limit of a request body: `MaxRequestBodyBytes`, twice etcd's limit of a request."""
 PROTOBUF_MAGIC = b"k8s\x00"
+SUMMARY_BYTES_MAX = 30
+"""How much of a body that nobody can read an error shows."""
 
 
 @dataclass(frozen=True)
@@ -96,28 +103,69 @@ def _may_be_deep(data: bytes) -> bool:
 def parse(data: bytes, form: Format, kind: str) -> dict[str, Any]:
     """Return the document of a body; `kind` is what the path expects, for the messages."""
     try:
-        match form:
-            case "json":
-                document = orjson.loads(data)
-            case "yaml":
-                document = load_yaml(data)
-            case "protobuf":
-                document = _protobuf(data)
-    except (ValueError, RecursionError, YAMLError) as error:
-        raise BadRequestError(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
-            f"version/kind; json parse error: {error}"
-        ) from error
+        document = _READERS[form](data)
+    except YAMLError as error:
+        raise _unrecognized(kind, yaml_error_text(error), data) from error
+    except (ValueError, RecursionError) as error:
+        raise _unrecognized(kind, _NO_HEAD * (form == "json") + str(error), data) from error
     if _may_be_deep(data):
         check_depth(document)
+    if document is None:
+        return {}
+    if why := _no_head(document):
+        raise _unrecognized(kind, _NO_HEAD + why, data)
+    if str(document.get("apiVersion")).count("/") > 1:
+        why = f"unexpected GroupVersion string: {document['apiVersion']}"
+        raise _unrecognized(kind, why, data)
+    return document  # type: ignore[no-any-return]
+
+
+_NO_HEAD = "couldn't get version/kind; json parse error: "
+
+
+def _json(data: bytes) -> Any:
+    """Return the value of a JSON text; raises ValueError in Go's words."""
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        if why := go_json.syntax_error(data):
+            raise ValueError(why) from error
+        # Go puts U+FFFD in the place of bytes that are no UTF-8 and of half characters.
+        return json.loads(_HALVES.sub("\\\\ufffd", data.decode(errors="replace")))
+
+
+_HALVES = re.compile(r"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
+"""Escapes of the first half of a character without the second."""
+
+
+def _no_head(document: Any) -> str:
+    """Say why Go cannot read apiVersion and kind of a document, "" where it can."""
     if not isinstance(document, dict):
-        raise BadRequestError(
-            f"the object provided is unrecognized (must be of type {kind}): couldn't get "
-            f"version/kind; json parse error: json: cannot unmarshal {_go_type(document)} into Go "
-            'value of type struct { APIVersion string "json:\\"apiVersion,omitempty\\""; Kind '
-            'string "json:\\"kind,omitempty\\"" }'
+        return (
+            f"json: cannot unmarshal {_go_type(document)} into Go value of type struct "
+            '{ APIVersion string "json:\\"apiVersion,omitempty\\""; '
+            'Kind string "json:\\"kind,omitempty\\"" }'
         )
-    return document
+    for name in ("apiVersion", "kind"):
+        if not isinstance(document.get(name), str | None):
+            given = _go_type(document[name])
+            return f"json: cannot unmarshal {given} into Go struct field .{name} of type string"
+    return ""
+
+
+def _unrecognized(kind: str, why: str, data: bytes) -> BadRequestError:
+    return BadRequestError(
+        f"the object provided is unrecognized (must be of type {kind}): {why} ({_summary(data)})"
+    )
+
+
+def _summary(data: bytes) -> str:
+    """Return the beginning of a body, as text where it may be JSON, else in hex."""
+    if not data:
+        return "<empty>"
+    more = " ..." if len(data) > SUMMARY_BYTES_MAX else ""
+    begin = data[:SUMMARY_BYTES_MAX]
+    return (begin.decode(errors="replace") if data[:1] == b"{" else begin.hex()) + more
 
 
 def _protobuf(data: bytes) -> dict[str, Any]:
@@ -130,11 +178,20 @@ def _protobuf(data: bytes) -> dict[str, Any]:
     return protobuf.decode(data)
 
 
+_READERS: Mapping[Format, Callable[[bytes], Any]] = {
+    "json": _json,
+    "yaml": load_yaml,
+    "protobuf": _protobuf,
+}
+
+
 def _go_type(value: Any) -> str:
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, str):
         return "string"
+    if isinstance(value, dict):
+        return "object"
     return "array" if isinstance(value, list) else "number"
 
 
@@ -194,12 +251,13 @@ def decode(
     *,
     validation: str = "Warn",
     raw: bytes = b"",
+    found: Sequence[str] = (),
     patch_problems: Sequence[str] | None = None,
 ) -> Decoded:
     """Check a document against its kind, prune it, and fill in defaults.
 
-    `raw` is the text of the document, where it is JSON. A patched document has none, but the
-    patch's own problems, to be told first.
+    `raw` is the text of the document, where it is JSON; `found` is what is wrong with it else. A
+    patched document has no text, but the patch's own problems, to be told first.
 
     Raises:
         UnfitError: it does not fit, or (Strict) has fields that the kind does not.
@@ -224,7 +282,7 @@ def decode(
         except DecodeError as error:
             raise UnfitError(resource, str(error)) from error
     if patch_problems is None:
-        texts = schema_reader.in_order(duplicates, unknown, raw)
+        texts = [*found, *schema_reader.in_order(duplicates, unknown, raw)]
     else:  # upstream wrote the patched document with sorted keys
         texts = [*patch_problems, *schema_reader.in_order([], sorted(unknown), b"")]
     warnings = _problems(resource, texts, validation)
@@ -242,15 +300,26 @@ def _problems(resource: Resource, texts: Sequence[str], validation: str) -> tupl
     return tuple(texts)
 
 
-def parse_patch(data: bytes, *, yaml: bool) -> Any:
-    """Return the document of a patch; an apply patch may be YAML."""
+def parse_patch(data: bytes, kind: PatchType) -> Any:
+    """Return the document of a patch; raises BadRequestError."""
     try:
-        patch = load_yaml(data) if yaml else orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        why = "unexpected end of JSON input" if error.pos >= len(data) - 1 else str(error)
-        raise BadRequestError(f"error decoding patch: {why}") from error
-    except (ValueError, RecursionError, YAMLError) as error:
-        raise BadRequestError(f"error decoding patch: {error}") from error
+        patch = load_yaml(data) if kind == "apply" else _json(data)
+    except YAMLError as error:
+        why = f"error converting YAML to JSON: {yaml_error_text(error)}"
+        raise BadRequestError(f"error decoding YAML: {why}") from error
+    except (ValueError, RecursionError) as error:
+        where = {"apply": "error decoding YAML: ", "strategic": ""}.get(
+            kind, "error decoding patch: "
+        )
+        raise BadRequestError(f"{where}{error}") from error
     if _may_be_deep(data):
         check_depth(patch)
     return patch
+
+
+def repeated_in_yaml(data: bytes, validation: str) -> tuple[str, ...]:
+    """Return what a strict reader finds wrong with a text in YAML beyond unknown fields."""
+    if validation == "Ignore":
+        return ()
+    found = repeated_keys(data)
+    return (found,) if found else ()

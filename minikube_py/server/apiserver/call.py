@@ -38,6 +38,8 @@ class Call:
     options: WriteOptions = field(default_factory=WriteOptions)
     raw: bytes = b""
     """The body as it came, where it is JSON: only the text shows keys that stand twice."""
+    found: tuple[str, ...] = ()
+    """What a strict reader found wrong with the body, where it is YAML."""
     warnings: list[str] = field(default_factory=list)
     """Collected on the way, for the client."""
     audit: Record | None = None

@@ -27,6 +27,7 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.client.protocol import PatchType
 from minikube_py.lib.tasks import uninterrupted
 from minikube_py.server.aggregator.forward import Forwarder
 from minikube_py.server.apiserver import body
@@ -333,15 +334,21 @@ class Frontend:
         call = _replace(call, options=options)
         if kind is not None:
             data = await read_body(request)
-            patch = body.parse_patch(data, yaml=kind == "apply")
+            patch = self._parse_patch(call, kind, data)
             if kind != "apply":
                 call = _replace(call, raw=data)
+            else:
+                found = body.repeated_in_yaml(data, options.field_validation)
+                call = _replace(call, found=found)
             return await self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         data = await read_body(request)
         document = body.parse(data, form, call.resource.kind)
         if form == "json":
             call = _replace(call, raw=data)
+        elif form == "yaml":
+            found = body.repeated_in_yaml(data, options.field_validation)
+            call = _replace(call, found=found)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
         body.check_kind(document, *expected_kind(call, document), is_known=self._is_known)
@@ -352,6 +359,14 @@ class Frontend:
     def _is_known(self, api_version: str, kind: str) -> bool:
         found = self.api.scheme.by_kind(api_version, kind)
         return found is not None and not found.custom
+
+    def _parse_patch(self, call: Call, kind: PatchType, data: bytes) -> Any:
+        try:
+            return body.parse_patch(data, kind)
+        except BadRequestError:
+            if kind != "apply":  # upstream reads a patch once it has the object
+                self.api.store.get(call.resource, call.namespace, call.name)
+            raise
 
     async def _delete(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         options = delete_options(

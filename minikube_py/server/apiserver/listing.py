@@ -6,14 +6,18 @@ where nothing of the kind has changed since, else from the history in the datast
 
 import base64
 import binascii
+import posixpath
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import orjson
 
 from minikube_py.api.errors import BadRequestError, ExpiredError, ServerTimeoutError, StatusError
+from minikube_py.api.go_json import syntax_error
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
+from minikube_py.api.patch.errors import go_type
 from minikube_py.api.resource import Resource
 from minikube_py.datastore.kv import CompactedError, FutureRevisionError
 from minikube_py.server.apiserver.parameters import ListOptions
@@ -56,20 +60,60 @@ class Place:
 def place_of(token: str) -> Place:
     """Read a continue token; raises BadRequestError."""
     try:
-        body = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        body = base64.b64decode(_padded(token), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError) as error:
-        raise _bad_token("illegal base64 data") from error
+        raise _bad_token(_base64_error(token)) from error
     try:
         read = orjson.loads(body)
-        if read["v"] != "meta.k8s.io/v1":
-            raise _bad_token(f'server does not recognize this encoded version "{read["v"]}"')
-        return Place(int(read["rv"]), str(read["start"]))
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise _bad_token(str(error)) from error
+    except orjson.JSONDecodeError as error:
+        raise _bad_token(syntax_error(body) or str(error)) from error
+    return _place(read)
+
+
+def _place(read: Any) -> Place:
+    if not isinstance(read, dict):
+        what = f"json: cannot unmarshal {go_type(read)} into Go value of type storage.continueToken"
+        raise _bad_token(what)
+    for name, kind, wanted in (
+        ("v", str, "string"),
+        ("rv", int, "int64"),
+        ("start", str, "string"),
+    ):
+        if not isinstance(read.get(name, kind()), kind):
+            given = go_type(read[name])
+            raise _bad_token(
+                f"json: cannot unmarshal {given} into Go struct field continueToken.{name} "
+                f"of type {wanted}"
+            )
+    version, revision, start = read.get("v", ""), read.get("rv", 0), read.get("start", "")
+    if version != "meta.k8s.io/v1":
+        raise _bad_token(f"server does not recognize this encoded version {version}")
+    if not revision:
+        raise _bad_token("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")
+    if not start:
+        raise _bad_token("encoded start key empty (version meta.k8s.io/v1)")
+    if posixpath.normpath(f"/{start.removeprefix('/')}") != f"/{start.removeprefix('/')}":
+        raise _bad_token(start)
+    return Place(revision, start)
+
+
+def _padded(token: str) -> bytes:
+    return token.encode(errors="replace") + b"=" * (-len(token) % 4)
+
+
+def _base64_error(token: str) -> str:
+    """Name the place of the first byte that is no base64, as Go's decoder does."""
+    bad = next(
+        (n for n, c in enumerate(token) if not ((c.isalnum() and c.isascii()) or c in "-_")), None
+    )
+    return f"illegal base64 data at input byte {len(token) - 1 if bad is None else bad}"
+
+
+_INVALID = "invalid continue token: continue key is not valid"
 
 
 def _bad_token(why: str) -> BadRequestError:
-    return BadRequestError(f"invalid continue token: continue key is not valid: {why}")
+    return BadRequestError(f"{_INVALID}: {why}")
 
 
 async def list_items(

@@ -1,6 +1,6 @@
 """The five kinds of patch on the newest object."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -10,6 +10,7 @@ from minikube_py.api.errors import InvalidError, UnsupportedMediaTypeError
 from minikube_py.api.fields import Field, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.api.patch import json_patch, merge_patch, strategic_merge_patch
+from minikube_py.api.patch.go_convert import conversion_error
 from minikube_py.api.patch.go_text import go_text
 from minikube_py.client.protocol import PatchType
 from minikube_py.server.apiserver.call import Call
@@ -72,18 +73,46 @@ def problems_of(kind: PatchType, patch: Any, raw: bytes) -> list[str]:
     return [f"json patch {text}" for text in schema_reader.in_order(known, unknown, raw)]
 
 
-def unfit_patch(
-    kind: PatchType, patch: Any, document: Obj, why: str, *, custom: bool
-) -> InvalidError:
+def unfit_patch(call: Call, kind: PatchType, patch: Any, document: Obj, why: str) -> InvalidError:
     """Make the error of a patch after which the document is not of its kind any more.
 
     Custom objects are maps to upstream, which it writes in the order of their keys.
     """
+    custom, type_ = call.resource.custom, call.resource.type
+    if kind == "strategic" and type_ is not None:
+        why = conversion_error(type_, document) or why
     option = orjson.OPT_SORT_KEYS if custom else 0
-    text = orjson.dumps(dict(sorted(document.items())), option=option).decode()
-    shown = go_text(patch) if kind == "strategic" else text
+    ordered = dict(sorted(document.items()))
+    if not custom and isinstance(document.get("metadata"), Mapping):
+        ordered["metadata"] = _as_struct(document["metadata"])
+    shown = go_text(patch) if kind == "strategic" else orjson.dumps(ordered, option=option).decode()
     error = Field("patch").invalid(shown, why)
     return InvalidError(invalid_message("", "", [error]), causes=[error.cause()])
+
+
+def _as_struct(metadata: Obj) -> Obj:
+    """Return metadata in the order in which Go writes its fields."""
+    first = {name: metadata[name] for name in _METADATA if name in metadata}
+    return {**first, **metadata}
+
+
+_METADATA = (
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "labels",
+    "annotations",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+)
 
 
 def unsupported_patch(kind: PatchType) -> UnsupportedMediaTypeError:

@@ -33,11 +33,27 @@ NO_CACHE = {"Cache-Control": "no-cache, private"}
 INITIAL_END = "k8s.io/initial-events-end"
 
 
+WARNING_RUNES_MAX, WARNINGS_RUNES_MAX = 256, 4 * 1024
+"""How long one warning may be where all together are longer than they may be."""
+
+
 def add_warnings(response: web.StreamResponse, warnings: Iterable[str]) -> None:
-    """Add a Warning header for each text, in the form that RFC 7234 gives it."""
-    for warning in dict.fromkeys(warnings):
-        printable = "".join(c if c.isprintable() else "?" for c in warning)
-        response.headers.add("Warning", f"299 - {orjson.dumps(printable).decode()}")
+    """Add a Warning header for each text, in the form that RFC 7234 gives it.
+
+    Where they are too long together each is cut, and there are no more than fit.
+    """
+    texts = list(dict.fromkeys(warnings))
+    if sum(map(len, texts)) > WARNINGS_RUNES_MAX:
+        texts, left = [text[:WARNING_RUNES_MAX] for text in texts], WARNINGS_RUNES_MAX
+        for number, text in enumerate(texts):
+            if left <= 0:
+                texts = texts[:number]
+                break
+            left -= len(text)
+    for text in texts:
+        if text.isprintable():  # a header cannot hold the others
+            quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+            response.headers.add("Warning", f'299 - "{quoted}"')
 
 
 async def send_list(

@@ -46,7 +46,7 @@ def test_what_is_left_out_does_not_count_and_unknown_names_are_told():
     status, text = answer(health(shutdown="going"), "/readyz", query)
     assert status == 200
     assert "[+]shutdown excluded: ok\n" in text
-    assert 'cannot be excluded: no matches for "a", "b"\n' in text
+    assert 'cannot be excluded: no matches for "a","b"\n' in text
 
 
 def test_there_is_no_answer_for_a_check_that_is_not_there():
