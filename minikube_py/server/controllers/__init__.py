@@ -30,6 +30,7 @@ from minikube_py.server.controllers import (
     statefulset,
     taint_eviction,
     ttl_after_finished,
+    validating_admission_policy_status,
 )
 
 CONTROLLERS: tuple[Part, ...] = (
@@ -57,4 +58,5 @@ CONTROLLERS: tuple[Part, ...] = (
     node_lifecycle.CONTROLLER,
     taint_eviction.CONTROLLER,
     pod_gc.CONTROLLER,
+    validating_admission_policy_status.CONTROLLER,
 )
