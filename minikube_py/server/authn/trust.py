@@ -6,15 +6,16 @@ by the chain that TLS verified. What is neither is nobody's.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from minikube_py.server.attributes import User
 
 CACHE_MAX = 1024
 """Certificates that are remembered; a cluster has a few per node."""
+ENCODING_DER = 2
+"""What Python's ssl calls `_ssl.ENCODING_DER`."""
 CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 
 
@@ -42,57 +43,59 @@ class Trust:
     """Reads client certificates; remembers those it has read."""
 
     def __init__(self, authorities: Authorities) -> None:
-        self._read = _reader(authorities)
+        self.replace(authorities)
 
     def replace(self, authorities: Authorities) -> None:
-        """Judge by other authorities from now on."""
-        self._read = _reader(authorities)
+        """Judge by other authorities from now on.
+
+        Raises:
+            ValueError: a bundle holds something else.
+
+        """
+        from cryptography import x509  # noqa: PLC0415 -- 60 ms that a test of the chain can spare
+
+        users = x509.load_pem_x509_certificates(authorities.users)
+        proxies = authorities.proxies
+        self._proxies = x509.load_pem_x509_certificates(proxies) if proxies else []
+        self._users = users
+        self._known: dict[bytes, Identity] = {}
 
     def identity(self, der: bytes, connection: Any = None) -> Identity:
         """Return what a certificate says; `connection` is the SSLObject that verified it."""
-        return self._read(der, _Connection(connection))
+        known = self._known.get(der)
+        if known is None:
+            if len(self._known) >= CACHE_MAX:
+                self._known.clear()
+            known = self._known[der] = self._read(der, connection)
+        return known
 
+    def _read(self, der: bytes, connection: Any) -> Identity:
+        from cryptography import x509  # noqa: PLC0415
 
-@dataclass(frozen=True)
-class _Connection:
-    """A connection, equal to any other: what is remembered of a certificate is true for all."""
-
-    tls: Any = field(compare=False)
-
-    def root(self) -> bytes | None:
-        """Return the DER of the verified chain's end; None where the session was resumed.
-
-        The method is public from Python 3.13 on; before, the object inside has it.
-        """
-        inner = getattr(self.tls, "_sslobj", None)
-        chain = inner.get_verified_chain() if inner is not None else None
-        return bytes(chain[-1].public_bytes(2)) if chain else None  # 2 is DER
-
-
-def _reader(authorities: Authorities) -> Callable[[bytes, _Connection], Identity]:
-    """Return a function of a certificate with a memory of its own."""
-    from cryptography import x509  # noqa: PLC0415 -- 60 ms that a test of the chain can spare
-
-    users = x509.load_pem_x509_certificates(authorities.users)
-    proxies = x509.load_pem_x509_certificates(authorities.proxies) if authorities.proxies else []
-
-    def read(der: bytes, connection: _Connection) -> Identity:
         leaf = x509.load_der_x509_certificate(der)
-        if _is_of(leaf, proxies, connection):
-            return Identity(None, _common_name(leaf) or "")
-        if _is_of(leaf, users, connection):
+        if _is_of(leaf, self._proxies, connection):
+            return Identity(None, _common_name(leaf))
+        if _is_of(leaf, self._users, connection):
             return Identity(_user(leaf, der), None)
         return NOBODY
 
-    return lru_cache(maxsize=CACHE_MAX)(read)
+
+def _root(connection: Any) -> bytes | None:
+    """Return the DER of the end of the chain that TLS verified; None for a resumed session.
+
+    The method is public from Python 3.13 on; before, the object inside has it.
+    """
+    inner = getattr(connection, "_sslobj", None)
+    chain = inner.get_verified_chain() if inner is not None else None
+    return bytes(chain[-1].public_bytes(ENCODING_DER)) if chain else None
 
 
-def _is_of(leaf: Any, authorities: Sequence[Any], connection: _Connection) -> bool:
+def _is_of(leaf: Any, authorities: Sequence[Any], connection: Any) -> bool:
     if any(_signed(leaf, authority) for authority in authorities):
         return True
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
-    root = connection.root()
+    root = _root(connection)
     return root is not None and any(
         root == authority.public_bytes(Encoding.DER) for authority in authorities
     )
