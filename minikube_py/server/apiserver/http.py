@@ -13,7 +13,6 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, TypeVar
-from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -36,6 +35,13 @@ from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.compression import GZIP_BYTES_MIN, compressed
 from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.delete_options import delete_options
+from minikube_py.server.apiserver.incoming import (
+    check_scope,
+    expected_kind,
+    include_object,
+    path_of,
+    read_body,
+)
 from minikube_py.server.apiserver.negotiate import (
     MEDIA_TYPES,
     STREAMS,
@@ -165,7 +171,7 @@ class Frontend:
             return await self.nonresource.handle(request, None)
         if request.path.startswith(self.nonresource.open_prefixes):
             return await self.nonresource.handle(request, None)
-        info = request[INFO] = parse(request.method, _path(request), request.query)
+        info = request[INFO] = parse(request.method, path_of(request), request.query)
         self.requests.begin(asyncio.current_task(), info, request.query)
         user = await self._user(request, info)
         seat = self.flow_control.arrive(user, info, request.query)
@@ -260,7 +266,7 @@ class Frontend:
         )
         if resource.custom and not resource.namespaced and info.namespace:
             return page_not_found()
-        _check_scope(resource, info)
+        check_scope(resource, info)
         if resource.deprecated:
             call.warnings.append(resource.deprecated)
         request[WARNINGS] = call.warnings
@@ -392,7 +398,7 @@ class Frontend:
             now=self.clock.now(),
             pretty=chosen.pretty
             or wants_pretty(request.query, request.headers.get("User-Agent", "")),
-            include_object=_include_object(request.query) if chosen.view == "Table" else "",
+            include_object=include_object(request.query) if chosen.view == "Table" else "",
         )
 
     async def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
@@ -445,30 +451,6 @@ class Frontend:
         return Form(chosen, self.clock.now(), pretty=chosen.pretty or wants_pretty(query, agent))
 
 
-def _path(request: web.BaseRequest) -> str:
-    """Return the decoded path as the client wrote it: `..` is a name, if no good one."""
-    raw = request.raw_path.partition("?")[0]
-    return unquote(raw) if "/." in raw and raw.startswith("/") else request.path
-
-
-ALSO_UNDERSTOOD = {("Eviction", "policy/v1beta1")}
-"""Older versions of the kinds of subresources that upstream still reads."""
-
-
-def expected_kind(call: Call, document: Obj) -> tuple[str, str]:
-    """Return apiVersion and kind of a body; an endpoint's subresource has its own."""
-    resource = call.resource
-    sub = resource.subresource(call.subresource) if call.subresource else None
-    if sub is None or not sub.kind or sub.shares_object:
-        return resource.api_version, resource.kind
-    group = resource.group if sub.group is None else sub.group
-    version = sub.version or resource.version
-    given = str(document.get("apiVersion"))
-    if (sub.kind, given) in ALSO_UNDERSTOOD:
-        return given, sub.kind
-    return f"{group}/{version}" if group else version, sub.kind
-
-
 async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
     """Send a large answer while the request's time still counts: its reader may be slow."""
     if type(response) is web.Response and (response.content_length or 0) > LARGE_BYTES:
@@ -487,44 +469,5 @@ def write_options_of_delete(options: Obj) -> Any:
     return write_options({"dryRun": "All"} if options.get("dryRun") else {}, "delete")
 
 
-def _include_object(query: Mapping[str, str]) -> str:
-    wanted = query.get("includeObject") or "Metadata"
-    if wanted not in ("None", "Metadata", "Object"):
-        raise BadRequestError(
-            "Unable to convert to Table as requested: includeObject: Invalid value: "
-            f"\"{wanted}\": must be 'Metadata', 'Object', 'None', or empty"
-        )
-    return wanted
-
-
-def _check_scope(resource: Resource, info: RequestInfo) -> None:
-    """Refuse paths that a resource does not have: a namespace it is not in, or none."""
-    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
-        raise NotFoundError("the server could not find the requested resource", details={})
-    if resource.namespaced and not info.namespace and (info.name or info.verb == "create"):
-        if info.name:
-            raise NotFoundError("the server could not find the requested resource", details={})
-        if info.verb == "create" and "list" in resource.verbs:
-            raise MethodNotAllowedError(NOT_SUPPORTED)
-    without_namespace = resource.namespaced and not info.namespace
-    if without_namespace and info.verb == "deletecollection":
-        raise MethodNotAllowedError(NOT_SUPPORTED)
-    if info.verb in ("update", "patch") and not info.name:
-        raise MethodNotAllowedError(NOT_SUPPORTED)
-
-
 def _replace(call: Call, **changes: Any) -> Call:
     return Call(**{**vars(call), **changes})
-
-
-async def read_body(request: web.BaseRequest) -> bytes:
-    """Return the whole body; raises RequestTooLargeError over the limit."""
-    length = request.content_length
-    if length is not None and length > body.BODY_BYTES_MAX:
-        raise body.too_large()
-    data = bytearray()
-    async for chunk in request.content.iter_any():
-        data += chunk
-        if len(data) > body.BODY_BYTES_MAX:
-            raise body.too_large()
-    return bytes(data)

@@ -222,8 +222,9 @@ def _go_name(resource: Resource, *, is_list: bool = False) -> str:
 def check_form(
     form: Form, resource: Resource, *, is_list: bool = False, subresource: str = ""
 ) -> None:
-    """Raise NotAcceptableError for custom kinds in protobuf, which have no message, and for tables
-    of subresources that have no printers.
+    """Raise NotAcceptableError where there is no such form.
+
+    Custom kinds have no protobuf message, and some subresources no printer.
     """
     sub = resource.subresource(subresource)
     if form.accepted.view == "Table" and sub is not None and not sub.has_tables:

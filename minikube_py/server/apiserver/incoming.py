@@ -1,0 +1,78 @@
+"""What a request brings: its path, its body, and whether they fit the resource at all."""
+
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from aiohttp import web
+
+from minikube_py.api.errors import BadRequestError, MethodNotAllowedError, NotFoundError
+from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
+from minikube_py.server.apiserver import body
+from minikube_py.server.apiserver.api import NOT_SUPPORTED
+from minikube_py.server.apiserver.call import Call
+from minikube_py.server.apiserver.request import RequestInfo
+
+
+def path_of(request: web.BaseRequest) -> str:
+    """Return the decoded path as the client wrote it: `..` is a name, if no good one."""
+    raw = request.raw_path.partition("?")[0]
+    return unquote(raw) if "/." in raw and raw.startswith("/") else request.path
+
+
+ALSO_UNDERSTOOD = {("Eviction", "policy/v1beta1")}
+"""Older versions of the kinds of subresources that upstream still reads."""
+
+
+def expected_kind(call: Call, document: Obj) -> tuple[str, str]:
+    """Return apiVersion and kind of a body; an endpoint's subresource has its own."""
+    resource = call.resource
+    sub = resource.subresource(call.subresource) if call.subresource else None
+    if sub is None or not sub.kind or sub.shares_object:
+        return resource.api_version, resource.kind
+    group = resource.group if sub.group is None else sub.group
+    version = sub.version or resource.version
+    given = str(document.get("apiVersion"))
+    if (sub.kind, given) in ALSO_UNDERSTOOD:
+        return given, sub.kind
+    return f"{group}/{version}" if group else version, sub.kind
+
+
+def include_object(query: Mapping[str, str]) -> str:
+    """Return what rows of a table hold of their objects; raises BadRequestError."""
+    wanted = query.get("includeObject") or "Metadata"
+    if wanted not in ("None", "Metadata", "Object"):
+        raise BadRequestError(
+            "Unable to convert to Table as requested: includeObject: Invalid value: "
+            f"\"{wanted}\": must be 'Metadata', 'Object', 'None', or empty"
+        )
+    return wanted
+
+
+def check_scope(resource: Resource, info: RequestInfo) -> None:
+    """Refuse paths that a resource does not have: a namespace it is not in, or none."""
+    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
+        raise NotFoundError("the server could not find the requested resource", details={})
+    if resource.namespaced and not info.namespace and (info.name or info.verb == "create"):
+        if info.name:
+            raise NotFoundError("the server could not find the requested resource", details={})
+        if info.verb == "create" and "list" in resource.verbs:
+            raise MethodNotAllowedError(NOT_SUPPORTED)
+    without_namespace = resource.namespaced and not info.namespace
+    if without_namespace and info.verb == "deletecollection":
+        raise MethodNotAllowedError(NOT_SUPPORTED)
+    if info.verb in ("update", "patch") and not info.name:
+        raise MethodNotAllowedError(NOT_SUPPORTED)
+
+
+async def read_body(request: web.BaseRequest) -> bytes:
+    """Return the whole body; raises RequestTooLargeError over the limit."""
+    length = request.content_length
+    if length is not None and length > body.BODY_BYTES_MAX:
+        raise body.too_large()
+    data = bytearray()
+    async for chunk in request.content.iter_any():
+        data += chunk
+        if len(data) > body.BODY_BYTES_MAX:
+            raise body.too_large()
+    return bytes(data)
