@@ -27,6 +27,7 @@ from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
 from minikube_py.server import bootstrap_objects, own_services
+from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import Api
 from minikube_py.server.apiserver.listening import HttpServer
 from minikube_py.server.apiserver.loopback import Loopback
@@ -70,6 +71,7 @@ class ServerApp:
     _backend: Backend | None = None
     _api: Api | None = None
     _http: HttpServer | None = None
+    _aggregator: Aggregator | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
@@ -164,6 +166,7 @@ class ServerApp:
         wanted = bootstrap_objects.wanted(self.config, self.bootstrap, self.clock)
         client = self.loopback(APISERVER)
         await bootstrap_objects.ensure(client, wanted)
+        self._aggregator = parts.aggregator
         aggregator = functools.partial(parts.aggregator.run, client)
         nursery.start("aggregator", restarting("aggregator", aggregator))
         own = functools.partial(
@@ -172,6 +175,7 @@ class ServerApp:
         nursery.start("own services", restarting("own services", own))
         upkeep = functools.partial(flow_control_upkeep.keep, cache, client, wanted, self.clock)
         nursery.start("flow control", restarting("flow control", upkeep))
+        await parts.aggregator.synced.wait()
         self._ready["poststarthook/bootstrap"] = None
         cache.forget()  # nobody watched the server make its own objects
         gc.collect()
@@ -249,9 +253,14 @@ class ServerApp:
             auditor=self.auditor,
         )
 
+    def _registration(self) -> str | None:
+        aggregator = self._aggregator
+        return None if aggregator is not None and aggregator.synced.is_set() else "not finished"
+
     def checks(self) -> dict[str, Callable[[], str | None]]:
         """Return the named checks of /readyz."""
         return {
+            "autoregister-completion": self._registration,
             "shutdown": lambda: "process is shutting down" if self.watches.closed else None,
             **{name: lambda name=name: self._ready[name] for name in self._ready},  # type: ignore[misc]
         }

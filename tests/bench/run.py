@@ -18,6 +18,7 @@ CLIENTS = 16
 IDLE_SECONDS = 40.0
 """Long enough for the half-minute timers to fire."""
 WATCHERS = 100
+CONNECTED_SECONDS = 10.0
 SLICES = 8
 """Each measurement is cut into so many, and the cheapest counts: what disturbs only adds."""
 API_ONLY = ("--disable-scheduler", "--disable-controller-manager")
@@ -151,6 +152,25 @@ async def fan_out(bench: Bench) -> None:
     connection.close()
 
 
+async def connections(bench: Bench) -> None:
+    """Open connections, ask one thing on each, and leave them alone."""
+    count = bench.count(2000)
+    before = bench.server.rss_megabytes()
+    async with bench.counting() as cpu:
+        kept = [await Connection.open(bench.server) for _ in range(count)]
+    bench.add("new connection", cpu[0] / count * 1e6, "us", 2000, "TLS 1.3, client certificate")
+    for connection in kept:
+        await connection.send(request("GET", f"/api/v1/namespaces/{objects.NAMESPACE}"))
+    grown = (bench.server.rss_megabytes() - before) * 1024 / count
+    async with bench.counting() as cpu:
+        await asyncio.sleep(CONNECTED_SECONDS)
+    idle = cpu[0] / CONNECTED_SECONDS * 100
+    note = f"{count} connections, {idle:.2f} % of a CPU for all of them"
+    bench.add("RSS per idle connection", grown, "KB", 60, note)
+    for connection in kept:
+        connection.close()
+
+
 async def _watched(
     bench: Bench, watchers: Sequence[Watcher], name: str, budget: float, count: int, clients: int
 ) -> None:
@@ -220,7 +240,12 @@ def yardstick() -> float:
 
 
 Case = Callable[[Bench], Awaitable[None]]
-CASES: tuple[tuple[str, Case], ...] = (("writes", writes), ("pods", pods), ("watch", fan_out))
+CASES: tuple[tuple[str, Case], ...] = (
+    ("writes", writes),
+    ("pods", pods),
+    ("watch", fan_out),
+    ("connections", connections),
+)
 
 
 async def everything(names: Sequence[str], scale: float) -> Result:

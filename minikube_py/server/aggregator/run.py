@@ -5,6 +5,7 @@ look; a server that answers is looked at again every half minute, because the ne
 and it tells nothing. Without aggregated APIs there is no timer.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 
@@ -66,8 +67,8 @@ class Aggregator:
         self.forwarder = Forwarder(self.routes, self._addresses, proxy)
         self._served: dict[str, Sequence[tuple[str, str]]] = {}
         self._first: set[str] = set()
-        self.synced = False
-        """Whether every APIService there was at the start has been looked at."""
+        self.synced = asyncio.Event()
+        """Set when every local APIService that there was at the start has been looked at."""
         self.changed: Callable[[], None] = lambda: None
         """Called when discovery or OpenAPI look different."""
         self._certificates = certificates
@@ -100,7 +101,8 @@ class Aggregator:
                 self._note(queue, item.key.name, item.obj)
             for item in self._kind.items():
                 queue.add(item.key.name)
-                self._first.add(item.key.name)
+                if remote_of(item.obj) is None:
+                    self._first.add(item.key.name)
             self._done("")
             async with Nursery("aggregator") as nursery:
                 for number in range(WORKERS):
@@ -166,7 +168,8 @@ class Aggregator:
 
     def _done(self, name: str) -> None:
         self._first.discard(name)
-        self.synced = self.synced or not self._first
+        if not self._first:
+            self.synced.set()
 
     async def _look(self, name: str, client: Client) -> bool:
         """Bring one APIService to what it is to be; tell whether to look again by and by."""

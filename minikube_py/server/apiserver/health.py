@@ -15,6 +15,7 @@ Check = Callable[[], str | None]
 
 STORAGE = "etcd"
 START = "poststarthook/bootstrap"
+AGGREGATION = "autoregister-completion"
 _HOOKS: tuple[tuple[str, str], ...] = (
     ("start-apiserver-admission-initializer", STORAGE),
     ("generic-apiserver-start-informers", STORAGE),
@@ -41,10 +42,10 @@ _HOOKS: tuple[tuple[str, str], ...] = (
     ("start-kube-aggregator-informers", STORAGE),
     ("apiservice-status-local-available-controller", START),
     ("apiservice-status-remote-available-controller", START),
-    ("apiservice-registration-controller", START),
-    ("apiservice-wait-for-first-sync", START),
+    ("apiservice-registration-controller", AGGREGATION),
+    ("apiservice-wait-for-first-sync", AGGREGATION),
     ("apiservice-discovery-controller", START),
-    ("kube-apiserver-autoregistration", START),
+    ("kube-apiserver-autoregistration", AGGREGATION),
 )
 """What upstream starts once it listens, in its order, and the check of ours that stands for it."""
 _LAST_HOOKS: tuple[tuple[str, str], ...] = (
@@ -71,7 +72,10 @@ class Health:
     """Answers the three paths and those below them."""
 
     def __init__(self, checks: Mapping[str, Check]) -> None:
-        """Take the server's own checks: `etcd`, `poststarthook/bootstrap` and `shutdown`."""
+        """Take the server's own checks.
+
+        They are `etcd`, `poststarthook/bootstrap`, `autoregister-completion` and `shutdown`.
+        """
         self._checks: Mapping[str, Mapping[str, Check]] = {
             kind: _checks_of(kind, checks) for kind in KINDS
         }
@@ -111,7 +115,7 @@ def _checks_of(kind: str, own: Mapping[str, Check]) -> dict[str, Check]:
     }
     before = [(name, known[name]) for name in _BEFORE[kind]]
     after = [(name, known[name]) for name in _AFTER[kind]]
-    ready = [("autoregister-completion", own.get(START, _WELL))]
+    ready = [(AGGREGATION, own.get(AGGREGATION, _WELL))]
     return dict([*before, *hooks, *ready, *last, *after])
 
 
