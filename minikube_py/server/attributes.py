@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -35,6 +35,8 @@ class Credentials:
     """All headers: an authenticating proxy names the user in some of its own."""
     connection: Any = None
     """The SSLObject of the connection."""
+    path: str = ""
+    """What is asked for."""
 
 
 class Authenticator(Protocol):
@@ -75,6 +77,14 @@ class Decision(NamedTuple):
     allowed: bool
     denied: bool = False
     reason: str = ""
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """An authoriser that has to ask somebody first, so that it can decide at once."""
+
+    async def prepare(self, attributes: "Attributes") -> None:
+        """Find out what `authorize` will say of a request."""
 
 
 class Authorizer(Protocol):

@@ -72,7 +72,7 @@ from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import Attributes, Credentials, User
 from minikube_py.server.audit import edge
 from minikube_py.server.authn.chain import Chain
-from minikube_py.server.authn.impersonation import impersonate
+from minikube_py.server.authn.impersonation import asked_of, impersonate
 from minikube_py.server.flowcontrol.control import FlowControl, TooManyRequestsError
 from minikube_py.server.flowcontrol.headers import SEAT, too_many
 
@@ -193,6 +193,7 @@ class Frontend:
             edge.begin(self.auditor, request, None, info)
             raise
         edge.begin(self.auditor, request, user, info)
+        await self.api.prepare(*asked_of(user, request.headers.items()))
         impersonated = impersonate(user, request.headers.items(), self.api.authorizer)
         record = request.get(edge.RECORD)
         if record is not None:
@@ -206,15 +207,15 @@ class Frontend:
         if self.forwarder.routes:
             remote = self.forwarder.routes.find(info.path)
             if remote is not None:
-                self._authorize_info(request, user, info)
+                await self._authorize_info(request, user, info)
                 with self.requests.lasting(asyncio.current_task(), info):
                     return await self.forwarder.handle(request, user, remote)
         if not info.is_resource:
-            self._authorize_info(request, user, info)
+            await self._authorize_info(request, user, info)
             return await self.nonresource.handle(request, user)
         resource = self.api.scheme.by_path(info.group, info.version, info.plural)
         if resource is None or not resource.served:
-            self._authorize_info(request, user, info)
+            await self._authorize_info(request, user, info)
             if not self.api.scheme.has_builtin(info.group):
                 return page_not_found()
             raise NotFoundError("the server could not find the requested resource", details={})
@@ -228,10 +229,14 @@ class Frontend:
         if tls is not None:
             certificate = tls.getpeercert(binary_form=True)
         return await self.authenticator.authenticate(
-            Credentials(headers.get("Authorization", ""), certificate, headers, tls)
+            Credentials(
+                headers.get("Authorization", ""), certificate, headers, tls, request.path
+            )
         )
 
-    def _authorize_info(self, request: web.BaseRequest, user: User, info: RequestInfo) -> None:
+    async def _authorize_info(
+        self, request: web.BaseRequest, user: User, info: RequestInfo
+    ) -> None:
         attributes = Attributes(
             user=user,
             verb=info.verb,
@@ -244,6 +249,7 @@ class Frontend:
             namespace=info.namespace,
             name=info.name,
         )
+        await self.api.prepare(attributes)
         self.api.check(attributes, request.get(edge.RECORD))
 
     async def _serve(
@@ -261,9 +267,9 @@ class Frontend:
         )
         if resource.plural == "namespaces" and not resource.group:
             call = _replace(call, namespace="")
-        self.api.authorize(
-            call if resource.namespaced else _replace(call, namespace=info.namespace)
-        )
+        asked = call if resource.namespaced else _replace(call, namespace=info.namespace)
+        await self.api.prepare(asked.attributes)
+        self.api.authorize(asked)
         if resource.custom and not resource.namespaced and info.namespace:
             return page_not_found()
         check_scope(resource, info)
@@ -357,14 +363,10 @@ class Frontend:
             call = _replace(call, found=found)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
-        body.check_kind(document, *expected_kind(call, document), is_known=self._is_known)
+        body.check_kind(document, *expected_kind(call, document), is_known=self.api.is_known)
         if call.verb == "create":
             return await self._reply(request, call, await _whole(self.api.create(call, document)))
         return await self._reply(request, call, await _whole(self.api.update(call, document)))
-
-    def _is_known(self, api_version: str, kind: str) -> bool:
-        found = self.api.scheme.by_kind(api_version, kind)
-        return found is not None and not found.custom
 
     def _parse_patch(self, call: Call, kind: PatchType, data: bytes) -> Any:
         try:
