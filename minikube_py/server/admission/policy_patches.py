@@ -11,8 +11,8 @@ from minikube_py.api.cel.values import Message
 from minikube_py.api.field_walks import child
 from minikube_py.api.object import Obj
 from minikube_py.api.patch import json_patch
+from minikube_py.api.patch.errors import InapplicablePatchError, PatchTestError
 from minikube_py.api.patch.errors import PatchError as DocumentError
-from minikube_py.api.patch.errors import PatchTestError
 from minikube_py.api.resource import Resource
 from minikube_py.api.schema import Type
 from minikube_py.api.schema_check import check
@@ -77,6 +77,8 @@ def patched(kind: Type, obj: Obj, value: Any) -> Obj:
         return json_patch.apply(obj, operations)
     except PatchTestError:
         return obj
+    except InapplicablePatchError as error:
+        raise PatchError(f"JSONPath: {error.cause}") from error
     except DocumentError as error:
         raise PatchError(f"JSONPath: {error}") from error
 
