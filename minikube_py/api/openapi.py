@@ -174,7 +174,7 @@ def _operation(operation: Operation, common: frozenset[str]) -> dict[str, Any]:
     if parameters:
         shown["parameters"] = parameters
     if operation.body:
-        media = openapi_parts.PATCH_MEDIA if operation.method == "patch" else ("*/*",)
+        media = openapi_parts.body_media(operation)
         content = {name: {"schema": _ref(operation.body)} for name in media}
         shown["requestBody"] = {"content": content}
         if operation.body_required:

@@ -11,11 +11,12 @@ from minikube_py.api.openapi_schemas import referred, with_texts
 
 MEDIA = ("application/json", "application/yaml", "application/vnd.kubernetes.protobuf")
 WATCH_MEDIA = ("application/json;stream=watch", "application/vnd.kubernetes.protobuf;stream=watch")
+STRATEGIC = "application/strategic-merge-patch+json"
 PATCH_MEDIA = (
     "application/apply-patch+yaml",
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    STRATEGIC,
 )
 ANSWERS = {200: "OK", 201: "Created", 202: "Accepted", 401: "Unauthorized"}
 VARIABLES = {
@@ -31,6 +32,13 @@ SECURITY = {
         "in": "header",
     }
 }
+
+
+def body_media(operation: Operation) -> tuple[str, ...]:
+    """Return the forms of the body that an operation takes."""
+    if operation.method != "patch":
+        return ("*/*",)
+    return PATCH_MEDIA if operation.strategic else tuple(m for m in PATCH_MEDIA if m != STRATEGIC)
 
 
 def definitions(

@@ -104,6 +104,8 @@ class Operation:
     body_required: bool = True
     codes: tuple[int, ...] = (200,)
     watches: bool = False
+    strategic: bool = True
+    """Whether a patch may be a strategic merge patch; clients choose by this."""
 
 
 @dataclass(frozen=True)
@@ -368,6 +370,7 @@ class _Paths:
             query=(*_WRITE, "force"),
             body=META + "Patch",
             codes=(200, 201),
+            strategic=not self.resource.custom,
         )
 
     def _delete(self) -> Operation:

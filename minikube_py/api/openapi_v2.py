@@ -5,7 +5,7 @@ from typing import Any
 
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.api import openapi_parts
-from minikube_py.api.openapi_parts import ANSWERS, PATCH_MEDIA, head, media
+from minikube_py.api.openapi_parts import ANSWERS, body_media, head, media
 from minikube_py.api.openapi_paths import PARAMETERS, STRING, Operation, PathItem
 from minikube_py.api.openapi_schemas import schema_v2
 
@@ -89,7 +89,7 @@ def _body(definition: str, *, required: bool) -> dict[str, Any]:
 def _operation(operation: Operation, common: frozenset[str]) -> dict[str, Any]:
     shown = head(operation)
     is_patch = operation.method == "patch"
-    shown["consumes"] = list(PATCH_MEDIA) if is_patch else ["*/*"]
+    shown["consumes"] = list(body_media(operation))
     shown["produces"] = list(media(operation))
     shown["schemes"] = ["https"]
     parameters = [

@@ -53,26 +53,26 @@ class Documents:
 
     def __init__(self, build: Callable[[str], bytes | None]) -> None:
         self._build = build
-        self._kept: dict[str, bytes | None] = {}
+        self._kept: dict[str, bytes] = {}
 
     def get(self, path: str) -> bytes | None:
         """Return the bytes of a document, None where there is none."""
-        if path not in self._kept:
-            data = self._build(path)
-            if data is None:
-                return None
-            self._kept[path] = data
-        return self._kept[path]
+        kept = self._kept  # what is built while all is forgotten, in another thread, is not kept
+        if path in kept:
+            return kept[path]
+        data = self._build(path)
+        if data is not None:
+            kept[path] = data
+        return data
 
     async def get_in_thread(self, path: str) -> bytes | None:
         """Return the same, built off the event loop."""
-        if path in self._kept:
-            return self._kept[path]
-        return await asyncio.to_thread(self.get, path)
+        kept = self._kept.get(path)
+        return kept if kept is not None else await asyncio.to_thread(self.get, path)
 
     def clear(self) -> None:
         """Build all anew when asked next."""
-        self._kept.clear()
+        self._kept = {}
 
 
 class Published:
