@@ -48,6 +48,30 @@ class ServerConfig:
     service_account_issuer: str = option(
         "https://kubernetes.default.svc.cluster.local", "issuer and audience of tokens"
     )
+    authentication_token_webhook_config_file: str = option(
+        "", "kubeconfig of the webhook that is asked whose a bearer token is"
+    )
+    authentication_token_webhook_version: str = option(
+        "v1beta1", "version of TokenReview that the webhook is sent: v1beta1 or v1"
+    )
+    authentication_token_webhook_cache_ttl: str = option(
+        "2m0s", "how long answers of that webhook count"
+    )
+    authorization_mode: tuple[str, ...] = option(
+        ("Node", "RBAC"), "who decides, in turn: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny"
+    )
+    authorization_webhook_config_file: str = option(
+        "", "kubeconfig of the webhook that --authorization-mode asks"
+    )
+    authorization_webhook_version: str = option(
+        "v1beta1", "version of SubjectAccessReview that the webhook is sent: v1beta1 or v1"
+    )
+    authorization_webhook_cache_authorized_ttl: str = option(
+        "5m0s", "how long that webhook's permissions count"
+    )
+    authorization_webhook_cache_unauthorized_ttl: str = option(
+        "30s", "how long that webhook's refusals count"
+    )
     request_timeout: str = option("1m0s", "how long a request may take that is no watch or stream")
     tls_min_version: str = option("VersionTLS12", "oldest TLS: VersionTLS12 or VersionTLS13")
     tls_cipher_suites: tuple[str, ...] = option((), "TLS 1.2 cipher suites, by their Go names")
@@ -83,3 +107,6 @@ class ServerConfig:
         (), "plugins of admission to run beside those that run by themselves"
     )
     disable_admission_plugins: tuple[str, ...] = option((), "plugins of admission not to run")
+    authentication_config: str = option(
+        "", "AuthenticationConfiguration: issuers of tokens, who may come without one"
+    )

@@ -10,6 +10,8 @@ from minikube_py.lib import tls
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import is_address
 from minikube_py.server.audit import sink
+from minikube_py.server.authz.modes import MODES
+from minikube_py.server.authz.webhook import VERSIONS
 from minikube_py.server.config import ServerConfig
 
 DATASTORES = ("memory",)
@@ -27,7 +29,7 @@ def check(config: ServerConfig) -> None:
 
 def problems(config: ServerConfig) -> Iterator[str]:
     """Yield what is wrong: the flag, what was given, what to give instead."""
-    checks: tuple[tuple[str, Any, Callable[[Any], bool], str], ...] = (
+    checks: tuple[Check, ...] = (
         ("--bind-address", config.bind_address, is_address, "an IP address"),
         ("--advertise-address", config.advertise_address, _empty_or(is_address), "an IP address"),
         ("--cluster-dns", config.cluster_dns, _empty_or(is_address), "an IP address"),
@@ -62,6 +64,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             _is_count,
             "0 or more",
         ),
+        *_webhook_checks(config),
         ("--request-timeout", config.request_timeout, _is_duration, "a duration such as 1m0s"),
         (
             "--tls-min-version",
@@ -99,6 +102,45 @@ def problems(config: ServerConfig) -> Iterator[str]:
     for flag, value, is_good, wanted in checks:
         if not is_good(value):
             yield f"{flag} {value!r} cannot be used; pass {wanted}"
+
+
+Check = tuple[str, Any, Callable[[Any], bool], str]
+
+
+def _webhook_checks(config: ServerConfig) -> Iterator[Check]:
+    """Yield the checks of what says who is asked about users and rights."""
+    for flag, version in (
+        ("--authentication-token-webhook-version", config.authentication_token_webhook_version),
+        ("--authorization-webhook-version", config.authorization_webhook_version),
+    ):
+        yield flag, version, VERSIONS.__contains__, _either(VERSIONS)
+    for flag, lasts in (
+        ("--authentication-token-webhook-cache-ttl", config.authentication_token_webhook_cache_ttl),
+        (
+            "--authorization-webhook-cache-authorized-ttl",
+            config.authorization_webhook_cache_authorized_ttl,
+        ),
+        (
+            "--authorization-webhook-cache-unauthorized-ttl",
+            config.authorization_webhook_cache_unauthorized_ttl,
+        ),
+    ):
+        yield flag, lasts, _is_time_to_live, "a duration such as 2m0s, 0s for none"
+    for mode in config.authorization_mode:
+        yield "--authorization-mode", mode, MODES.__contains__, _either(MODES)
+    yield (
+        "--authorization-webhook-config-file",
+        config.authorization_webhook_config_file,
+        lambda value: bool(value) == ("Webhook" in config.authorization_mode),
+        "it together with --authorization-mode=...,Webhook, or neither",
+    )
+
+
+def _is_time_to_live(value: str) -> bool:
+    try:
+        return times.parse_duration(value) >= 0
+    except ValueError:
+        return False
 
 
 def _empty_or(check_value: Callable[[str], bool]) -> Callable[[str], bool]:

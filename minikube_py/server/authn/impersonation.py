@@ -60,6 +60,12 @@ def impersonate(user: User, headers: Iterable[tuple[str, str]], authorizer: Auth
     )
 
 
+def asked_of(user: User, headers: Iterable[tuple[str, str]]) -> Sequence[Attributes]:
+    """Return what authorisation will be asked, nothing where no header asks for another user."""
+    wanted = read(headers)
+    return tuple(requests(user, wanted)) if wanted.name else ()
+
+
 def read(headers: Iterable[tuple[str, str]]) -> Wanted:
     """Read the headers; names of extras are percent-encoded and without case."""
     wanted = Wanted()

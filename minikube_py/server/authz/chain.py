@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from minikube_py.server.attributes import Attributes, Authorizer, Decision
+from minikube_py.server.attributes import Attributes, Authorizer, Decision, Preparing
 from minikube_py.server.authz.rbac import NO_OPINION
 
 MASTERS = "system:masters"
@@ -21,6 +21,18 @@ class AuthorizerChain:
 
     def __init__(self, members: Sequence[Authorizer]) -> None:
         self.members = tuple(members)
+        self._prepares = any(isinstance(member, Preparing) for member in members)
+
+    async def prepare(self, attributes: Attributes) -> None:
+        """Let members that ask others do so, where those before them have no opinion."""
+        if not self._prepares:
+            return
+        for member in self.members:
+            if isinstance(member, Preparing):
+                await member.prepare(attributes)
+            decision = member.authorize(attributes)
+            if decision.allowed or decision.denied:
+                return
 
     def authorize(self, attributes: Attributes) -> Decision:
         """Return the first opinion; without any, all reasons, one a line."""

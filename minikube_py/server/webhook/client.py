@@ -38,20 +38,14 @@ CONTEXTS_MAX = 128
 """Sets of authorities whose TLS context is kept ready."""
 RETRIES_MAX = 1
 """A kept connection may have been closed just now by the far end: then a new one is made."""
+PASSING = (429, 500, 504)
+"""Statuses after which client-go asks again."""
 _HEADERS = {
     "Accept": "application/json, */*",
     "Accept-Encoding": "identity",
     "Content-Type": "application/json",
     "User-Agent": "kube-apiserver-admission",
 }
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What the API server shows of itself to a webhook: files of a client certificate."""
-
-    certificate_path: str
-    key_path: str
 
 
 @dataclass(frozen=True)
@@ -64,10 +58,9 @@ class Target:
     """Certificates in PEM; "" for those of the machine."""
     address: Callable[[], Address] | None = None
     """Where a Service answers now; None: at the host of the URL."""
-    identity: Identity | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    insecure: bool = False
-    """Whether the far end's certificate is not looked at (a kubeconfig may say so)."""
+    context: ssl.SSLContext | None = None
+    """The TLS, where it needs more than the authorities."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     server_name: str = ""
     """What the certificate must be for, where it is not the host of the URL."""
 
@@ -118,7 +111,7 @@ class WebhookClient:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._contexts: OrderedDict[object, ssl.SSLContext] = OrderedDict()
+        self._contexts: OrderedDict[bytes, ssl.SSLContext] = OrderedDict()
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,11 +145,13 @@ class WebhookClient:
             async with asyncio.timeout(timeout_seconds):
                 status, kind, data = await self._exchange(target, shown, orjson.dumps(document))
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise WebhookError(f'Post "{shown}": {why(error, _server_name(target))}') from error
+            text = f'Post "{shown}": {why(error, _server_name(target))}'
+            raise WebhookError(text, passes=isinstance(error, ConnectionError)) from error
         except ServiceUnavailableError as error:
             raise WebhookError(f'Post "{shown}": {error.message}') from error
         if not 200 <= status <= 206:
-            raise WebhookError(refused(status, kind, data))
+            passes = status in PASSING
+            raise WebhookError(refused(status, kind, data), passes=passes)
         try:
             return orjson.loads(data)
         except ValueError as error:
@@ -204,13 +199,14 @@ class WebhookClient:
         return self._session
 
     def _context(self, target: Target) -> ssl.SSLContext:
-        key = (target.authorities, target.identity, target.insecure)
-        context = self._contexts.get(key)
+        if target.context is not None:
+            return target.context
+        context = self._contexts.get(target.authorities)
         if context is None:
-            context = self._contexts[key] = _context_of(target)
+            context = self._contexts[target.authorities] = _context_of(target)
             if len(self._contexts) > CONTEXTS_MAX:
                 self._contexts.popitem(last=False)
-        self._contexts.move_to_end(key)
+        self._contexts.move_to_end(target.authorities)
         return context
 
 
@@ -240,11 +236,6 @@ def _context_of(target: Target) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.hostname_checks_common_name = False
     context.set_alpn_protocols(["http/1.1"])
-    if target.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if target.identity is not None:
-        context.load_cert_chain(target.identity.certificate_path, target.identity.key_path)
     return context
 
 

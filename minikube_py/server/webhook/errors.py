@@ -39,6 +39,11 @@ _STATUS_WORDS = {
 class WebhookError(Exception):
     """A webhook gave no answer that can be used; the text says why."""
 
+    def __init__(self, text: str, *, passes: bool = False) -> None:
+        super().__init__(text)
+        self.passes = passes
+        """Whether it is worth asking again soon."""
+
 
 def why(error: BaseException, server_name: str) -> str:
     """Return why a request failed on its way."""

@@ -9,7 +9,7 @@ from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
 from minikube_py.server.apiserver.call import Call
-from minikube_py.server.attributes import Attributes, Authorizer, User
+from minikube_py.server.attributes import Attributes, Authorizer, Preparing, User
 from minikube_py.server.authn.tokens import user_info
 from minikube_py.server.authz.rbac import Rbac
 from minikube_py.server.authz.rules import rules_status
@@ -38,16 +38,19 @@ class AccessReviews:
             uid=str(spec.get("uid", "")),
             extra={key: tuple(values) for key, values in (spec.get("extra") or {}).items()},
         )
-        return self._review(call, document, user, spec)
+        return await self._review(call, document, user, spec)
 
     async def self_subject(self, call: Call, document: dict[str, Any]) -> Obj:
         """Answer about the user who asks."""
         spec = document.get("spec") or {}
         _refuse(list(_request_errors(spec)))
-        return self._review(call, document, call.user, spec)
+        return await self._review(call, document, call.user, spec)
 
-    def _review(self, call: Call, document: Obj, user: User, spec: Obj) -> dict[str, Any]:
-        decision = self._authorizer.authorize(attributes_of(user, spec))
+    async def _review(self, call: Call, document: Obj, user: User, spec: Obj) -> dict[str, Any]:
+        attributes = attributes_of(user, spec)
+        if isinstance(self._authorizer, Preparing):
+            await self._authorizer.prepare(attributes)
+        decision = self._authorizer.authorize(attributes)
         status: dict[str, Any] = {"allowed": decision.allowed}
         if decision.denied:
             status["denied"] = True
