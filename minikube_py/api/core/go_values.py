@@ -238,6 +238,28 @@ PodFailurePolicyOnExitCodesRequirement: ContainerName? Operator Values?
 PodFailurePolicyOnPodConditionsPattern: Type Status
 SuccessPolicy: Rules:SuccessPolicyRule
 SuccessPolicyRule: SucceededIndexes? SucceededCount?
+CSINodeDriver: Name NodeID TopologyKeys? Allocatable:VolumeNodeResources
+VolumeNodeResources: Count?
+VolumeAttachmentSpec: Attacher Source=VolumeAttachmentSource NodeName
+VolumeAttachmentSource: PersistentVolumeName? InlineVolumeSpec:PersistentVolumeSpec
+PersistentVolumeSpec: Capacity? +PersistentVolumeSource AccessModes?
+    ClaimRef? PersistentVolumeReclaimPolicy StorageClassName MountOptions? VolumeMode?
+    NodeAffinity:VolumeNodeAffinity VolumeAttributesClassName?
+ResourceClaimTemplateSpec: +ObjectMeta Spec=ResourceClaimSpec
+ResourceClaimSpec: Devices=DeviceClaim
+DeviceClaim: Requests:DeviceRequest Constraints:DeviceConstraint Config:DeviceConfiguration
+DeviceRequest: Name Exactly:ExactDeviceRequest FirstAvailable:DeviceSubRequest
+ExactDeviceRequest: DeviceClassName Selectors:DeviceSelector AllocationMode Count#
+    AdminAccess? Tolerations:DeviceToleration Capacity:CapacityRequirements
+DeviceSubRequest: Name DeviceClassName Selectors:DeviceSelector AllocationMode Count#
+    Tolerations:DeviceToleration Capacity:CapacityRequirements
+DeviceSelector: cel@CEL:CELDeviceSelector
+CELDeviceSelector: Expression
+DeviceToleration: Key Operator Value Effect TolerationSeconds?
+CapacityRequirements: Requests?
+DeviceConstraint: Requests? MatchAttribute? DistinctAttribute?
+DeviceConfiguration: Requests? Opaque:OpaqueDeviceConfiguration
+OpaqueDeviceConfiguration: Driver Parameters?
 """
 
 _METADATA: Final = (

@@ -1,5 +1,6 @@
 """Limit ranges: bounds and defaults for the resources of a namespace."""
 
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -31,6 +32,15 @@ def default(limit_range: Obj) -> Obj:
     limits: Sequence[Obj] = get(limit_range, "spec.limits") or ()
     changed = each(limits, _default_limit)
     return evolve(limit_range, "spec.limits", changed) if changed is not limits else limit_range
+
+
+def prepare_for_create(limit_range: Obj) -> Obj:
+    """Give a limit range without any name one: upstream takes a random uuid."""
+    metadata = limit_range["metadata"]
+    if metadata.get("name"):
+        return limit_range
+    own = uuid.uuid5(uuid.UUID(metadata["uid"]), "name")
+    return evolve(limit_range, "metadata.name", str(own))
 
 
 def _default_limit(limit: Obj) -> Obj:
@@ -182,6 +192,7 @@ LIMITRANGES = Resource(
     columns=(NAME, Column("Created At", "date")),
     cells=cells,
     default=default,
+    prepare_for_create=prepare_for_create,
     validate=validate,
     metadata_checks=("create",),
     allow_create_on_update=True,

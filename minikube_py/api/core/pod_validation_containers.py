@@ -26,6 +26,8 @@ _RULES_MAX: Final = 20
 _EXIT_CODES_MAX: Final = 255
 _ONLY_SIDECARS: Final = "may not be set for init containers without restartPolicy=Always"
 _NOT_EPHEMERAL: Final = "cannot be set for an Ephemeral Container"
+_POINTERS: Final = frozenset({"livenessProbe", "readinessProbe", "startupProbe", "lifecycle"})
+"""Fields that count as set even where they are empty."""
 _FORBIDDEN_IN_EPHEMERAL: Final = (
     "ports",
     "resources",
@@ -143,7 +145,7 @@ def validate_ephemeral_containers(
 
 def _validate_ephemeral_parts(container: Obj, path: Field) -> Iterator[FieldError]:
     for key in _FORBIDDEN_IN_EPHEMERAL:
-        if container.get(key):
+        if container.get(key) or (key in _POINTERS and container.get(key) is not None):
             yield (path / key).forbidden(_NOT_EPHEMERAL)
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         for key in ("subPath", "subPathExpr"):

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api import strategy
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get, is_deleting
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource, Subresource
@@ -28,8 +29,8 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated claim; its spec never changes."""
     if old is None:
         yield from requests.validate_devices(new["spec"]["devices"], SPEC / "devices")
-    else:
-        yield from strategy.immutable(new["spec"], old["spec"], SPEC)
+    elif new["spec"] != old["spec"]:
+        yield SPEC.immutable(go_value(new["spec"], "ResourceClaimSpec"))
 
 
 def validate_in_namespace(

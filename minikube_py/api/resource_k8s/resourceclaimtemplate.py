@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from minikube_py.api import strategy
 from minikube_py.api.core.claim_validation import validate_template_metadata
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
@@ -26,7 +26,8 @@ def default(template: Obj) -> Obj:
 def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated template; its spec never changes."""
     if old is not None:
-        yield from strategy.immutable(new["spec"], old["spec"], SPEC)
+        if new["spec"] != old["spec"]:
+            yield SPEC.immutable(go_value(new["spec"], "ResourceClaimTemplateSpec"))
         return
     yield from validate_template_metadata(new["spec"].get("metadata") or {}, SPEC / "metadata")
     devices = new["spec"]["spec"]["devices"]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, strategy
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
@@ -23,7 +24,7 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     for driver in drivers:
         known = before.get(driver["name"])
         if known is not None and _fixed(known) != _fixed(driver):
-            yield Field("CSINodeDriver").immutable(driver)
+            yield Field("CSINodeDriver").immutable(go_value(driver, "CSINodeDriver"))
 
 
 def _fixed(driver: Obj) -> Obj:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, strategy
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.persistentvolume_validation import validate_inline_volume_spec
 from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
@@ -45,7 +46,7 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield (SPEC / "nodeName").invalid(spec["nodeName"], text)
     yield from _validate_status(new.get("status") or {})
     if old is not None and spec != old["spec"]:
-        yield SPEC.immutable(_shown(spec))
+        yield SPEC.immutable(go_value(spec, "VolumeAttachmentSpec"))
 
 
 def _validate_source(source: Obj, field: Field) -> Iterator[FieldError]:
@@ -77,18 +78,6 @@ def _validate_status(status: Obj) -> Iterator[FieldError]:
         code = get(status, f"{key}.errorCode")
         if code is not None and code < 0:
             yield (STATUS / key / "errorCode").invalid(code, names.range_message(0, INT32_MAX))
-
-
-def _shown(spec: Obj) -> Obj:
-    source = spec["source"]
-    return {
-        "Attacher": spec["attacher"],
-        "Source": {
-            "PersistentVolumeName": source.get("persistentVolumeName"),
-            "InlineVolumeSpec": source.get("inlineVolumeSpec"),
-        },
-        "NodeName": spec["nodeName"],
-    }
 
 
 def cells(va: Obj) -> Sequence[Any]:

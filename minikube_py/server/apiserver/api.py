@@ -34,7 +34,7 @@ from minikube_py.server.apiserver.patching import (
     unfit_patch,
     unsupported_patch,
 )
-from minikube_py.server.attributes import Attributes, Authorizer
+from minikube_py.server.attributes import Attributes, Authorizer, Preparing
 from minikube_py.server.audit.record import Auditor, Record
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
@@ -93,6 +93,12 @@ class Api:
             record.decided(decision)
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
+
+    async def prepare(self, *questions: Attributes) -> None:
+        """Let authorisers that ask others find out what they will say; see `Preparing`."""
+        if isinstance(self.authorizer, Preparing):
+            for attributes in questions:
+                await self.authorizer.prepare(attributes)
 
     def find(self, call: Call) -> tuple[Subresource | None, Endpoint | None]:
         """Return what answers the call; raises where the resource has no such path or verb."""
@@ -168,6 +174,8 @@ class Api:
             return obj
 
         create = make if call.resource.allow_create_on_update else None
+        if create is not None:
+            await self.prepare(replace(call, verb="create").attributes)
 
         def replaced(current: Obj) -> Obj:
             check_uid(call.resource, obj, current)
@@ -216,6 +224,8 @@ class Api:
             return change(None)
 
         making = None if call.subresource else create
+        if making is not None:
+            await self.prepare(replace(call, verb="create").attributes)
         item, created = await self.store.update(write, change, create=making)
         return Answer(201 if created else 200, item=item)
 
@@ -228,6 +238,13 @@ class Api:
     def _patched(self, call: Call, kind: PatchType, current: Obj, patch: Any) -> Obj:
         document = patched(call, kind, current, patch)
         problems = problems_of(kind, patch, call.raw)
+        resource = call.resource
+        if kind != "strategic" and not resource.custom:  # which patches what is of a type already
+            why = body.mismatch(
+                document, resource.api_version, resource.kind, is_known=self.is_known
+            )
+            if why:
+                raise unfit_patch(call, kind, patch, document, why)
         try:
             decoded = self._decode(replace(call, raw=b""), document, problems)
         except body.UnfitError as error:
@@ -235,6 +252,11 @@ class Api:
         obj = _in_namespace(call, decoded)
         _check_name(call, obj)
         return obj
+
+    def is_known(self, api_version: str, kind: str) -> bool:
+        """Tell whether upstream has such a kind, which custom ones are not."""
+        found = self.scheme.by_kind(api_version, kind)
+        return found is not None and not found.custom
 
     def _decode(
         self, call: Call, document: dict[str, Any], patch_problems: Sequence[str] | None = None

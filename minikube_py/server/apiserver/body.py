@@ -205,24 +205,30 @@ def check_kind(
     """Raise where the document is not of the kind that the path expects; absent means it is."""
     given_kind, given_version = document.get("kind"), document.get("apiVersion")
     if given_kind and given_kind != kind:
-        where = str(given_version or api_version)
-        version = where.rpartition("/")[2]
-        if is_known(where, given_kind):
-            to = f"{_internal_package(api_version)}.{kind}"
-            why = f"converting ({version}.{given_kind}) to ({to}): unknown conversion"
-        else:
-            why = (
-                f"no kind {quote(given_kind)} is registered for version {quote(where)} in scheme "
-                '"pkg/api/legacyscheme/scheme.go:30"'
-            )
+        version = str(given_version or api_version).rpartition("/")[2]
         raise BadRequestError(
-            f"{given_kind} in version {quote(version)} cannot be handled as a {kind}: {why}"
+            f"{given_kind} in version {quote(version)} cannot be handled as a {kind}: "
+            + mismatch(document, api_version, kind, is_known=is_known)
         )
     if given_version and given_version != api_version:
         raise BadRequestError(
             f"the API version in the data ({given_version}) does not match the expected API "
             f"version ({api_version})"
         )
+
+
+def mismatch(document: Mapping[str, Any], api_version: str, kind: str, *, is_known: IsKnown) -> str:
+    """Return why a document of another kind or version is not one of this, "" where it is one."""
+    given, where = document.get("kind") or kind, str(document.get("apiVersion") or api_version)
+    if (where, given) == (api_version, kind):
+        return ""
+    if is_known(where, given):
+        version, to = where.rpartition("/")[2], f"{_internal_package(api_version)}.{kind}"
+        return f"converting ({version}.{given}) to ({to}): unknown conversion"
+    return (
+        f"no kind {quote(given)} is registered for version {quote(where)} in scheme "
+        '"pkg/api/legacyscheme/scheme.go:30"'
+    )
 
 
 def _internal_package(api_version: str) -> str:

@@ -146,7 +146,7 @@ def tls(certificate: str, key: str) -> Obj:
          [f"scheduling.nodeSelector: {OLD_ZONE}"]),
         ("networking.k8s.io/v1 NetworkPolicy",
          block(cidr="2001:DB8::/32", **{"except": ["2001:db8:1::/48"]}),
-         [('spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value "2001:DB8::/32" should be in RFC 5952'
+         [('spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value "2001:DB8::/32" should be in '
           ' canonical format ("2001:db8::/32")')]),
         ("discovery.k8s.io/v1 EndpointSlice",
          {"addressType": "FQDN", "endpoints": [{"addresses": ["a.example.com"]}]},
@@ -173,3 +173,41 @@ def tls(certificate: str, key: str) -> Obj:
 def test_the_writer_is_warned(name: str, fields: Obj, warnings: list[str]) -> None:
     resource = kind(name)
     assert list(resource.warn(made(resource, fields), None)) == warnings
+
+
+CLAIM = {"spec": {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "c"}}]}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "shown"),
+    [
+        ("resource.k8s.io/v1 ResourceClaim", CLAIM, {"spec": {"devices": {}}},
+         '{"Devices":{"Requests":null,"Constraints":null,"Config":null}}'),
+        ("storage.k8s.io/v1 CSINode", {"spec": {"drivers": [{"name": "d", "nodeID": "a"}]}},
+         {"spec": {"drivers": [{"name": "d", "nodeID": "b"}]}},
+         '{"Name":"d","NodeID":"b","TopologyKeys":null,"Allocatable":null}'),
+        ("storage.k8s.io/v1 VolumeAttachment", attachment(persistentVolumeName="p"),
+         attachment(persistentVolumeName="q"),
+         ('{"Attacher":"a.example.com","Source":{"PersistentVolumeName":"q",'
+          '"InlineVolumeSpec":null},"NodeName":"n"}')),
+        ("batch/v1 Job", {"spec": {"template": {"spec": POD}, "podFailurePolicy": {"rules": []}}},
+         {"spec": {"template": {"spec": POD}, "podFailurePolicy": {"rules": [
+             {"action": "Ignore", "onPodConditions": [{"type": "t", "status": "True"}]}]}}},
+         ('{"Rules":[{"Action":"Ignore","OnExitCodes":null,"OnPodConditions":[{"Type":"t",'
+          '"Status":"True"}]}]}')),
+    ],
+)  # fmt: skip
+def test_what_may_not_change_is_shown_in_gos_words(
+    name: str, old: Obj, new: Obj, shown: str
+) -> None:
+    resource = kind(name)
+    texts = [error.text for error in resource.validate(made(resource, new), made(resource, old))]
+    assert f"Invalid value: {shown}: field is immutable" in texts
+
+
+def test_a_limit_range_without_a_name_gets_one() -> None:
+    resource = kind("v1 LimitRange")
+    uid = "11111111-2222-3333-4444-555555555555"
+    new = resource.prepare_for_create(freeze({"metadata": {"uid": uid}, "spec": {"limits": []}}))
+    assert len(new["metadata"]["name"]) == len(uid)
+    assert new["metadata"]["name"] != uid
