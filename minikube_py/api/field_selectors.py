@@ -31,6 +31,11 @@ class FieldSelector:
         """Tell whether the values of fields meet all conditions; an absent one is ""."""
         return all((fields.get(t.field, "") == t.value) == t.equal for t in self.terms)
 
+    def renamed(self, names: Mapping[str, str]) -> "FieldSelector":
+        """Return the same conditions on the same fields by other names."""
+        terms = (FieldTerm(names.get(t.field, t.field), t.value, t.equal) for t in self.terms)
+        return FieldSelector(tuple(terms))
+
     def exact(self, field: str) -> str | None:
         """Return the one value that the selector asks of a field, or None."""
         return next((t.value for t in self.terms if t.field == field and t.equal), None)

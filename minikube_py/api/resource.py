@@ -230,3 +230,5 @@ class StorageForm:
     resource: Resource
     to_storage: Callable[[Obj], Obj]
     from_storage: Callable[[Obj], Obj]
+    stored_fields: Mapping[str, str] = field(default_factory=dict)
+    """What the stored version calls the fields that can be selected by."""

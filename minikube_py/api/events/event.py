@@ -21,6 +21,21 @@ NEW_BY_CORE: Mapping[str, str] = {
     "count": "deprecatedCount",
     "reportingComponent": "reportingController",
 }
+_STORED_FIELDS: Mapping[str, str] = {
+    "reportingController": "reportingComponent",
+    **{
+        f"regarding.{name}": f"involvedObject.{name}"
+        for name in (
+            "apiVersion",
+            "fieldPath",
+            "kind",
+            "name",
+            "namespace",
+            "resourceVersion",
+            "uid",
+        )
+    },
+}
 CORE_BY_NEW: Mapping[str, str] = {new: core for core, new in NEW_BY_CORE.items()}
 _ALWAYS_CORE: Mapping[str, Any] = {
     "involvedObject": {},
@@ -158,5 +173,5 @@ EVENTS_V1 = Resource(
         "reason": lambda event: get(event, "reason", ""),
         "type": lambda event: get(event, "type", ""),
     },
-    storage=StorageForm(EVENTS, to_core, from_core),
+    storage=StorageForm(EVENTS, to_core, from_core, _STORED_FIELDS),
 )

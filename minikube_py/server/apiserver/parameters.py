@@ -122,6 +122,8 @@ def selection(resource: Resource, query: Mapping[str, str], *, name: str = "") -
     for term in fields.terms:
         if not _is_selectable(resource, term.field):
             raise BadRequestError(_unsupported_field(resource, term.field))
+    if resource.storage is not None:
+        fields = fields.renamed(resource.storage.stored_fields)
     return Selection(labels=labels, fields=fields, name=name or fields.exact("metadata.name") or "")
 
 
