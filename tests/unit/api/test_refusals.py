@@ -147,7 +147,7 @@ def tls(certificate: str, key: str) -> Obj:
         ("networking.k8s.io/v1 NetworkPolicy",
          block(cidr="2001:DB8::/32", **{"except": ["2001:db8:1::/48"]}),
          [('spec.egress[0].to[0].ipBlock.cidr: IPv6 CIDR value "2001:DB8::/32" should be in '
-          ' canonical format ("2001:db8::/32")')]),
+          'RFC 5952 canonical format ("2001:db8::/32")')]),
         ("discovery.k8s.io/v1 EndpointSlice",
          {"addressType": "FQDN", "endpoints": [{"addresses": ["a.example.com"]}]},
          ["spec.addressType: FQDN endpoints are deprecated"]),
