@@ -45,6 +45,7 @@ class Nursery:
         task = asyncio.get_running_loop().create_task(self._guard(name, work), name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # cancelled before it began
         return task
 
     async def _guard(self, name: str, work: Coroutine[Any, Any, None]) -> None:
