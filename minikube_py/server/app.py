@@ -10,7 +10,7 @@ import functools
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -45,6 +45,7 @@ from minikube_py.server.encryption.keeper import Keeper
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.registry.cache import Cache
+from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
 from minikube_py.server.webhook.client import WebhookClient
 
@@ -69,6 +70,7 @@ class ServerApp:
     _root_ca: bytes = b""
     _root_ca_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _backend: Backend | None = None
+    _measured: MeasuredBackend | None = None
     _api: Api | None = None
     _http: HttpServer | None = None
     _aggregator: Aggregator | None = None
@@ -94,12 +96,14 @@ class ServerApp:
         """Run the control plane for the length of the block."""
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         gc.set_threshold(YOUNG_OBJECTS_MAX, 20, 50)
-        backend = await open_backend(
+        opened = await open_backend(
             self.config.datastore_endpoint,
             data_dir=self.config.data_dir,
             lazy_prefixes=(NODE_LEASES,),
             clock=self.clock,
         )
+        self._measured = MeasuredBackend(opened)
+        backend: Backend = self._measured
         try:
             files = Files.of(self.bootstrap.folder, self.config.encryption_provider_config)
             keeper = Keeper(backend, files, self.clock)
@@ -250,8 +254,12 @@ class ServerApp:
             watches=self.watches,
             checks=self.checks(),
             loopback=self.loopback,
+            datastore_metrics=self._datastore_metrics,
             auditor=self.auditor,
         )
+
+    def _datastore_metrics(self) -> Iterator[str]:
+        return self._measured.lines() if self._measured is not None else iter(())
 
     def _registration(self) -> str | None:
         aggregator = self._aggregator

@@ -1,0 +1,115 @@
+"""A datastore that says how long it takes, under the names that upstream has for etcd."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+
+from minikube_py.datastore.kv import Backend, Event, KeyValue, Page
+from minikube_py.lib.prometheus import Histogram, histograms, metric
+from minikube_py.server.registry.encoding import PREFIX
+
+SECONDS = (
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0,
+    10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
+)  # fmt: skip
+UNDOTTED_GROUPS = frozenset({"apps", "autoscaling", "batch", "policy"})
+"""Groups whose names have no dot; no core plural is called like one."""
+
+
+class MeasuredBackend:
+    """Hands everything on to another datastore and takes the time."""
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self._seconds: dict[tuple[str, str], Histogram] = {}
+
+    async def get(self, key: str) -> KeyValue | None:
+        """Return the key, or None."""
+        began = time.perf_counter()
+        try:
+            return await self.inner.get(key)
+        finally:
+            self._count("get", key, began)
+
+    async def list(
+        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
+    ) -> Page:
+        """Return keys below the prefix in order."""
+        began = time.perf_counter()
+        try:
+            return await self.inner.list(prefix, after=after, limit=limit, revision=revision)
+        finally:
+            self._count("list", prefix, began)
+
+    async def create(self, key: str, value: bytes, *, lease: int = 0) -> int:
+        """Write a new key and return its revision."""
+        began = time.perf_counter()
+        try:
+            return await self.inner.create(key, value, lease=lease)
+        finally:
+            self._count("create", key, began)
+
+    async def update(self, key: str, value: bytes, *, revision: int, lease: int = 0) -> int:
+        """Write a key that is at `revision`, return the new one."""
+        began = time.perf_counter()
+        try:
+            return await self.inner.update(key, value, revision=revision, lease=lease)
+        finally:
+            self._count("update", key, began)
+
+    async def delete(self, key: str, *, revision: int) -> int:
+        """Delete a key, return the revision of the delete."""
+        began = time.perf_counter()
+        try:
+            return await self.inner.delete(key, revision=revision)
+        finally:
+            self._count("delete", key, began)
+
+    def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
+        """Yield what was and will be written after a revision."""
+        return self.inner.watch(prefix, after=after)
+
+    async def revision(self) -> int:
+        """Return the newest revision."""
+        return await self.inner.revision()
+
+    async def compact(self, revision: int) -> None:
+        """Drop the history before a revision."""
+        await self.inner.compact(revision)
+
+    async def close(self) -> None:
+        """Finish what was accepted and release everything."""
+        await self.inner.close()
+
+    def _count(self, operation: str, key: str, began: float) -> None:
+        took = time.perf_counter() - began
+        series = operation, type_of(key)
+        histogram = self._seconds.get(series)
+        if histogram is None:
+            histogram = self._seconds[series] = Histogram(SECONDS)
+        histogram.observe(took)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the metrics page."""
+        series = [
+            ({"operation": operation, "type": kind}, histogram)
+            for (operation, kind), histogram in sorted(self._seconds.items())
+        ]
+        yield from histograms(
+            "etcd_request_duration_seconds",
+            "Etcd request latency in seconds for each operation and object type.",
+            series,
+        )
+        yield from metric(
+            "etcd_requests_total",
+            "counter",
+            "Etcd request counts for each operation and object type.",
+            ((labels, histogram.count) for labels, histogram in series),
+        )
+
+
+def type_of(key: str) -> str:
+    """Return the resource and group of a key, as metrics name them: `deployments.apps`."""
+    first, _, rest = key[len(PREFIX) :].partition("/")
+    if "." not in first and first not in UNDOTTED_GROUPS:
+        return first
+    return f"{rest.partition('/')[0]}.{first}"
