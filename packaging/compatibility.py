@@ -52,17 +52,10 @@ REMARKS = {
     "componentstatuses": "Deprecated upstream",
     "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
-    "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served; of a conversion by "
-    "webhook only the stored version is",
+    "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served, converted by a "
+    "webhook where they say so",
     "apiservices.apiregistration.k8s.io": "Stored and checked; requests are not handed on to "
     "aggregated servers",
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "Stored; webhooks are not called",
-    "validatingwebhookconfigurations.admissionregistration.k8s.io": "Stored; webhooks are not "
-    "called",
-    "mutatingadmissionpolicies.admissionregistration.k8s.io": "Stored; expressions are not run",
-    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": "Stored",
-    "validatingadmissionpolicies.admissionregistration.k8s.io": "Stored; expressions are not run",
-    "validatingadmissionpolicybindings.admissionregistration.k8s.io": "Stored",
     "flowschemas.flowcontrol.apiserver.k8s.io": "Stored; requests in flight are bounded for all "
     "users together",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": "Stored, see FlowSchema",
@@ -91,10 +84,11 @@ FEATURES = (
         "Custom resources",
         (
             "yes: schemas, pruning, defaulting, versions, status, scale; "
-            "expression rules; no webhook conversion"
+            "expression rules; conversion by webhook"
         ),
     ),
-    ("Admission webhooks and admission policies", "no: stored, not called"),
+    ("Admission webhooks and admission policies", "yes"),
+    ("Users and rights by webhook", "yes; expressions and the escalation check do not ask it"),
     ("Aggregated API servers", "no"),
     ("API priority and fairness", "no: 400 reading and 200 writing requests in flight, then 429"),
     ("Audit log, encryption at rest", "no"),
