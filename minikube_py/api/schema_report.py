@@ -245,6 +245,7 @@ _SCALARS: Mapping[str, Callable[[_Walk, Type, Any, _Place], Any]] = {
 _ZEROS: Mapping[str, Any] = {
     "object": {},
     "string": "",
+    "bytes": "",
     "int32": 0,
     "int64": 0,
     "number": 0,

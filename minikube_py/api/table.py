@@ -90,7 +90,7 @@ def age(timestamp: str | None, now: datetime) -> str:
 
 def name_and_age(obj: Obj) -> Sequence[Any]:
     """Return the cells of a kind that has no printer of its own."""
-    return (obj["metadata"]["name"], Age(obj["metadata"].get("creationTimestamp")))
+    return (obj["metadata"].get("name", ""), Age(obj["metadata"].get("creationTimestamp")))
 
 
 def blank_cells(resource: Resource, obj: Obj) -> Sequence[Any]:

@@ -5,6 +5,7 @@ sigs.k8s.io/yaml, which users' manifests are written for, does not turn dates in
 takes only `true`/`false`-like words of 1.1 as booleans.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,28 @@ class _Loader(yaml.CSafeLoader):
 
 
 _Loader.yaml_implicit_resolvers = {}
+NUMBERS = range(-(2**63), 2**64)
+"""Integers that Go's decoders have a type for; what is beyond is a float to them."""
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    """Return an integer as Go reads it: a float beyond 64 bits, text beyond floats."""
+    try:
+        value = loader.construct_yaml_int(node)
+        return value if value in NUMBERS else float(value)
+    except (OverflowError, ValueError):
+        return loader.construct_scalar(node)
+
+
+def _construct_float(loader: _Loader, node: yaml.ScalarNode) -> Any:
+    value = loader.construct_yaml_float(node)
+    if math.isinf(value):
+        raise ValueError("json: unsupported value: +Inf")
+    return value
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
+_Loader.add_constructor("tag:yaml.org,2002:float", _construct_float)
 _BOOL = r"^(?:[tT]rue|TRUE|[fF]alse|FALSE|[yY]es|YES|[nN]o|NO|[oO]n|ON|[oO]ff|OFF)$"
 _INT = r"^[-+]?(?:0b[01_]+|0x[0-9a-fA-F_]+|0o?[0-7_]+|0|[1-9][0-9_]*)$"
 _FRACTION = r"[0-9][0-9_]*\.[0-9_]*(?:[eE][-+]?[0-9]+)?|\.[0-9_]+(?:[eE][-+]?[0-9]+)?"

@@ -82,7 +82,7 @@ def prepare_for_create(job: Obj) -> Obj:
 
 def _with_selector(job: Obj) -> Obj:
     """Label the template and select by the uid; labels that are there already stay."""
-    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    name, uid = job["metadata"].get("name", ""), job["metadata"]["uid"]
     labels = dict(get(job, "spec.template.metadata.labels") or {})
     if NAME_LABEL not in labels:
         labels |= {NAME_LABEL: name, LEGACY_NAME_LABEL: name}

@@ -20,9 +20,9 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     yield from _validate_drivers(drivers)
     if old is None:
         return
-    before = {driver["name"]: driver for driver in get(old, "spec.drivers") or ()}
+    before = {driver.get("name", ""): driver for driver in get(old, "spec.drivers") or ()}
     for driver in drivers:
-        known = before.get(driver["name"])
+        known = before.get(driver.get("name", ""))
         if known is not None and _fixed(known) != _fixed(driver):
             yield Field("CSINodeDriver").immutable(go_value(driver, "CSINodeDriver"))
 

@@ -100,7 +100,8 @@ def _filled(
         missing = {name: v for name, v in defaults[field].items() if name not in given}
         if missing:
             resources[field] = {**given, **missing}
-            notes.append(f"{', '.join(sorted(missing))} {singular} for {word} {container['name']}")
+            whose = f"{word} {container.get('name', '')}"
+            notes.append(f"{', '.join(sorted(missing))} {singular} for {whose}")
     return {**container, "resources": resources}
 
 

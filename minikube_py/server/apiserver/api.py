@@ -29,6 +29,7 @@ from minikube_py.server.apiserver.call import Call, Change, Create, Endpoint
 from minikube_py.server.apiserver.listing import Listing, list_items
 from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.patching import (
+    of_own_kind,
     patched,
     problems_of,
     unfit_patch,
@@ -246,6 +247,7 @@ class Api:
             if why:
                 raise unfit_patch(call, kind, patch, document, why)
         try:
+            document = of_own_kind(call.resource, kind, document)
             decoded = self._decode(replace(call, raw=b""), document, problems)
         except body.UnfitError as error:
             raise unfit_patch(call, kind, patch, document, error.why) from error

@@ -4,6 +4,7 @@ The texts of errors are those of apimachinery's serializers, because clients sho
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +132,16 @@ def _json(data: bytes) -> Any:
         if why := go_json.syntax_error(data):
             raise ValueError(why) from error
         # Go puts U+FFFD in the place of bytes that are no UTF-8 and of half characters.
-        return json.loads(_HALVES.sub("\\\\ufffd", data.decode(errors="replace")))
+        text = _HALVES.sub("\\\\ufffd", data.decode(errors="replace"))
+        return json.loads(text, parse_int=_go_int)
+
+
+def _go_int(text: str) -> int | float:
+    """Return a number as Go's decoder does, which takes what has more than 64 bits for a float."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return int(text) if abs(value) < 2**63 else value
 
 
 _HALVES = re.compile(r"(?<!\\)\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])")
@@ -273,7 +283,7 @@ def decode(
     if raw and schema_reader.has_duplicates(raw, document):
         merged, duplicates = schema_reader.read_all(raw)
         document = document if resource.custom else merged
-    document = {"kind": resource.kind, "apiVersion": resource.api_version, **document}
+    document = _with_head(document, resource)
     if not document.get("metadata"):
         document["metadata"] = {}
     obj: Obj = document
@@ -295,6 +305,14 @@ def decode(
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
     return Decoded(dict(resource.default(obj)), warnings)
+
+
+def _with_head(document: Mapping[str, Any], resource: Resource) -> dict[str, Any]:
+    """Return the document with kind and apiVersion; null and "" say nothing either."""
+    head = {"kind": resource.kind, "apiVersion": resource.api_version}
+    if document.get("kind") and document.get("apiVersion"):
+        return dict(document)
+    return {**head, **document, **{name: document.get(name) or head[name] for name in head}}
 
 
 def _problems(resource: Resource, texts: Sequence[str], validation: str) -> tuple[str, ...]:

@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from minikube_py.api.errors import InvalidError
+from minikube_py.api import schema_check
+from minikube_py.api.errors import BadRequestError, InvalidError
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj
+from minikube_py.api.schema import type_of
+from minikube_py.api.schema_report import DecodeError
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.parameters import integer
 from minikube_py.server.apiserver.request import is_true
 
+_TYPE = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
 _POLICIES = ("Background", "Foreground", "Orphan")
 
 
@@ -28,7 +32,11 @@ def delete_options(query: Mapping[str, str], data: bytes, content_type: str) -> 
 
 def _from_body(data: bytes, content_type: str) -> dict[str, Any]:
     document = body.parse(data, body.format_of(content_type), "DeleteOptions")
-    return {key: value for key, value in document.items() if value is not None}
+    try:
+        checked: Obj = schema_check.check(type_of(_TYPE), document).obj
+    except DecodeError as error:
+        raise BadRequestError(str(error)) from error
+    return {key: value for key, value in checked.items() if value is not None}
 
 
 def _from_query(query: Mapping[str, str]) -> dict[str, Any]:

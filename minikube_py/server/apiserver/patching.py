@@ -7,12 +7,14 @@ import orjson
 
 from minikube_py.api import schema_reader
 from minikube_py.api.errors import InvalidError, UnsupportedMediaTypeError
-from minikube_py.api.fields import Field, invalid_message
+from minikube_py.api.fields import Field, invalid_message, quote
 from minikube_py.api.object import Obj
 from minikube_py.api.patch import json_patch, merge_patch, strategic_merge_patch
 from minikube_py.api.patch.go_convert import conversion_error
 from minikube_py.api.patch.go_text import go_text
+from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import PatchType
+from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.call import Call
 
 PATCH_TYPES: dict[str, PatchType] = {
@@ -45,6 +47,30 @@ def patched(call: Call, kind: PatchType, current: Obj, patch: Any) -> dict[str, 
             return strategic_merge_patch.apply(current, patch, kind_type)
         case "apply":
             raise unsupported_patch("apply")  # an endpoint's document has no owners
+
+
+def of_own_kind(resource: Resource, kind: PatchType, document: dict[str, Any]) -> dict[str, Any]:
+    """Return the patched document under its own kind, which a patch cannot change.
+
+    Upstream sets the kind anew after a strategic patch, and looks for the new one after others.
+
+    Raises:
+        UnfitError: it has another kind or version.
+
+    """
+    own = {"kind": resource.kind, "apiVersion": resource.api_version}
+    given = {name: document.get(name) or own[name] for name in own}
+    if given == own:
+        return {**document, **own}
+    if resource.custom and isinstance(given["kind"], str):
+        body.check_custom_kind(document, resource)
+    elif kind == "strategic" and all(isinstance(text, str) for text in given.values()):
+        return {**document, **own}
+    raise body.UnfitError(
+        resource,
+        f"no kind {quote(str(given['kind']))} is registered for version "
+        f'{quote(str(given["apiVersion"]))} in scheme "pkg/api/legacyscheme/scheme.go:30"',
+    )
 
 
 _OPERATION = frozenset({"op", "path", "from", "value"})
