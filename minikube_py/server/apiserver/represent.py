@@ -224,10 +224,13 @@ def check_form(
 ) -> None:
     """Raise NotAcceptableError where there is no such form.
 
-    Custom kinds have no protobuf message, and some subresources no printer.
+    Custom kinds have no protobuf message; what is answered but never stored, as a review or a
+    binding, has no printer, nor have some other subresources.
     """
     sub = resource.subresource(subresource)
-    if form.accepted.view == "Table" and sub is not None and not sub.has_tables:
+    verbs = resource.verbs if sub is None else sub.verbs
+    has_tables = verbs != ("create",) and (sub is None or sub.has_tables)
+    if form.accepted.view == "Table" and not has_tables:
         raise not_acceptable(tuple(MEDIA_TYPES))
     if resource.custom and form.accepted.format == "protobuf" and not form.accepted.view:
         raise NotAcceptableError(
