@@ -223,12 +223,28 @@ def denial(name: str, status: Obj | None) -> StatusError:
     error.reason = reason
     code = status.get("code")
     error.code = code if isinstance(code, int) and 400 <= code < 600 else 400
-    details = status.get("details")
-    if isinstance(details, dict):
-        error.details = details
-    metadata = status.get("metadata")
-    error.metadata = metadata if isinstance(metadata, dict) else {}
+    error.details = _details(status)
     return error
+
+
+def _details(status: Obj) -> dict[str, Any]:
+    """Return what a Status tells in `details`, as far as it is of the types that belong there."""
+    given = status.get("details")
+    if not isinstance(given, dict):
+        return {}
+    texts = {key: given[key] for key in _DETAILS if isinstance(given.get(key), str)}
+    seconds = given.get("retryAfterSeconds")
+    more = {"retryAfterSeconds": seconds} if type(seconds) is int else {}
+    causes = given.get("causes")
+    found = [cause for cause in causes if _is_cause(cause)] if isinstance(causes, list) else []
+    return {**texts, **({"causes": found} if found else {}), **more}
+
+
+_DETAILS = ("name", "group", "kind", "uid")
+
+
+def _is_cause(cause: Any) -> bool:
+    return isinstance(cause, dict) and all(isinstance(value, str) for value in cause.values())
 
 
 def _text(status: Obj, key: str) -> str:

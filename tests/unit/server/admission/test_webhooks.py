@@ -341,6 +341,18 @@ async def test_a_denial_is_told_as_the_webhook_words_it(
     assert error.status()["status"] == "Failure"
 
 
+async def test_details_of_a_denial_are_told_as_far_as_they_are_some(listing: Listing) -> None:
+    causes = [{"reason": "a", "message": "b", "field": "c"}, {"reason": 1}, "text"]
+    details = {"name": "n", "kind": 7, "retryAfterSeconds": "1\n", "causes": causes, "odd": {}}
+    far = FarEnd(a=lambda _request: {"allowed": False, "status": {"details": details}})
+    plugin = validating(listing, far, configuration("c", hook("h", "a")))
+    error = await refusal(plugin, ask())
+    assert error.details == {"name": "n", "causes": [causes[0]]}
+    far.replies["a"] = lambda _request: {"allowed": False, "status": {"details": {
+        "retryAfterSeconds": 5}}}  # fmt: skip
+    assert (await refusal(plugin, ask())).details == {"retryAfterSeconds": 5}
+
+
 async def test_all_validating_webhooks_are_asked_and_the_first_refusal_counts(
     listing: Listing,
 ) -> None:
