@@ -54,8 +54,6 @@ REMARKS = {
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
     "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served, converted by a "
     "webhook where they say so",
-    "apiservices.apiregistration.k8s.io": "Stored and checked; requests are not handed on to "
-    "aggregated servers",
     "flowschemas.flowcontrol.apiserver.k8s.io": "Stored; requests in flight are bounded for all "
     "users together",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": "Stored, see FlowSchema",
@@ -89,7 +87,11 @@ FEATURES = (
     ),
     ("Admission webhooks and admission policies", "yes"),
     ("Users and rights by webhook", "yes; expressions and the escalation check do not ask it"),
-    ("Aggregated API servers", "no"),
+    ("Aggregated API servers, front proxies", "yes"),
+    (
+        "Metrics, health checks, certificates reloaded, graceful stop",
+        "yes; a small set of metrics, under upstream's names",
+    ),
     ("API priority and fairness", "no: 400 reading and 200 writing requests in flight, then 429"),
     ("Audit log, encryption at rest", "no"),
     ("PodSecurity and ResourceQuota admission", "no"),
