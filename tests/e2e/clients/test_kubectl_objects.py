@@ -296,6 +296,45 @@ def test_a_kustomization_is_built_and_applied(k: Program, tmp_path: Path) -> Non
     assert k("delete", "-k", str(tmp_path)).count("deleted") == 2
 
 
+def test_objects_of_a_custom_kind_are_applied_changed_and_explained(k: Program) -> None:
+    group = f"{k.flags[1]}.example.com"
+    text = {"type": "string", "description": "What is said."}
+    spec = {"type": "object", "properties": {"text": text}}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}},
+        "additionalPrinterColumns": [{"name": "Said", "type": "string", "jsonPath": ".spec.text"}],
+    }
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"words.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "words", "kind": "Word", "shortNames": ["wo"]},
+            "versions": [version],
+        },
+    }
+    k("apply", "-f", "-", stdin=k.text(definition))
+    k("wait", "--for=condition=Established", f"crd/words.{group}", "--timeout=30s")
+    word = {"apiVersion": f"{group}/v1", "kind": "Word", "metadata": {"name": "w"}}
+    k("apply", "-f", "-", stdin=k.text(word | {"spec": {"text": "one"}}))
+    changed = k("apply", "-f", "-", stdin=k.text(word | {"spec": {"text": "two"}}))
+    assert changed == f"word.{group}/w configured\n"
+    k("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=k.text(word))
+    k("patch", "word", "w", "--type=merge", "-p", '{"spec":{"text":"three"}}')
+    table = k("get", "wo", "w").splitlines()
+    assert [line.split() for line in table] == [["NAME", "SAID"], ["w", "three"]]
+    assert "What is said." in k("explain", f"words.{group}.spec")
+    wrong = k.fails("apply", "-f", "-", stdin=k.text(word | {"spec": {"colour": "blue"}}))
+    assert 'unknown field "spec.colour"' in wrong
+    k("delete", "crd", f"words.{group}", "--timeout=60s")
+    assert "the server doesn't have a resource type" in k.fails("get", f"words.{group}")
+
+
 @pytest.mark.conformance("Kubectl client Kubectl server-side dry-run should check...")
 def test_a_dry_run_on_the_server_changes_nothing(k: Program) -> None:
     before = k.json("get", "pod", BOX)
