@@ -47,16 +47,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             _is_port_range,
             "a range of ports such as 30000-32767",
         ),
-        ("--audit-log-maxsize", config.audit_log_maxsize, _is_count, "0 or more"),
-        ("--audit-log-maxage", config.audit_log_maxage, _is_count, "0 or more"),
-        ("--audit-log-maxbackup", config.audit_log_maxbackup, _is_count, "0 or more"),
-        ("--audit-log-mode", config.audit_log_mode, sink.MODES.__contains__, _either(sink.MODES)),
-        (
-            "--audit-log-format",
-            config.audit_log_format,
-            sink.FORMATS.__contains__,
-            _either(sink.FORMATS),
-        ),
+        *_audit_checks(config),
         ("--max-requests-inflight", config.max_requests_inflight, _is_count, "0 or more"),
         (
             "--max-mutating-requests-inflight",
@@ -66,12 +57,6 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ),
         *_webhook_checks(config),
         ("--request-timeout", config.request_timeout, _is_duration, "a duration such as 1m0s"),
-        (
-            "--tls-min-version",
-            config.tls_min_version,
-            tls.MIN_VERSIONS.__contains__,
-            " or ".join(tls.MIN_VERSIONS),
-        ),
         *(
             (flag, name, _is_plugin, "names of upstream's plugins, such as PodSecurity")
             for flag, names in (
@@ -80,16 +65,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             )
             for name in names
         ),
-        *(
-            ("--tls-cipher-suites", suite, tls.CIPHER_SUITES.__contains__, "names that Go has")
-            for suite in config.tls_cipher_suites
-        ),
-        (
-            "--proxy-client-key-file",
-            config.proxy_client_key_file,
-            lambda value: bool(value) == bool(config.proxy_client_cert_file),
-            "it together with --proxy-client-cert-file, or neither",
-        ),
+        *_tls_checks(config),
         ("--cluster-domain", config.cluster_domain, _is_domain, "a domain such as cluster.local"),
         ("--write-kubeconfig-mode", config.write_kubeconfig_mode, _is_mode, "a mode such as 0600"),
         (
@@ -105,6 +81,42 @@ def problems(config: ServerConfig) -> Iterator[str]:
 
 
 Check = tuple[str, Any, Callable[[Any], bool], str]
+
+
+def _audit_checks(config: ServerConfig) -> tuple[Check, ...]:
+    return (
+        ("--audit-log-maxsize", config.audit_log_maxsize, _is_count, "0 or more"),
+        ("--audit-log-maxage", config.audit_log_maxage, _is_count, "0 or more"),
+        ("--audit-log-maxbackup", config.audit_log_maxbackup, _is_count, "0 or more"),
+        ("--audit-log-mode", config.audit_log_mode, sink.MODES.__contains__, _either(sink.MODES)),
+        (
+            "--audit-log-format",
+            config.audit_log_format,
+            sink.FORMATS.__contains__,
+            _either(sink.FORMATS),
+        ),
+    )
+
+
+def _tls_checks(config: ServerConfig) -> tuple[Check, ...]:
+    return (
+        (
+            "--tls-min-version",
+            config.tls_min_version,
+            tls.MIN_VERSIONS.__contains__,
+            " or ".join(tls.MIN_VERSIONS),
+        ),
+        *(
+            ("--tls-cipher-suites", suite, tls.CIPHER_SUITES.__contains__, "names that Go has")
+            for suite in config.tls_cipher_suites
+        ),
+        (
+            "--proxy-client-key-file",
+            config.proxy_client_key_file,
+            lambda value: bool(value) == bool(config.proxy_client_cert_file),
+            "it together with --proxy-client-cert-file, or neither",
+        ),
+    )
 
 
 def _webhook_checks(config: ServerConfig) -> Iterator[Check]:
