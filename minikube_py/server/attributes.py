@@ -83,6 +83,10 @@ class Decision(NamedTuple):
 class Preparing(Protocol):
     """An authoriser that has to ask somebody first, so that it can decide at once."""
 
+    @property
+    def asks_others(self) -> bool:
+        """Whether there is anybody to ask; looked at once."""
+
     async def prepare(self, attributes: "Attributes") -> None:
         """Find out what `authorize` will say of a request."""
 

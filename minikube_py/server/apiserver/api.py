@@ -7,6 +7,7 @@ kinds that are answered and never stored, are endpoints.
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -95,9 +96,14 @@ class Api:
         if not decision.allowed:
             raise forbidden(attributes, decision.reason)
 
+    @functools.cached_property
+    def asks_others(self) -> bool:
+        """Whether an authoriser asks other servers, so that there is something to prepare."""
+        return isinstance(self.authorizer, Preparing) and self.authorizer.asks_others
+
     async def prepare(self, *questions: Attributes) -> None:
         """Let authorisers that ask others find out what they will say; see `Preparing`."""
-        if isinstance(self.authorizer, Preparing):
+        if self.asks_others and isinstance(self.authorizer, Preparing):
             for attributes in questions:
                 await self.authorizer.prepare(attributes)
 

@@ -43,20 +43,16 @@ from minikube_py.server.apiserver.incoming import (
     read_body,
 )
 from minikube_py.server.apiserver.negotiate import (
-    MEDIA_TYPES,
-    STREAMS,
     Accepted,
-    accepted,
     accepted_document,
-    accepted_stream,
-    check_produced,
+    negotiated,
     wants_pretty,
 )
 from minikube_py.server.apiserver.nonresource import Nonresource
 from minikube_py.server.apiserver.parameters import list_options, write_options
 from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
-from minikube_py.server.apiserver.represent import Form, check_form
+from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
 from minikube_py.server.apiserver.request import RequestInfo, parse
 from minikube_py.server.apiserver.request_metrics import RequestMetrics
 from minikube_py.server.apiserver.requests import Requests, timed_out
@@ -193,7 +189,8 @@ class Frontend:
             edge.begin(self.auditor, request, None, info)
             raise
         edge.begin(self.auditor, request, user, info)
-        await self.api.prepare(*asked_of(user, request.headers.items()))
+        if self.api.asks_others:
+            await self.api.prepare(*asked_of(user, request.headers.items()))
         impersonated = impersonate(user, request.headers.items(), self.api.authorizer)
         record = request.get(edge.RECORD)
         if record is not None:
@@ -229,9 +226,7 @@ class Frontend:
         if tls is not None:
             certificate = tls.getpeercert(binary_form=True)
         return await self.authenticator.authenticate(
-            Credentials(
-                headers.get("Authorization", ""), certificate, headers, tls, request.path
-            )
+            Credentials(headers.get("Authorization", ""), certificate, headers, tls, request.path)
         )
 
     async def _authorize_info(
@@ -268,8 +263,10 @@ class Frontend:
         if resource.plural == "namespaces" and not resource.group:
             call = _replace(call, namespace="")
         asked = call if resource.namespaced else _replace(call, namespace=info.namespace)
-        await self.api.prepare(asked.attributes)
-        self.api.authorize(asked)
+        attributes = asked.attributes
+        if self.api.asks_others:
+            await self.api.prepare(attributes)
+        self.api.check(attributes, call.audit)
         if resource.custom and not resource.namespaced and info.namespace:
             return page_not_found()
         check_scope(resource, info)
@@ -289,14 +286,16 @@ class Frontend:
 
     def _negotiate(self, request: web.BaseRequest, call: Call) -> None:
         """Decide on the form of the answer; raises NotAcceptableError where there is none."""
-        header, many = request.headers.get("Accept", ""), call.verb in ("list", "watch")
+        headers, query = request.headers, request.query
+        many = call.verb in ("list", "watch")
         try:
-            if not call.resource.custom:  # upstream's router knows nothing of custom kinds
-                check_produced(header, (*MEDIA_TYPES, *STREAMS) if many else tuple(MEDIA_TYPES))
-            if call.verb == "watch":
-                form = self._form(request, accepted_stream(header))
-            else:
-                form = self._form(request, accepted(header))
+            chosen = negotiated(headers.get("Accept", ""), call.verb, custom=call.resource.custom)
+            pretty = chosen.pretty or wants_pretty(query, headers.get("User-Agent", ""))
+            if chosen.is_plain_json and not pretty:
+                request[FORM] = PLAIN
+                return
+            shown = include_object(query) if chosen.view == "Table" else ""
+            form = Form(chosen, self.clock.now(), pretty=pretty, include_object=shown)
             check_form(form, call.resource, is_list=many, subresource=call.subresource)
         except NotAcceptableError:
             self.api.find(call)  # what is not there at all, or has no such verb, is refused first
@@ -393,15 +392,6 @@ class Frontend:
         return await send_list(request, request[FORM], call.resource, listing, call.warnings)
 
     # Answering
-
-    def _form(self, request: web.BaseRequest, chosen: Accepted) -> Form:
-        return Form(
-            accepted=chosen,
-            now=self.clock.now(),
-            pretty=chosen.pretty
-            or wants_pretty(request.query, request.headers.get("User-Agent", "")),
-            include_object=include_object(request.query) if chosen.view == "Table" else "",
-        )
 
     async def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
         form = request[FORM]

@@ -199,6 +199,18 @@ def accepted_document(header: str) -> Accepted:
     return _accepted(*chosen)
 
 
+@lru_cache(maxsize=1024)
+def negotiated(header: str, verb: str, *, custom: bool) -> Accepted:
+    """Choose the form in which a verb on resources answers; raises NotAcceptableError.
+
+    Upstream's router knows nothing of custom kinds, so that it looks at no header of theirs.
+    """
+    if not custom:
+        many = verb in ("list", "watch")
+        check_produced(header, (*MEDIA_TYPES, *STREAMS) if many else tuple(MEDIA_TYPES))
+    return accepted_stream(header) if verb == "watch" else accepted(header)
+
+
 def _accepted(media: str, clause: Clause | None) -> Accepted:
     form = MEDIA_TYPES[media]
     if clause is None:

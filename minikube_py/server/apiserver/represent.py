@@ -5,7 +5,7 @@ Plain JSON is the stored bytes; every other form is made from the parsed object.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -138,6 +138,10 @@ class Form:
                     "metadata": metadata,
                     "items": [list_item(resource, obj) for obj in objects],
                 }
+
+
+PLAIN = Form(Accepted(), datetime.min.replace(tzinfo=UTC))
+"""Short JSON, the form of most answers; only tables ask what time it is."""
 
 
 def _scale_cells(scale: Obj) -> Sequence[Any]:

@@ -21,11 +21,11 @@ class AuthorizerChain:
 
     def __init__(self, members: Sequence[Authorizer]) -> None:
         self.members = tuple(members)
-        self._prepares = any(isinstance(member, Preparing) for member in members)
+        self.asks_others = any(isinstance(member, Preparing) for member in members)
 
     async def prepare(self, attributes: Attributes) -> None:
         """Let members that ask others do so, where those before them have no opinion."""
-        if not self._prepares:
+        if not self.asks_others:
             return
         for member in self.members:
             if isinstance(member, Preparing):

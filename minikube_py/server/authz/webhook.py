@@ -39,6 +39,8 @@ class Terms:
 class WebhookAuthorizer:
     """Asks about requests."""
 
+    asks_others = True
+
     def __init__(self, target: Target, post: Post, clock: Clock, terms: Terms) -> None:
         self._target = target
         self._post = post
