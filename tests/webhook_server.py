@@ -33,6 +33,8 @@ class WebhookServer:
         self.headers: list[Any] = []
         self.connections: set[Any] = set()
         self.released = asyncio.Event()
+        self.folder = Path()
+        """For what a test writes."""
 
     def client(self, path: str) -> dict[str, Any]:
         """Return the clientConfig that leads to a path."""

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from minikube_py.api import times
 from minikube_py.api.admissionregistration import (
     MUTATINGADMISSIONPOLICIES,
     MUTATINGADMISSIONPOLICYBINDINGS,
@@ -76,11 +77,13 @@ from minikube_py.server.authn.service_account import Bound, ServiceAccountTokens
 from minikube_py.server.authn.signing import TokenSigner
 from minikube_py.server.authn.tokens import TokenIssuer, openid_configuration
 from minikube_py.server.authn.trust import Trust
+from minikube_py.server.authn.webhook import webhook_tokens
 from minikube_py.server.authn.x509 import ClientCertificates
-from minikube_py.server.authz.chain import AuthorizerChain, Masters
 from minikube_py.server.authz.escalation import EscalationGuard
+from minikube_py.server.authz.modes import chain_of
 from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
+from minikube_py.server.authz.webhook import Terms, WebhookAuthorizer
 from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.bootstrap_objects import API_SERVICES
 from minikube_py.server.bootstrap_rbac import node_rules
@@ -98,6 +101,7 @@ from minikube_py.server.registry.store import Store
 from minikube_py.server.service_addresses import ServiceAddresses
 from minikube_py.server.webhook.client import Target, WebhookClient, target_of
 from minikube_py.server.webhook.conversion import WebhookConverter
+from minikube_py.server.webhook.kubeconfig import target_of_file
 
 APISERVER = User("system:apiserver", ("system:masters", "system:authenticated"))
 
@@ -132,9 +136,9 @@ class Parts:
         certificates: Certificates,
     ) -> None:
         rbac = _rbac(cache.kind)
-        authorizer = _authorizer(cache.kind, rbac)
-        tokens = Tokens(setting, cache.kind)
         self.webhooks = WebhookClient()
+        authorizer = _authorizer(setting, cache.kind, rbac, self.webhooks)
+        tokens = Tokens(setting, cache.kind, self.webhooks)
         self.store = Store(
             backend,
             cache,
@@ -243,9 +247,12 @@ def _dynamic_admission(
     validating = lister(VALIDATINGADMISSIONPOLICIES), lister(VALIDATINGADMISSIONPOLICYBINDINGS)
     locate = _locate(lister)
 
+    def starting() -> bool:
+        return setting.checks["poststarthook/bootstrap"]() is not None
+
     def webhooks(kind: Resource) -> WebhookCalls:
         found = WebhookSet(lister(kind), locate)
-        return WebhookCalls(found, matcher, authorizer, client.post)
+        return WebhookCalls(found, matcher, authorizer, client.post, starting=starting)
 
     return (
         MutatingAdmissionPolicy(matcher, params, authorizer, mutating),
@@ -266,20 +273,40 @@ def _rbac(lister: ListerOf) -> Rbac:
     )
 
 
-def _authorizer(lister: ListerOf, rbac: Rbac) -> Authorizer:
+def _authorizer(
+    setting: Setting, lister: ListerOf, rbac: Rbac, client: WebhookClient
+) -> Authorizer:
+    def webhook() -> Authorizer:
+        flag = "--authorization-webhook-config-file"
+        target = target_of_file(flag, setting.config.authorization_webhook_config_file)
+        return WebhookAuthorizer(target, client.post, setting.clock, _terms(setting.config))
+
     nodes = NodeListers(
         pods=lister(PODS),
         claims=lister(PERSISTENTVOLUMECLAIMS),
         volumes=lister(PERSISTENTVOLUMES),
         attachments=lister(VOLUMEATTACHMENTS),
     )
-    return AuthorizerChain((Masters(), NodeAuthorizer(nodes, node_rules()), rbac))
+    makers: dict[str, Callable[[], Authorizer]] = {
+        "Node": lambda: NodeAuthorizer(nodes, node_rules()),
+        "RBAC": lambda: rbac,
+        "Webhook": webhook,
+    }
+    return chain_of(setting.config.authorization_mode, makers)
+
+
+def _terms(config: ServerConfig) -> Terms:
+    return Terms(
+        version=config.authorization_webhook_version,
+        allowed_seconds=times.parse_duration(config.authorization_webhook_cache_authorized_ttl),
+        other_seconds=times.parse_duration(config.authorization_webhook_cache_unauthorized_ttl),
+    )
 
 
 class Tokens:
     """Service-account tokens: who signs them, who knows them, who makes them."""
 
-    def __init__(self, setting: Setting, lister: ListerOf) -> None:
+    def __init__(self, setting: Setting, lister: ListerOf, client: WebhookClient) -> None:
         issuer = setting.config.service_account_issuer
         bound = Bound(
             service_accounts=lister(SERVICEACCOUNTS),
@@ -292,6 +319,7 @@ class Tokens:
             (
                 ServiceAccountTokens(self.signer, issuer, bound, setting.clock),
                 BootstrapTokens(lister(SECRETS), (issuer,), setting.clock),
+                *webhook_tokens(setting.config, client.post, setting.clock),
             ),
             (issuer,),
         )

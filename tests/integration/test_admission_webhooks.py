@@ -1,7 +1,8 @@
 """Admission webhooks over real HTTPS: a server that asks, a service on loopback that answers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -820,3 +821,27 @@ async def test_old_reviews_are_asked_and_answered(server: Server, far: WebhookSe
     }
     await register(server, "validating", "c", hook(far, "/a", admissionReviewVersions=["v1beta1"]))
     denied(await make(server, "one"), "old")
+
+
+async def test_a_server_starts_although_a_webhook_in_the_cluster_cannot_answer(
+    restartable: Callable[[], contextlib.AbstractAsyncContextManager[Server]],
+) -> None:
+    roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    async with restartable() as server:
+        assert (await server.call("DELETE", f"{roles}/view")).status == 200
+        place = {"service": {"name": "nobody", "namespace": "default"}}
+        everything = rule("*/*", operations=["*"])
+        unreachable = {
+            "name": "hook.example.com",
+            "clientConfig": place,
+            "rules": [everything],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+        }
+        await register(server, "validating", "v", unreachable)
+        await register(server, "mutating", "m", unreachable)
+    async with restartable() as server:
+        assert (await server.call("GET", f"{roles}/view")).status == 200
+        answer = await make(server, "one")
+        assert answer.status == 500
+        assert 'service "nobody" not found' in answer.body["message"]

@@ -1,7 +1,7 @@
 """What mutating and validating webhooks share: whether one is asked, and how."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minikube_py.api.errors import BadRequestError, InternalError
@@ -29,6 +29,7 @@ from minikube_py.server.registry.versions import in_version
 from minikube_py.server.webhook.client import Post
 from minikube_py.server.webhook.errors import WebhookError
 
+SERVER = "system:apiserver"
 WITHOUT_EFFECTS = ("None", "NoneOnDryRun")
 
 
@@ -36,8 +37,20 @@ class WebhookCalls:
     """Asks the webhooks of one kind of configuration."""
 
     def __init__(
-        self, webhooks: WebhookSet, matcher: Matcher, authorizer: Authorizer, post: Post
+        self,
+        webhooks: WebhookSet,
+        matcher: Matcher,
+        authorizer: Authorizer,
+        post: Post,
+        *,
+        starting: Callable[[], bool] = lambda: False,
     ) -> None:
+        """Make them; `starting` tells whether the server is not ready yet.
+
+        Until it is, its own writes are not asked about: a webhook in the cluster could not answer,
+        and the server would never start.
+        """
+        self._starting = starting
         self._webhooks = webhooks
         self._matcher = matcher
         self._authorizer = authorizer
@@ -46,7 +59,10 @@ class WebhookCalls:
     def active(self, admission: Admission) -> Sequence[Webhook]:
         """Return the webhooks that there are, none for what configures admission."""
         webhooks = self._webhooks.active()
-        return () if not webhooks or is_exempt(admission) else webhooks
+        if not webhooks or is_exempt(admission):
+            return ()
+        own = admission.user.name == SERVER
+        return () if own and self._starting() else webhooks
 
     async def matched(self, webhook: Webhook, admission: Admission) -> Resource | None:
         """Return the version in which a webhook sees the request, None where it is not asked.

@@ -126,10 +126,10 @@ def ask(resource: Any = CONFIGMAPS, **more: Any) -> Admission:
     )
 
 
-def calls(listing: Listing, far: FarEnd, *configurations: Any) -> WebhookCalls:
+def calls(listing: Listing, far: FarEnd, *configurations: Any, **more: Any) -> WebhookCalls:
     webhooks = WebhookSet(listing(*configurations), lambda client: Target(client["url"]))
     matcher = Matcher(SCHEME, listing({"metadata": {"name": "a"}}))
-    return WebhookCalls(webhooks, matcher, Yes(), far.post)
+    return WebhookCalls(webhooks, matcher, Yes(), far.post, **more)
 
 
 def validating(listing: Listing, far: FarEnd, *configurations: Any) -> ValidatingAdmissionWebhook:
@@ -262,6 +262,18 @@ async def test_what_configures_admission_is_not_asked_about(listing: Listing) ->
     assert (
         await validating(listing, far, configuration("c", hook("h", "a"))).validate(ask(kind)) == ()
     )
+
+
+async def test_the_server_is_not_kept_from_starting_by_webhooks(listing: Listing) -> None:
+    far, states = FarEnd(a=deny), [True, True, False]
+    one = configuration("c", hook("h", "a"))
+    plugin = ValidatingAdmissionWebhook(calls(listing, far, one, starting=lambda: states.pop(0)))
+    own = ask(user=User("system:apiserver", ("system:masters",)))
+    assert await plugin.validate(own) == ()
+    await refusal(plugin, ask())
+    assert await plugin.validate(own) == ()
+    assert len(far.asked) == 1
+    await refusal(plugin, own)
 
 
 # Conditions
