@@ -101,9 +101,14 @@ def _run(dispatch: Dispatch, arguments: Sequence[Step]) -> Step:
 
 def _logic(context: Context, node: ast.Call) -> Compiled:
     left, right = parts = [context.compile(each) for each in node.arguments]
-    if any(part.type not in {BOOL, DYN} for part in parts):
-        return _mismatch(context, node, node.function, parts)
-    return Compiled(BOOL, _absorbing(left.run, right.run, decisive=node.function == "_||_"))
+    wrong = None
+    for argument, part in zip(node.arguments, parts, strict=True):
+        if part.type not in {BOOL, DYN}:
+            message = f"expected type 'bool' but found '{part.type}'"
+            wrong = context.complain(argument.offset, message)
+    return wrong or Compiled(
+        BOOL, _absorbing(left.run, right.run, decisive=node.function == "_||_")
+    )
 
 
 def _absorbing(left: Step, right: Step, *, decisive: bool) -> Step:

@@ -4,7 +4,7 @@ import re
 from typing import Final, NamedTuple
 
 from minikube_py.api.cel import literals
-from minikube_py.api.cel.errors import IssueError
+from minikube_py.api.cel.errors import Issue
 from minikube_py.api.cel.values import Uint
 
 EOF: Final = "<EOF>"
@@ -49,36 +49,55 @@ class Token(NamedTuple):
     value: object = None
 
 
-def scan(text: str) -> list[Token]:
-    """Split the text; the last token is EOF.
-
-    Raises:
-        IssueError: a character starts no token, or a literal is not well formed.
-
-    """
-    tokens, offset = [], 0
+def scan(text: str) -> tuple[list[Token], list[Issue]]:
+    """Split the text; the last token is EOF. What starts no token is passed over and told."""
+    tokens: list[Token] = []
+    issues: list[Issue] = []
+    offset = 0
     while offset < len(text):
         match = _TOKEN.match(text, offset)
         if match is None:
-            raise IssueError(offset, f"Syntax error: token recognition error at: '{text[offset]}'")
+            bad = _unrecognized(text, offset)
+            shown = bad.translate(_INVISIBLE)
+            message = f"Syntax error: token recognition error at: '{shown}'"
+            issues.append(Issue(offset, message))
+            offset += len(bad)
+            continue
         if match.lastgroup != "space":
-            tokens.append(_token(match.lastgroup or "", match[0], offset))
+            tokens.append(_token(match.lastgroup or "", match[0], offset, issues))
         offset = match.end()
     tokens.append(Token(EOF, EOF, len(text)))
-    return tokens
+    return tokens, issues
 
 
-def _token(group: str, text: str, offset: int) -> Token:
+_INVISIBLE: Final = {ord("\n"): "\\n", ord("\r"): "\\r", ord("\t"): "\\t"}
+_UNFINISHED: Final = re.compile(
+    r"""[|&=].?|["'](?:[^\\\n\r]|\\.)*.?|`[A-Za-z0-9_.\-/ ]*.?|.""", re.DOTALL
+)
+"""How far upstream's lexer reads before it sees that there is no such token."""
+
+
+def _unrecognized(text: str, offset: int) -> str:
+    match = _UNFINISHED.match(text, offset)
+    return match[0] if match else text[offset]
+
+
+def _token(group: str, text: str, offset: int, issues: list[Issue]) -> Token:
     if group == "symbol" or text == "in":
         return Token(text, text, offset)
     if group == "word" and text not in _WORDS:
         return Token("word", text, offset)
     if group == "quoted":
         return Token("quoted", text, offset, text[1:-1])
-    return Token("constant", text, offset, _constant(group, text, offset))
+    try:
+        value = _constant(group, text)
+    except ValueError as error:
+        issues.append(Issue(offset, str(error)))
+        value = None
+    return Token("constant", text, offset, value)
 
 
-def _constant(group: str, text: str, offset: int) -> object:
+def _constant(group: str, text: str) -> object:
     if group == "word":
         return _WORDS[text]
     if group == "float":
@@ -88,9 +107,6 @@ def _constant(group: str, text: str, offset: int) -> object:
     if group == "uint":
         number = int(text[:-1], 16 if "x" in text else 10)
         if number >= 1 << 64:
-            raise IssueError(offset, "invalid uint literal")
+            raise ValueError("invalid uint literal")
         return Uint(number)
-    try:
-        return literals.parse(text)
-    except ValueError as error:
-        raise IssueError(offset, str(error)) from None
+    return literals.parse(text)

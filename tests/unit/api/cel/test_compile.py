@@ -40,7 +40,7 @@ OPERANDS = (
         ("object.x +", 11, f"Syntax error: mismatched input '<EOF>' expecting {OPERANDS}"),
         ("(1", 3, "Syntax error: missing ')' at '<EOF>'"),
         ("1)", 2, "Syntax error: extraneous input ')' expecting <EOF>"),
-        ("1 # 2", 3, "Syntax error: token recognition error at: '#'"),
+        ("1 #", 3, "Syntax error: token recognition error at: '#'"),
         ("for", 1, "reserved identifier: for"),
         ("unknownvar == 1", 1, "undeclared reference to 'unknownvar' (in container '')"),
         ("nope(1)", 5, "undeclared reference to 'nope' (in container '')"),
@@ -49,7 +49,7 @@ OPERANDS = (
         ("1 + 'a'", 3, "found no matching overload for '_+_' applied to '(int, string)'"),
         ("self.name > 1", 11, "found no matching overload for '_>_' applied to '(string, int)'"),
         ("1.size()", 7, "found no matching overload for 'size' applied to 'int.()'"),
-        ("1 && true", 3, "found no matching overload for '_&&_' applied to '(int, bool)'"),
+        ("true && 1", 9, "expected type 'bool' but found 'int'"),
         (
             "true ? 1 : 'a'",
             6,
@@ -88,6 +88,58 @@ def test_every_mistake_of_types_is_reported_with_its_line() -> None:
     assert [line for line in str(raised.value).split("\n") if line.startswith("ERROR")] == [
         "ERROR: <input>:1:5: undefined field 'a'",
         "ERROR: <input>:2:7: undefined field 'b'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistakes"),
+    [
+        (
+            "Object{nope(",
+            ["12: missing ':' at '('", f"13: mismatched input '<EOF>' expecting {OPERANDS}"],
+        ),
+        (
+            "a | b",
+            ["3: token recognition error at: '| '", "5: extraneous input 'b' expecting <EOF>"],
+        ),
+        (
+            "1 + $",
+            [
+                "5: token recognition error at: '$'",
+                f"6: mismatched input '<EOF>' expecting {OPERANDS}",
+            ],
+        ),
+        (
+            "*@a",
+            [
+                f"1: extraneous input '*' expecting {OPERANDS}",
+                "2: token recognition error at: '@'",
+            ],
+        ),
+        (
+            "t{>C}",
+            [
+                "3: extraneous input '>' expecting {'}', ',', '?', IDENTIFIER, ESC_IDENTIFIER}",
+                "5: mismatched input '}' expecting ':'",
+            ],
+        ),
+        ("f(1 2) + (3", ["5: extraneous input '2' expecting ')'", "12: missing ')' at '<EOF>'"]),
+    ],
+)
+def test_reading_goes_on_after_a_mistake(text: str, mistakes: list[str]) -> None:
+    with pytest.raises(cel.CelError) as raised:
+        cel.compile(text, VARIABLES, structs=STRUCTS)
+    prefix = "ERROR: <input>:1:"
+    found = [line for line in str(raised.value).split("\n") if line.startswith(prefix)]
+    assert [line.removeprefix(prefix).replace("Syntax error: ", "") for line in found] == mistakes
+
+
+def test_both_sides_of_a_logical_operator_are_checked() -> None:
+    with pytest.raises(cel.CelError) as raised:
+        cel.compile("1 && 'a'", VARIABLES)
+    assert [line for line in str(raised.value).split("\n") if line.startswith("ERROR")] == [
+        "ERROR: <input>:1:1: expected type 'bool' but found 'int'",
+        "ERROR: <input>:1:6: expected type 'bool' but found 'string'",
     ]
 
 
