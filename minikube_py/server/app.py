@@ -112,7 +112,7 @@ class ServerApp:
             # The loops end before the cache does: what they have begun waits for it.
             async with (
                 Nursery("storage") as storage,
-                Proxy() as proxy,
+                Proxy(user_headers(self.config)) as proxy,
                 Nursery("server") as nursery,
             ):
                 cache = Cache(backend)
@@ -272,6 +272,19 @@ class ServerApp:
             "shutdown": lambda: "process is shutting down" if self.watches.closed else None,
             **{name: lambda name=name: self._ready[name] for name in self._ready},  # type: ignore[misc]
         }
+
+
+def user_headers(config: ServerConfig) -> tuple[str, ...]:
+    """Return the headers, or beginnings of them, by which proxies tell us who asks.
+
+    Nobody behind us may see what a client writes into them: it would take us for such a proxy.
+    """
+    return (
+        *config.requestheader_username_headers,
+        *config.requestheader_uid_headers,
+        *config.requestheader_group_headers,
+        *config.requestheader_extra_headers_prefix,
+    )
 
 
 def named_user(name: str) -> User:

@@ -149,6 +149,26 @@ async def test_the_other_server_learns_who_asks(server: Server, sample: SampleAp
     assert tls.getpeercert()["subject"][-1][0] == ("commonName", "front-proxy-client")
 
 
+async def test_headers_of_other_names_say_nothing_to_the_other_server(tmp_path: Path) -> None:
+    names = {"requestheader_username_headers": ("X-Web-User",)}
+    async with (
+        running(tmp_path, **names) as server,
+        serving(tmp_path, free_port(), await requestheader_ca(server)) as sample,
+    ):
+        await add_service(server, {"type": "ExternalName", "externalName": "localhost"})
+        await add_api_service(server, sample.port, insecureSkipTLSVerify=True)
+        await until(server, "Passed")
+        sample.asked.clear()
+        await server.call("GET", FLUNDERS, x_web_user="root")
+        [request] = [asked[2] for asked in sample.asked if asked[2].path == FLUNDERS]
+        assert "X-Web-User" not in request.headers
+        url = f"{server.url}{ROOT}/echo"
+        async with server.session.ws_connect(url, headers={"X-Web-User": "root"}) as socket:
+            await socket.send_str("hello")
+            await socket.receive_str(timeout=SECONDS_MAX)
+        assert all("X-Web-User" not in asked[2].headers for asked in sample.asked)
+
+
 async def test_who_may_not_is_not_handed_on(server: Server, sample: SampleApiServer) -> None:
     sample.asked.clear()
     answer = await server.call("GET", FLUNDERS, impersonate_user="jane")

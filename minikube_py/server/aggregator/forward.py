@@ -60,7 +60,14 @@ class Forwarder:
         url = f"https://{address.netloc}{request.raw_path}"
         name = address.server_name
         if is_upgrade(request):
-            return await tunnel(request, url, context, server_name=name, headers=headers)
+            return await tunnel(
+                request,
+                url,
+                context,
+                server_name=name,
+                headers=headers,
+                private=self._proxy.private,
+            )
         return await self._proxy.forward(request, url, context, server_name=name, headers=headers)
 
 

@@ -51,7 +51,9 @@ PRIVATE = ("authorization", "impersonate-", "x-remote-")
 class Proxy:
     """Sends requests on; holds the connections to kubelets, pods and services."""
 
-    def __init__(self) -> None:
+    def __init__(self, private: Iterable[str] = ()) -> None:
+        """Begin without connections; `private` are more beginnings of headers to keep back."""
+        self.private = (*PRIVATE, *(name.lower() for name in private))
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -96,7 +98,7 @@ class Proxy:
                 request.method,
                 url,
                 ssl,
-                headers=[*_forwarded_headers(request), *headers],
+                headers=[*_forwarded_headers(request, self.private), *headers],
                 data=request.content if request.can_read_body else None,
                 server_name=server_name,
             )
@@ -155,12 +157,14 @@ class Proxy:
         )
 
 
-def end_to_end_headers(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def end_to_end_headers(
+    headers: Mapping[str, str], private: tuple[str, ...] = PRIVATE
+) -> Iterator[tuple[str, str]]:
     """Yield the headers that a proxy passes on: none about the connection or about the user."""
     named = {name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(",")}
     for name, value in headers.items():
         lower = name.lower()
-        if lower not in HOP_BY_HOP and lower not in named and not lower.startswith(PRIVATE):
+        if lower not in HOP_BY_HOP and lower not in named and not lower.startswith(private):
             yield name, value
 
 
@@ -181,9 +185,10 @@ def _os_words(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
-def _forwarded_headers(request: web.BaseRequest) -> list[tuple[str, str]]:
+def _forwarded_headers(request: web.BaseRequest, private: tuple[str, ...]) -> list[tuple[str, str]]:
     """Add what upstream's proxy transport tells the far end about the way here."""
-    headers = [item for item in end_to_end_headers(request.headers) if item[0].lower() != "host"]
+    passed = end_to_end_headers(request.headers, private)
+    headers = [item for item in passed if item[0].lower() != "host"]
     if request.remote:
         earlier = request.headers.get("X-Forwarded-For")
         headers = [item for item in headers if item[0].lower() != "x-forwarded-for"]

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from minikube_py.api.errors import InternalError
 from minikube_py.lib.hijack import Refused, Switched, dial_upgrade, pump, take_over
-from minikube_py.server.apiserver.proxy import end_to_end_headers, why
+from minikube_py.server.apiserver.proxy import PRIVATE, end_to_end_headers, why
 
 DIAL_SECONDS = 30.0
 BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
@@ -33,12 +33,13 @@ async def tunnel(
     *,
     server_name: str = "",
     headers: Iterable[tuple[str, str]] = (),
+    private: tuple[str, ...] = PRIVATE,
 ) -> web.StreamResponse:
     """Hand the client's upgrade on to `url` and copy bytes both ways until a side ends.
 
     An answer other than 101 is passed on as it is. `url` names path and query in full;
     `server_name` is the name that the far end's certificate must hold, where it is not the URL's;
-    `headers` are sent beside the client's.
+    `headers` are sent beside the client's; those that begin like one of `private` are kept back.
 
     Raises:
         InternalError: the far end cannot be reached.
@@ -48,7 +49,7 @@ async def tunnel(
         far = await dial_upgrade(
             url,
             method=request.method,
-            headers=[*_handshake_headers(request), *headers],
+            headers=[*_handshake_headers(request, private), *headers],
             ssl=ssl,
             server_name=server_name,
             timeout_seconds=DIAL_SECONDS,
@@ -70,12 +71,12 @@ async def tunnel(
     return Switched()
 
 
-def _handshake_headers(request: web.BaseRequest) -> list[tuple[str, str]]:
+def _handshake_headers(request: web.BaseRequest, private: tuple[str, ...]) -> list[tuple[str, str]]:
     headers: list[tuple[str, str]] = [
         (hdrs.CONNECTION, "Upgrade"),
         (hdrs.UPGRADE, request.headers.get(hdrs.UPGRADE, "")),
     ]
-    for name, value in end_to_end_headers(request.headers):
+    for name, value in end_to_end_headers(request.headers, private):
         if name.lower() == "sec-websocket-protocol":
             offers = (offer.strip() for offer in value.split(","))
             kept = [offer for offer in offers if not offer.startswith(BEARER_PROTOCOL)]
