@@ -40,7 +40,6 @@ _IMMUTABLE: Final = (
 )
 SET_ON_CREATE: Final = frozenset({
     "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink",
-    "resourceVersion",
 })  # fmt: skip
 """What a creator may give and the server decides."""
 _SET_BY_SERVER: Final = ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink")

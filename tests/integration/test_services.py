@@ -91,3 +91,30 @@ async def test_the_servers_own_service_comes_back(server: Server) -> None:
         events = [orjson.loads(await stream.content.readline()) for _ in range(2)]
     assert [event["type"] for event in events] == ["DELETED", "ADDED"]
     assert events[1]["object"]["spec"]["clusterIP"] == before["spec"]["clusterIP"]
+
+
+async def test_a_load_balancer_for_local_backends_gets_a_port_for_checks(server: Server) -> None:
+    local = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    made = (await server.call("POST", PATH, service("a", **local))).body["spec"]
+    port = made["healthCheckNodePort"]
+    assert 30000 <= port <= 32767
+    assert port != made["ports"][0]["nodePort"]
+    taken = await server.call("POST", PATH, service("b", healthCheckNodePort=port, **local))
+    assert (taken.status, "reason" in taken.body) == (500, False)
+    assert taken.body["message"] == (
+        f"failed to allocate requested HealthCheck NodePort {port}: provided port is already "
+        "allocated"
+    )
+    plain = {"spec": {"type": "ClusterIP", "externalTrafficPolicy": None}}
+    merge = {"content_type": "application/merge-patch+json"}
+    changed = await server.call("PATCH", f"{PATH}/a", plain, **merge)
+    assert "healthCheckNodePort" not in changed.body["spec"]
+    again = await server.call("POST", PATH, service("b", healthCheckNodePort=port, **local))
+    assert again.status == 201
+
+
+async def test_an_address_outside_of_the_range_is_refused(server: Server) -> None:
+    answer = await server.call("POST", PATH, service("a", clusterIP="192.0.2.1"))
+    (cause,) = answer.body["details"]["causes"]
+    assert cause["field"] == "spec.clusterIPs"
+    assert cause["message"].startswith('Invalid value: ["192.0.2.1"]: failed to allocate IP')

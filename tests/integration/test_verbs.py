@@ -217,3 +217,79 @@ async def test_everything_is_there_after_a_restart(restartable) -> None:
         assert int(later["metadata"]["resourceVersion"]) > int(
             created["metadata"]["resourceVersion"]
         )
+
+
+async def test_a_new_object_has_no_revision_yet(server: Server) -> None:
+    body = configmap("a")
+    body["metadata"] = {"name": "a", "resourceVersion": "5"}
+    answer = await server.call("POST", PATH, body)
+    assert (answer.status, "reason" in answer.body) == (500, False)
+    assert answer.body["message"] == "resourceVersion should not be set on objects to be created"
+    assert (await server.call("POST", f"{PATH}?dryRun=All", body)).status == 201
+
+
+async def test_a_namespace_of_what_is_in_none_is_dropped(server: Server) -> None:
+    body = {"metadata": {"name": "a", "namespace": "b"}, "rules": []}
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles"
+    answer = await server.call("POST", path, body)
+    assert (answer.status, "namespace" in answer.body["metadata"]) == (201, False)
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "why"),
+    [
+        ("v1", "Pod", "converting (v1.Pod) to (core.ConfigMap): unknown conversion"),
+        ("v1", "Foo", ('no kind "Foo" is registered for version "v1" in scheme '
+                      '"pkg/api/legacyscheme/scheme.go:30"')),
+        ("v2", "ConfigMap", ('no kind "ConfigMap" is registered for version "v2" in scheme '
+                            '"pkg/api/legacyscheme/scheme.go:30"')),
+    ],
+)  # fmt: skip
+async def test_a_body_of_another_kind_is_refused(
+    server: Server, version: str, kind: str, why: str
+) -> None:
+    body = {"apiVersion": version, "kind": kind, "metadata": {"name": "a"}}
+    answer = await server.call("POST", PATH, body)
+    assert answer.status == 400
+    assert answer.body["message"] == (
+        f'{kind} in version "{version}" cannot be handled as a ConfigMap: {why}'
+    )
+
+
+async def test_a_patch_makes_no_other_kind(server: Server) -> None:
+    await server.call("POST", PATH, configmap("a"))
+    merge = {"content_type": "application/merge-patch+json"}
+    answer = await server.call("PATCH", f"{PATH}/a", {"kind": "Foo"}, **merge)
+    assert answer.status == 422
+    assert 'no kind "Foo" is registered for version "v1"' in answer.body["message"]
+
+
+async def test_what_a_patch_says_twice_is_told(server: Server) -> None:
+    await server.call("POST", PATH, configmap("a"))
+    merge = {"content_type": "application/merge-patch+json"}
+    answer = await server.call("PATCH", f"{PATH}/a", b'{"data":{"k":"1","k":"2"}}', **merge)
+    assert answer.headers.getall("Warning") == ['299 - "duplicate field \\"data.k\\""']
+    operations = b'[{"op":"add","path":"/data/q","value":"1","value":"2","more":1}]'
+    of_json = {"content_type": "application/json-patch+json"}
+    answer = await server.call("PATCH", f"{PATH}/a", operations, **of_json)
+    assert answer.headers.getall("Warning") == [
+        '299 - "json patch duplicate field \\"[0].value\\""',
+        '299 - "json patch unknown field \\"[0].more\\""',
+    ]
+    strict = await server.call(
+        "PATCH", f"{PATH}/a?fieldValidation=Strict", b'{"data":{"k":"1","k":"2"}}', **merge
+    )
+    assert strict.status == 422
+    assert 'strict decoding error: duplicate field "data.k"' in strict.body["message"]
+
+
+async def test_equal_keys_of_a_body_are_merged(server: Server) -> None:
+    body = b'{"metadata":{"name":"a"},"data":{"k":"1"},"data":{"j":"2"}}'
+    answer = await server.call("POST", PATH, body)
+    assert answer.body["data"] == {"k": "1", "j": "2"}
+
+
+@pytest.mark.parametrize(("name", "status"), [("a%25b", 400), ("%00", 404)])
+async def test_a_name_that_is_none_is_told(server: Server, name: str, status: int) -> None:
+    answer = await server.call("GET", f"{PATH}/{name}")
+    assert answer.status == status

@@ -263,6 +263,8 @@ class Api:
 
     def is_known(self, api_version: str, kind: str) -> bool:
         """Tell whether upstream has such a kind, which custom ones are not."""
+        if api_version in body.OLD_VERSIONS:
+            return True
         found = self.scheme.by_kind(api_version, kind)
         return found is not None and not found.custom
 
@@ -345,7 +347,7 @@ def _check_verb(call: Call, verbs: tuple[str, ...]) -> None:
 def _in_namespace(call: Call, obj: dict[str, Any]) -> dict[str, Any]:
     """Return the object in the namespace of the request; raises where it names another."""
     given = obj["metadata"].get("namespace", "")
-    if given and call.resource.custom and not call.resource.namespaced:
+    if given and not call.resource.namespaced:
         return dict(without(obj, "metadata.namespace"))
     if not call.resource.namespaced or given == call.namespace:
         return obj

@@ -205,6 +205,31 @@ def _go_type(value: Any) -> str:
     return "array" if isinstance(value, list) else "number"
 
 
+OLD_VERSIONS = frozenset(
+    {
+        "admissionregistration.k8s.io/v1beta1",
+        "apps/v1beta1",
+        "apps/v1beta2",
+        "authentication.k8s.io/v1beta1",
+        "authorization.k8s.io/v1beta1",
+        "batch/v1beta1",
+        "certificates.k8s.io/v1beta1",
+        "coordination.k8s.io/v1beta1",
+        "discovery.k8s.io/v1beta1",
+        "events.k8s.io/v1beta1",
+        "extensions/v1beta1",
+        "flowcontrol.apiserver.k8s.io/v1beta3",
+        "networking.k8s.io/v1beta1",
+        "node.k8s.io/v1beta1",
+        "policy/v1beta1",
+        "rbac.authorization.k8s.io/v1beta1",
+        "resource.k8s.io/v1beta1",
+        "resource.k8s.io/v1beta2",
+        "scheduling.k8s.io/v1beta1",
+        "storage.k8s.io/v1beta1",
+    }
+)
+"""Versions that upstream no longer serves by default, and still can read."""
 IsKnown = Callable[[str, str], bool]
 """(apiVersion, kind) -> whether upstream has such a kind."""
 
@@ -221,6 +246,11 @@ def check_kind(
             + mismatch(document, api_version, kind, is_known=is_known)
         )
     if given_version and given_version != api_version:
+        if not is_known(given_version, kind):
+            raise BadRequestError(
+                f"{kind} in version {quote(given_version.rpartition('/')[2])} cannot be handled as "
+                f"a {kind}: " + mismatch(document, api_version, kind, is_known=is_known)
+            )
         raise BadRequestError(
             f"the API version in the data ({given_version}) does not match the expected API "
             f"version ({api_version})"

@@ -53,6 +53,13 @@ def _unconditional(resource: Resource, name: str, error: FieldError) -> InvalidE
     )
 
 
+def versioned_already() -> StatusError:
+    """Make upstream's answer to a new object with a resourceVersion: a 500 without a reason."""
+    error = StatusError("resourceVersion should not be set on objects to be created")
+    error.reason = ""
+    return error
+
+
 def _no_number(version: str) -> StatusError:
     """Make upstream's answer to a resourceVersion that is no number: a 500 without a reason."""
     error = StatusError(f'strconv.ParseUint: parsing "{version}": invalid syntax')

@@ -22,7 +22,7 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.fields import FieldError
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, is_deleting
+from minikube_py.api.object import Key, Obj, is_deleting, without
 from minikube_py.api.resource import Resource
 from minikube_py.datastore.kv import (
     Backend,
@@ -45,6 +45,7 @@ from minikube_py.server.registry.refusals import (
     invalid,
     mismatched_namespace,
     not_found,
+    versioned_already,
 )
 
 RETRIES_MAX = 32
@@ -190,7 +191,9 @@ class Store:
             now=times.now_string(self.clock),
             suffix="" if obj["metadata"].get("name") else _random_suffix(),
         )
-        prepared.pop("resourceVersion", None)
+        version = str(prepared.pop("resourceVersion", ""))
+        if version.isdigit() and int(version):
+            prepared["resourceVersion"] = version  # refused in the end, as upstream's storage does
         return {**obj, "metadata": prepared}
 
     async def _create(self, write: Write, obj: Obj) -> Item:
@@ -209,7 +212,10 @@ class Store:
         if write.dry_run:
             await undo()
             self._refuse_second(write, obj)
-            return self._imagined(write, obj, None)
+            return self._imagined(write, without(obj, "metadata.resourceVersion"), None)
+        if "resourceVersion" in obj["metadata"]:
+            await undo()
+            raise versioned_already()
         try:
             item = await self._insert(write, obj)
         except BaseException:
@@ -236,7 +242,8 @@ class Store:
             if item is None:
                 if create is None:
                     raise not_found(write.resource, write.name)
-                return await self.create(_creating(write), create()), True
+                made = without(create(), "metadata.resourceVersion")
+                return await self.create(_creating(write), made), True
             try:
                 return await self._update(write, item, change), False
             except RevisionMismatchError as error:
