@@ -45,6 +45,7 @@ from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.validating_policy import ValidatingAdmissionPolicy
 from minikube_py.server.admission.validating_webhook import ValidatingAdmissionWebhook
 from minikube_py.server.admission.webhook_calls import WebhookCalls
+from minikube_py.server.admission.webhook_metrics import WebhookMetrics
 from minikube_py.server.admission.webhook_set import WebhookSet
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
@@ -137,6 +138,7 @@ class Parts:
     ) -> None:
         rbac = _rbac(cache.kind)
         self.webhooks = WebhookClient()
+        self.webhook_metrics = WebhookMetrics()
         authorizer = _authorizer(setting, cache.kind, rbac, self.webhooks)
         tokens = Tokens(setting, cache.kind, self.webhooks)
         self.store = Store(
@@ -148,7 +150,7 @@ class Parts:
                 cache,
                 authorizer,
                 EscalationGuard(rbac, authorizer),
-                _dynamic_admission(setting, cache, authorizer, self.webhooks),
+                _dynamic_admission(setting, cache, authorizer, self),
             ),
             hooks=hooks(setting.config),
         )
@@ -237,7 +239,7 @@ def _admission(
 
 
 def _dynamic_admission(
-    setting: Setting, cache: Cache, authorizer: Authorizer, client: WebhookClient
+    setting: Setting, cache: Cache, authorizer: Authorizer, parts: Parts
 ) -> Sequence[AdmissionPlugin]:
     """Return the plugins that ask what users have configured, in upstream's order."""
     lister = cache.kind
@@ -252,7 +254,14 @@ def _dynamic_admission(
 
     def webhooks(kind: Resource) -> WebhookCalls:
         found = WebhookSet(lister(kind), locate)
-        return WebhookCalls(found, matcher, authorizer, client.post, starting=starting)
+        return WebhookCalls(
+            found,
+            matcher,
+            authorizer,
+            parts.webhooks.post,
+            metrics=parts.webhook_metrics,
+            starting=starting,
+        )
 
     return (
         MutatingAdmissionPolicy(matcher, params, authorizer, mutating),
@@ -358,6 +367,7 @@ def _nonresource(setting: Setting, parts: Parts, signer: TokenSigner) -> Nonreso
 def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
     """List what counts for itself, in the order of the metrics page."""
     return (
+        parts.webhook_metrics.lines,
         parts.aggregator.metrics,
         functools.partial(flow_control_metrics.lines, parts.flow_control),
         functools.partial(audit_metrics.lines, setting.auditor),

@@ -1,10 +1,11 @@
 """What mutating and validating webhooks share: whether one is asked, and how."""
 
+import asyncio
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minikube_py.api.errors import BadRequestError, InternalError
+from minikube_py.api.errors import BadRequestError, InternalError, StatusError
 from minikube_py.api.resource import Resource
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.matching import Matcher, is_exempt
@@ -15,6 +16,7 @@ from minikube_py.server.admission.policy_expressions import (
     authorizer_bindings,
     request_of,
 )
+from minikube_py.server.admission.webhook_metrics import WebhookMetrics
 from minikube_py.server.admission.webhook_review import (
     Answer,
     Question,
@@ -43,6 +45,7 @@ class WebhookCalls:
         authorizer: Authorizer,
         post: Post,
         *,
+        metrics: WebhookMetrics,
         starting: Callable[[], bool] = lambda: False,
     ) -> None:
         """Make them; `starting` tells whether the server is not ready yet.
@@ -50,6 +53,7 @@ class WebhookCalls:
         Until it is, its own writes are not asked about: a webhook in the cluster could not answer,
         and the server would never start.
         """
+        self._metrics = metrics
         self._starting = starting
         self._webhooks = webhooks
         self._matcher = matcher
@@ -96,6 +100,32 @@ class WebhookCalls:
             StatusError: it denies the request, or the request is a dry run that it is not for.
 
         """
+        labels = {
+            "name": webhook.name,
+            "operation": admission.operation,
+            "type": "admit" if mutating else "validating",
+        }
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            said = await self._ask(webhook, admission, matched, mutating=mutating)
+        except WebhookError:
+            self._metrics.called(labels, loop.time() - began, 500, rejected=webhook.fails)
+            if webhook.fails:
+                self._metrics.rejected(labels, "calling_webhook_error", 500)
+            else:
+                self._metrics.failed_open(labels)
+            raise
+        except StatusError as error:
+            self._metrics.called(labels, loop.time() - began, error.code, rejected=True)
+            self._metrics.rejected(labels, "no_error", error.code)
+            raise
+        self._metrics.called(labels, loop.time() - began, 200, rejected=False)
+        return said
+
+    async def _ask(
+        self, webhook: Webhook, admission: Admission, matched: Resource, *, mutating: bool
+    ) -> tuple[Question, Answer]:
         self._check_dry_run(webhook, admission)
         if isinstance(webhook.target, WebhookError):
             raise WebhookError(f"could not get REST client: {webhook.target}")

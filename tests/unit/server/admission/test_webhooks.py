@@ -17,6 +17,7 @@ from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.mutating_webhook import MutatingAdmissionWebhook
 from minikube_py.server.admission.validating_webhook import ValidatingAdmissionWebhook
 from minikube_py.server.admission.webhook_calls import WebhookCalls
+from minikube_py.server.admission.webhook_metrics import WebhookMetrics
 from minikube_py.server.admission.webhook_set import WebhookSet
 from minikube_py.server.attributes import Admission, Attributes, Decision, User
 from minikube_py.server.webhook.client import Target
@@ -129,7 +130,8 @@ def ask(resource: Any = CONFIGMAPS, **more: Any) -> Admission:
 def calls(listing: Listing, far: FarEnd, *configurations: Any, **more: Any) -> WebhookCalls:
     webhooks = WebhookSet(listing(*configurations), lambda client: Target(client["url"]))
     matcher = Matcher(SCHEME, listing({"metadata": {"name": "a"}}))
-    return WebhookCalls(webhooks, matcher, Yes(), far.post, **more)
+    metrics = more.pop("metrics", WebhookMetrics())
+    return WebhookCalls(webhooks, matcher, Yes(), far.post, metrics=metrics, **more)
 
 
 def validating(listing: Listing, far: FarEnd, *configurations: Any) -> ValidatingAdmissionWebhook:
@@ -477,6 +479,33 @@ async def test_warnings_and_annotations_are_collected(listing: Listing) -> None:
     await validating(listing, far, configuration("c", hook("h", "a"))).validate(admission)
     assert admission.warnings == ["careful"]
     assert admission.annotations.at("Metadata") == {"h/key": "value"}
+
+
+async def test_calls_are_counted(listing: Listing) -> None:
+    far, metrics = FarEnd(a=allow, b=deny, c=unreachable), WebhookMetrics()
+    hooks = configuration(
+        "c",
+        hook("h", "a"),
+        hook("i", "b"),
+        hook("j", "c"),
+        hook("k", "c", failurePolicy="Ignore"),
+    )
+    plugin = ValidatingAdmissionWebhook(calls(listing, far, hooks, metrics=metrics))
+    await refusal(plugin, ask())
+    lines = set(metrics.lines())
+    counted = (
+        ("request_total", "code=200 name=h operation=CREATE rejected=false"),
+        ("request_total", "code=400 name=i operation=CREATE rejected=true"),
+        ("request_total", "code=500 name=j operation=CREATE rejected=true"),
+        ("request_total", "code=500 name=k operation=CREATE rejected=false"),
+        ("rejection_count", "error_type=no_error name=i operation=CREATE rejection_code=400"),
+        ("fail_open_count", "name=k"),
+        ("admission_duration_seconds_count", "name=h operation=CREATE rejected=false"),
+    )
+    for name, labels in counted:
+        pairs = [text.split("=") for text in f"{labels} type=validating".split()]
+        inside = ",".join(f'{key}="{value}"' for key, value in pairs)
+        assert f"apiserver_admission_webhook_{name}{{{inside}}} 1" in lines
 
 
 # Changes
