@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 
 from aiohttp import web
@@ -14,6 +15,10 @@ IN_FLIGHT_SECONDS = 4.0
 CUT_SECONDS = 1.0
 """So long the last answers may take to be sent, and what was cancelled to notice."""
 KEEPALIVE_SECONDS = 90.0
+"""A connection on which nothing is asked for so long is closed, also one without a whole head."""
+BACKLOG = 1024
+KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 6))
+"""A client whose machine is gone is noticed after two and a half minutes, as by Go's server."""
 
 
 class HttpServer:
@@ -38,10 +43,8 @@ class HttpServer:
     async def start(self) -> None:
         """Listen; raises OSError where the port is in use."""
         await self._runner.setup()
-        site = web.TCPSite(
-            self._runner, self._host, self._port, ssl_context=self._tls, backlog=1024
-        )
-        await site.start()
+        made = _listening(self._host, self._port)
+        await web.SockSite(self._runner, made, ssl_context=self._tls, backlog=BACKLOG).start()
 
     async def stop(self) -> None:
         """Stop listening, end what would last, and let other requests finish.
@@ -68,5 +71,15 @@ class HttpServer:
     def _close_idle(self) -> None:
         """Close connections on which nobody waits for an answer; aiohttp would close all."""
         for connection in self._server.connections:
-            if connection._current_request is None:  # noqa: SLF001 -- it tells nobody else
+            if not connection._request_in_progress:  # noqa: SLF001 -- it tells nobody else
                 connection.force_close()
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """Return the socket; what it accepts finds out by itself that a client is gone for good."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
+    made = socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
+    for option, value in KEEPALIVE:
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
