@@ -110,11 +110,29 @@ def _validate_versions(versions: Sequence[Obj], common: Obj) -> Iterator[FieldEr
         yield from _validate_parts(own, at, "schema")
     known = {version.get("name", "") for version in versions}
     if len(known) != len(versions):
-        yield field.invalid(list(versions), "must contain unique version names")
+        yield field.invalid(_shown(versions, common), "must contain unique version names")
     if sum(bool(version.get("storage")) for version in versions) != 1:
         yield field.invalid(
-            list(versions), "must have exactly one version marked as storage version"
+            _shown(versions, common), "must have exactly one version marked as storage version"
         )
+
+
+def _shown(versions: Sequence[Obj], common: Obj) -> list[dict[str, Any]]:
+    """Return versions in Go's words, without what stands once for all of them."""
+    return [
+        {
+            "Name": version.get("name", ""),
+            "Served": version.get("served", False),
+            "Storage": version.get("storage", False),
+            "Deprecated": version.get("deprecated", False),
+            "DeprecationWarning": version.get("deprecationWarning"),
+            **{
+                f"{key[0].upper()}{key[1:]}": None if key in common else version.get(key)
+                for key in _COMMON
+            },
+        }
+        for version in versions
+    ]
 
 
 def _validate_deprecation(version: Obj, field: Field) -> Iterator[FieldError]:
