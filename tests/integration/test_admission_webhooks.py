@@ -10,7 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 
-from tests.integration.conftest import Answer, Server
+from tests.integration.conftest import Answer, Server, running
 from tests.webhook_server import WebhookServer, allow, deny, patch, webhook_server
 
 ADMISSION = "/apis/admissionregistration.k8s.io/v1"
@@ -845,3 +845,39 @@ async def test_a_server_starts_although_a_webhook_in_the_cluster_cannot_answer(
         answer = await make(server, "one")
         assert answer.status == 500
         assert 'service "nobody" not found' in answer.body["message"]
+
+
+@pytest.mark.parametrize("level", ["Metadata", "Request"])
+async def test_what_webhooks_say_and_change_is_in_the_audit_log(tmp_path: Path, level: str) -> None:
+    policy = tmp_path / "policy.json"
+    rules = [{"level": level}]
+    head = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy"}
+    policy.write_bytes(orjson.dumps({**head, "rules": rules}))
+    log = tmp_path / "audit.log"
+    options = {"audit_policy_file": str(policy), "audit_log_path": str(log)}
+    async with (
+        running(tmp_path / "data", audit_log_mode="blocking", **options) as server,
+        webhook_server(tmp_path, server.app.bootstrap.cluster_ca) as far,
+    ):
+        said = {"allowed": True, "auditAnnotations": {"checked": "yes"}}
+        far.replies["/say"], far.replies["/change"] = lambda _request: said, setting("mutated")
+        far.replies["/fail"] = lambda _request: {"kind": "Other"}
+        await register(server, "mutating", "m", hook(far, "/change"))
+        failing = {**hook(far, "/fail", failurePolicy="Ignore"), "name": "fail.example.com"}
+        await register(server, "validating", "v", hook(far, "/say"), failing)
+        answer = await make(server, "one")
+        assert answer.status == 201
+    events = [orjson.loads(line) for line in log.read_bytes().splitlines()]
+    identifier = answer.headers["Audit-ID"]
+    done = (e for e in events if e["auditID"] == identifier and e["stage"] == "ResponseComplete")
+    noted = next(done)["annotations"]
+    assert noted["hook.example.com/checked"] == "yes"
+    key = "mutation.webhook.admission.k8s.io/round_0_index_0"
+    assert orjson.loads(noted[key]) == {
+        "configuration": "m",
+        "webhook": "hook.example.com",
+        "mutated": True,
+    }
+    failed = "failed-open.validating.webhook.admission.k8s.io/round_0_index_1"
+    assert noted[failed] == "fail.example.com"
+    assert ("patch.webhook.admission.k8s.io/round_0_index_0" in noted) is (level == "Request")
