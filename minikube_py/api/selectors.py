@@ -7,12 +7,12 @@ errors are those of apimachinery's `labels` package. Field selectors are in `fie
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from minikube_py.api import names
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
+from minikube_py.lib.memo import remembered
 
 Operator = Literal["in", "notin", "=", "==", "!=", "gt", "lt", "exists", "!"]
 OPERATORS = "in, notin, =, ==, !=, gt, lt"
@@ -100,7 +100,7 @@ EVERYTHING = LabelSelector()
 NOTHING = LabelSelector(nothing=True)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def parse(text: str) -> LabelSelector:
     """Parse the text form, such as `app=web,tier in (a,b),!legacy`.
 
@@ -112,8 +112,7 @@ def parse(text: str) -> LabelSelector:
     return LabelSelector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
 
-_TOKEN = re.compile(r"[ \t\r\n]*(?:([=!(),<>]+)|([^ \t\r\n=!(),<>\0]+)|(\0|\Z))")
-_LITERALS = frozenset({")", ",", "!", "==", "=", ">", "<", "!=", "("})
+_TOKEN = re.compile(r"[ \t\r\n]*(?:(==|!=|[=!(),<>])|([^ \t\r\n=!(),<>\0]+)|(\0|\Z))")
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -121,24 +120,14 @@ def _tokens(text: str) -> Iterator[str]:
 
     Words come as they are; symbols come with a leading NUL, so that the two cannot be mistaken.
     """
-    position = 0
-    while match := _TOKEN.match(text, position):
-        symbols, word, _end = match.groups()
-        if symbols is None:
+    for match in _TOKEN.finditer(text):
+        symbol, word, _end = match.groups()
+        if symbol is None:
             yield word or ""
             if not word:
                 return
-            position = match.end()
-            continue
-        item, length = _symbol(symbols)
-        yield item
-        position = match.start(1) + length
-
-
-def _symbol(run: str) -> tuple[str, int]:
-    """Return the longest symbol at the start of a run of special characters."""
-    longest = next((run[:size] for size in (2, 1) if run[:size] in _LITERALS), "")
-    return "\0" + longest, len(longest)
+        else:
+            yield f"\0{symbol}"
 
 
 class _Parser:

@@ -3,12 +3,13 @@
 The texts of errors are those of apimachinery's serializers, because clients show them.
 """
 
+import asyncio
 import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from yaml import YAMLError
@@ -32,6 +33,9 @@ from minikube_py.server.apiserver.negotiate import MEDIA_TYPES, Format
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """Upstream's limit of a request body: `MaxRequestBodyBytes`, twice etcd's limit of a request."""
+LARGE_BYTES: Mapping[Format, int] = {"json": 512 << 10, "protobuf": 64 << 10, "yaml": 8 << 10}
+"""What takes some ten milliseconds to read."""
+T = TypeVar("T")
 PROTOBUF_MAGIC = b"k8s\x00"
 SUMMARY_BYTES_MAX = 30
 """How much of a body that nobody can read an error shows."""
@@ -122,6 +126,13 @@ def parse(data: bytes, form: Format, kind: str) -> dict[str, Any]:
 
 
 _NO_HEAD = "couldn't get version/kind; json parse error: "
+
+
+async def off_loop(form: Format, data: bytes, read: Callable[[], T]) -> T:
+    """Return what `read` makes of a body; a large one is read in a thread, between others."""
+    if len(data) <= LARGE_BYTES[form]:
+        return read()
+    return await asyncio.to_thread(read)
 
 
 def _json(data: bytes) -> Any:

@@ -45,12 +45,13 @@ from minikube_py.server.apiserver.incoming import (
 )
 from minikube_py.server.apiserver.negotiate import (
     Accepted,
+    Format,
     accepted_document,
     negotiated,
     wants_pretty,
 )
 from minikube_py.server.apiserver.nonresource import Nonresource
-from minikube_py.server.apiserver.parameters import list_options, write_options
+from minikube_py.server.apiserver.parameters import WriteOptions, list_options, write_options
 from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
 from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
@@ -346,21 +347,20 @@ class Frontend:
         call = _replace(call, options=options)
         if kind is not None:
             data = await read_body(request)
-            patch = self._parse_patch(call, kind, data)
+            patch = await self._parse_patch(call, kind, data)
             if kind != "apply":
                 call = _replace(call, raw=data)
             else:
-                found = body.repeated_in_yaml(data, options.field_validation)
-                call = _replace(call, found=found)
+                call = _replace(call, found=await _repeated(data, options))
             return await self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         data = await read_body(request)
-        document = body.parse(data, form, call.resource.kind)
+        read = partial(body.parse, data, form, call.resource.kind)
+        document = await body.off_loop(form, data, read)
         if form == "json":
             call = _replace(call, raw=data)
         elif form == "yaml":
-            found = body.repeated_in_yaml(data, options.field_validation)
-            call = _replace(call, found=found)
+            call = _replace(call, found=await _repeated(data, options))
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
         is_known = (lambda *_: True) if call.resource.custom else self.api.is_known
@@ -369,9 +369,10 @@ class Frontend:
             return await self._reply(request, call, await _whole(self.api.create(call, document)))
         return await self._reply(request, call, await _whole(self.api.update(call, document)))
 
-    def _parse_patch(self, call: Call, kind: PatchType, data: bytes) -> Any:
+    async def _parse_patch(self, call: Call, kind: PatchType, data: bytes) -> Any:
+        form: Format = "yaml" if kind == "apply" else "json"
         try:
-            return body.parse_patch(data, kind)
+            return await body.off_loop(form, data, partial(body.parse_patch, data, kind))
         except BadRequestError:
             if kind != "apply":  # upstream reads a patch once it has the object
                 self.api.store.get(call.resource, call.namespace, call.name)
@@ -452,6 +453,12 @@ async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.S
         await response.prepare(request)
         await response.write_eof()
     return response
+
+
+async def _repeated(data: bytes, options: WriteOptions) -> tuple[str, ...]:
+    """Return which keys stand twice in a YAML body."""
+    read = partial(body.repeated_in_yaml, data, options.field_validation)
+    return await body.off_loop("yaml", data, read)
 
 
 async def _whole(write: Coroutine[Any, Any, T]) -> T:

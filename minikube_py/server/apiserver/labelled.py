@@ -1,9 +1,11 @@
 """A request whose every answer, however it is made, says how it was classed and audited."""
 
 import asyncio
+import itertools
 from typing import Any, Self
 
 from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from minikube_py.server.audit.edge import AUDIT_ID, GIVEN_ID, RECORD, audit_id
 from minikube_py.server.flowcontrol.headers import SEAT
@@ -14,7 +16,13 @@ class LabelledRequest(web.BaseRequest):
 
     @classmethod
     def make(cls, message: Any, payload: Any, protocol: Any, writer: Any, task: Any) -> Self:
-        """Make a request of what aiohttp's server hands over."""
+        """Make a request of what aiohttp's server hands over.
+
+        Bytes of headers that are no UTF-8 become U+FFFD, as Go's encoders make of them in the end.
+        """
+        if not all(map(bytes.isascii, itertools.chain.from_iterable(message.raw_headers))):
+            headers = [(name, _text(value)) for name, value in message.headers.items()]
+            message = message._replace(headers=CIMultiDictProxy(CIMultiDict(headers)))
         return cls(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
@@ -27,3 +35,7 @@ class LabelledRequest(web.BaseRequest):
         record = self.get(RECORD)
         if record is not None:
             record.started(response.status)
+
+
+def _text(value: str) -> str:
+    return value.encode(errors="surrogateescape").decode(errors="replace")

@@ -6,19 +6,27 @@ import socket
 import ssl
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from minikube_py.server.apiserver.http import Frontend
 from minikube_py.server.apiserver.labelled import LabelledRequest
 
+log = logging.getLogger(__name__)
 IN_FLIGHT_SECONDS = 4.0
 """What is under way at the end may go on for so long; the whole process has nine seconds."""
 CUT_SECONDS = 1.0
 """So long the last answers may take to be sent, and what was cancelled to notice."""
 KEEPALIVE_SECONDS = 90.0
+<<<<<<< ours
 """A connection on which nothing is asked for so long is closed, also one without a whole head."""
 BACKLOG = 1024
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 6))
 """A client whose machine is gone is noticed after two and a half minutes, as by Go's server."""
+=======
+"""An idle connection is closed after so long, and one whose request is not complete by then."""
+HEAD_BYTES_MAX = 256 << 10
+"""Of a request line or of one header: a long selector or token. Go's bound is a megabyte in all."""
+>>>>>>> theirs
 
 
 class HttpServer:
@@ -31,9 +39,12 @@ class HttpServer:
             request_factory=LabelledRequest.make,
             handler_cancellation=True,
             access_log=None,
-            # What is no HTTP is answered with 400; its headers may hold secrets, so no log of it.
-            logger=logging.Logger("malformed", logging.CRITICAL),  # noqa: LOG001
+            logger=_logger(),
             keepalive_timeout=KEEPALIVE_SECONDS,
+            # Upstream reads no compressed bodies; so none can grow beyond its bound here.
+            auto_decompress=False,
+            max_line_size=HEAD_BYTES_MAX,
+            max_field_size=HEAD_BYTES_MAX,
         )
         self._runner = web.ServerRunner(self._server, shutdown_timeout=CUT_SECONDS)
         self._host, self._port, self._tls = host, port, tls
@@ -75,6 +86,7 @@ class HttpServer:
                 connection.force_close()
 
 
+<<<<<<< ours
 def _listening(host: str, port: int) -> socket.socket:
     """Return the socket; what it accepts finds out by itself that a client is gone for good."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -83,3 +95,22 @@ def _listening(host: str, port: int) -> socket.socket:
     for option, value in KEEPALIVE:
         made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
+=======
+class _NotMalformed(logging.Filter):
+    """Leaves out clients that leave, and what is no HTTP: its headers may hold secrets."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether the record is about an error of ours."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError | ConnectionError)
+
+
+def _logger() -> logging.Logger:
+    logger = log.getChild("errors")
+    logger.setLevel(logging.ERROR)
+    logger.addFilter(_NOT_MALFORMED)
+    return logger
+
+
+_NOT_MALFORMED = _NotMalformed()
+>>>>>>> theirs

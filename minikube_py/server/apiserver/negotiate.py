@@ -7,10 +7,10 @@ it can serve with all its parameters (`as`, `g`, `v` for a view, `stream`, `pret
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, NamedTuple, cast
 
 from minikube_py.api.errors import NotAcceptableError
+from minikube_py.lib.memo import remembered
 
 Format = Literal["json", "yaml", "protobuf"]
 View = Literal["", "Table", "PartialObjectMetadata", "PartialObjectMetadataList"]
@@ -172,7 +172,7 @@ def choose(
     return None
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def accepted(header: str) -> Accepted:
     """Choose the form of an object or a list; raises NotAcceptableError where nothing fits."""
     chosen = choose(header, tuple(MEDIA_TYPES), objects_view)
@@ -181,7 +181,7 @@ def accepted(header: str) -> Accepted:
     return _accepted(*chosen)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def accepted_stream(header: str) -> Accepted:
     """Choose the form of a watch's events; raises NotAcceptableError where nothing fits."""
     chosen = choose(header, tuple(MEDIA_TYPES), objects_view)
@@ -190,7 +190,7 @@ def accepted_stream(header: str) -> Accepted:
     return _accepted(*chosen)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def accepted_document(header: str) -> Accepted:
     """Choose the form of a document that has no other view (discovery); raises the same."""
     chosen = choose(header, tuple(MEDIA_TYPES), no_view)
@@ -199,7 +199,7 @@ def accepted_document(header: str) -> Accepted:
     return _accepted(*chosen)
 
 
-@lru_cache(maxsize=1024)
+@remembered(1024)
 def negotiated(header: str, verb: str, *, custom: bool) -> Accepted:
     """Choose the form in which a verb on resources answers; raises NotAcceptableError.
 

@@ -76,6 +76,8 @@ class Nonresource:
     async def handle(self, request: web.BaseRequest, _user: User | None) -> web.StreamResponse:
         """Answer one request."""
         path = request.path.rstrip("/") or "/"
+        if not request.path.startswith("/"):  # `OPTIONS *`, `CONNECT host:1`
+            return page_not_found()
         for open_path in self.open_paths:
             if path.startswith(open_path.prefix):
                 return await open_path.handle(request)

@@ -79,7 +79,7 @@ class RequestMetrics:
 
     def _kind(self, info: RequestInfo, headers: Mapping[str, str]) -> Kind:
         if not info.is_resource:
-            first = info.path.split("/", 2)[1]
+            first = info.path.removeprefix("/").partition("/")[0]
             verb = info.verb.upper()
             return Kind(
                 verb if verb in METHODS else OTHER,

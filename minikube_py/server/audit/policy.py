@@ -20,6 +20,8 @@ LEVELS = ("None", "Metadata", "Request", "RequestResponse")
 """From nothing to everything; each holds what those before it hold."""
 STAGES = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
 DECISIONS_KEPT_MAX = 4096
+PATH_KEPT_MAX = 512
+"""Longer paths are decided on anew each time, so that none fills the memory."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,9 @@ class Policy:
         if kept is None:
             if len(self._decided) >= DECISIONS_KEPT_MAX:
                 self._decided.clear()
-            kept = self._decided[key] = self._first(user, info)
+            kept = self._first(user, info)
+            if len(info.path) <= PATH_KEPT_MAX:
+                self._decided[key] = kept
         return kept
 
     def _first(self, user: User | None, info: RequestInfo) -> Kept:

@@ -36,6 +36,8 @@ WAIT_SECONDS_MAX = 15.0
 BORROWING_SECONDS = 10.0
 """How often levels lend each other seats, while there is demand."""
 CLASSES_KEPT_MAX = 4096
+PATH_KEPT_MAX = 512
+"""Requests of longer paths are classified anew each time, so that none fills the memory."""
 SECONDS_BOUNDS = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
 """Of histograms; upstream's."""
 LASTING = frozenset({"attach", "exec", "proxy", "log", "portforward"})
@@ -248,7 +250,9 @@ class FlowControl:
         if class_ is None:
             if len(self._classes) >= CLASSES_KEPT_MAX:
                 self._classes.clear()
-            class_ = self._classes[key] = self._class(user, info)
+            class_ = self._class(user, info)
+            if len(info.path) <= PATH_KEPT_MAX:
+                self._classes[key] = class_
         return class_
 
     def _class(self, user: User, info: RequestInfo) -> Class:

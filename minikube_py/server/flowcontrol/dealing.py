@@ -12,7 +12,9 @@ HANDS_KEPT_MAX = 4096
 
 def flow_hash(schema: str, distinguisher: str) -> int:
     """Return the 64 bits that tell one flow from others."""
-    digest = hashlib.sha256(f"{schema}\0{distinguisher}".encode()).digest()
+    # A user's name may come from a header, which may hold bytes that are no UTF-8.
+    text = f"{schema}\0{distinguisher}".encode(errors="surrogateescape")
+    digest = hashlib.sha256(text).digest()
     return int.from_bytes(digest[:8], "little")
 
 

@@ -1,6 +1,7 @@
 """The refusals of the registry, in upstream's words (apimachinery's `api/errors`)."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 
 from minikube_py.api import names
 from minikube_py.api.errors import (
@@ -16,6 +17,8 @@ from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.registry.deletion import details_of
 
+ERRORS_MAX = 1_000
+"""Errors of one object that are told."""
 _STORED_APART = {
     "replicationcontrollers": "controllers",
     "endpoints": "services/endpoints",
@@ -150,3 +153,8 @@ def mismatched_namespace() -> BadRequestError:
     return BadRequestError(
         "the namespace of the provided object does not match the namespace sent on the request"
     )
+
+
+def first_errors(*errors: Iterable[FieldError]) -> list[FieldError]:
+    """Return the errors; of an absurd number the first ones, which is all that anybody reads."""
+    return list(itertools.islice(itertools.chain(*errors), ERRORS_MAX))

@@ -42,6 +42,7 @@ from minikube_py.server.registry.refusals import (
     already_exists,
     check_name,
     check_resource_version,
+    first_errors,
     invalid,
     mismatched_namespace,
     not_found,
@@ -199,11 +200,11 @@ class Store:
     async def _create(self, write: Write, obj: Obj) -> Item:
         resource = write.resource
         obj = resource.prepare_for_create(obj)
-        errors = [
-            *metadata.validate_create(obj, resource, custom=resource.custom),
-            *self._validate_in_namespace(write, obj, None),
-            *resource.validate(obj, None),
-        ]
+        errors = first_errors(
+            metadata.validate_create(obj, resource, custom=resource.custom),
+            self._validate_in_namespace(write, obj, None),
+            resource.validate(obj, None),
+        )
         self._check(write, errors, obj)
         write.warnings.extend(resource.warn(obj, None))
         obj = complete(resource, obj)
@@ -346,11 +347,11 @@ class Store:
         new = prepare(new, old)
         validate = (sub and sub.validate) or resource.validate
         checks = sub.metadata_checks if sub is not None and sub.shares_object else None
-        errors = [
-            *metadata.validate_update(new, old, resource, custom=resource.custom, checks=checks),
-            *self._validate_in_namespace(write, new, old),
-            *validate(new, old),
-        ]
+        errors = first_errors(
+            metadata.validate_update(new, old, resource, custom=resource.custom, checks=checks),
+            self._validate_in_namespace(write, new, old),
+            validate(new, old),
+        )
         self._check(write, errors, new)
         if sub is None:
             write.warnings.extend(resource.warn(new, old))

@@ -22,6 +22,10 @@ def test_every_queue_is_dealt_about_as_often_as_the_others():
     assert max(seen.values()) < 1.2 * min(seen.values())
 
 
+def test_a_user_whose_name_is_no_text_is_a_flow_too():
+    assert flow_hash("a", "\udcff") != flow_hash("a", "\udcfe")
+
+
 def test_all_hands_of_a_small_deck_are_dealt():
     assert {frozenset(deal(n, 4, 2)) for n in range(12)} == {
         frozenset({a, b}) for a in range(4) for b in range(a)
