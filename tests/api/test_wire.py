@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,19 +49,22 @@ class Floor(NamedTuple):
 
 FLOORS: dict[str, Floor] = {
     "admission": Floor(214, 214, 25, 25),
-    "crd": Floor(210, 209, 19, 18),
-    "auth": Floor(190, 188, 12, 10),  # one text is not stable on the reference itself
-    "crud": Floor(1073, 1073, 84, 84),
+    "admissionpolicy": Floor(104, 104, 15, 15),
+    "crd": Floor(212, 211, 20, 19),
+    "auth": Floor(195, 195, 15, 15),
+    "crud": Floor(1086, 1086, 86, 86),
     "deletion": Floor(189, 189, 18, 18),
-    "discovery": Floor(120, 119, 31, 31),
-    "patch": Floor(257, 249, 25, 22),
-    "protobuf": Floor(38, 37, 4, 4),
-    "query": Floor(251, 250, 25, 24),
-    "representations": Floor(499, 497, 37, 37),
-    "subresources": Floor(185, 185, 16, 16),
-    "validation": Floor(643, 642, 71, 70),
+    "discovery": Floor(136, 136, 36, 36),
+    "patch": Floor(258, 258, 26, 26),
+    "protobuf": Floor(43, 43, 4, 4),
+    "query": Floor(254, 253, 28, 27),
+    "representations": Floor(511, 511, 42, 42),
+    "subresources": Floor(190, 190, 17, 17),
+    "validation": Floor(645, 645, 72, 72),
 }
-"""Without admissionpolicy, whose scenarios wait for machinery that is not there yet."""
+"""What is missing: rights that the reference gave the public (three steps in auth, one in discovery),
+the length of a protobuf frame, a text that depends on how long a revision is, and Go's dump of a
+struct."""
 
 
 def is_ready(port: int) -> bool:
@@ -125,45 +128,53 @@ def areas(server: tuple[str, Path]) -> dict[str, Reached]:
         f"the recorded exchanges are not at {CORPUS}: the test cannot tell whether the API server "
         "still answers as the reference does"
     )
-    line = [
-        sys.executable,
-        str(CORPUS / "replay.py"),
-        f"--kubeconfig={kubeconfig}",
-        f"--server={url}",
-        "--split=public",
-        "--json",
-        f"--jobs={JOBS}",
-        f"--timeout={REQUEST_SECONDS_MAX}",
-    ]
-    for area in FLOORS:
-        line += ["--area", area]
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    found = replay(url, kubeconfig, [*pairs("--area", FLOORS), f"--jobs={JOBS}"])
+    scenarios = {scenario["id"]: scenario for scenario in found["scenarios"]}
+    failed = [name for name, scenario in scenarios.items() if differing_steps(scenario)]
+    if failed:  # scenarios see what is cluster-wide of each other: alone they may go as recorded
+        again = replay(url, kubeconfig, [*pairs("--id", failed), "--jobs=1"])
+        scenarios |= {scenario["id"]: scenario for scenario in again["scenarios"]}
+    return {
+        area: reached(counts, [s for s in scenarios.values() if s["area"] == area])
+        for area, counts in found["areas"].items()
+    }
+
+
+def pairs(option: str, values: Iterable[str]) -> list[str]:
+    return [word for value in values for word in (option, value)]
+
+
+def replay(url: str, kubeconfig: Path, options: list[str]) -> dict[str, Any]:
+    """Replay scenarios; returns what became of them."""
+    line = [sys.executable, str(CORPUS / "replay.py"), "--split=public", "--json", *options]
+    line += [f"--kubeconfig={kubeconfig}", f"--server={url}", f"--timeout={REQUEST_SECONDS_MAX}"]
     done = subprocess.run(
         line,
         check=True,
         capture_output=True,
         text=True,
         timeout=REPLAY_SECONDS_MAX,
-        env=environment,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
     )
-    found = json.loads(done.stdout)
-    return {area: reached(area, counts, found) for area, counts in found["areas"].items()}
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
-def reached(area: str, counts: dict[str, int], found: dict[str, Any]) -> Reached:
+def reached(counts: dict[str, int], scenarios: list[dict[str, Any]]) -> Reached:
     """Return what an area reached; a step that differs in what is `OWN` alone is as recorded."""
-    names = ("ssem", "sverb", "sem", "verb")
-    steps, verbatim, scenarios, verbatim_scenarios = (counts.get(name, 0) for name in names)
-    differing = []
-    for scenario in (s for s in found["scenarios"] if s["area"] == area):
-        same = [step for step in scenario["failures"] if is_as_recorded(step)]
-        steps += sum(step["level"] == "semantic" for step in same)
-        verbatim += len(same)
-        other = [step for step in scenario["failures"] if step not in same]
-        scenarios += not scenario["semantic"] and all(s["level"] != "semantic" for s in other)
-        verbatim_scenarios += bool(same) and not other
-        differing += [described(scenario["id"], step) for step in other]
-    return Reached(Floor(steps, verbatim, scenarios, verbatim_scenarios), differing)
+    found = [(scenario["id"], differing_steps(scenario)) for scenario in scenarios]
+    semantic = [[step for step in steps if step["level"] == "semantic"] for _, steps in found]
+    floor = Floor(
+        semantic_steps=counts["steps"] - sum(map(len, semantic)),
+        verbatim_steps=counts["steps"] - sum(len(steps) for _, steps in found),
+        semantic_scenarios=sum(not steps for steps in semantic),
+        verbatim_scenarios=sum(not steps for _, steps in found),
+    )
+    return Reached(floor, [described(name, step) for name, steps in found for step in steps])
+
+
+def differing_steps(scenario: dict[str, Any]) -> list[dict[str, Any]]:
+    return [step for step in scenario["failures"] if not is_as_recorded(step)]
 
 
 def is_as_recorded(step: dict[str, Any]) -> bool:
