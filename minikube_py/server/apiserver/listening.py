@@ -17,16 +17,12 @@ IN_FLIGHT_SECONDS = 4.0
 CUT_SECONDS = 1.0
 """So long the last answers may take to be sent, and what was cancelled to notice."""
 KEEPALIVE_SECONDS = 90.0
-<<<<<<< ours
 """A connection on which nothing is asked for so long is closed, also one without a whole head."""
 BACKLOG = 1024
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 6))
 """A client whose machine is gone is noticed after two and a half minutes, as by Go's server."""
-=======
-"""An idle connection is closed after so long, and one whose request is not complete by then."""
 HEAD_BYTES_MAX = 256 << 10
 """Of a request line or of one header: a long selector or token. Go's bound is a megabyte in all."""
->>>>>>> theirs
 
 
 class HttpServer:
@@ -86,7 +82,6 @@ class HttpServer:
                 connection.force_close()
 
 
-<<<<<<< ours
 def _listening(host: str, port: int) -> socket.socket:
     """Return the socket; what it accepts finds out by itself that a client is gone for good."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -95,7 +90,8 @@ def _listening(host: str, port: int) -> socket.socket:
     for option, value in KEEPALIVE:
         made.setsockopt(socket.IPPROTO_TCP, option, value)
     return made
-=======
+
+
 class _NotMalformed(logging.Filter):
     """Leaves out clients that leave, and what is no HTTP: its headers may hold secrets."""
 
@@ -113,4 +109,3 @@ def _logger() -> logging.Logger:
 
 
 _NOT_MALFORMED = _NotMalformed()
->>>>>>> theirs
