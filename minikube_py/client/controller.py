@@ -9,7 +9,7 @@ import asyncio
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +25,7 @@ from minikube_py.client.informer import Informer, Informers
 from minikube_py.client.protocol import Client
 from minikube_py.client.workqueue import WorkQueue
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.prometheus import Histogram
 from minikube_py.lib.tasks import Nursery
 
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ busy, is looked at less often, and a small object is not held up. Upstream has t
 a limit of 20 requests a second for all its controllers."""
 
 
+WORK_SECONDS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+"""Bounds of the histogram of how long a look at a key takes; client-go has the same."""
+
+
+class Load:
+    """How much a controller has to do, and how long it takes."""
+
+    def __init__(self, queue: WorkQueue[Hashable]) -> None:
+        self.queue = queue
+        self.seconds = Histogram(WORK_SECONDS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What controllers are told beside the objects of the cluster."""
@@ -51,6 +64,8 @@ class Settings:
     """The network that nodes get their pods' addresses from."""
     node_monitor_grace_seconds: float = 50.0
     """A node whose Lease is older is not ready; upstream's default since v1.32."""
+    loads: dict[str, "Load"] = field(default_factory=dict)
+    """Where each controller leaves its load, by name, for whoever wants to look."""
     terminated_pods_max: int = 12500
     """Finished pods beyond this many are deleted, oldest first."""
 
@@ -156,6 +171,7 @@ class _Loop:
         self._context = context
         self._queue: WorkQueue[Hashable] = WorkQueue(context.clock)
         self._ends: list[Callable[[], None]] = []
+        self._load = context.settings.loads[controller.name] = Load(self._queue)
 
     async def run(self) -> None:
         controller = self._controller
@@ -228,6 +244,7 @@ class _Loop:
                 await self._look(key)
             finally:
                 took = clock.monotonic() - start
+                self._load.seconds.observe(took)
                 self._queue.done(key, rest=min(took * REST_FACTOR, REST_SECONDS_MAX))
 
     async def _look(self, key: Hashable) -> None:

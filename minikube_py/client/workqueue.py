@@ -27,6 +27,10 @@ class WorkQueue(Generic[K]):
         self._queue: deque[K] = deque()
         self._dirty: set[K] = set()
         self._busy: set[K] = set()
+        self.adds = 0
+        """How many keys have been put into the queue."""
+        self.retries = 0
+        """How many keys are or were to come again because they failed."""
         self._failures: dict[K, int] = {}
         self._rests: dict[K, float] = {}
         self._due: dict[K, float] = {}
@@ -58,6 +62,7 @@ class WorkQueue(Generic[K]):
             self.add_after(key, rest)
             return
         self._dirty.add(key)
+        self.adds += 1
         if key not in self._busy:
             self._queue.append(key)
             self._wake.set()
@@ -77,6 +82,7 @@ class WorkQueue(Generic[K]):
 
     def retry(self, key: K) -> None:
         """Have the key handled again after a wait that grows with each failure in a row."""
+        self.retries += 1
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         self.add_after(key, self._backoff.wait_seconds(failures))
 

@@ -17,7 +17,7 @@ from datetime import datetime
 
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.scheme import Scheme
-from minikube_py.client.controller import Settings
+from minikube_py.client.controller import Load, Settings
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
@@ -26,7 +26,7 @@ from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
-from minikube_py.server import bootstrap_objects, own_services
+from minikube_py.server import bootstrap_objects, metrics, own_services
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import Api
 from minikube_py.server.apiserver.listening import HttpServer
@@ -71,6 +71,7 @@ class ServerApp:
     _root_ca_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _backend: Backend | None = None
     _measured: MeasuredBackend | None = None
+    _loads: dict[str, Load] = field(default_factory=dict)
     _api: Api | None = None
     _http: HttpServer | None = None
     _aggregator: Aggregator | None = None
@@ -230,6 +231,7 @@ class ServerApp:
                     root_ca=self._root_ca.decode(),
                     authority=lambda name: self.bootstrap.authority(name, self.clock.now()),
                     cluster_cidr=self.config.cluster_cidr,
+                    loads=self._loads,
                 )
                 loops = run_controllers(self.loopback, self.scheme, self.clock, settings)
                 with contextlib.suppress(StoppedError):
@@ -254,12 +256,15 @@ class ServerApp:
             watches=self.watches,
             checks=self.checks(),
             loopback=self.loopback,
-            datastore_metrics=self._datastore_metrics,
+            more_metrics=self._more_metrics,
             auditor=self.auditor,
         )
 
-    def _datastore_metrics(self) -> Iterator[str]:
-        return self._measured.lines() if self._measured is not None else iter(())
+    def _more_metrics(self) -> Iterator[str]:
+        """Yield what is counted outside of the API server itself."""
+        if self._measured is not None:
+            yield from self._measured.lines()
+        yield from metrics.workqueues(self._loads)
 
     def _registration(self) -> str | None:
         aggregator = self._aggregator

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from minikube_py.api.resource import Resource
+from minikube_py.client.controller import Load
 from minikube_py.lib import stacks
-from minikube_py.lib.prometheus import CONTENT_TYPE, metric
+from minikube_py.lib.prometheus import CONTENT_TYPE, histograms, metric
 from minikube_py.server.apiserver.health import KINDS, Health
 from minikube_py.server.apiserver.nonresource import Page, version
 from minikube_py.server.apiserver.watch import Watches
@@ -138,6 +139,34 @@ def watches(store: Store, open_watches: Watches) -> Iterator[str]:
 
 def _of(resource: Resource) -> dict[str, str]:
     return {"group": resource.group, "resource": resource.plural}
+
+
+def workqueues(loads: Mapping[str, Load]) -> Iterator[str]:
+    """Yield what controllers have to do."""
+    known = sorted(loads.items())
+    yield from metric(
+        "workqueue_depth",
+        "gauge",
+        "Current depth of workqueue",
+        (({"name": name}, len(load.queue)) for name, load in known),
+    )
+    yield from metric(
+        "workqueue_adds_total",
+        "counter",
+        "Total number of adds handled by workqueue",
+        (({"name": name}, load.queue.adds) for name, load in known),
+    )
+    yield from metric(
+        "workqueue_retries_total",
+        "counter",
+        "Total number of retries handled by workqueue",
+        (({"name": name}, load.queue.retries) for name, load in known),
+    )
+    yield from histograms(
+        "workqueue_work_duration_seconds",
+        "How long in seconds processing an item from workqueue takes.",
+        (({"name": name}, load.seconds) for name, load in known),
+    )
 
 
 def build() -> Iterator[str]:

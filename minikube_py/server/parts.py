@@ -121,7 +121,7 @@ class Setting:
     watches: Watches
     checks: Mapping[str, Callable[[], str | None]]
     loopback: Callable[[User], Client]
-    datastore_metrics: metrics.Source
+    more_metrics: metrics.Source
     auditor: Auditor
 
 
@@ -372,7 +372,7 @@ def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
         functools.partial(flow_control_metrics.lines, parts.flow_control),
         functools.partial(audit_metrics.lines, setting.auditor),
         parts.request_metrics.lines,
-        setting.datastore_metrics,
+        setting.more_metrics,
         functools.partial(metrics.storage, parts.store),
         functools.partial(metrics.watches, parts.store, setting.watches),
         metrics.build,

@@ -108,6 +108,20 @@ async def test_tasks_are_shown_with_what_they_wait_for(server: Server) -> None:
     assert "in WorkQueue.get" in answer.raw.decode()
 
 
+async def test_the_datastore_and_the_controllers_are_measured(tmp_path: Path) -> None:
+    async with running(tmp_path, disable_controller_manager=False) as server:
+        await server.call("POST", CONFIG_MAPS, config_map("a"))
+        wanted = (
+            'etcd_request_duration_seconds_count{operation="create",type="configmaps"}',
+            'workqueue_adds_total{name="namespace-controller"}',
+            'workqueue_work_duration_seconds_count{name="namespace-controller"}',
+        )
+        await eventually(
+            lambda: server.call("GET", "/metrics"),
+            lambda page: all(line in page.raw.decode() for line in wanted),
+        )
+
+
 @pytest.mark.parametrize("path", ["/metrics", "/metrics/slis", "/debug/tasks"])
 async def test_pages_are_for_those_who_may(server: Server, path: str) -> None:
     assert (await server.call("GET", path, impersonate_user="jane")).status == 403
