@@ -25,8 +25,9 @@ NAMES = ("localhost", "127.0.0.1", "hook.default.svc", "hook.kube-system.svc")
 class WebhookServer:
     """Answers by path; what it was asked is kept."""
 
-    def __init__(self, port: int, authority: pki.Pair) -> None:
+    def __init__(self, port: int, authority: pki.Pair, context: ssl.SSLContext) -> None:
         self.port = port
+        self.context = context
         self.bundle = base64.b64encode(authority.certificate_pem).decode()
         self.replies: dict[str, Reply] = {}
         self.asked: list[tuple[str, Request]] = []
@@ -87,7 +88,7 @@ async def webhook_server(folder: Path, authority: pki.Pair) -> AsyncIterator[Web
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
         await site.start()
-        holder.append(WebhookServer(runner.addresses[0][1], authority))
+        holder.append(WebhookServer(runner.addresses[0][1], authority, context))
         yield holder[0]
     finally:
         if holder:

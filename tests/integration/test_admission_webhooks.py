@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -786,6 +787,49 @@ async def test_an_answer_that_is_none_fails_the_request_and_nothing_else(
     assert text in answer.body["message"]
     far.replies["/a"] = allow
     assert (await make(server, "two")).status == 201
+
+
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+async def endlessly(writer: asyncio.StreamWriter, start: bytes, more: bytes) -> None:
+    """Write without an end, slowly, until nobody listens any more."""
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        writer.write(start)
+        while not writer.is_closing():
+            writer.write(more)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("start", "more", "text"),
+    [
+        (HEAD + b"Content-Length: 99999\r\n\r\n", b" ", "context deadline exceeded"),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n", "context deadline exceeded"),
+        (HEAD, b"x-a: b\r\n", "context deadline exceeded"),
+        (HEAD + b"x-a: ", b"b" * 1000, "malformed HTTP response"),
+        (b"\x00\x01\x02 what is this\r\n\r\n", b"\x00", "malformed HTTP response"),
+        (HEAD + b"Content-Length: -1\r\n\r\n", b" ", "malformed HTTP response"),
+    ],
+)
+async def test_what_answers_without_an_end_is_given_up(
+    server: Server, far: WebhookServer, start: bytes, more: bytes, text: str
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await endlessly(writer, start, more)
+        writer.close()
+
+    listener = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=far.context)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        config = {"url": f"https://127.0.0.1:{port}/", "caBundle": far.bundle}
+        slow = hook(far, "/a", clientConfig=config, timeoutSeconds=1)
+        await register(server, "validating", "c", slow)
+        refused = await make(server, "one")
+    assert refused.status == 500
+    assert text in refused.body["message"]
 
 
 async def test_what_speaks_no_tls_is_told(server: Server, far: WebhookServer) -> None:

@@ -29,6 +29,25 @@ def test_the_defaults_are_good() -> None:
         ("cluster_domain", "Not A Domain", "--cluster-domain"),
         ("write_kubeconfig_mode", "9z", "--write-kubeconfig-mode"),
         ("datastore_endpoint", "postgres://db", "--datastore-endpoint"),
+        ("authorization_mode", ("Node", "ABAC"), "--authorization-mode"),
+        ("authorization_mode", ("RBAC", "Webhook"), "--authorization-webhook-config-file"),
+        ("authorization_webhook_config_file", "file", "--authorization-webhook-config-file"),
+        ("authorization_webhook_version", "v2", "--authorization-webhook-version"),
+        (
+            "authorization_webhook_cache_authorized_ttl",
+            "long",
+            "--authorization-webhook-cache-authorized-ttl",
+        ),
+        (
+            "authentication_token_webhook_cache_ttl",
+            "-1s",
+            "--authentication-token-webhook-cache-ttl",
+        ),
+        (
+            "authentication_token_webhook_version",
+            "v2",
+            "--authentication-token-webhook-version",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_flag_and_a_remedy(field: str, value: Any, flag: str) -> None:
