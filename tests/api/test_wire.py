@@ -62,9 +62,9 @@ FLOORS: dict[str, Floor] = {
     "subresources": Floor(190, 190, 17, 17),
     "validation": Floor(645, 645, 72, 72),
 }
-"""What is missing: rights that the reference gave the public (three steps in auth, one in discovery),
-the length of a protobuf frame, a text that depends on how long a revision is, and Go's dump of a
-struct."""
+"""What is missing: rights that the reference gave the public (three steps in auth, one in
+discovery), the length of a protobuf frame, a text that depends on how long a revision is, and Go's
+dump of a struct."""
 
 
 def is_ready(port: int) -> bool:
