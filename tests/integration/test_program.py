@@ -41,6 +41,24 @@ def test_it_starts_and_a_signal_stops_it(server: Server, number: signal.Signals)
     assert "Traceback" not in server.log.read_text()
 
 
+def test_a_signal_ends_watches_in_good_order(server: Server) -> None:
+    server.start()
+    server.kubectl("create", "configmap", "watched")
+    line = [str(KPY.parent / "kubectl"), "--kubeconfig", str(server.folder / "kubeconfig")]
+    watch = subprocess.Popen(
+        [*line, "get", "configmaps", "--watch", "--output=name"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert watch.stdout is not None
+    assert watch.stdout.readline().startswith("configmap/")
+    status, seconds = server.stop()
+    assert (status, seconds < STOP_SECONDS_MAX) == (0, True)
+    _, errors = watch.communicate(timeout=STOP_SECONDS_MAX)
+    assert (watch.returncode, errors) == (0, "")
+
+
 def test_what_was_acknowledged_survives_a_kill(server: Server) -> None:
     server.start()
     server.kubectl("create", "configmap", "kept", "--from-literal=a=b")
