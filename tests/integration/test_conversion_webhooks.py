@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from tests.integration.conftest import Answer, Server
-from tests.webhook_server import WebhookServer, webhook_server
+from tests.webhook_server import WebhookServer, patch, webhook_server
 
 GROUP = "stable.example.com"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -460,3 +460,64 @@ async def test_old_reviews_are_understood(server: Server, far: WebhookServer) ->
     far.replies["/convert"] = old
     await server.call("POST", path("v1"), first("one", "a:1"))
     assert is_second((await server.call("GET", path("v2", "one"))).body, "a", "1")
+
+
+# --- admission ------------------------------------------------------------------------------------
+
+REGISTRATION = "/apis/admissionregistration.k8s.io/v1"
+FIRST_ONLY = {
+    "operations": ["*"],
+    "apiGroups": [GROUP],
+    "apiVersions": ["v1"],
+    "resources": ["endpoints"],
+}
+
+
+async def test_admission_webhooks_see_and_change_objects_in_the_version_that_they_name(
+    server: Server, far: WebhookServer
+) -> None:
+    await defined(server, definition(far, stored="v2"))
+    far.replies["/change"] = patch({"op": "replace", "path": "/hostPort", "value": "changed:1"})
+    webhook = {
+        "name": "hook.example.com",
+        "clientConfig": far.client("/change"),
+        "rules": [FIRST_ONLY],
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    body = {"metadata": {"name": "c"}, "webhooks": [webhook]}
+    answer = await server.call("POST", f"{REGISTRATION}/mutatingwebhookconfigurations", body)
+    assert answer.status == 201, answer.body
+    made = await server.call("POST", path("v2"), second("one", "a", "2"))
+    assert is_second(made.body, "changed", "1")
+    (asked,) = far.requests("/change")
+    assert asked["object"]["hostPort"] == "a:2"
+    assert (asked["kind"]["version"], asked["requestKind"]["version"]) == ("v1", "v2")
+    changed = await server.call("PATCH", path("v2", "one"), {"port": "3"}, content_type=MERGE)
+    assert is_second(changed.body, "changed", "1")
+    assert far.requests("/change")[-1]["oldObject"]["hostPort"] == "changed:1"
+
+
+async def test_policies_see_objects_in_the_version_that_they_name(
+    server: Server, far: WebhookServer
+) -> None:
+    await defined(server, definition(far, stored="v2"))
+    policy = {
+        "metadata": {"name": "p"},
+        "spec": {
+            "matchConstraints": {"resourceRules": [FIRST_ONLY]},
+            "validations": [{"expression": "object.hostPort != 'bad:1'", "message": "bad port"}],
+        },
+    }
+    binding = {
+        "metadata": {"name": "b"},
+        "spec": {"policyName": "p", "validationActions": ["Deny"]},
+    }
+    for plural, body in (("ies", policy), ("ybindings", binding)):
+        where = f"{REGISTRATION}/validatingadmissionpolic{plural}"
+        answer = await server.call("POST", where, body)
+        assert answer.status == 201, answer.body
+    refused = await server.call("POST", path("v2"), second("one", "bad", "1"))
+    assert refused.status == 422
+    assert refused.body["message"].endswith("denied request: bad port")
+    assert (await server.call("POST", path("v2"), second("one", "good", "1"))).status == 201

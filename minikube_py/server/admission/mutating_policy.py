@@ -22,7 +22,6 @@ from minikube_py.server.admission.policy_calls import (
     Caller,
     Misconfigured,
     conditions_hold,
-    in_version,
 )
 from minikube_py.server.admission.policy_expressions import (
     Budget,
@@ -34,6 +33,7 @@ from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.policy_patches import PatchError, applied, defaulted, patched
 from minikube_py.server.admission.policy_set import Compiler, Policy, PolicySet, policy_of
 from minikube_py.server.attributes import Admission, Authorizer
+from minikube_py.server.registry.versions import in_version
 
 _FIELDS: Final = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
 
@@ -79,7 +79,7 @@ class MutatingAdmissionPolicy:
             if isinstance(call, Misconfigured) and call.policy.fails
         ]
         wanted = [call for call in calls if isinstance(call, Call)]
-        obj, failed = _Run(admission, self._caller.activation(admission)).all(wanted)
+        obj, failed = await _Run(admission, self._caller.activation(admission)).all(wanted)
         refusals.extend(failed)
         if refusals:
             raise _refused(admission, refusals)
@@ -143,7 +143,7 @@ class _Run:
         self._obj = admission.obj
         self._refusals: list[Refusal] = []
 
-    def all(self, calls: Sequence[Call[Rules]]) -> tuple[Obj | None, Sequence[Refusal]]:
+    async def all(self, calls: Sequence[Call[Rules]]) -> tuple[Obj | None, Sequence[Refusal]]:
         """Carry out the calls; return the object after them and what went wrong."""
         memory = self._admission.reinvocation.of(MutatingAdmissionPolicy.name)
         again = self._admission.reinvocation.again
@@ -151,10 +151,10 @@ class _Run:
             memory.require_earlier()
         for call in calls:
             key = _identity(call)
-            if not self._applies(call) or (again and key not in memory.required):
+            if not await self._applies(call) or (again and key not in memory.required):
                 continue
             before = self._obj
-            self._mutate(call)
+            await self._mutate(call)
             if before != self._obj:
                 memory.require_earlier()
                 self._admission.reinvocation.wanted = True
@@ -163,32 +163,33 @@ class _Run:
         memory.last = self._obj
         return self._obj, self._refusals
 
-    def _applies(self, call: Call[Rules]) -> bool:
+    async def _applies(self, call: Call[Rules]) -> bool:
         try:
-            return conditions_hold(call.policy, self._see(call))
+            return conditions_hold(call.policy, await self._see(call))
         except EvaluationError as error:
             self._refuse(call, str(error))
             return False
 
-    def _see(self, call: Call[Rules]) -> Any:
+    async def _see(self, call: Call[Rules]) -> Any:
         resource = self._admission.resource
-        new = in_version(resource, call.matched, self._obj)
-        old = in_version(resource, call.matched, self._admission.old)
+        new = await in_version(resource, call.matched, self._obj)
+        old = await in_version(resource, call.matched, self._admission.old)
         return self._activation(call, new, old)
 
-    def _mutate(self, call: Call[Rules]) -> None:
+    async def _mutate(self, call: Call[Rules]) -> None:
         for mutation in call.policy.rules.mutations:
             if self._obj is None:
                 return
             try:
-                self._obj = self._changed(call, mutation, self._obj)
+                self._obj = await self._changed(call, mutation, self._obj)
             except (EvaluationError, OutOfBudgetError, PatchError) as error:
                 self._refuse(call, str(error))
 
-    def _changed(self, call: Call[Rules], mutation: Mutation, obj: Obj) -> Obj:
+    async def _changed(self, call: Call[Rules], mutation: Mutation, obj: Obj) -> Obj:
         resource, target = self._admission.resource, call.matched
-        value = self._see(call).evaluate(mutation.expression, Budget(expressions.BUDGET))
-        before = in_version(resource, target, obj) or obj
+        seen = await self._see(call)
+        value = seen.evaluate(mutation.expression, Budget(expressions.BUDGET))
+        before = await in_version(resource, target, obj) or obj
         kind = target.type
         if kind is None:
             group, version, name = target.kind_at("")
@@ -200,7 +201,7 @@ class _Run:
         after = change(kind, before, value)
         if after is before:
             return obj
-        return in_version(target, resource, defaulted(target, after)) or obj
+        return await in_version(target, resource, defaulted(target, after)) or obj
 
     def _refuse(self, call: Call[Rules], text: str) -> None:
         if call.policy.fails:

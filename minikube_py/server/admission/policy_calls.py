@@ -161,12 +161,3 @@ def conditions_hold(policy: Conditional, activation: Activation) -> bool:
         unique = list(dict.fromkeys(failures))
         raise EvaluationError(unique[0] if len(unique) == 1 else f"[{', '.join(unique)}]")
     return not failures
-
-
-def in_version(resource: Resource, target: Resource, obj: Obj | None) -> Obj | None:
-    """Return an object of a request in another version of its kind."""
-    if obj is None or resource is target or obj.get("kind") != resource.kind:
-        return obj
-    if resource.storage is not None:
-        obj = resource.storage.to_storage(obj)
-    return obj if target.storage is None else target.storage.from_storage(obj)

@@ -23,7 +23,6 @@ from minikube_py.server.admission.policy_calls import (
     Caller,
     Misconfigured,
     conditions_hold,
-    in_version,
 )
 from minikube_py.server.admission.policy_expressions import (
     Activation,
@@ -35,6 +34,7 @@ from minikube_py.server.admission.policy_expressions import (
 from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.policy_set import Compiler, Policy, PolicySet, policy_of
 from minikube_py.server.attributes import Admission, AuditAnnotations, Authorizer
+from minikube_py.server.registry.versions import in_version
 
 ANNOTATION_CHARACTERS_MAX: Final = 10 * 1024
 FAILURE_KEY: Final = "validation.policy.admission.k8s.io/validation_failure"
@@ -114,7 +114,7 @@ class ValidatingAdmissionPolicy:
                 if call.policy.fails:
                     denied.add(call.policy.name, call.binding, call.text, "")
                 continue
-            verdict = decide(call, admission, activation)
+            verdict = await decide(call, admission, activation)
             _act(call, verdict, admission, denied)
             for key, value in verdict.annotations:
                 values = collected.setdefault(call.policy.name, {}).setdefault(key, [])
@@ -154,11 +154,13 @@ def _validation(rule: Obj, compiler: Compiler) -> Validation:
 # --- deciding -------------------------------------------------------------------------------------
 
 
-def decide(call: Call[Rules], admission: Admission, activation: ActivationOf[Rules]) -> Verdict:
+async def decide(
+    call: Call[Rules], admission: Admission, activation: ActivationOf[Rules]
+) -> Verdict:
     """Return what a policy says; it sees the objects in the version that it names."""
     resource, target = admission.resource, call.matched
-    new = in_version(resource, target, admission.obj)
-    old = in_version(resource, target, admission.old)
+    new = await in_version(resource, target, admission.obj)
+    old = await in_version(resource, target, admission.old)
     seen = activation(call, new, old)
     verdict, fails = Verdict(), call.policy.fails
     try:
