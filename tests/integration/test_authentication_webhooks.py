@@ -255,6 +255,16 @@ async def test_a_review_asks_the_webhook(far: WebhookServer) -> None:
         assert (answer.body["status"]["allowed"], answer.body["status"]["denied"]) == (False, True)
 
 
+async def test_rules_of_a_webhook_cannot_be_listed(far: WebhookServer) -> None:
+    async with deciding(far) as server:
+        path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+        status = (await server.call("POST", path, {"spec": {"namespace": "x"}})).body["status"]
+        assert status["incomplete"] is True
+        assert status["evaluationError"] == (
+            "webhook authorizer does not support user rule resolution"
+        )
+
+
 async def test_a_webhook_that_fails_is_a_fault_for_those_that_only_it_could_let_in(
     far: WebhookServer,
 ) -> None:

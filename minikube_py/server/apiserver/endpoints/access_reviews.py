@@ -12,7 +12,7 @@ from minikube_py.server.apiserver.call import Call
 from minikube_py.server.attributes import Attributes, Authorizer, Preparing, User
 from minikube_py.server.authn.tokens import user_info
 from minikube_py.server.authz.rbac import Rbac
-from minikube_py.server.authz.rules import rules_status
+from minikube_py.server.authz.rules import WEBHOOK_ERROR, rules_status
 
 GROUP = "authorization.k8s.io"
 
@@ -62,7 +62,10 @@ class AccessReviews:
         """List what the user who asks may do in a namespace."""
         spec = document.get("spec") or {}
         namespace = str(spec.get("namespace", ""))
-        return _document(call, {}, {}, rules_status(self._rbac, call.user, namespace))
+        asks = isinstance(self._authorizer, Preparing) and self._authorizer.asks_others
+        unknown = (WEBHOOK_ERROR,) if asks else ()
+        status = rules_status(self._rbac, call.user, namespace, unknown)
+        return _document(call, {}, {}, status)
 
     async def self_review(self, call: Call, document: dict[str, Any]) -> Obj:
         """Tell the user who asks who that is."""
