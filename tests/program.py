@@ -57,11 +57,11 @@ class Server:
         except OSError:
             return False
 
-    def kpy(self, *arguments: str) -> str:
+    def kpy(self, *arguments: str, status: int = 0) -> str:
         """Return what another command of the program prints about this server."""
         line = [str(KPY), *arguments, f"--data-dir={self.folder / 'data'}"]
         done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 
     def kubectl(self, *arguments: str) -> str:

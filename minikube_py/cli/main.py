@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "agent": ("agent", "run a node of a cluster"),
     "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
     "certificate": ("certificate", "show, renew and replace certificates"),
+    "security": ("security", "look at how safe this machine and its cluster are"),
     "secrets-encrypt": ("secrets_encrypt", "show and change how secrets are encrypted at rest"),
     "token": ("token", "print the token that agents join with"),
     "check": ("check", "say what this machine lacks"),
