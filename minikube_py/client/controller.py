@@ -60,6 +60,8 @@ class Settings:
     """PEM of the certificates that clients in pods trust the API server by."""
     authority: Callable[[str], "Pair"] | None = None
     """Returns an authority by name (`client-ca`, `cluster-ca`); None where nobody here signs."""
+    legacy_token: Callable[[Obj, Obj], str] | None = None
+    """(secret, account) -> the token that the Secret is to hold; None where nobody here signs."""
     cluster_cidr: str = "10.42.0.0/16"
     """The network that nodes get their pods' addresses from."""
     node_monitor_grace_seconds: float = 50.0

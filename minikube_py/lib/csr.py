@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
@@ -67,7 +68,7 @@ class Request:
         try:
             parsed = x509.load_pem_x509_csr(pem)
             holds = parsed.is_signature_valid
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm) as error:
             raise SigningError(f"unable to parse csr: {error}") from error
         if not holds:
             raise SigningError("unable to verify certificate request signature")

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from minikube_py.api.kinds import BUILTIN
+from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.controller import Load, Settings
 from minikube_py.client.protocol import Client
@@ -36,6 +37,8 @@ from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
 from minikube_py.server.audit.configured import auditor_of
 from minikube_py.server.audit.record import Auditor
+from minikube_py.server.authn import legacy_tokens
+from minikube_py.server.authn.signing import TokenSigner
 from minikube_py.server.bootstrap import Bootstrap, prepare
 from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
@@ -149,6 +152,8 @@ class ServerApp:
         custom = parts.custom_resources
         await custom.load()
         nursery.start("custom resources", restarting("custom resources", custom.run))
+        if parts.issuers is not None:
+            nursery.start("issuers", restarting("issuers", parts.issuers.follow))
         nursery.start("webhooks", _close_at_end(parts.webhooks))
         nursery.start("certificates", restarting("certificates", certificates.follow))
         self._start_renewal(nursery, certificates)
@@ -218,6 +223,10 @@ class ServerApp:
 
         return own_services.Changing(newest, certificates.subscribe)
 
+    def _legacy_token(self, secret: Obj, account: Obj) -> str:
+        signer = TokenSigner(self.bootstrap.service_account_key)
+        return signer.sign(legacy_tokens.claims_of(secret, account))
+
     def _start_loops(self, nursery: Nursery, report: Report) -> None:
         """Start what drives the cluster, unless told not to."""
         if not self.config.disable_controller_manager:
@@ -230,6 +239,7 @@ class ServerApp:
                 settings = Settings(
                     root_ca=self._root_ca.decode(),
                     authority=lambda name: self.bootstrap.authority(name, self.clock.now()),
+                    legacy_token=self._legacy_token,
                     cluster_cidr=self.config.cluster_cidr,
                     loads=self._loads,
                 )

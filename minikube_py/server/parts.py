@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from minikube_py.api import times
 from minikube_py.api.admissionregistration import (
@@ -73,6 +74,9 @@ from minikube_py.server.audit.record import Auditor
 from minikube_py.server.authn.anonymous import Anonymous
 from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.authn.chain import BearerTokens, Chain
+from minikube_py.server.authn.configuration import Configuration
+from minikube_py.server.authn.issuers import Issuers
+from minikube_py.server.authn.legacy_tokens import LegacyTokens
 from minikube_py.server.authn.request_header import HeaderNames, RequestHeaders
 from minikube_py.server.authn.service_account import Bound, ServiceAccountTokens
 from minikube_py.server.authn.signing import TokenSigner
@@ -141,6 +145,7 @@ class Parts:
         self.webhook_metrics = WebhookMetrics()
         authorizer = _authorizer(setting, cache.kind, rbac, self.webhooks)
         tokens = Tokens(setting, cache.kind, self.webhooks)
+        self.issuers = tokens.issuers
         self.store = Store(
             backend,
             cache,
@@ -324,10 +329,20 @@ class Tokens:
             nodes=lister(NODES),
         )
         self.signer = TokenSigner(setting.bootstrap.service_account_key)
+        path = setting.config.authentication_config
+        self.issuers = Issuers(Path(path), (issuer,), setting.clock) if path else None
         self.bearer = BearerTokens(
             (
                 ServiceAccountTokens(self.signer, issuer, bound, setting.clock),
+                LegacyTokens(
+                    self.signer,
+                    (issuer,),
+                    bound,
+                    lambda: setting.loopback(APISERVER),
+                    setting.clock,
+                ),
                 BootstrapTokens(lister(SECRETS), (issuer,), setting.clock),
+                *((self.issuers,) if self.issuers is not None else ()),
                 *webhook_tokens(setting.config, client.post, setting.clock),
             ),
             (issuer,),
@@ -347,7 +362,10 @@ def _authenticator(config: ServerConfig, tokens: Tokens, trust: Trust) -> Chain:
         ClientCertificates(trust),
         tokens.bearer,
     )
-    return Chain((*methods, Anonymous()) if config.anonymous_auth else methods)
+    known = tokens.issuers.configuration if tokens.issuers is not None else Configuration()
+    if config.anonymous_auth or known.anonymous:
+        return Chain((*methods, Anonymous(known.anonymous_paths)))
+    return Chain(methods)
 
 
 def _nonresource(setting: Setting, parts: Parts, signer: TokenSigner) -> Nonresource:

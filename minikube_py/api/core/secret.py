@@ -1,6 +1,7 @@
 """Secrets: settings that are not for everyone to read."""
 
 import base64
+import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -108,6 +109,15 @@ def _syntax_problem(text: str, position: int) -> str:
     if not text[:position].strip():
         return f"invalid character '{char}' looking for beginning of value"
     return f"invalid character '{char}' after top-level value"
+
+
+def text_of(secret: Obj, key: str) -> str:
+    """Return a value as text; "" where there is none, or none that can be read."""
+    data: Mapping[str, str] = secret.get("data") or {}
+    try:
+        return base64.b64decode(data.get(key, ""), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return ""
 
 
 def warn(secret: Obj, _old: Obj | None) -> Iterator[str]:

@@ -6,6 +6,7 @@ of each other: they meet in the objects only.
 
 from minikube_py.client.controller import Part
 from minikube_py.server.controllers import (
+    bootstrap_signer,
     clusterrole_aggregation,
     cronjob,
     csr_approving,
@@ -29,6 +30,8 @@ from minikube_py.server.controllers import (
     serviceaccount,
     statefulset,
     taint_eviction,
+    token_cleaner,
+    tokens,
     ttl_after_finished,
     validating_admission_policy_status,
 )
@@ -36,6 +39,9 @@ from minikube_py.server.controllers import (
 CONTROLLERS: tuple[Part, ...] = (
     namespace.CONTROLLER,
     serviceaccount.CONTROLLER,
+    tokens.CONTROLLER,
+    token_cleaner.CONTROLLER,
+    bootstrap_signer.CONTROLLER,
     root_ca.CONTROLLER,
     garbage_collector.CONTROLLER,
     deployment.CONTROLLER,

@@ -47,4 +47,6 @@ async def _run(
 
 def user_of(part: Part) -> str:
     """Return the user that a controller acts as; RBAC's bootstrap roles are bound to it."""
+    if part.user.startswith("system:"):
+        return part.user
     return f"system:serviceaccount:kube-system:{part.user or part.name}"
