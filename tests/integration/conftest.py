@@ -18,6 +18,7 @@ from minikube_py.server.app import ServerApp
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.parts import APISERVER
 from tests.ports import free_port
+from tests.webhook_server import WebhookServer, webhook_server
 
 
 class Answer(NamedTuple):
@@ -86,6 +87,13 @@ async def running(data_dir: Path, **options: Any) -> AsyncIterator[Server]:
 async def server(tmp_path: Path) -> AsyncIterator[Server]:
     async with running(tmp_path) as running_server:
         yield running_server
+
+
+@pytest.fixture
+async def far(server: Server, tmp_path: Path) -> AsyncIterator[WebhookServer]:
+    """Run a webhook that the cluster's own authority vouches for."""
+    async with webhook_server(tmp_path, server.app.bootstrap.cluster_ca) as running_webhook:
+        yield running_webhook
 
 
 @pytest.fixture
