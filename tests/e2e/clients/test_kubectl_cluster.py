@@ -17,6 +17,7 @@ from tests.e2e.clients.conftest import BOX
 from tests.e2e.clients.programs import Program
 from tests.e2e.clients.test_kubectl_containers import fetch
 from tests.e2e.clients.test_kubectl_objects import deployment
+from tests.e2e.node.machine import wait_until
 
 pytestmark = pytest.mark.e2e
 SERVER = "https://127.0.0.1:6443"
@@ -203,9 +204,9 @@ def test_a_node_is_tainted_cordoned_and_drained(k: Program) -> None:
         said = k(*drain)
         assert "evicting pod" in said
         assert f"node/{node} drained" in said
-        waiting = k("get", "pods", "-l", "app=drained", "--no-headers")
-        assert "Pending" in waiting
-        assert "Running" not in waiting
+        pods = ("get", "pods", "-l", "app=drained", "--no-headers")
+        wait_until(lambda: "Pending" in k(*pods), 60, "another pod waits for a node")
+        assert "Running" not in k(*pods)
     finally:
         assert k("uncordon", node) == f"node/{node} uncordoned\n"
     k("rollout", "status", "deployment/drained", "--timeout=60s")

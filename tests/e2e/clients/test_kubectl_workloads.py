@@ -43,7 +43,7 @@ def test_a_rollout_is_followed_paused_undone_and_restarted(k: Program) -> None:
     k("rollout", "status", target, "--timeout=60s")
     k("annotate", target, "kubernetes.io/change-cause=second")
     told = [["1", "<none>"], ["2", "second"]]  # the newest replica set is told what the cause was
-    wait_until(lambda: history(k, target) == told, 20, "the history names the cause")
+    wait_until(lambda: history(k, target) == told, 60, "the history names the cause")
     assert "COLOUR:\tblue" in k("rollout", "history", target, "--revision=2")
 
     k("rollout", "pause", target)
@@ -97,7 +97,7 @@ def test_a_pod_is_run_and_waited_for(k: Program) -> None:
     assert [c["image"] for c in pod["spec"]["containers"]] == ["kpy.local/busybox:1"]
     assert k("logs", "once") == "done\n"
     assert "timed out waiting for the condition" in k.fails(
-        "wait", "pod/once", "--for=condition=Ready", "--timeout=100ms"
+        "wait", "pod/once", "--for=condition=Ready", "--timeout=1s"
     )
     # It says nothing before it is told something, so somebody is there to hear it.
     echo = ("--rm", "-i", "--restart=Never", "-q", "--", "sh", "-c", "read line; echo got $line")

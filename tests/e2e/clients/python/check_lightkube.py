@@ -67,7 +67,7 @@ def test_lists_are_paged_and_selected(kube: Client) -> None:
 def test_a_watch_sees_changes(kube: Client) -> None:
     kube.create(config_map("w", "watched", n="0"))
     seen = []
-    for kind, item in kube.watch(ConfigMap, labels={"app": "watched"}, server_timeout=30):
+    for kind, item in kube.watch(ConfigMap, labels={"app": "watched"}, server_timeout=60):
         seen.append((kind, (item.data or {})["n"]))
         if kind == "ADDED":
             kube.patch(ConfigMap, "w", {"data": {"n": "1"}})
@@ -84,7 +84,7 @@ def test_one_waits_for_conditions_scales_and_runs_commands(kube: Client, namespa
     assert ready.status.phase == "Running"
     assert list(kube.log("web")) == ["up\n"]
     done = kube.exec(
-        "web", command=["sh", "-c", "cat; exit 4"], stdin="in", stdout=True, timeout=30
+        "web", command=["sh", "-c", "cat; exit 4"], stdin="in", stdout=True, timeout=60
     )
     assert (done.stdout, done.exit_code) == ("in", 4)
     labels = {"app": "none"}
