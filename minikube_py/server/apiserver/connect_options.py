@@ -42,7 +42,7 @@ def ports_of(query: Pairs) -> list[int]:
 
 def _streams(query: Pairs) -> Mapping[str, Any]:
     first = dict(reversed(query))
-    flags = {key: is_true(first.get(key, "")) for key in ("stdin", "stdout", "stderr", "tty")}
+    flags = {key: is_true(first.get(key)) for key in ("stdin", "stdout", "stderr", "tty")}
     command = [value for key, value in query if key == "command"]
     texts = {"container": first.get("container", ""), "command": command}
     return {key: value for key, value in {**flags, **texts}.items() if value}

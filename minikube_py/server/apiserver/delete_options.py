@@ -32,6 +32,12 @@ def delete_options(query: Mapping[str, str], data: bytes, content_type: str) -> 
 
 def _from_body(data: bytes, content_type: str) -> dict[str, Any]:
     document = body.parse(data, body.format_of(content_type), "DeleteOptions")
+    if (kind := document.get("kind") or "DeleteOptions") != "DeleteOptions":
+        version = document.get("apiVersion") or "v1"
+        raise BadRequestError(
+            f'no kind "{kind}" is registered for version "{version}" in scheme '
+            '"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:31"'
+        )
     try:
         checked: Obj = schema_check.check(type_of(_TYPE), document).obj
     except DecodeError as error:
@@ -41,11 +47,11 @@ def _from_body(data: bytes, content_type: str) -> dict[str, Any]:
 
 def _from_query(query: Mapping[str, str]) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    if query.get("gracePeriodSeconds"):
+    if "gracePeriodSeconds" in query:
         options["gracePeriodSeconds"] = integer(query, "gracePeriodSeconds")
     if query.get("propagationPolicy"):
         options["propagationPolicy"] = query["propagationPolicy"]
-    if query.get("orphanDependents"):
+    if "orphanDependents" in query:
         options["orphanDependents"] = is_true(query["orphanDependents"])
     if "dryRun" in query:
         options["dryRun"] = [query["dryRun"]]

@@ -43,6 +43,7 @@ from minikube_py.server.apiserver.incoming import (
     path_of,
     read_body,
 )
+from minikube_py.server.apiserver.listing import check_reached
 from minikube_py.server.apiserver.negotiate import (
     Accepted,
     Format,
@@ -51,7 +52,12 @@ from minikube_py.server.apiserver.negotiate import (
     wants_pretty,
 )
 from minikube_py.server.apiserver.nonresource import Nonresource
-from minikube_py.server.apiserver.parameters import WriteOptions, list_options, write_options
+from minikube_py.server.apiserver.parameters import (
+    WriteOptions,
+    list_options,
+    parse_revision,
+    write_options,
+)
 from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
 from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
@@ -307,6 +313,8 @@ class Frontend:
     # Reading
 
     async def _get(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+        if version := request.query.get("resourceVersion"):
+            check_reached(self.api.store, parse_revision(version))
         return await self._reply(request, call, await self.api.get(call))
 
     async def _list(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:

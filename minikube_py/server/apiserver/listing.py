@@ -141,15 +141,20 @@ async def _first_revision(store: Store, options: ListOptions) -> int:
         asked = options.revision
     except StatusError as error:
         raise BadRequestError(f"invalid resource version: {error}") from error
-    if asked > store.cache.revision:
+    check_reached(store, asked)
+    # A limit and a revision without a match mean that very revision: upstream's legacy.
+    exact = options.match == "Exact" or (not options.match and options.limit > 0 and asked)
+    return asked if exact else store.cache.revision
+
+
+def check_reached(store: Store, revision: int) -> None:
+    """Raise ServerTimeoutError for a revision that is still to come."""
+    if revision > store.cache.revision:
         raise ServerTimeoutError(
-            f"Timeout: Too large resource version: {asked}, current: {store.cache.revision}",
+            f"Timeout: Too large resource version: {revision}, current: {store.cache.revision}",
             causes=[{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
             retry_after_seconds=1,
         )
-    if options.match == "Exact":
-        return asked
-    return store.cache.revision
 
 
 def _page(

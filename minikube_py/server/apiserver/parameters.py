@@ -1,5 +1,6 @@
 """Query parameters of lists, watches and writes, checked as upstream's ListOptions are."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,7 +99,7 @@ def list_options(
         limit=integer(query, "limit"),
         continue_=query.get("continue", ""),
         watch=watch,
-        bookmarks=is_true(query.get("allowWatchBookmarks", "")),
+        bookmarks=is_true(query.get("allowWatchBookmarks")),
         send_initial_events=_optional_bool(query, "sendInitialEvents"),
         timeout_seconds=integer(query, "timeoutSeconds"),
     )
@@ -130,7 +131,9 @@ def selection(resource: Resource, query: Mapping[str, str], *, name: str = "") -
 def _is_selectable(resource: Resource, path: str) -> bool:
     if path in resource.selectable_fields or path == "metadata.name":
         return True
-    return path == "metadata.namespace" and resource.namespaced
+    # Upstream's general conversion takes both names; kinds with one of their own know better.
+    general = not resource.selectable_fields and not resource.custom
+    return path == "metadata.namespace" and (resource.namespaced or general)
 
 
 def _unsupported_field(resource: Resource, path: str) -> str:
@@ -145,15 +148,21 @@ def _unsupported_field(resource: Resource, path: str) -> str:
     return f"field label not supported: {path}"
 
 
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_DIGITS_MAX = 100
+"""Of a number; what is longer is out of range, or has noughts before it that nobody writes."""
+
+
 def integer(query: Mapping[str, str], name: str) -> int:
     """Read a whole number; raises BadRequestError."""
-    text = query.get(name, "")
-    if not text:
+    text = query.get(name)
+    if text is None:
         return 0
-    try:
-        return int(text)
-    except ValueError as error:
-        raise BadRequestError(f'strconv.ParseInt: parsing "{text}": invalid syntax') from error
+    if not _INTEGER.fullmatch(text):
+        raise BadRequestError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
+    if len(text) > _DIGITS_MAX or not -(2**63) <= int(text) < 2**63:
+        raise BadRequestError(f'strconv.ParseInt: parsing "{text}": value out of range')
+    return int(text)
 
 
 def _optional_bool(query: Mapping[str, str], name: str) -> bool | None:
@@ -284,6 +293,6 @@ def write_options(
         field_manager=manager,
         field_validation=validation or "Warn",
         asked_validation=validation,
-        force=is_true(query.get("force", "")),
+        force=is_true(query.get("force")),
         user_agent=user_agent,
     )

@@ -76,13 +76,13 @@ def _namespace(rest: list[str]) -> tuple[str, list[str]]:
 
 
 def _collection_verb(verb: str, name: str, query: Mapping[str, str]) -> str:
-    if verb == "get" and is_true(query.get("watch", "")):
+    if verb == "get" and is_true(query.get("watch")):
         return "watch"
     if not name:
         return {"get": "list", "delete": "deletecollection"}.get(verb, verb)
     return verb
 
 
-def is_true(text: str) -> bool:
-    """Read a boolean query parameter as Go's conversion does: absent, 0 and false are not."""
-    return text.lower() not in ("", "0", "false")
+def is_true(text: str | None) -> bool:
+    """Read a boolean query parameter as Go's conversion does: only absent, 0 and false are not."""
+    return text is not None and text.lower() not in ("0", "false")

@@ -35,7 +35,7 @@ def lists(info: RequestInfo, query: Mapping[str, str]) -> bool:
     """Tell whether a request is answered with all objects of a kind."""
     if info.verb == "list":
         return True
-    return info.verb == "watch" and is_true(query.get("sendInitialEvents", ""))
+    return info.verb == "watch" and is_true(query.get("sendInitialEvents"))
 
 
 def of_list(stored: Stored, query: Mapping[str, str], widest: int) -> Work:
