@@ -5,14 +5,13 @@ Reads come from the watch cache. A writer who names no resourceVersion gets the 
 the newest object, however often others write meanwhile (bounded); one who names it gets a 409.
 """
 
-import secrets
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from minikube_py.api import metadata, schema_complete, times
+from minikube_py.api import metadata, times
 from minikube_py.api.core import NAMESPACES
 from minikube_py.api.errors import (
     AlreadyExistsError,
@@ -47,6 +46,15 @@ from minikube_py.server.registry.refusals import (
     mismatched_namespace,
     not_found,
     versioned_already,
+)
+from minikube_py.server.registry.written import (
+    carry_metadata,
+    complete,
+    creating,
+    is_stale,
+    key_text,
+    random_suffix,
+    terminating,
 )
 
 RETRIES_MAX = 32
@@ -190,7 +198,7 @@ class Store:
             obj["metadata"],
             uid=str(uuid.uuid4()),
             now=times.now_string(self.clock),
-            suffix="" if obj["metadata"].get("name") else _random_suffix(),
+            suffix="" if obj["metadata"].get("name") else random_suffix(),
         )
         version = str(prepared.pop("resourceVersion", ""))
         if version.isdigit() and int(version):
@@ -244,7 +252,7 @@ class Store:
                 if create is None:
                     raise not_found(write.resource, write.name)
                 made = without(create(), "metadata.resourceVersion")
-                return await self.create(_creating(write), made), True
+                return await self.create(creating(write), made), True
             try:
                 return await self._update(write, item, change), False
             except RevisionMismatchError as error:
@@ -283,7 +291,7 @@ class Store:
         if deletion.is_done(new):
             await self._remove(write, item)
             return Item.from_object(new)
-        if new == old and not _is_stale(resource, item):
+        if new == old and not is_stale(resource, item):
             await undo()
             return await self._shown(resource, item)
         try:
@@ -395,7 +403,7 @@ class Store:
 
     async def _insert(self, write: Write, obj: Obj) -> Item:
         kind, document, value = await self._stored_form(write, obj)
-        key = f"{kind.prefix}{_key_text(document)}"
+        key = f"{kind.prefix}{key_text(document)}"
         try:
             return await self._commit(kind, document, value, self.backend.create(key, value))
         except KeyExistsError as error:
@@ -437,7 +445,7 @@ class Store:
         self, kind: KindCache, document: Obj, value: bytes, writing: Awaitable[int]
     ) -> Item:
         """Write, and return the item once every later reader will see it."""
-        text = _key_text(document)
+        text = key_text(document)
         key = f"{kind.prefix}{text}"
         self.cache.writing(key, value, document)
         try:
@@ -461,48 +469,3 @@ def _refusing() -> Iterator[None]:
         raise
     except DatastoreError as error:
         raise ServiceUnavailableError(f"the datastore refused the write: {error}") from error
-
-
-def _random_suffix() -> str:
-    """Return what makes a generated name unique."""
-    return "".join(secrets.choice(metadata.SUFFIX_ALPHABET) for _ in range(5))
-
-
-def _is_stale(resource: Resource, item: Item) -> bool:
-    """Tell whether writing the object as it is would change what is stored: another version."""
-    moved = resource.convert is not None and item.obj["apiVersion"] != stored(resource).api_version
-    return item.stale or moved
-
-
-def _creating(write: Write) -> Write:
-    """Return the write of an update that has nothing to update: it creates."""
-    options = {key: value for key, value in write.options.items() if key != "force"}
-    if options:
-        options["kind"] = "CreateOptions"
-    return replace(write, operation="CREATE", options=options)
-
-
-def _key_text(obj: Obj) -> str:
-    namespace, name = obj["metadata"].get("namespace"), obj["metadata"]["name"]
-    return f"{namespace}/{name}" if namespace else str(name)
-
-
-def complete(resource: Resource, obj: Obj) -> Obj:
-    """Return the object as it is stored: with an empty status, say, where it has none."""
-    kind = resource.type
-    return obj if kind is None else schema_complete.stored(kind, obj)
-
-
-def carry_metadata(new: Obj, old: Obj) -> dict[str, Any]:
-    """Fill in what an update may leave out and keep what it cannot change."""
-    prepared = metadata.prepare_for_update(new["metadata"], old["metadata"])
-    prepared.pop("selfLink", None)
-    prepared["resourceVersion"] = old["metadata"]["resourceVersion"]
-    return {**new, "metadata": prepared}
-
-
-def terminating(obj: Obj) -> Obj:
-    """Return the marked object with what its kind shows while it ends."""
-    if obj["kind"] != "Namespace":
-        return obj
-    return {**obj, "status": {**(obj.get("status") or {}), "phase": "Terminating"}}
