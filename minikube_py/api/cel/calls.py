@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from minikube_py.api.cel import ast, constants
 from minikube_py.api.cel.context import Context
+from minikube_py.api.cel.cost import IN_ADVANCE
 from minikube_py.api.cel.errors import CelEvaluationError, no_overload
 from minikube_py.api.cel.frame import Compiled, Frame, Step
 from minikube_py.api.cel.functions import Dispatch, Overload
@@ -92,6 +93,9 @@ def _run(dispatch: Dispatch, arguments: Sequence[Step]) -> Step:
     def run(frame: Frame) -> Any:
         values = [argument(frame) for argument in arguments]
         overload = dispatch.choose(values)
+        if overload.cost in IN_ADVANCE:
+            frame.spend(overload.cost(None, *values))
+            return overload.run(*values)
         result = overload.run(*values)
         frame.spend(overload.cost(result, *values))
         return result

@@ -10,12 +10,15 @@ from typing import Any, Final
 
 from minikube_py.api.cel.errors import CelCostError
 from minikube_py.api.cel.values import size_of
+from minikube_py.lib import patience
 
 PER_CALL_LIMIT: Final = 1_000_000
 """Upstream's limit of units for one evaluation (about a tenth of a second there)."""
 LIST: Final = 10
 MAP: Final = 30
 STRUCT: Final = 40
+BETWEEN_LOOKS: Final = 1_000
+"""Units (a few milliseconds) after which an evaluation looks at the clock again."""
 _TRAVERSAL: Final = 0.1
 _PATTERN: Final = 0.25
 
@@ -26,22 +29,31 @@ Cost = Callable[..., int]
 class Meter:
     """What one evaluation has spent, and may spend."""
 
-    __slots__ = ("limit", "spent")
+    __slots__ = ("_look", "limit", "spent")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.spent = 0
+        self._look = min(limit, BETWEEN_LOOKS)
 
     def spend(self, units: int) -> None:
         """Count units.
 
         Raises:
             CelCostError: the limit is passed.
+            OutOfPatienceError: it takes too long for the event loop.
 
         """
         self.spent += units
+        if self.spent > self._look:
+            self._stop()
+
+    def _stop(self) -> None:
+        """End the evaluation if it must end."""
         if self.spent > self.limit:
             raise CelCostError("operation cancelled: actual cost limit exceeded")
+        patience.check()
+        self._look = min(self.limit, self.spent + BETWEEN_LOOKS)
 
 
 def traversal(size: float) -> int:
@@ -107,3 +119,7 @@ def made(result: Any, value: Any, *_arguments: Any) -> int:
 def authorization(_result: Any, *_arguments: Any) -> int:
     """Ask the authorizer: upstream takes it for the cost of a remote call."""
     return 350_000
+
+
+IN_ADVANCE: Final = frozenset({pattern, product, pairs})
+"""Costs of what may take long in one step, and that the arguments alone say: paid before it."""

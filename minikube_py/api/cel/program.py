@@ -15,6 +15,7 @@ from minikube_py.api.cel.frame import Frame, Step
 from minikube_py.api.cel.functions import Functions
 from minikube_py.api.cel.parser import parse
 from minikube_py.api.cel.types import Type
+from minikube_py.lib import patience
 
 _NOTHING: Final[Mapping[str, Type]] = MappingProxyType({})
 
@@ -46,12 +47,14 @@ class Program:
         Raises:
             CelEvaluationError: the expression has no value.
             CelCostError: it costs more than the budget.
+            OutOfPatienceError: it takes too long for the event loop (`lib.patience`).
 
         """
         return self.run(bindings, budget=budget).value
 
     def run(self, bindings: Mapping[str, Any], *, budget: int = PER_CALL_LIMIT) -> Result:
         """Return the value and its cost; raises what `evaluate` raises."""
+        patience.check()
         slots = [bindings.get(name, UNSET) for name in self.variables]
         slots.extend([UNSET] * (self.slots - len(slots)))
         frame = Frame(budget, slots)

@@ -6,7 +6,7 @@ again, once, where others changed the object after it and it says IfNeeded. The 
 those of apiserver's `admission/plugin/policy/mutating`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from minikube_py.api.admissionregistration import expressions
 from minikube_py.api.errors import ForbiddenError, ServiceUnavailableError, StatusError
 from minikube_py.api.object import Obj
 from minikube_py.client.protocol import Lister
+from minikube_py.lib.patience import patiently
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.policy_calls import (
@@ -24,6 +25,7 @@ from minikube_py.server.admission.policy_calls import (
     conditions_hold,
 )
 from minikube_py.server.admission.policy_expressions import (
+    Activation,
     Budget,
     EvaluationError,
     Expression,
@@ -165,16 +167,18 @@ class _Run:
 
     async def _applies(self, call: Call[Rules]) -> bool:
         try:
-            return conditions_hold(call.policy, await self._see(call))
+            see = await self._sight(call)
+            return await patiently(lambda: conditions_hold(call.policy, see()))
         except EvaluationError as error:
             self._refuse(call, str(error))
             return False
 
-    async def _see(self, call: Call[Rules]) -> Any:
+    async def _sight(self, call: Call[Rules]) -> Callable[[], Activation]:
+        """Return what makes activations over the object as it now is."""
         resource = self._admission.resource
         new = await in_version(resource, call.matched, self._obj)
         old = await in_version(resource, call.matched, self._admission.old)
-        return self._activation(call, new, old)
+        return lambda: self._activation(call, new, old)
 
     async def _mutate(self, call: Call[Rules]) -> None:
         for mutation in call.policy.rules.mutations:
@@ -187,8 +191,10 @@ class _Run:
 
     async def _changed(self, call: Call[Rules], mutation: Mutation, obj: Obj) -> Obj:
         resource, target = self._admission.resource, call.matched
-        seen = await self._see(call)
-        value = seen.evaluate(mutation.expression, Budget(expressions.BUDGET))
+        see = await self._sight(call)
+        value: Any = await patiently(
+            lambda: see().evaluate(mutation.expression, Budget(expressions.BUDGET))
+        )
         before = await in_version(resource, target, obj) or obj
         kind = target.type
         if kind is None:

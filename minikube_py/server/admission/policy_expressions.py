@@ -16,6 +16,7 @@ from minikube_py.api.cel.libraries.authorizer import Decision as Answer
 from minikube_py.api.cel.values import Opaque
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.lib.patience import in_loop
 from minikube_py.server.attributes import Admission, Attributes, Authorizer, User
 
 Program = cel.Program | ExpressionError
@@ -200,7 +201,8 @@ def authorizer_bindings(admission: Admission, authorizer: Authorizer) -> dict[st
     def ask(said: Mapping[str, str]) -> Answer:
         key = tuple(sorted(said.items()))
         if key not in known:
-            decision = authorizer.authorize(_question(admission.user, said))
+            question = _question(admission.user, said)
+            decision = in_loop(lambda: authorizer.authorize(question))
             known[key] = Answer(decision.allowed, decision.reason)
         return known[key]
 

@@ -4,7 +4,7 @@ What a broken rule does is for the binding to say: refuse, warn, note in the aud
 texts and codes are those of apiserver's `admission/plugin/policy/validating`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from minikube_py.api.cel.values import kind_of
 from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Obj
 from minikube_py.client.protocol import Lister
+from minikube_py.lib.patience import patiently
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.policy_calls import (
@@ -161,7 +162,11 @@ async def decide(
     resource, target = admission.resource, call.matched
     new = await in_version(resource, target, admission.obj)
     old = await in_version(resource, target, admission.old)
-    seen = activation(call, new, old)
+    return await patiently(lambda: _verdict(call, lambda: activation(call, new, old)))
+
+
+def _verdict(call: Call[Rules], see: Callable[[], Activation]) -> Verdict:
+    seen = see()
     verdict, fails = Verdict(), call.policy.fails
     try:
         if not conditions_hold(call.policy, seen):
@@ -170,7 +175,7 @@ async def decide(
     except (EvaluationError, OutOfBudgetError) as error:
         verdict.denials = [Denial(str(error))] if fails else []
         return verdict
-    _annotate(call, activation(call, new, old), verdict)
+    _annotate(call, see(), verdict)
     return verdict
 
 

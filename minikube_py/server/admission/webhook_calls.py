@@ -7,6 +7,7 @@ from typing import Any
 
 from minikube_py.api.errors import BadRequestError, InternalError, StatusError
 from minikube_py.api.resource import Resource
+from minikube_py.lib.patience import patiently
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.matching import Matcher, is_exempt
 from minikube_py.server.admission.policy_calls import conditions_hold
@@ -86,9 +87,10 @@ class WebhookCalls:
             "oldObject": await in_version(admission.resource, found, admission.old),
         }
         try:
-            return found if conditions_hold(webhook, Activation(bindings)) else None
+            holds = await patiently(lambda: conditions_hold(webhook, Activation(bindings)))
         except EvaluationError as error:
             raise forbidden(admission, str(error)) from error
+        return found if holds else None
 
     async def ask(
         self, webhook: Webhook, admission: Admission, matched: Resource, *, mutating: bool

@@ -30,6 +30,7 @@ from minikube_py.datastore.kv import (
     RevisionMismatchError,
 )
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.patience import patiently
 from minikube_py.server.attributes import AdmissionPlugin
 from minikube_py.server.registry import deletion
 from minikube_py.server.registry.admitting import Admitting
@@ -208,10 +209,12 @@ class Store:
     async def _create(self, write: Write, obj: Obj) -> Item:
         resource = write.resource
         obj = resource.prepare_for_create(obj)
-        errors = first_errors(
-            metadata.validate_create(obj, resource, custom=resource.custom),
-            self._validate_in_namespace(write, obj, None),
-            resource.validate(obj, None),
+        errors = await patiently(
+            lambda: first_errors(
+                metadata.validate_create(obj, resource, custom=resource.custom),
+                self._validate_in_namespace(write, obj, None),
+                resource.validate(obj, None),
+            )
         )
         self._check(write, errors, obj)
         write.warnings.extend(resource.warn(obj, None))
@@ -275,7 +278,7 @@ class Store:
         check_resource_version(resource, wanted, old)
         wanted = tracked(write, carry_metadata(wanted, old), old, self.clock.now())
         new = await self.admission.admit(write, wanted, old)
-        new = self._prepare_update(write, carry_metadata(new, old), old)
+        new = await self._prepare_update(write, carry_metadata(new, old), old)
         new = with_old_times(complete(resource, new), old)
         await self.admission.validate(write, new, old)
         new, undo = await self._before(write, new, old)
@@ -345,7 +348,7 @@ class Store:
         await self.admission.validate(write, admitted, None)
         return admitted
 
-    def _prepare_update(self, write: Write, new: Obj, old: Obj) -> Obj:
+    async def _prepare_update(self, write: Write, new: Obj, old: Obj) -> Obj:
         """Keep what this endpoint may not change, and check the rest."""
         if write.trusted:
             return new
@@ -355,10 +358,12 @@ class Store:
         new = prepare(new, old)
         validate = (sub and sub.validate) or resource.validate
         checks = sub.metadata_checks if sub is not None and sub.shares_object else None
-        errors = first_errors(
-            metadata.validate_update(new, old, resource, custom=resource.custom, checks=checks),
-            self._validate_in_namespace(write, new, old),
-            validate(new, old),
+        errors = await patiently(
+            lambda: first_errors(
+                metadata.validate_update(new, old, resource, custom=resource.custom, checks=checks),
+                self._validate_in_namespace(write, new, old),
+                validate(new, old),
+            )
         )
         self._check(write, errors, new)
         if sub is None:

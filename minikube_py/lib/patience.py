@@ -1,0 +1,66 @@
+"""Work of unknown length that must not hold the event loop: begun there, else done in a thread.
+
+Most expressions of users take microseconds, so a thread for each would cost more than they do; a
+few take seconds. Work looks at the clock now and then through `check`; where it took too long it is
+given up and done again from its beginning in a thread, where nobody minds. So it must be without
+effects until it is done, and what it asks of the loop's own state it asks through `in_loop`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+
+SECONDS: Final = 0.008
+"""How long work may hold the loop before it is moved."""
+_deadline: Final[ContextVar[float]] = ContextVar("deadline", default=0.0)
+_home: Final[ContextVar[asyncio.AbstractEventLoop | None]] = ContextVar("home", default=None)
+
+
+class OutOfPatienceError(Exception):
+    """The work takes too long for the event loop; whoever began it does it again in a thread."""
+
+
+def check() -> None:
+    """Give up if the work holds the loop for too long.
+
+    Raises:
+        OutOfPatienceError: it does.
+
+    """
+    deadline = _deadline.get()
+    if deadline and time.perf_counter() > deadline:
+        raise OutOfPatienceError
+
+
+async def patiently(work: Callable[[], T], *, seconds: float = SECONDS) -> T:
+    """Return what the work gives; it may be begun twice."""
+    token = _deadline.set(time.perf_counter() + seconds)
+    try:
+        return work()
+    except OutOfPatienceError:
+        pass
+    finally:
+        _deadline.reset(token)
+    loop = asyncio.get_running_loop()
+
+    def away() -> T:
+        _home.set(loop)
+        return work()
+
+    return await asyncio.to_thread(away)
+
+
+def in_loop(question: Callable[[], T]) -> T:
+    """Return the answer to a question about the loop's own state, also from a thread."""
+    loop = _home.get()
+    if loop is None:
+        return question()
+    return asyncio.run_coroutine_threadsafe(_answer(question), loop).result()
+
+
+async def _answer(question: Callable[[], T]) -> T:
+    return question()
