@@ -10,7 +10,7 @@ CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help setup system fmt check unit test test-integration test-e2e run bench golden clean
+.PHONY: help setup system fmt check unit test test-integration test-e2e run fuzz bench golden clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -62,6 +62,9 @@ test-e2e: setup ## root: containerd, network namespaces, kubectl
 
 run: setup ## a single-node cluster in the foreground with an example; Ctrl-C stops it
 	@$(BIN)/python packaging/run.py
+
+fuzz: setup ## thousands of odd requests, other ones each time
+	@KPY_FUZZ=$${KPY_FUZZ:-5000} KPY_FUZZ_SEED=$${KPY_FUZZ_SEED:-$$RANDOM} $(PYTEST) tests/fuzz
 
 bench: setup ## figures of docs/performance.md
 	@$(BIN)/python -m tests.bench --write

@@ -270,6 +270,8 @@ def check_kind(
 
 def mismatch(document: Mapping[str, Any], api_version: str, kind: str, *, is_known: IsKnown) -> str:
     """Return why a document of another kind or version is not one of this, "" where it is one."""
+    if why := _no_head(document):
+        return _NO_HEAD + why
     given, where = document.get("kind") or kind, str(document.get("apiVersion") or api_version)
     if (where, given) == (api_version, kind):
         return ""

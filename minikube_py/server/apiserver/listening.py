@@ -21,6 +21,8 @@ KEEPALIVE_SECONDS = 90.0
 BACKLOG = 1024
 KEEPALIVE = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 15), (socket.TCP_KEEPCNT, 6))
 """A client whose machine is gone is noticed after two and a half minutes, as by Go's server."""
+LINGERING_SECONDS = 2.0
+"""So long a body that was refused may go on coming, so that the client reads why."""
 HEAD_BYTES_MAX = 256 << 10
 """Of a request line or of one header: a long selector or token. Go's bound is a megabyte in all."""
 
@@ -37,6 +39,7 @@ class HttpServer:
             access_log=None,
             logger=_logger(),
             keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
             # Upstream reads no compressed bodies; so none can grow beyond its bound here.
             auto_decompress=False,
             max_line_size=HEAD_BYTES_MAX,
