@@ -63,7 +63,7 @@ from minikube_py.server.apiserver.published import page_not_found
 from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
 from minikube_py.server.apiserver.request import RequestInfo, parse
 from minikube_py.server.apiserver.request_metrics import RequestMetrics
-from minikube_py.server.apiserver.requests import Requests, timed_out
+from minikube_py.server.apiserver.requests import Requests, Task, timed_out
 from minikube_py.server.apiserver.streams import (
     NO_CACHE,
     WATCH_SECONDS_MIN,
@@ -140,7 +140,7 @@ class Frontend:
         response: web.StreamResponse | None = None
         task, started = asyncio.current_task(), time.perf_counter()
         try:
-            response = await self._handle(request)
+            response = await self._handle(request, task)
         except asyncio.CancelledError:
             if not self.requests.has_expired(task):
                 raise
@@ -157,9 +157,9 @@ class Frontend:
         await self.auditor.written()
         return response
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest, task: Task) -> web.StreamResponse:
         try:
-            return await _sent(request, await self._answer(request))
+            return await _sent(request, await self._answer(request, task))
         except StatusError as error:
             return self._refusal(request, error)
         except TooManyRequestsError as error:
@@ -170,13 +170,13 @@ class Frontend:
             log.exception("request failed method=%s path=%s", request.method, request.path)
             return self._refusal(request, InternalError("Internal error occurred; see the log"))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, task: Task) -> web.StreamResponse:
         if request.path in PUBLIC_PATHS:
             return await self.nonresource.handle(request, None)
         if request.path.startswith(self.nonresource.open_prefixes):
             return await self.nonresource.handle(request, None)
         info = request[INFO] = parse(request.method, path_of(request), request.query)
-        self.requests.begin(asyncio.current_task(), info, request.query)
+        self.requests.begin(task, info, request.query)
         user = await self._user(request, info)
         seat = self.flow_control.arrive(user, info, request.query)
         if seat is None:

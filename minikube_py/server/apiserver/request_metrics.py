@@ -63,19 +63,36 @@ class RequestMetrics:
     def __init__(self, scheme: Scheme) -> None:
         self._scheme = scheme
         self._series: dict[Kind, _Series] = {}
+        self._alike: dict[tuple[str | bool, ...], _Series] = {}
+        """The series of requests that look alike: most are counted without a second look."""
 
     def count(
         self, info: RequestInfo, headers: Mapping[str, str], code: int, seconds: float
     ) -> None:
         """Count one request that has been answered."""
+        # What one who patches wants to do stands in a header, and what is no resource in the path.
+        looks = (
+            info.verb, info.group, info.version, info.plural, info.subresource,
+            bool(info.name), bool(info.namespace),
+        )  # fmt: skip
+        series = self._alike.get(looks) if info.is_resource and info.verb != "patch" else None
+        if series is None:
+            series = self._find(info, headers, looks)
+        series.codes[code] = series.codes.get(code, 0) + 1
+        series.seconds.observe(seconds)
+
+    def _find(
+        self, info: RequestInfo, headers: Mapping[str, str], looks: tuple[str | bool, ...]
+    ) -> _Series:
         kind = self._kind(info, headers)
         series = self._series.get(kind)
         if series is None:
-            if len(self._series) >= KINDS_MAX:
-                return
-            series = self._series[kind] = _Series()
-        series.codes[code] = series.codes.get(code, 0) + 1
-        series.seconds.observe(seconds)
+            series = _Series()
+            if len(self._series) < KINDS_MAX:
+                self._series[kind] = series
+        if kind.resource and kind.subresource == info.subresource and kind in self._series:
+            self._alike[looks] = series
+        return series
 
     def _kind(self, info: RequestInfo, headers: Mapping[str, str]) -> Kind:
         if not info.is_resource:
