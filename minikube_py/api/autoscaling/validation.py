@@ -38,8 +38,11 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield (SPEC / "maxReplicas").invalid(most, "must be greater than 0")
     if least is not None and most < least:
         yield (SPEC / "maxReplicas").invalid(most, "must be greater than or equal to `minReplicas`")
-    yield from _validate_target_ref(spec["scaleTargetRef"], SPEC / "scaleTargetRef")
-    yield from _validate_metrics(spec.get("metrics") or (), least, SPEC / "metrics")
+    target = spec["scaleTargetRef"]
+    yield from _validate_reference(target, SPEC / "scaleTargetRef")
+    if old is None or not _same_kind(target, old["spec"]["scaleTargetRef"]):
+        yield from _validate_target_version(target, SPEC / "scaleTargetRef" / "apiVersion")
+    yield from _validate_metrics(spec.get("metrics") or (), least, SPEC / "metrics", old)
     behavior: Obj = spec.get("behavior") or {}
     for key in ("scaleUp", "scaleDown"):
         if behavior.get(key) is not None:
@@ -61,13 +64,27 @@ def _validate_reference(reference: Obj, field: Field) -> Iterator[FieldError]:
         yield from ((field / key).invalid(value, text) for text in names.path_segment(value))
 
 
-def _validate_target_ref(reference: Obj, field: Field) -> Iterator[FieldError]:
-    yield from _validate_reference(reference, field)
-    version = reference.get("apiVersion", "")
-    if not version:
-        yield (field / "apiVersion").invalid(version, "apiVersion must specify API group")
-    elif version.count("/") > 1:
-        yield (field / "apiVersion").invalid(version, f"unexpected GroupVersion string: {version}")
+def _same_kind(new: Obj, old: Obj) -> bool:
+    return all(new.get(key, "") == old.get(key, "") for key in ("apiVersion", "kind"))
+
+
+def _validate_version(version: str, field: Field) -> Iterator[FieldError]:
+    if version.count("/") > 1:
+        yield field.invalid(version, f"unexpected GroupVersion string: {version}")
+
+
+def _validate_target_version(target: Obj, field: Field) -> Iterator[FieldError]:
+    """Report an odd version; of what scales, replication controllers alone have no group."""
+    version = target.get("apiVersion", "")
+    yield from _validate_version(version, field)
+    grouped = "/" in version and not version.startswith("/")
+    if not grouped and target.get("kind") != "ReplicationController":
+        yield field.invalid(version, "apiVersion must specify API group")
+
+
+def _describes_oddly(metric: Obj) -> bool:
+    version = get(metric, "object.describedObject.apiVersion") or ""
+    return metric.get("type") == "Object" and any(_validate_version(version, SPEC))
 
 
 def _validate_rules(rules: Obj, field: Field) -> Iterator[FieldError]:
@@ -84,6 +101,9 @@ def _validate_rules(rules: Obj, field: Field) -> Iterator[FieldError]:
         yield (field / "policies").required("must specify at least one Policy")
     for index, policy in enumerate(policies):
         yield from _validate_policy(policy, (field / "policies")[index])
+    tolerance = rules.get("tolerance")
+    if tolerance is not None and quantity.parse(tolerance) < quantity.ZERO:
+        yield (field / "tolerance").invalid(tolerance, "must be greater than or equal to 0")
 
 
 def _validate_policy(policy: Obj, field: Field) -> Iterator[FieldError]:
@@ -101,10 +121,11 @@ def _validate_policy(policy: Obj, field: Field) -> Iterator[FieldError]:
 
 
 def _validate_metrics(
-    metrics: Sequence[Obj], least: int | None, field: Field
+    metrics: Sequence[Obj], least: int | None, field: Field, old: Obj | None
 ) -> Iterator[FieldError]:
+    odd_before = old is not None and any(map(_describes_oddly, get(old, "spec.metrics") or ()))
     for index, metric in enumerate(metrics):
-        yield from _validate_metric(metric, field[index])
+        yield from _validate_metric(metric, field[index], odd_versions=odd_before)
     if least == 0 and not any(metric.get("type") in {"Object", "External"} for metric in metrics):
         yield field.forbidden(
             "must specify at least one Object or External metric to support scaling to zero "
@@ -112,7 +133,7 @@ def _validate_metrics(
         )
 
 
-def _validate_metric(metric: Obj, field: Field) -> Iterator[FieldError]:
+def _validate_metric(metric: Obj, field: Field, *, odd_versions: bool) -> Iterator[FieldError]:
     kind = metric.get("type", "")
     expected = SOURCES.get(kind)
     if not kind:
@@ -121,7 +142,9 @@ def _validate_metric(metric: Obj, field: Field) -> Iterator[FieldError]:
         yield (field / "type").unsupported(kind, frozenset(SOURCES))
     present = [key for key in SOURCES.values() if metric.get(key) is not None]
     if present:
-        yield from _validate_source(present[0], metric[present[0]], field / present[0])
+        yield from _validate_source(
+            present[0], metric[present[0]], field / present[0], odd_versions=odd_versions
+        )
     if expected is None:
         # Upstream tells of it twice.
         yield (field / "type").unsupported(kind, frozenset(SOURCES))
@@ -132,12 +155,15 @@ def _validate_metric(metric: Obj, field: Field) -> Iterator[FieldError]:
             yield (field / key).forbidden("must populate the given metric source only")
 
 
-def _validate_source(key: str, source: Obj, field: Field) -> Iterator[FieldError]:
+def _validate_source(
+    key: str, source: Obj, field: Field, *, odd_versions: bool
+) -> Iterator[FieldError]:
     target: Obj = source.get("target") or {}
     if key == "object":
-        yield from _validate_reference(
-            source.get("describedObject") or {}, field / "describedObject"
-        )
+        described, place = source.get("describedObject") or {}, field / "describedObject"
+        yield from _validate_reference(described, place)
+        if not odd_versions:
+            yield from _validate_version(described.get("apiVersion", ""), place / "apiVersion")
     if key in {"object", "external", "pods"}:
         yield from _validate_identifier(source.get("metric") or {}, field / "metric")
     else:

@@ -236,7 +236,7 @@ def _validate_policies(spec: Obj, path: Field) -> Iterator[FieldError]:
             yield (path / key).unsupported(value, choices)
     if selector := spec.get("nodeSelector"):
         yield from validate_labels(selector, path / "nodeSelector")
-    if context := spec.get("securityContext"):
+    if (context := spec.get("securityContext")) is not None:
         yield from validate_pod_security(context, spec, path / "securityContext")
     if affinity := spec.get("affinity"):
         yield from validate_affinity(affinity, path / "affinity")

@@ -138,7 +138,10 @@ def update(step: Step, old: Obj) -> tuple[Obj, list[FieldError]]:
     prepare = (sub and sub.prepare_for_update) or resource.prepare_for_update
     validate = (sub and sub.validate) or resource.validate
     new = prepare(new, old)
-    return stored(resource, new), [*metadata.validate_update(new, old, resource), *validate(new, old)]
+    return stored(resource, new), [
+        *metadata.validate_update(new, old, resource),
+        *validate(new, old),
+    ]
 
 
 def bare(resource: Resource, obj: Obj) -> Obj:

@@ -46,6 +46,11 @@ MOUNTING = {"containers": [{**POD["containers"][0], "volumeMounts": [
 INLINE = {"accessModes": ["ReadWriteOnce"], "csi": {"driver": "d", "volumeHandle": "h"}}
 
 
+def scaler(kind: str = "Deployment", version: str = "apps/v1", **spec: Any) -> Obj:
+    target = {"kind": kind, "name": "d", "apiVersion": version}
+    return {"spec": {"scaleTargetRef": target, "maxReplicas": 3, **spec}}
+
+
 def attachment(**source: Any) -> Obj:
     return {"spec": {"attacher": "a.example.com", "nodeName": "n", "source": source}}
 
@@ -54,6 +59,22 @@ def attachment(**source: Any) -> Obj:
     ("name", "fields", "errors"),
     [
         ("apps/v1 StatefulSet", {"spec": SET}, []),
+        ("autoscaling/v2 HorizontalPodAutoscaler", scaler(), []),
+        ("autoscaling/v2 HorizontalPodAutoscaler",
+         scaler(kind="ReplicationController", version="v1"), []),
+        ("autoscaling/v2 HorizontalPodAutoscaler", scaler(version="v1"),
+         [("spec.scaleTargetRef.apiVersion", "Invalid value")]),
+        ("autoscaling/v2 HorizontalPodAutoscaler",
+         scaler(kind="ReplicationController", version="a/b/c"),
+         [("spec.scaleTargetRef.apiVersion", "Invalid value")]),
+        ("autoscaling/v2 HorizontalPodAutoscaler", scaler(behavior={
+            "scaleDown": {"tolerance": "-1"}, "scaleUp": {"tolerance": "0"}}),
+         [("spec.behavior.scaleDown.tolerance", "Invalid value")]),
+        ("autoscaling/v2 HorizontalPodAutoscaler", scaler(metrics=[{
+            "type": "Object", "object": {"metric": {"name": "m"}, "target": {
+                "type": "Value", "value": "1"}, "describedObject": {
+                    "kind": "K", "name": "n", "apiVersion": "a/b/c"}}}]),
+         [("spec.metrics[0].object.describedObject.apiVersion", "Invalid value")]),
         ("apps/v1 StatefulSet", {"spec": {**SET, "serviceName": "A_b"}},
          [("spec.serviceName", "Invalid value")]),
         ("apps/v1 StatefulSet",
@@ -90,6 +111,10 @@ def test_a_new_object_is_refused(name: str, fields: Obj, errors: list[tuple[str,
 @pytest.mark.parametrize(
     ("name", "old", "new", "errors"),
     [
+        ("autoscaling/v2 HorizontalPodAutoscaler", scaler(version="v1"),
+         scaler(version="v1", minReplicas=2), []),
+        ("autoscaling/v2 HorizontalPodAutoscaler", scaler(version="v1"), scaler(version="v2"),
+         [("spec.scaleTargetRef.apiVersion", "Invalid value")]),
         ("apps/v1 StatefulSet", {"spec": {**SET, "serviceName": "A_b"}},
          {"spec": {**SET, "serviceName": "A_b", "replicas": 2}}, []),
         ("apps/v1 StatefulSet",
