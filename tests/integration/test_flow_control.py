@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import re
 
+import pytest
+
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from tests.integration.conftest import Server, running
 
@@ -193,6 +195,7 @@ async def goes_through_its_life(server: Server, collection: str, first, kind):
     assert (await server.call("GET", path)).body["items"] == []
 
 
+@pytest.mark.conformance("API priority and fairness should support FlowSchema API operations")
 async def test_conformance_api_priority_and_fairness_should_support_flowschema_api_operations(
     server,
 ):
@@ -201,6 +204,9 @@ async def test_conformance_api_priority_and_fairness_should_support_flowschema_a
     await goes_through_its_life(server, SCHEMAS, schema("mine", "global-default"), FLOWSCHEMAS)
 
 
+@pytest.mark.conformance(
+    "API priority and fairness should support PriorityLevelConfiguration API operations"
+)
 async def test_conformance_api_priority_and_fairness_should_support_priority_level_operations(
     server,
 ):
