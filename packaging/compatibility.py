@@ -75,7 +75,7 @@ REMARKS = {
 FEATURES = (
     ("JSON, YAML and protobuf bodies", "yes"),
     ("JSON, merge and strategic merge patches", "yes"),
-    ("Server-side apply and managed fields", "yes; not on `scale`"),
+    ("Server-side apply and managed fields", "yes"),
     ("Dry run, field validation, field selectors, pagination", "yes"),
     ("Watches with bookmarks and `sendInitialEvents`", "yes"),
     ("Tables and PartialObjectMetadata", "yes"),
