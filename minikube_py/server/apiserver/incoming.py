@@ -50,19 +50,34 @@ def include_object(query: Mapping[str, str]) -> str:
 
 
 def check_scope(resource: Resource, info: RequestInfo) -> None:
-    """Refuse paths that a resource does not have: a namespace it is not in, or none."""
-    if info.namespace and not resource.namespaced and resource.plural != "namespaces":
+    """Refuse paths and methods that a resource does not have: a namespace it is not in, or none."""
+    outside = bool(info.namespace) and not resource.namespaced and resource.plural != "namespaces"
+    in_none = resource.namespaced and not info.namespace
+    known = resource.custom or _has_path(resource, info)
+    if outside or (in_none and info.name) or not known:
         raise NotFoundError("the server could not find the requested resource", details={})
-    if resource.namespaced and not info.namespace and (info.name or info.verb == "create"):
-        if info.name:
-            raise NotFoundError("the server could not find the requested resource", details={})
-        if info.verb == "create" and "list" in resource.verbs:
-            raise MethodNotAllowedError(NOT_SUPPORTED)
-    without_namespace = resource.namespaced and not info.namespace
-    if without_namespace and info.verb == "deletecollection":
+    if _lacks_method(resource, info, in_none=in_none):
         raise MethodNotAllowedError(NOT_SUPPORTED)
-    if info.verb in ("update", "patch") and not info.name:
-        raise MethodNotAllowedError(NOT_SUPPORTED)
+
+
+def _lacks_method(resource: Resource, info: RequestInfo, *, in_none: bool) -> bool:
+    if info.verb in ("update", "patch"):
+        return not info.name
+    if info.verb == "create" and info.name and not info.subresource:
+        return not resource.custom
+    return in_none and info.verb in ("create", "deletecollection")
+
+
+_NAMED = frozenset({"get", "update", "patch", "delete"})
+
+
+def _has_path(resource: Resource, info: RequestInfo) -> bool:
+    """Tell whether upstream's router has any route of that path, whatever the method."""
+    if info.rest:
+        return info.subresource == "proxy"
+    if info.name:
+        return bool(info.subresource) or not _NAMED.isdisjoint(resource.verbs)
+    return bool(info.namespace) or not resource.namespaced or "list" in resource.verbs
 
 
 async def read_body(request: web.BaseRequest) -> bytes:
