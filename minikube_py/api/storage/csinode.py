@@ -28,7 +28,8 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
 
 
 def _fixed(driver: Obj) -> Obj:
-    return {key: value for key, value in driver.items() if key != "allocatable"}
+    """Return what stays; null and an empty list, as clients send topologyKeys back, are nothing."""
+    return {key: value for key, value in driver.items() if key != "allocatable" and value}
 
 
 def _validate_drivers(drivers: Sequence[Obj]) -> Iterator[FieldError]:

@@ -29,6 +29,7 @@ from minikube_py.server.controllers import (
     root_ca,
     serviceaccount,
     statefulset,
+    storage_protection,
     taint_eviction,
     token_cleaner,
     tokens,
@@ -65,4 +66,7 @@ CONTROLLERS: tuple[Part, ...] = (
     taint_eviction.CONTROLLER,
     pod_gc.CONTROLLER,
     validating_admission_policy_status.CONTROLLER,
+    storage_protection.PVC_PROTECTION,
+    storage_protection.PV_PROTECTION,
+    storage_protection.VAC_PROTECTION,
 )

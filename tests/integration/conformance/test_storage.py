@@ -1,0 +1,73 @@
+"""Claims and volumes: their life, their status, and that they go when nobody uses them."""
+
+from typing import Any
+
+import pytest
+
+from tests.integration.conformance.api import Api
+
+VOLUMES = "/api/v1/persistentvolumes"
+LABEL = "e2e=pv"
+LABELS = {"e2e": "pv"}
+
+
+def volume(name: str) -> dict[str, Any]:
+    spec = {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "csi": {"driver": "d.example.com", "volumeHandle": name},
+        "storageClassName": "none",
+    }
+    return {"metadata": {"name": name, "labels": LABELS}, "spec": spec}
+
+
+def claim(name: str) -> dict[str, Any]:
+    spec = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": "1Gi"}},
+        "storageClassName": "none",
+    }
+    return {"metadata": {"name": name, "labels": LABELS}, "spec": spec}
+
+
+@pytest.mark.conformance(
+    "PersistentVolumes CSI Conformance should run through the lifecycle of a PV and a PVC",
+    "PersistentVolumes CSI Conformance should apply changes to a pv/pvc status",
+)
+async def test_a_volume_and_a_claim_live_their_life(api: Api, space: str) -> None:
+    claims = f"{space}/persistentvolumeclaims"
+    for path, made in ((VOLUMES, volume("a")), (claims, claim("a"))):
+        await api.create(path, made)
+        one = f"{path}/a"
+        assert await api.names(f"{path}?labelSelector={LABEL}") == ["a"]
+        patched = await api.patch(one, {"metadata": {"labels": {"patched": "yes"}}})
+        assert patched["metadata"]["labels"]["patched"] == "yes"
+        shown = await api.get(f"{one}/status")
+        assert shown["metadata"]["name"] == "a"
+        status = await api.patch(f"{one}/status", {"status": {"phase": "Pending"}})
+        assert status["status"]["phase"] == "Pending"
+        await api.delete(one)
+        await api.until_gone(one)
+        await api.create(path, {**made, "metadata": {"name": "b", "labels": LABELS}})
+        await api.delete(f"{path}?labelSelector={LABEL}")
+        await api.until(f"{path}?labelSelector={LABEL}", lambda found: found["items"] == [])
+
+
+async def test_a_claim_stays_while_a_pod_uses_it(api: Api, space: str) -> None:
+    claims = f"{space}/persistentvolumeclaims"
+    await api.create(claims, claim("a"))
+    used = {"name": "v", "persistentVolumeClaim": {"claimName": "a"}}
+    container = {"name": "c", "image": "i"}
+    spec = {"nodeName": "nowhere", "volumes": [used], "containers": [container]}
+    finalizers = ["example.com/not-yet"]  # what has no node goes away by itself otherwise
+    metadata = {"name": "p", "finalizers": finalizers}
+    await api.create(f"{space}/pods", {"metadata": metadata, "spec": spec})
+    deleted = await api.delete(f"{claims}/a")
+    assert deleted["metadata"]["finalizers"] == ["kubernetes.io/pvc-protection"]
+    unused = await api.create(claims, claim("b"))
+    await api.delete(f"{claims}/b")
+    await api.until_gone(f"{claims}/{unused['metadata']['name']}")
+    assert (await api.get(f"{claims}/a"))["metadata"]["deletionTimestamp"]
+    await api.patch(f"{space}/pods/p", {"metadata": {"finalizers": None}})
+    await api.call("DELETE", f"{space}/pods/p", {"gracePeriodSeconds": 0})
+    await api.until_gone(f"{claims}/a")
