@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, strategy
+from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_validation_scheduling import validate_tolerations
 from minikube_py.api.core.pod_warnings import label_warning
 from minikube_py.api.core.resources import validate_requirements
@@ -50,11 +51,12 @@ def _validate_scheduling(scheduling: Obj) -> Iterator[FieldError]:
         yield from validate_labels(selector, SCHEDULING / "nodeSelector")
     tolerations = scheduling.get("tolerations") or ()
     yield from validate_tolerations(tolerations, SCHEDULING / "tolerations")
-    seen: list[Obj] = []
+    seen: set[tuple[str, ...]] = set()
     for index, toleration in enumerate(tolerations):
-        if toleration in seen:
-            yield (SCHEDULING / "tolerations")[index].duplicate(toleration)
-        seen.append(toleration)
+        key = tuple(toleration.get(name, "") for name in ("key", "operator", "value", "effect"))
+        if key in seen:
+            yield (SCHEDULING / "tolerations")[index].duplicate(go_value(toleration, "Toleration"))
+        seen.add(key)
 
 
 def cells(rc: Obj) -> Sequence[Any]:

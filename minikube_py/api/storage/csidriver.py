@@ -24,6 +24,12 @@ _SPEC = {
     "seLinuxMount": False,
 }
 
+_IMMUTABLE = (
+    ("attachRequired", "attachedRequired"),
+    ("volumeLifecycleModes", "volumeLifecycleModes"),
+)
+"""Fields that never change and what errors call them; the first is upstream's own slip."""
+
 
 def default(driver: Obj) -> Obj:
     """Fill in what the user left out."""
@@ -43,19 +49,22 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     for mode in spec["volumeLifecycleModes"]:
         if mode not in MODES:
             yield (SPEC / "volumeLifecycleModes").unsupported(mode, MODES)
+    yield from _validate_rest(spec)
+    for key, path in _IMMUTABLE if old is not None else ():
+        yield from strategy.immutable(spec[key], get(old, f"spec.{key}"), SPEC / path)
+
+
+def _validate_rest(spec: Obj) -> Iterator[FieldError]:
     period = spec.get("nodeAllocatableUpdatePeriodSeconds")
     if period is not None and period < UPDATE_PERIOD_SECONDS_MIN:
         yield (SPEC / "nodeAllocatableUpdatePeriodSeconds").invalid(
             period, f"must be greater than or equal to {UPDATE_PERIOD_SECONDS_MIN} seconds"
         )
-    if old is not None:
-        # The first path is upstream's own slip.
-        for key, path in (
-            ("attachRequired", "attachedRequired"),
-            ("volumeLifecycleModes", "volumeLifecycleModes"),
-        ):
-            if spec[key] != old["spec"].get(key):
-                yield (SPEC / path).immutable(spec[key])
+    in_secrets = spec.get("serviceAccountTokenInSecrets")
+    if in_secrets is not None and not spec.get("tokenRequests"):
+        yield (SPEC / "serviceAccountTokenInSecrets").invalid(
+            in_secrets, "serviceAccountTokenInSecrets is set but no tokenRequests are specified"
+        )
 
 
 def _validate_tokens(requests: Sequence[Obj], field: Field) -> Iterator[FieldError]:
@@ -64,14 +73,16 @@ def _validate_tokens(requests: Sequence[Obj], field: Field) -> Iterator[FieldErr
         audience, seconds = request.get("audience", ""), request.get("expirationSeconds")
         if audience in seen:
             yield (field[index] / "audience").duplicate(audience)
+        elif seconds is not None:
+            yield from _validate_seconds(seconds, field[index] / "expirationSeconds")
         seen.add(audience)
-        if seconds is None:
-            continue
-        place = field[index] / "expirationSeconds"
-        if seconds < TOKEN_SECONDS_MIN:
-            yield place.invalid(seconds, "may not specify a duration less than 10 minutes")
-        if seconds > TOKEN_SECONDS_MAX:
-            yield place.invalid(seconds, "may not specify a duration larger than 2^32 seconds")
+
+
+def _validate_seconds(seconds: int, field: Field) -> Iterator[FieldError]:
+    if seconds < TOKEN_SECONDS_MIN:
+        yield field.invalid(seconds, "may not specify a duration less than 10 minutes")
+    if seconds > TOKEN_SECONDS_MAX:
+        yield field.invalid(seconds, "may not specify a duration larger than 2^32 seconds")
 
 
 def warn(driver: Obj, old: Obj | None) -> Iterator[str]:

@@ -40,8 +40,7 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield Field("reclaimPolicy").unsupported(new["reclaimPolicy"], set(RECLAIM_POLICIES))
     if new["volumeBindingMode"] not in BINDING_MODES:
         yield Field("volumeBindingMode").unsupported(new["volumeBindingMode"], BINDING_MODES)
-    for index, term in enumerate(new.get("allowedTopologies") or ()):
-        yield from _validate_term(term, Field("allowedTopologies")[index])
+    yield from _validate_topologies(new.get("allowedTopologies") or (), Field("allowedTopologies"))
     for key in _IMMUTABLE if old is not None else ():
         yield from strategy.immutable(new.get(key), get(old, key), Field(key))
 
@@ -62,6 +61,20 @@ def _validate_provisioner(provisioner: str) -> Iterator[FieldError]:
         return
     for text in names.qualified_name(provisioner.lower()):
         yield field.invalid(provisioner, text)
+
+
+def _validate_topologies(terms: Sequence[Obj], field: Field) -> Iterator[FieldError]:
+    """Report what is wrong with terms; upstream begins with as many empty ones to differ from."""
+    seen: list[dict[str, set[str]]] = [{} for _ in terms]
+    for index, term in enumerate(terms):
+        yield from _validate_term(term, field[index])
+        wanted = {
+            requirement.get("key", ""): set(requirement.get("values") or ())
+            for requirement in term.get("matchLabelExpressions") or ()
+        }
+        for _ in range(seen.count(wanted)):
+            yield (field[index] / "matchLabelExpressions").duplicate("")
+        seen.append(wanted)
 
 
 def _validate_term(term: Obj, field: Field) -> Iterator[FieldError]:

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api.core import PODS
+from minikube_py.api.core.serviceaccount import ENFORCE
 from minikube_py.api.object import Key, Obj, annotations_of, evolve, get, without
 from minikube_py.client.protocol import Lister
+from minikube_py.lib.clock import Clock
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.attributes import Admission
 from minikube_py.server.authz.references import MIRROR, references_of
@@ -18,7 +20,9 @@ TOKEN_SECONDS = 3607
 """An hour and a bit: an odd number, so that such tokens can be told apart (upstream's)."""
 SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 """Letters of generated names: no vowels, no look-alikes (apimachinery's `rand`)."""
-ENFORCE = "kubernetes.io/enforce-mountable-secrets"
+WAITS = 30
+WAIT_SECONDS = 0.1
+"""How often and long a pod waits for the account of a namespace that is new."""
 TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 """What Go reads as true."""
 KINDS = {
@@ -33,8 +37,9 @@ class ServiceAccount:
 
     name = "ServiceAccount"
 
-    def __init__(self, service_accounts: Lister) -> None:
+    def __init__(self, service_accounts: Lister, clock: Clock) -> None:
         self._service_accounts = service_accounts
+        self._clock = clock
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Complete a new pod; leave a mirror pod as its node made it."""
@@ -46,7 +51,7 @@ class ServiceAccount:
         if MIRROR in annotations_of(pod):
             check_mirror(admission, pod)
             return pod
-        return complete(pod, self._account(admission, pod))
+        return complete(pod, await self._account(admission, pod))
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check that a pod takes no secret that its account does not name, where that matters."""
@@ -65,16 +70,21 @@ class ServiceAccount:
         if not get(pod, "spec.serviceAccountName"):
             name = f"{admission.namespace}/{pod['metadata'].get('name', '')}"
             raise forbidden(admission, f"no service account specified for pod {name}")
-        account = self._account(admission, pod)
+        account = await self._account(admission, pod)
         if annotations_of(account).get(ENFORCE) in TRUE:
             for text in unlisted(pod, account, groups):
                 raise forbidden(admission, text)
         return ()
 
-    def _account(self, admission: Admission, pod: Obj) -> Obj:
+    async def _account(self, admission: Admission, pod: Obj) -> Obj:
         name = get(pod, "spec.serviceAccountName") or DEFAULT
         namespace = admission.namespace
         account = self._service_accounts.get(Key(namespace, name))
+        for _ in range(WAITS if name == DEFAULT else 0):
+            if account is not None:
+                break
+            await self._clock.sleep(WAIT_SECONDS)
+            account = self._service_accounts.get(Key(namespace, name))
         if account is None:
             raise forbidden(
                 admission,

@@ -59,6 +59,23 @@ def attachment(**source: Any) -> Obj:
     ("name", "fields", "errors"),
     [
         ("apps/v1 StatefulSet", {"spec": SET}, []),
+        ("storage.k8s.io/v1 CSIDriver", {"spec": {"serviceAccountTokenInSecrets": False}},
+         [("spec.serviceAccountTokenInSecrets", "Invalid value")]),
+        ("storage.k8s.io/v1 CSIDriver", {"spec": {"tokenRequests": [
+            {"audience": "a"}, {"audience": "a", "expirationSeconds": 5}],
+            "serviceAccountTokenInSecrets": True}},
+         [("spec.tokenRequests[1].audience", "Duplicate value")]),
+        ("storage.k8s.io/v1 StorageClass",
+         {"provisioner": "p", "allowedTopologies": [{"matchLabelExpressions": [
+             {"key": "k", "values": values}]} for values in (["a", "b"], ["c"], ["b", "a"])]},
+         [("allowedTopologies[2].matchLabelExpressions", "Duplicate value")]),
+        ("storage.k8s.io/v1 StorageClass", {"provisioner": "p", "allowedTopologies": [{}]},
+         [("allowedTopologies[0].matchLabelExpressions", "Duplicate value")]),
+        ("node.k8s.io/v1 RuntimeClass", {"handler": "h", "scheduling": {"tolerations": [
+            {"key": "a", "effect": "NoExecute"},
+            {"key": "a", "effect": "NoExecute", "tolerationSeconds": 1},
+            {"key": "a", "effect": "NoSchedule"}]}},
+         [("scheduling.tolerations[1]", "Duplicate value")]),
         ("autoscaling/v2 HorizontalPodAutoscaler", scaler(), []),
         ("autoscaling/v2 HorizontalPodAutoscaler",
          scaler(kind="ReplicationController", version="v1"), []),
@@ -184,6 +201,10 @@ def tls(certificate: str, key: str) -> Obj:
          {"addressType": "IPv6", "endpoints": [{"addresses": ["2001:DB8::1"]}],
           "metadata": {"labels": {"endpointslice.kubernetes.io/managed-by":
                                   "endpointslice-controller.k8s.io"}}}, []),
+        ("v1 ServiceAccount",
+         {"metadata": {"annotations": {"kubernetes.io/enforce-mountable-secrets": "false"}}},
+         [("metadata.annotations[kubernetes.io/enforce-mountable-secrets]: deprecated in v1.32+; "
+           "prefer separate namespaces to isolate access to mounted secrets")]),
         ("v1 Secret", {"data": {"tls.crt": pem("")}}, []),
         ("v1 Secret", tls("", ""), ["tls: failed to find any PEM data in certificate input"]),
         ("v1 Secret", tls("RSA PRIVATE KEY", ""),
