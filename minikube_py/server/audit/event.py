@@ -46,27 +46,37 @@ def event(
     level: str, stage: str, origin: Origin, content: Content, now: datetime
 ) -> dict[str, Any]:
     """Return the event of one stage."""
-    info = content.info
-    return {
+    made: dict[str, Any] = {
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "level": level,
         "auditID": origin.audit_id,
         "stage": stage,
         "requestURI": origin.uri,
-        "verb": info.verb,
+        "verb": content.info.verb,
         "user": user_info(content.user),
-        **({"impersonatedUser": user_info(content.impersonated)} if content.impersonated else {}),
-        "sourceIPs": list(origin.source_ips),
-        **({"userAgent": origin.user_agent} if origin.user_agent else {}),
-        **({"objectRef": _reference(content)} if info.is_resource else {}),
-        **({"responseStatus": _status(content)} if content.code else {}),
-        **({"requestObject": content.request} if content.request is not None else {}),
-        **({"responseObject": content.response} if content.response is not None else {}),
+        "impersonatedUser": user_info(content.impersonated),
+        "sourceIPs": origin.source_ips,
+        "userAgent": origin.user_agent,
+        "objectRef": _reference(content) if content.info.is_resource else None,
+        "responseStatus": _status(content) if content.code else None,
+        "requestObject": content.request,
+        "responseObject": content.response,
         "requestReceivedTimestamp": format_micros(origin.received),
         "stageTimestamp": format_micros(now),
-        **({"annotations": content.annotations} if content.annotations else {}),
+        "annotations": content.annotations,
     }
+    for name in _OPTIONAL:
+        if made[name] is None or made[name] in _NOTHING:
+            del made[name]
+    return made
+
+
+_OPTIONAL = (
+    *("impersonatedUser", "userAgent", "objectRef", "responseStatus"),
+    *("requestObject", "responseObject", "annotations"),
+)
+_NOTHING: tuple[Any, ...] = ("", {})
 
 
 def user_info(user: User | None) -> dict[str, Any]:
@@ -77,9 +87,9 @@ def user_info(user: User | None) -> dict[str, Any]:
     if user.uid:
         shown["uid"] = user.uid
     if user.groups:
-        shown["groups"] = list(user.groups)
+        shown["groups"] = user.groups
     if user.extra:
-        shown["extra"] = {key: list(values) for key, values in user.extra.items()}
+        shown["extra"] = dict(user.extra)
     return shown
 
 
