@@ -59,7 +59,6 @@ REMARKS = {
     "flowschemas.flowcontrol.apiserver.k8s.io": "Stored; requests in flight are bounded for all "
     "users together",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": "Stored, see FlowSchema",
-    "resourcequotas": "Admission counts nothing",
     "csidrivers.storage.k8s.io": "Stored; the kubelet speaks to no CSI driver",
     "csinodes.storage.k8s.io": "Stored",
     "csistoragecapacities.storage.k8s.io": "Stored",
@@ -97,7 +96,15 @@ FEATURES = (
     ("API priority and fairness", "yes; parts in process are not limited"),
     ("Audit log", "yes, on by default with a small policy; no webhook backend"),
     ("Encryption at rest", "yes"),
-    ("PodSecurity and ResourceQuota admission", "no"),
+    (
+        "Admission plugins",
+        (
+            "all that are on by default, for the kinds that there are; "
+            "AlwaysPullImages, DenyServiceExternalIPs and EventRateLimit on demand"
+        ),
+    ),
+    ("Pod Security, resource quotas", "yes"),
+    ("Service-account tokens in Secrets", "yes; unused ones are not cleaned up"),
     ("HTTP/2", "no: HTTP/1.1 over TLS, WebSocket and SPDY for streams"),
     ("Alpha and beta APIs, feature gates", "no: a thing is in a release or not"),
 )

@@ -36,6 +36,7 @@ from minikube_py.server.admission.default_classes import (
     StorageObjectInUseProtection,
 )
 from minikube_py.server.admission.default_tolerations import DefaultTolerationSeconds
+from minikube_py.server.admission.deny_service_external_ips import DenyServiceExternalIPs
 from minikube_py.server.admission.event_rate_limit import EventRateLimit, limits_of
 from minikube_py.server.admission.limit_ranger import LimitRanger
 from minikube_py.server.admission.namespace_lifecycle import NamespaceLifecycle
@@ -80,7 +81,7 @@ Make = Callable[[Surroundings], AdmissionPlugin]
 PLUGINS: Final[Mapping[str, Make]] = {
     "NamespaceLifecycle": lambda around: NamespaceLifecycle(around.lister(NAMESPACES)),
     "LimitRanger": lambda around: LimitRanger(around.lister(LIMITRANGES)),
-    "ServiceAccount": lambda around: ServiceAccount(around.lister(SERVICEACCOUNTS)),
+    "ServiceAccount": lambda around: ServiceAccount(around.lister(SERVICEACCOUNTS), around.clock),
     "NodeRestriction": lambda around: NodeRestriction(around.lister, around.authorizer),
     "TaintNodesByCondition": lambda _: TaintNodesByCondition(),
     "AlwaysPullImages": lambda _: AlwaysPullImages(),
@@ -106,6 +107,7 @@ PLUGINS: Final[Mapping[str, Make]] = {
     "CertificateSubjectRestriction": lambda _: CertificateSubjectRestriction(),
     "DefaultIngressClass": lambda around: DefaultIngressClass(around.lister(INGRESSCLASSES)),
     "PodTopologyLabels": lambda around: PodTopologyLabels(around.lister(NODES)),
+    "DenyServiceExternalIPs": lambda _: DenyServiceExternalIPs(),
 }
 """The plugins that decide by themselves, in their order."""
 LAST: Final[Mapping[str, Make]] = {
@@ -117,7 +119,7 @@ LAST: Final[Mapping[str, Make]] = {
     ),
 }
 """The plugins that run after policies and webhooks."""
-OPTIONAL: Final = frozenset({"AlwaysPullImages", "EventRateLimit"})
+OPTIONAL: Final = frozenset({"AlwaysPullImages", "DenyServiceExternalIPs", "EventRateLimit"})
 """Those that run only where they are enabled."""
 DYNAMIC: Final = (
     "MutatingAdmissionPolicy",

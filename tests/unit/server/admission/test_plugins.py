@@ -26,8 +26,10 @@ from minikube_py.server.admission.node_taints import TaintNodesByCondition
 from minikube_py.server.admission.priority import Priority
 from minikube_py.server.admission.service_account import MOUNT_PATH, ServiceAccount
 from tests.unit.server.admission.acting import pod, refusal, run, write
+from tests.unit.server.conftest import FakeClock, FakeLister
 
 Listing = Callable[..., Any]
+CLOCK = FakeClock()
 
 
 # NamespaceLifecycle
@@ -67,7 +69,7 @@ def account(**more: Any) -> dict[str, Any]:
 
 
 async def test_a_pod_gets_its_account_and_token(listing: Listing) -> None:
-    made = await run(ServiceAccount(listing(account())), write(PODS, pod()))
+    made = await run(ServiceAccount(listing(account()), CLOCK), write(PODS, pod()))
     spec = made["spec"]
     assert spec["serviceAccountName"] == spec["serviceAccount"] == "default"
     (volume,) = spec["volumes"]
@@ -88,7 +90,7 @@ async def test_a_pod_gets_its_account_and_token(listing: Listing) -> None:
 async def test_the_pods_word_on_tokens_counts_before_the_accounts(
     listing: Listing, on_account: Any, on_pod: Any, *, mounted: bool
 ) -> None:
-    plugin = ServiceAccount(listing(account(automountServiceAccountToken=on_account)))
+    plugin = ServiceAccount(listing(account(automountServiceAccountToken=on_account)), CLOCK)
     made = await run(plugin, write(PODS, pod(automountServiceAccountToken=on_pod)))
     assert ("volumes" in made["spec"]) is mounted
 
@@ -96,13 +98,15 @@ async def test_the_pods_word_on_tokens_counts_before_the_accounts(
 async def test_a_mount_at_the_same_place_is_left_alone(listing: Listing) -> None:
     own = {"name": "own", "mountPath": MOUNT_PATH}
     containers = [{"name": "c", "image": "i", "volumeMounts": [own]}]
-    made = await run(ServiceAccount(listing(account())), write(PODS, pod(containers=containers)))
+    made = await run(
+        ServiceAccount(listing(account()), CLOCK), write(PODS, pod(containers=containers))
+    )
     assert made["spec"]["containers"] == containers
     assert "volumes" not in made["spec"]
 
 
 async def test_pull_secrets_come_from_the_account_unless_given(listing: Listing) -> None:
-    plugin = ServiceAccount(listing(account(imagePullSecrets=[{"name": "pull"}])))
+    plugin = ServiceAccount(listing(account(imagePullSecrets=[{"name": "pull"}])), CLOCK)
     made = await run(plugin, write(PODS, pod()))
     assert made["spec"]["imagePullSecrets"] == [{"name": "pull"}]
     own = [{"name": "own"}]
@@ -111,11 +115,38 @@ async def test_pull_secrets_come_from_the_account_unless_given(listing: Listing)
 
 
 async def test_an_account_that_is_missing_is_named(listing: Listing) -> None:
-    text = await refusal(ServiceAccount(listing()), write(PODS, pod()))
+    text = await refusal(ServiceAccount(listing(), CLOCK), write(PODS, pod()))
     assert text == (
         'pods "p" is forbidden: error looking up service account a/default: '
         'serviceaccount "default" not found'
     )
+
+
+class Later(FakeClock):
+    """Time in which the account of the namespace is made."""
+
+    def __init__(self, accounts: FakeLister) -> None:
+        super().__init__()
+        self.accounts = accounts
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        if self.seconds > 1:
+            self.accounts.put(account())
+
+
+async def test_the_account_of_a_new_namespace_is_waited_for() -> None:
+    accounts = FakeLister()
+    clock = Later(accounts)
+    made = await run(ServiceAccount(accounts, clock), write(PODS, pod()))
+    assert made["spec"]["serviceAccountName"] == "default"
+    assert 1 < clock.seconds < 2
+
+
+async def test_no_other_account_is_waited_for(listing: Listing) -> None:
+    clock = FakeClock()
+    await refusal(ServiceAccount(listing(), clock), write(PODS, pod(serviceAccountName="bot")))
+    assert not clock.seconds
 
 
 ENFORCING = {"annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}
@@ -148,15 +179,15 @@ async def test_an_account_may_hold_its_pods_to_the_secrets_that_it_lists(
 ) -> None:
     strict = account(secrets=[{"name": "mine"}])
     strict["metadata"] |= ENFORCING
-    plugin = ServiceAccount(listing(strict))
+    plugin = ServiceAccount(listing(strict), CLOCK)
     admitted = await plugin.admit(write(PODS, wanting))
     found = await refusal(plugin, write(PODS, wanting))
     assert text in found
     assert "is not allowed because service account default does not reference that" in found
     strict["secrets"] = [{"name": "x"}]
     strict["imagePullSecrets"] = [{"name": "x"}]
-    await run(ServiceAccount(listing(strict)), write(PODS, wanting))
-    lax = ServiceAccount(listing(account()))
+    await run(ServiceAccount(listing(strict), CLOCK), write(PODS, wanting))
+    lax = ServiceAccount(listing(account()), CLOCK)
     assert await lax.validate(write(PODS, admitted)) == ()
 
 
@@ -168,14 +199,14 @@ async def test_a_debugger_is_held_to_the_secrets_of_the_account_too(listing: Lis
         ephemeralContainers=[{"name": "d", "envFrom": [{"secretRef": {"name": "x"}}]}],
     )
     change = write(PODS, debugged, "UPDATE", old=pod(), subresource="ephemeralcontainers")
-    text = await refusal(ServiceAccount(listing(strict)), change)
+    text = await refusal(ServiceAccount(listing(strict), CLOCK), change)
     assert "ephemeral container d with envFrom referencing" in text
 
 
 async def test_a_mirror_pod_does_without_the_api(listing: Listing) -> None:
     mirror = pod(serviceAccountName="default")
     mirror["metadata"]["annotations"] = {"kubernetes.io/config.mirror": "x"}
-    text = await refusal(ServiceAccount(listing(account())), write(PODS, mirror))
+    text = await refusal(ServiceAccount(listing(account()), CLOCK), write(PODS, mirror))
     assert text.endswith("a mirror pod may not reference service accounts")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.api.certificates import CERTIFICATESIGNINGREQUESTS
-from minikube_py.api.core import CONFIGMAPS, EVENTS, PERSISTENTVOLUMECLAIMS, PODS
+from minikube_py.api.core import CONFIGMAPS, EVENTS, PERSISTENTVOLUMECLAIMS, PODS, SERVICES
 from minikube_py.api.errors import InvalidError, TooManyRequestsError
 from minikube_py.api.events import EVENTS_V1
 from minikube_py.lib.errors import StartError
@@ -22,6 +22,7 @@ from minikube_py.server.admission.certificates import (
     CertificateSigning,
     CertificateSubjectRestriction,
 )
+from minikube_py.server.admission.deny_service_external_ips import DenyServiceExternalIPs
 from minikube_py.server.admission.event_rate_limit import EventRateLimit, Limit, limits_of
 from minikube_py.server.admission.persistent_volume_claim_resize import PersistentVolumeClaimResize
 from minikube_py.server.admission.pod_topology_labels import PodTopologyLabels
@@ -399,3 +400,32 @@ def test_limits_that_mean_nothing_keep_the_server_from_starting(document: Any) -
 def test_limits_are_read() -> None:
     document = {"limits": [{"type": "User", "qps": 5, "burst": 9, "cacheSize": 7}]}
     assert limits_of(document) == (Limit("User", 5, 9, 7),)
+
+
+# DenyServiceExternalIPs
+
+
+def service(*addresses: str) -> dict[str, Any]:
+    return {"metadata": {"namespace": "a", "name": "s"}, "spec": {"externalIPs": list(addresses)}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (None, service()),
+        (service("192.0.2.1", "192.0.2.2"), service("192.0.2.2")),
+        (service("192.0.2.1"), service("192.0.2.1")),
+    ],
+)
+async def test_external_addresses_may_stay_and_go(old: Any, new: Any) -> None:
+    operation = "UPDATE" if old else "CREATE"
+    await run(DenyServiceExternalIPs(), write(SERVICES, new, operation, old=old))
+
+
+@pytest.mark.parametrize("old", [None, service(), service("192.0.2.2")])
+async def test_external_addresses_are_not_added(old: Any) -> None:
+    operation = "UPDATE" if old else "CREATE"
+    change = write(SERVICES, service("192.0.2.1", "192.0.2.2"), operation, old=old)
+    assert await refusal(DenyServiceExternalIPs(), change) == (
+        'services "s" is forbidden: Use of external IPs is denied by admission control'
+    )
