@@ -135,6 +135,7 @@ class ServerApp:
                 finally:
                     await self._stop()
         finally:
+            gc.unfreeze()  # a process may run another server, as tests do
             await backend.close()
 
     async def _stop(self) -> None:
