@@ -146,3 +146,42 @@ STORED = (
     Kind(STORAGE, "volumeattributesclasses", {"driverName": "d.example.com",
          "parameters": {"a": "b"}}, {"metadata": {"labels": {"more": "1"}}}),
 )  # fmt: skip
+RBAC, AUTOSCALING = "/apis/rbac.authorization.k8s.io/v1", "/apis/autoscaling"
+DRA = "/apis/resource.k8s.io/v1"
+READS = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
+JANE = [{"kind": "User", "name": "jane", "apiGroup": "rbac.authorization.k8s.io"}]
+TARGET = {
+    "scaleTargetRef": {"kind": "Deployment", "name": "d", "apiVersion": "apps/v1"},
+    "maxReplicas": 3,
+}
+WEBHOOK = {
+    "name": "w.example.com",
+    "clientConfig": {"url": "https://127.0.0.1:1/"},
+    "sideEffects": "None",
+    "admissionReviewVersions": ["v1"],
+}
+MORE_TIME = {"webhooks": [{**WEBHOOK, "timeoutSeconds": 3}]}
+OTHERS = (
+    Kind(RBAC, "roles", {"rules": READS}, {"rules": [*READS, *READS]}, **NS),
+    Kind(RBAC, "clusterroles", {"rules": READS}, {"rules": [*READS, *READS]}),
+    Kind(RBAC, "rolebindings", {"roleRef": {"kind": "Role", "name": "r",
+         "apiGroup": "rbac.authorization.k8s.io"}}, {"subjects": JANE}, **NS),
+    Kind(RBAC, "clusterrolebindings", {"roleRef": {"kind": "ClusterRole", "name": "r",
+         "apiGroup": "rbac.authorization.k8s.io"}}, {"subjects": JANE}),
+    Kind(CORE, "serviceaccounts", {}, {"automountServiceAccountToken": False}, **NS),
+    spec(CORE, "limitranges", {"limits": [{"type": "Pod", "max": {"cpu": "1"}}]},
+         {"limits": [{"type": "Pod", "max": {"cpu": "2"}}]}, **NS),
+    spec(CORE, "resourcequotas", {"hard": {"pods": "3"}}, {"hard": {"pods": "4"}},
+         status={"hard": {"pods": "5"}}, **NS),
+    spec(NETWORKING, "networkpolicies", {"podSelector": {}, "policyTypes": ["Ingress"]},
+         {"podSelector": {"matchLabels": LABELS}}, **NS),
+    spec(f"{AUTOSCALING}/v2", "horizontalpodautoscalers", TARGET, {"minReplicas": 2}, **OWN_STATUS),
+    spec(f"{AUTOSCALING}/v1", "horizontalpodautoscalers", TARGET, {"minReplicas": 2},
+         status={"currentReplicas": 1, "desiredReplicas": 1}, **NS),
+    Kind(ADMISSION, "validatingwebhookconfigurations", {"webhooks": [WEBHOOK]}, MORE_TIME),
+    Kind(ADMISSION, "mutatingwebhookconfigurations", {"webhooks": [WEBHOOK]}, MORE_TIME),
+    spec(DRA, "deviceclasses", {}, {"selectors": [{"cel": {"expression": "true"}}]}),
+    spec(DRA, "resourceclaimtemplates", {"spec": {"devices": {"requests": [
+         {"name": "r", "exactly": {"deviceClassName": "d"}}]}}},
+         {}, **NS),
+)  # fmt: skip

@@ -11,6 +11,7 @@ from tests.integration.conformance.kinds import (
     MACHINERY,
     NETWORK,
     NODES,
+    OTHERS,
     STORED,
     WORKLOADS,
     Kind,
@@ -103,6 +104,11 @@ async def test_a_kind_about_nodes_supports_all_operations(api: Api, space: str, 
 )
 @each(*STORED)
 async def test_a_kind_of_storage_supports_all_operations(api: Api, space: str, kind: Kind) -> None:
+    await operate(api, kind)
+
+
+@each(*OTHERS)
+async def test_any_other_kind_supports_all_operations(api: Api, space: str, kind: Kind) -> None:
     await operate(api, kind)
 
 
