@@ -61,9 +61,10 @@ class Form:
         made = table.table(
             resource, objects, self.now, include_object=self.include_object, metadata=metadata
         )
-        return self._in_version(made)
+        return self.in_version(made)
 
-    def _in_version(self, made: dict[str, Any]) -> Obj:
+    def in_version(self, made: dict[str, Any]) -> Obj:
+        """Return a table or partial object in the version that was asked for."""
         if self.accepted.view_version == "v1":
             return made
         version = f"{self.accepted.view_group}/{self.accepted.view_version}"
@@ -79,7 +80,7 @@ class Form:
                 metadata = {"resourceVersion": revision} if revision else {}
                 return self._table(resource, [obj], metadata)
             case "PartialObjectMetadata":
-                return self._in_version(table.partial(obj))
+                return self.in_version(table.partial(obj))
             case "PartialObjectMetadataList":
                 raise NotAcceptableError(
                     "you requested PartialObjectMetadataList, but the requested object is not a "
@@ -124,7 +125,7 @@ class Form:
                     "kind": "PartialObjectMetadataList",
                     "apiVersion": f"meta.k8s.io/{self.accepted.view_version}",
                     "metadata": metadata,
-                    "items": [self._in_version(table.partial(obj)) for obj in objects],
+                    "items": [self.in_version(table.partial(obj)) for obj in objects],
                 }
             case "PartialObjectMetadata":
                 raise NotAcceptableError(
@@ -256,7 +257,7 @@ def event_line(
     if form.accepted.view == "Table":
         shown: Obj = _event_table(form, resource, kind, obj, columns=first)
     elif form.accepted.view == "PartialObjectMetadata":
-        shown = table.partial(obj) if kind != "ERROR" else obj
+        shown = form.in_version(table.partial(obj)) if kind != "ERROR" else obj
     else:
         shown = obj
     if form.accepted.format == "protobuf":
@@ -274,7 +275,7 @@ def _event_table(form: Form, resource: Resource, kind: str, obj: Obj, *, columns
     if kind == "BOOKMARK":
         cells = table.blank_cells(resource, obj)
         resource = replace(resource, cells=lambda _obj: cells)
-    return table.table(
+    made = table.table(
         resource,
         [obj],
         form.now,
@@ -282,3 +283,4 @@ def _event_table(form: Form, resource: Resource, kind: str, obj: Obj, *, columns
         metadata=metadata,
         columns=columns,
     )
+    return form.in_version(made)
