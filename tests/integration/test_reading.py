@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.integration.conftest import Server
+from tests.integration.patience import eventually
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 FACTS = Path(__file__).parents[3] / "shared/reference/facts/field-selectors.json"
@@ -72,3 +74,26 @@ async def test_a_body_that_is_no_delete_options_deletes_nothing(server: Server) 
     answer = await server.call("DELETE", f"{CONFIGMAPS}/a", {"kind": "Pod", "apiVersion": "v1"})
     assert answer.status == 400
     assert (await server.call("GET", f"{CONFIGMAPS}/a")).status == 200
+
+
+async def test_a_watch_over_a_web_socket_sends_a_message_for_each_event(server: Server) -> None:
+    await server.call("POST", CONFIGMAPS, {"metadata": {"name": "a"}})
+    query = "watch=true&fieldSelector=metadata.name%3Da"
+    async with server.session.ws_connect(f"{server.url}{CONFIGMAPS}?{query}") as socket:
+        first = await socket.receive_json(timeout=30)
+        assert (first["type"], first["object"]["metadata"]["name"]) == ("ADDED", "a")
+        await server.call("DELETE", f"{CONFIGMAPS}/a")
+        assert (await socket.receive_json(timeout=30))["type"] == "DELETED"
+
+
+async def test_a_watch_over_a_web_socket_ends_with_its_time_and_its_client(server: Server) -> None:
+    url = f"{server.url}{CONFIGMAPS}?watch=true&labelSelector=none%3Dx"
+    async with server.session.ws_connect(f"{url}&timeoutSeconds=1") as socket:
+        assert (await socket.receive(timeout=30)).type is aiohttp.WSMsgType.CLOSE
+    async with server.session.ws_connect(url, protocols=("one.example",)) as socket:
+        assert socket.protocol == "one.example"
+
+    async def watchers() -> int:
+        return len(server.app.watches)
+
+    await eventually(watchers, lambda count: count == 0)

@@ -64,6 +64,7 @@ from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
 from minikube_py.server.apiserver.request import RequestInfo, parse
 from minikube_py.server.apiserver.request_metrics import RequestMetrics
 from minikube_py.server.apiserver.requests import Requests, Task, timed_out
+from minikube_py.server.apiserver.socket_watch import asks_for_socket, send_watch_over_socket
 from minikube_py.server.apiserver.streams import (
     NO_CACHE,
     WATCH_SECONDS_MIN,
@@ -338,6 +339,8 @@ class Frontend:
             lasts,
             warnings=call.warnings,
         )
+        if asks_for_socket(request):
+            return await send_watch_over_socket(request, watch, self.watches)
         return await send_watch(request, watch, self.watches)
 
     # Writing
