@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def download(folder: Path) -> None:
     """Let pip fetch the wheels and check their hashes."""
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download"]
+    pip = [sys.executable, "-m", "pip", "-qq", "--disable-pip-version-check", "download"]
     line = [*pip, "--no-deps", "--only-binary=:all:", "--retries=10", "--require-hashes"]
     subprocess.run([*line, "--dest", str(folder), "--requirement", str(WHEELS)], check=True)
 
