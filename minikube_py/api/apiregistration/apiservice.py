@@ -1,5 +1,6 @@
 """API services: which server answers for a group and version."""
 
+import base64
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def validate(new: Obj, _old: Obj | None) -> Iterator[FieldError]:
     if spec.get("service") is None:
         if spec.get("caBundle"):
             yield (SPEC / "caBundle").invalid(
-                f"{len(spec['caBundle'])} bytes",
+                f"{len(base64.b64decode(spec['caBundle']))} bytes",
                 "local APIServices may not have a caBundle",
             )
         if spec.get("insecureSkipTLSVerify"):

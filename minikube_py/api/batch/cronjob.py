@@ -62,7 +62,9 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     )
     name = new["metadata"].get("name", "")
     if old is None and len(name) > NAME_MAX:
-        yield (Field("metadata") / "name").invalid(name, f"must be no more than {NAME_MAX} bytes")
+        yield (Field("metadata") / "name").invalid(
+            name, f"must be no more than {NAME_MAX} characters"
+        )
 
 
 def _validate_schedule(spec: Obj, before: Obj | None, field: Field) -> Iterator[FieldError]:

@@ -15,7 +15,7 @@ from minikube_py.api.object import Obj, has_condition
 
 STATUS = Field("status")
 CONDITIONS = STATUS / "conditions"
-COMPLETE, FAILED = "Complete", "Failed"
+COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
 FAILURE_TARGET, SUCCESS_CRITERIA_MET = "FailureTarget", "SuccessCriteriaMet"
 _NO_TIME = "cannot set completionTime when there is no Complete=True condition"
 
@@ -113,7 +113,7 @@ def _validate_times(change: Change) -> Iterator[FieldError]:
         and done is not None
         and times.parse(done) < times.parse(start)
     ):
-        yield field.invalid(done, "must be equal to or after `startTime`")
+        yield field.invalid(done, "completionTime cannot be set before startTime")
 
 
 def _validate_finished(change: Change) -> Iterator[FieldError]:
@@ -159,34 +159,31 @@ def _validate_all_counted(change: Change) -> Iterator[FieldError]:
             "Succeeded": uncounted.get("succeeded"),
             "Failed": uncounted.get("failed"),
         }
-        yield (STATUS / "uncountedTerminatedPods").invalid(shown, "must be empty for finished job")
+        yield (STATUS / "uncountedTerminatedPods").invalid(
+            shown, "uncountedTerminatedPods needs to be empty for finished job"
+        )
 
 
 def _validate_indexes(change: Change) -> Iterator[FieldError]:
     spec, status = change.new["spec"], change.status
     completed, failed = status.get("completedIndexes", ""), status.get("failedIndexes")
     completions = spec.get("completions")
+    per_index = spec.get("backoffLimitPerIndex") is not None
     if change.differs("completedIndexes") and completions is not None:
         yield from _parses(completed, completions, "completedIndexes")
-    yield from _validate_failed_indexes(change)
+    tells_failed = change.differs("failedIndexes") and failed is not None
+    if tells_failed and per_index and completions is not None:
+        yield from _parses(failed or "", completions, "failedIndexes")
     if change.differs("completedIndexes") and completed and not is_indexed(spec):
         yield (STATUS / "completedIndexes").invalid(
             completed, "cannot set non-empty completedIndexes when non-indexed completion mode"
         )
-    if change.differs("failedIndexes", "completedIndexes") and failed and completions is not None:
-        yield from _validate_overlap(completed, failed, completions)
-
-
-def _validate_failed_indexes(change: Change) -> Iterator[FieldError]:
-    spec, failed = change.new["spec"], change.status.get("failedIndexes")
-    if failed is None or not change.differs("failedIndexes"):
-        return
-    if spec.get("backoffLimitPerIndex") is None:
+    if tells_failed and not per_index:
         yield (STATUS / "failedIndexes").invalid(
             failed, "cannot set non-null failedIndexes when backoffLimitPerIndex is null"
         )
-    elif spec.get("completions") is not None:
-        yield from _parses(failed, spec["completions"], "failedIndexes")
+    if change.differs("failedIndexes", "completedIndexes") and failed and completions is not None:
+        yield from _validate_overlap(completed, failed, completions)
 
 
 def _parses(text: str, completions: int, key: str) -> Iterator[FieldError]:
@@ -252,13 +249,17 @@ def _validate_progress(change: Change) -> Iterator[FieldError]:
             yield (STATUS / key).invalid(count, f"cannot decrease the {key} counter")
     done = status.get("completionTime")
     if done is not None and before.get("completionTime") not in {None, done}:
-        yield (STATUS / "completionTime").immutable(done)
+        yield (STATUS / "completionTime").invalid(done, "completionTime cannot be mutated")
+    resumes = has_condition(change.old, SUSPENDED) and not change.is_true(SUSPENDED)
     if (
         before.get("startTime") is not None
         and change.differs("startTime")
         and not spec.get("suspend")
+        and not resumes
     ):
-        yield (STATUS / "startTime").required("startTime cannot be removed for unsuspended job")
+        yield (STATUS / "startTime").invalid(
+            status.get("startTime"), "field is immutable for unsuspended job once set"
+        )
     met, was_met = (
         change.is_true(SUCCESS_CRITERIA_MET),
         has_condition(change.old, SUCCESS_CRITERIA_MET),

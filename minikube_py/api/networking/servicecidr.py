@@ -24,11 +24,11 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
     """Report what is wrong with a new or updated range; a second family may be added later."""
     cidrs = new["spec"].get("cidrs") or []
     if old is None:
-        yield from _validate_cidrs(new["spec"], cidrs)
+        yield from _validate_cidrs(cidrs)
         return
     before = old["spec"].get("cidrs") or []
     if len(before) == 1 and len(cidrs) == 2:
-        yield from _validate_cidrs(new["spec"], cidrs)
+        yield from _validate_cidrs(cidrs)
         if cidrs[0] != before[0]:
             yield CIDRS[0].immutable(cidrs[0])
     elif len(before) != len(cidrs):
@@ -39,12 +39,12 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
                 yield CIDRS[index].immutable(now)
 
 
-def _validate_cidrs(spec: Obj, cidrs: Sequence[str]) -> Iterator[FieldError]:
+def _validate_cidrs(cidrs: Sequence[str]) -> Iterator[FieldError]:
     if not cidrs:
         yield CIDRS.required("at least one CIDR required")
         return
     if len(cidrs) > 2:
-        yield CIDRS.invalid(spec, "may only hold up to 2 values")
+        yield CIDRS.invalid({"CIDRs": cidrs}, "may only hold up to 2 values")
         return
     families = {addresses.family(cidr) for cidr in cidrs}
     if len(cidrs) == 2 and families != {"IPv4", "IPv6"}:

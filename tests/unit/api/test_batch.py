@@ -142,12 +142,41 @@ def test_a_job_that_completes_as_the_controller_does_it_is_fine() -> None:
         ),
         ({"startTime": START, "active": 0, "ready": 1}, "cannot set more ready pods than active"),
         ({"startTime": START, "completionTime": DONE}, "cannot set completionTime when there is"),
-        ({"active": 1}, "startTime cannot be removed for unsuspended job"),
+        (
+            {"active": 1},
+            "startTime: Invalid value: null: field is immutable for unsuspended job once set",
+        ),
+        ({"startTime": DONE, "active": 1}, f'Invalid value: "{DONE}": field is immutable for'),
+        ({"startTime": DONE, "completionTime": START}, "completionTime cannot be set before"),
+        (
+            {
+                "startTime": START,
+                "uncountedTerminatedPods": {"failed": ["u"]},
+                "conditions": [condition("FailureTarget"), condition("Failed")],
+            },
+            "uncountedTerminatedPods needs to be empty for finished job",
+        ),
+        ({"startTime": START, "failedIndexes": "1"}, "cannot set non-null failedIndexes when"),
+        ({"startTime": START, "completedIndexes": "1"}, "cannot set non-empty completedIndexes"),
     ],
 )
 def test_a_status_that_no_job_can_have_is_refused(new: Any, message: str) -> None:
     before = job({"startTime": START, "active": 1})
     assert any(message in str(error) for error in job_status.validate(job(new), before))
+
+
+def test_a_job_that_resumes_starts_anew() -> None:
+    before = job({"startTime": START, "conditions": [condition("Suspended")]})
+    assert not list(job_status.validate(job({"startTime": DONE, "active": 1}), before))
+
+
+def test_when_a_job_completed_is_not_rewritten() -> None:
+    met = [condition("SuccessCriteriaMet"), condition("Complete")]
+    done = job({"startTime": START, "completionTime": START, "conditions": met, "succeeded": 3})
+    again = evolve(done, "status.completionTime", DONE)
+    texts = [str(error) for error in job_status.validate(again, done)]
+    assert len(texts) == 1
+    assert texts[0].endswith("completionTime cannot be mutated")
 
 
 def test_what_finished_stays_finished() -> None:

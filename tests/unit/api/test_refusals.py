@@ -251,6 +251,28 @@ def test_what_may_not_change_is_shown_in_gos_words(
     assert f"Invalid value: {shown}: field is immutable" in texts
 
 
+@pytest.mark.parametrize(
+    ("name", "fields", "text"),
+    [
+        ("networking.k8s.io/v1 ServiceCIDR",
+         {"spec": {"cidrs": ["10.0.0.0/24", "10.1.0.0/24", "10.2.0.0/24"]}},
+         ('Invalid value: {"CIDRs":["10.0.0.0/24","10.1.0.0/24","10.2.0.0/24"]}: '
+          "may only hold up to 2 values")),
+        ("apiregistration.k8s.io/v1 APIService",
+         {"metadata": {"name": "v1.g"}, "spec": {"group": "g", "version": "v1", "caBundle": "eA==",
+          "groupPriorityMinimum": 1, "versionPriority": 1}},
+         'Invalid value: "1 bytes": local APIServices may not have a caBundle'),
+        ("batch/v1 CronJob",
+         {"metadata": {"name": "c" * 53}, "spec": {"schedule": "@daily", "jobTemplate": {
+             "spec": {"template": {"spec": {**POD, "restartPolicy": "Never"}}}}}},
+         f'Invalid value: "{"c" * 53}": must be no more than 52 characters'),
+    ],
+)  # fmt: skip
+def test_what_a_refusal_says(name: str, fields: Obj, text: str) -> None:
+    resource = kind(name)
+    assert [error.text for error in resource.validate(made(resource, fields), None)] == [text]
+
+
 def test_a_limit_range_without_a_name_gets_one() -> None:
     resource = kind("v1 LimitRange")
     uid = "11111111-2222-3333-4444-555555555555"
