@@ -119,6 +119,9 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     if failures:
         raise failures[0]
     made = Target(servers[0], loop)
+    # A pod waits for the account of its namespace, which a controller would make.
+    account = {"metadata": {"name": "default"}}
+    made.run(made.server.call("POST", "/api/v1/namespaces/default/serviceaccounts", account))
     logging.getLogger("minikube_py").addHandler(made.errors)
     try:
         yield made
