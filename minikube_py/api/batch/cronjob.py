@@ -104,7 +104,7 @@ def _validate_zone(zone: str | None, field: Field) -> Iterator[FieldError]:
             zone,
             "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
         )
-    elif not cron.is_zone(zone):
+    if zone != "Local" and not cron.is_zone(zone):
         yield field.invalid(zone, f"unknown time zone {zone}")
 
 

@@ -78,9 +78,9 @@ def cronjob(**spec: Any) -> Obj:
             'spec.timeZone: Invalid value: "Mars/Olympus": unknown time zone Mars/Olympus',
         ),
         (
-            {"timeZone": "local"},
+            {"timeZone": "Local"},
             (
-                'spec.timeZone: Invalid value: "local": timeZone must be an explicit time zone as '
+                'spec.timeZone: Invalid value: "Local": timeZone must be an explicit time zone as '
                 "defined in https://www.iana.org/time-zones"
             ),
         ),
@@ -95,6 +95,15 @@ def cronjob(**spec: Any) -> Obj:
 )
 def test_a_wrong_cron_job_is_told_in_upstreams_words(spec: Any, message: str) -> None:
     assert [str(error) for error in CRONJOBS.validate(cronjob(**spec), None)] == [message]
+
+
+def test_a_zone_that_sounds_local_is_refused_for_both() -> None:
+    errors = CRONJOBS.validate(cronjob(timeZone="local"), None)
+    texts = [error.text.removeprefix('Invalid value: "local": ') for error in errors]
+    assert [text.partition(" must be")[0] for text in texts] == [
+        "timeZone",
+        "unknown time zone local",
+    ]
 
 
 def test_a_zone_in_an_old_schedule_is_let_stand() -> None:
