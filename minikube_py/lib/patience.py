@@ -8,7 +8,7 @@ effects until it is done, and what it asks of the loop's own state it asks throu
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Final, TypeVar
 
@@ -56,11 +56,21 @@ async def patiently(work: Callable[[], T], *, seconds: float = SECONDS) -> T:
 
 def in_loop(question: Callable[[], T]) -> T:
     """Return the answer to a question about the loop's own state, also from a thread."""
+
+    async def ask() -> T:
+        return question()
+
+    return question() if _home.get() is None else wait_in_thread(ask)
+
+
+def wait_in_thread(question: Callable[[], Coroutine[None, None, T]]) -> T:
+    """Return what the loop has to wait for; work that needs such goes to a thread first.
+
+    Raises:
+        OutOfPatienceError: it is not yet there.
+
+    """
     loop = _home.get()
     if loop is None:
-        return question()
-    return asyncio.run_coroutine_threadsafe(_answer(question), loop).result()
-
-
-async def _answer(question: Callable[[], T]) -> T:
-    return question()
+        raise OutOfPatienceError
+    return asyncio.run_coroutine_threadsafe(question(), loop).result()

@@ -42,6 +42,7 @@ from minikube_py.server.admission.configuration import load as load_admission_co
 from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.mutating_policy import MutatingAdmissionPolicy
 from minikube_py.server.admission.mutating_webhook import MutatingAdmissionWebhook
+from minikube_py.server.admission.policy_access import BindingAccess, PolicyAccess
 from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.validating_policy import ValidatingAdmissionPolicy
 from minikube_py.server.admission.validating_webhook import ValidatingAdmissionWebhook
@@ -157,7 +158,7 @@ class Parts:
                 EscalationGuard(rbac, authorizer),
                 _dynamic_admission(setting, cache, authorizer, self),
             ),
-            hooks=hooks(setting.config),
+            hooks=hooks(setting, cache.kind, authorizer),
         )
         self.api = Api(
             setting.scheme,
@@ -398,10 +399,20 @@ def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
     )
 
 
-def hooks(config: ServerConfig) -> dict[str, Hook]:
+def hooks(setting: Setting, lister: ListerOf, authorizer: Authorizer) -> dict[str, Hook]:
     """Return what kinds need beyond their rules when they are written."""
+    config = setting.config
     low, _, high = config.service_node_port_range.partition("-")
+    policies = PolicyAccess(setting.scheme, authorizer)
+
+    def bindings(kind: Resource) -> Hook:
+        return BindingAccess(setting.scheme, authorizer, lister(kind))
+
     return {
+        MUTATINGADMISSIONPOLICIES.group_resource: policies,
+        MUTATINGADMISSIONPOLICYBINDINGS.group_resource: bindings(MUTATINGADMISSIONPOLICIES),
+        VALIDATINGADMISSIONPOLICIES.group_resource: policies,
+        VALIDATINGADMISSIONPOLICYBINDINGS.group_resource: bindings(VALIDATINGADMISSIONPOLICIES),
         "services": ServiceHook(config.service_cidr, range(int(low), int(high) + 1)),
         "certificatesigningrequests.certificates.k8s.io": SigningRequestHook(),
         "persistentvolumes": VolumeHook(),

@@ -14,10 +14,11 @@ from minikube_py.api.admissionregistration.expressions import ExpressionError
 from minikube_py.api.cel.libraries.authorizer import AUTHORIZER, RESOURCE_CHECK, Question
 from minikube_py.api.cel.libraries.authorizer import Decision as Answer
 from minikube_py.api.cel.values import Opaque
+from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
-from minikube_py.lib.patience import in_loop
 from minikube_py.server.attributes import Admission, Attributes, Authorizer, User
+from minikube_py.server.authz.asking import asked_patiently
 
 Program = cel.Program | ExpressionError
 """A compiled expression, or why it did not compile: an old one may not fit a newer server."""
@@ -201,9 +202,7 @@ def authorizer_bindings(admission: Admission, authorizer: Authorizer) -> dict[st
     def ask(said: Mapping[str, str]) -> Answer:
         key = tuple(sorted(said.items()))
         if key not in known:
-            question = _question(admission.user, said)
-            decision = in_loop(lambda: authorizer.authorize(question))
-            known[key] = Answer(decision.allowed, decision.reason)
+            known[key] = _answer(authorizer, _question(admission.user, said))
         return known[key]
 
     own = {
@@ -217,6 +216,14 @@ def authorizer_bindings(admission: Admission, authorizer: Authorizer) -> dict[st
         "authorizer": Opaque(AUTHORIZER, Question(ask)),
         "authorizer.requestResource": Opaque(RESOURCE_CHECK, Question(ask, own)),
     }
+
+
+def _answer(authorizer: Authorizer, question: Attributes) -> Answer:
+    try:
+        decision = asked_patiently(authorizer, question)
+    except StatusError as error:
+        return Answer(allowed=False, error=str(error))
+    return Answer(decision.allowed, decision.reason)
 
 
 def _question(user: User, said: Mapping[str, str]) -> Attributes:
