@@ -367,12 +367,11 @@ def validate(
         yield from (path.invalid(value, text) for text in names.label_value(value))
     for index, expression in enumerate(selector.get("matchExpressions") or ()):
         path = (field / "matchExpressions")[index]
-        yield from _expression_errors(expression, path, check_values=check_values)
+        yield from expression_errors(expression, path, check_values=check_values)
 
 
-def _expression_errors(
-    expression: Obj, field: Field, *, check_values: bool
-) -> Iterator[FieldError]:
+def expression_errors(expression: Obj, field: Field, *, check_values: bool) -> Iterator[FieldError]:
+    """Report what is wrong with one requirement of a LabelSelector document."""
     operator, values = expression.get("operator", ""), expression.get("values") or ()
     if operator in {"In", "NotIn"}:
         if not values:

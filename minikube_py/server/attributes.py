@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from minikube_py.api.field_selectors import FieldSelector
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.api.selectors import LabelSelector
 
 Operation = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
 
@@ -67,8 +69,10 @@ class Attributes:
     subresource: str = ""
     namespace: str = ""
     name: str = ""
-    field_selector: str = ""
-    """The field selector of a list or watch, as the client wrote it."""
+    field_selector: FieldSelector = FieldSelector()
+    """Conditions on fields of a list, watch or deletecollection, as far as they are understood."""
+    label_selector: LabelSelector = LabelSelector()
+    """The same on labels."""
 
 
 class Decision(NamedTuple):

@@ -29,6 +29,7 @@ from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Convert, Resource
+from minikube_py.api.resource_k8s import RESOURCESLICES
 from minikube_py.api.scheme import Scheme
 from minikube_py.api.storage import VOLUMEATTACHMENTS
 from minikube_py.api.times import parse_duration
@@ -301,6 +302,7 @@ def _authorizer(
         claims=lister(PERSISTENTVOLUMECLAIMS),
         volumes=lister(PERSISTENTVOLUMES),
         attachments=lister(VOLUMEATTACHMENTS),
+        slices=lister(RESOURCESLICES),
     )
     makers: dict[str, Callable[[], Authorizer]] = {
         "Node": lambda: NodeAuthorizer(nodes, node_rules()),

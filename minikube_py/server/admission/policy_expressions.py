@@ -18,6 +18,7 @@ from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.attributes import Admission, Attributes, Authorizer, User
+from minikube_py.server.authz.selection import fields_of, labels_of
 from minikube_py.server.authz.asking import asked_patiently
 
 Program = cel.Program | ExpressionError
@@ -241,7 +242,8 @@ def _question(user: User, said: Mapping[str, str]) -> Attributes:
         subresource=said.get("subresource", ""),
         namespace=said.get("namespace", ""),
         name=said.get("name", ""),
-        field_selector=said.get("fieldSelector", ""),
+        field_selector=fields_of(said.get("fieldSelector", "")),
+        label_selector=labels_of(said.get("labelSelector", "")),
     )
 
 

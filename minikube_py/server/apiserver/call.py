@@ -4,11 +4,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from minikube_py.api import names
+from minikube_py.api.field_selectors import FieldSelector
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver.parameters import WriteOptions
 from minikube_py.server.attributes import Attributes, AuditAnnotations, Operation, User
 from minikube_py.server.audit.record import Record
+from minikube_py.server.authz.selection import fields_of, labels_of
 from minikube_py.server.registry.hooks import Write
 
 SUCCESS: Obj = {
@@ -35,6 +38,8 @@ class Call:
     subresource: str = ""
     field_selector: str = ""
     """Of a list, watch or deletecollection, as the client wrote it."""
+    label_selector: str = ""
+    """The same of labels."""
     options: WriteOptions = field(default_factory=WriteOptions)
     raw: bytes = b""
     """The body as it came, where it is JSON: only the text shows keys that stand twice."""
@@ -48,6 +53,7 @@ class Call:
     @property
     def attributes(self) -> Attributes:
         """The call as authorisation sees it."""
+        fields = fields_of(self.field_selector)
         return Attributes(
             user=self.user,
             verb=self.verb,
@@ -57,9 +63,21 @@ class Call:
             resource=self.resource.plural,
             subresource=self.subresource,
             namespace=self.namespace,
-            name=self.name or _selected_name(self.field_selector),
-            field_selector=self.field_selector,
+            name=self.name or self._selected_name(fields),
+            field_selector=fields,
+            label_selector=labels_of(self.label_selector),
         )
+
+    def _selected_name(self, fields: FieldSelector) -> str:
+        """Return the name that a list or watch is limited to, which is a read of one object.
+
+        Authorisation sees the name then, as upstream's RequestInfo has it: this is how a kubelet
+        may watch a secret without a right to list secrets.
+        """
+        if not fields or self.verb not in ("list", "watch"):
+            return ""
+        name = fields.exact("metadata.name") or ""
+        return "" if any(names.path_segment(name)) else name
 
     def _options(self, operation: Operation, given: Obj | None) -> Obj:
         """Return the options as admission sees them; a connection has none."""
@@ -86,16 +104,6 @@ class Call:
             warnings=self.warnings,
             annotations=AuditAnnotations() if self.audit is None else self.audit.annotations,
         )
-
-
-def _selected_name(selector: str) -> str:
-    """Return the name that a field selector is for; such a list is a read of one object.
-
-    Authorisation sees the name then, as upstream's RequestInfo has it: this is how a kubelet may
-    watch a secret without a right to list secrets.
-    """
-    terms = (term.partition("=") for term in selector.split(","))
-    return next((value.lstrip("=") for key, _, value in terms if key == "metadata.name"), "")
 
 
 Create = Callable[[Call, dict[str, Any]], Awaitable[Obj]]

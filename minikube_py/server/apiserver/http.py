@@ -268,6 +268,7 @@ class Frontend:
             name=info.name,
             subresource=info.subresource,
             field_selector="" if info.name else request.query.get("fieldSelector", ""),
+            label_selector="" if info.name else request.query.get("labelSelector", ""),
         )
         if resource.plural == "namespaces" and not resource.group:
             call = _replace(call, namespace="")

@@ -42,7 +42,7 @@ class Loopback:
         name: str = "",
         subresource: str = "",
         *,
-        field_selector: str = "",
+        selectors: tuple[str, str] = ("", ""),
     ) -> Call:
         call = Call(
             user=self._user,
@@ -51,7 +51,8 @@ class Loopback:
             namespace=namespace,
             name=name,
             subresource=subresource,
-            field_selector=field_selector,
+            label_selector=selectors[0],
+            field_selector=selectors[1],
             options=self._options,
             audit=self._record(resource, verb, namespace, name, subresource),
         )
@@ -113,7 +114,8 @@ class Loopback:
     ) -> ItemList:
         """Return the objects of a namespace, or of all."""
         query = _query(label_selector, field_selector, limit, continue_)
-        call = self._call("list", resource, namespace, field_selector=field_selector)
+        selectors = (label_selector, field_selector)
+        call = self._call("list", resource, namespace, selectors=selectors)
         listing = await self._api.list(call, list_options(resource, query))
         _end(call)
         return ItemList(listing.items, listing.revision, listing.continue_)
@@ -128,7 +130,9 @@ class Loopback:
         field_selector: str = "",
     ) -> AsyncIterator[Sequence[WatchEvent]]:
         """Yield what changes after a revision."""
-        _end(self._call("watch", resource, namespace, field_selector=field_selector))
+        selectors = (label_selector, field_selector)
+        call = self._call("watch", resource, namespace, selectors=selectors)
+        _end(call)
         query = {"resourceVersion": str(revision), **_query(label_selector, field_selector)}
         options = list_options(resource, query, watch=True)
         async for batch in follow(self._api.store, resource, namespace, options, self._watches):

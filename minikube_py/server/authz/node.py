@@ -15,7 +15,7 @@ from minikube_py.client.protocol import Lister
 from minikube_py.server.attributes import Attributes, Decision, User
 from minikube_py.server.authz.policy import Rule, compile_rule
 from minikube_py.server.authz.rbac import NO_OPINION
-from minikube_py.server.authz.references import References, references_of
+from minikube_py.server.authz.references import References, references_of, secrets_of
 
 GROUP = "system:nodes"
 PREFIX = "system:node:"
@@ -35,6 +35,7 @@ class NodeListers:
     claims: Lister
     volumes: Lister
     attachments: Lister
+    slices: Lister
 
 
 def node_of(user: User) -> tuple[bool, str]:
@@ -62,6 +63,8 @@ class NodeAuthorizer:
             ("", "pods"): self._pods,
             ("storage.k8s.io", "volumeattachments"): self._get,
             ("storage.k8s.io", "csinodes"): _csi_nodes,
+            ("resource.k8s.io", "resourceclaims"): self._get,
+            ("resource.k8s.io", "resourceslices"): self._slices,
             ("coordination.k8s.io", "leases"): _leases,
         }
 
@@ -97,10 +100,11 @@ class NodeAuthorizer:
         return self._related(node, attributes)
 
     def _claims(self, node: str, attributes: Attributes) -> Decision:
-        if attributes.subresource == "status":
-            allowed = attributes.verb in ("get", "update", "patch")
-            return self._related(node, attributes) if allowed else NO_OPINION
-        return self._get(node, attributes)
+        if attributes.subresource != "status":
+            return self._get(node, attributes)
+        if attributes.verb not in ("get", "update", "patch"):
+            return _no("can only get/update/patch this type")
+        return self._related(node, attributes)
 
     def _service_accounts(self, node: str, attributes: Attributes) -> Decision:
         if attributes.subresource == "":
@@ -114,11 +118,33 @@ class NodeAuthorizer:
         if subresource == "" and verb == "get":
             return self._get(node, attributes)
         if subresource == "" and verb in ("list", "watch"):
-            if f"spec.nodeName={node}" in attributes.field_selector.split(","):
+            if attributes.field_selector.exact("spec.nodeName") == node:
                 return ALLOWED
+            if attributes.name:
+                return self._related(node, attributes)
             return _no("can only list/watch pods with spec.nodeName field selector")
         verbs = {"": ("create", "delete"), "status": ("update", "patch"), "eviction": ("create",)}
         return Decision(allowed=verb in verbs.get(subresource, ()))
+
+    def _slices(self, node: str, attributes: Attributes) -> Decision:
+        """A kubelet has the slices of its own node; what it creates is NodeRestriction's matter."""
+        verb = attributes.verb
+        if attributes.subresource:
+            return _no("cannot authorize ResourceSlice subresources")
+        if verb == "create":
+            return ALLOWED
+        if verb in OWN_VERBS:
+            return self._related(node, attributes)
+        if verb not in ("watch", "list", "deletecollection"):
+            return _no(
+                "only the following verbs are allowed for a ResourceSlice: get, watch, list, "
+                "create, update, patch, delete, deletecollection"
+            )
+        if attributes.field_selector.exact("spec.nodeName") == node:
+            return ALLOWED
+        return _no(
+            "can only list/watch/deletecollection resourceslices with nodeName field selector"
+        )
 
     def _related(self, node: str, attributes: Attributes) -> Decision:
         if not attributes.name:
@@ -128,57 +154,63 @@ class NodeAuthorizer:
         return _no(f"no relationship found between node '{node}' and this object")
 
     def _is_related(self, node: str, attributes: Attributes) -> bool:
-        name = attributes.name
-        if attributes.resource == "volumeattachments":
-            attachment = self._listers.attachments.get(Key("", name))
-            return attachment is not None and get(attachment, "spec.nodeName") == node
-        if attributes.resource == "persistentvolumes":
-            return self._has_volume(node, name)
+        of_cluster: Mapping[str, Callable[[str, str], bool]] = {
+            "volumeattachments": self._has_attachment,
+            "persistentvolumes": self._has_volume,
+            "resourceslices": self._has_slice,
+        }
+        name, namespace = attributes.name, attributes.namespace
+        if attributes.resource in of_cluster:
+            return of_cluster[attributes.resource](node, name)
         if attributes.resource == "pods":
-            return any(pod.key.name == name for pod in self._pods_of(node, attributes.namespace))
+            return any(pod.key.name == name for pod in self._pods_of(node, namespace))
         refers: Mapping[str, Callable[[References], bool]] = {
             "serviceaccounts": lambda ref: ref.service_account == name,
             "persistentvolumeclaims": lambda ref: name in ref.claims,
+            "resourceclaims": lambda ref: name in ref.resource_claims,
             "configmaps": lambda ref: name in ref.configmaps,
-            "secrets": lambda ref: self._has_secret(ref, attributes.namespace, name),
+            "secrets": lambda ref: name in ref.secrets,
         }
         is_meant = refers[attributes.resource]
-        return any(is_meant(ref) for ref in self._refs(node, attributes.namespace))
+        if any(is_meant(ref) for _, ref in self._refs(node, namespace)):
+            return True
+        return attributes.resource == "secrets" and self._has_secret(node, (namespace, name))
+
+    def _has_attachment(self, node: str, name: str) -> bool:
+        return bool(get(self._listers.attachments.get(Key("", name)), "spec.nodeName") == node)
+
+    def _has_slice(self, node: str, name: str) -> bool:
+        return bool(get(self._listers.slices.get(Key("", name)), "spec.nodeName") == node)
 
     def _has_volume(self, node: str, name: str) -> bool:
         """A volume belongs to a node by the claim that it is bound to."""
-        volume = self._listers.volumes.get(Key("", name))
-        claim = get(volume, "spec.claimRef") or {}
+        claim = get(self._listers.volumes.get(Key("", name)), "spec.claimRef") or {}
         namespace, claim_name = claim.get("namespace", ""), claim.get("name", "")
-        return any(claim_name in ref.claims for ref in self._refs(node, namespace))
+        return any(claim_name in ref.claims for _, ref in self._refs(node, namespace))
 
-    def _has_secret(self, ref: References, namespace: str, name: str) -> bool:
-        return name in ref.secrets or any(
-            name in self._volume_secrets(namespace, claim) for claim in ref.claims
+    def _has_secret(self, node: str, secret: tuple[str, str]) -> bool:
+        """Tell whether a volume of a pod on the node needs a secret, of whichever namespace."""
+        return any(
+            secret in self._volume_secrets(Key(namespace, claim))
+            for namespace, ref in self._refs(node, "")
+            for claim in ref.claims
         )
 
-    def _volume_secrets(self, namespace: str, claim_name: str) -> set[str]:
-        """Return the secrets that the volume of a claim needs when it is put into a pod."""
-        claim = self._listers.claims.get(Key(namespace, claim_name))
-        volume = self._listers.volumes.get(Key("", get(claim, "spec.volumeName", "")))
-        paths = (
-            "spec.csi.nodePublishSecretRef",
-            "spec.csi.nodeStageSecretRef",
-            "spec.csi.nodeExpandSecretRef",
-        )
-        references = (get(volume, path) or {} for path in paths)
-        return {
-            reference.get("name", "")
-            for reference in references
-            if reference.get("namespace") == namespace
-        }
+    def _volume_secrets(self, claim: Key) -> frozenset[tuple[str, str]]:
+        """Return the secrets of the volume that a claim is bound to; it must say so too."""
+        name = get(self._listers.claims.get(claim), "spec.volumeName", "")
+        volume = self._listers.volumes.get(Key("", name)) if name else None
+        bound = get(volume, "spec.claimRef") or {}
+        if volume is None or (bound.get("namespace"), bound.get("name")) != claim:
+            return frozenset()
+        return secrets_of(volume)
 
     def _pods_of(self, node: str, namespace: str) -> Iterator[Item]:
         for item in self._listers.pods.items(namespace):
             if item.fields.get("spec.nodeName") == node:
                 yield item
 
-    def _refs(self, node: str, namespace: str) -> Iterator[References]:
+    def _refs(self, node: str, namespace: str) -> Iterator[tuple[str, References]]:
         for item in self._pods_of(node, namespace):
             key = (item.uid, item.revision)
             found = self._references.get(key)
@@ -186,7 +218,7 @@ class NodeAuthorizer:
                 found = self._references[key] = references_of(item.obj)
                 if len(self._references) > REFERENCES_MAX:
                     self._references.popitem(last=False)
-            yield found
+            yield item.key.namespace, found
 
 
 def _no(reason: str) -> Decision:

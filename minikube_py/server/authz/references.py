@@ -20,6 +20,8 @@ class References:
     secrets: frozenset[str] = frozenset()
     configmaps: frozenset[str] = frozenset()
     claims: frozenset[str] = frozenset()
+    """PersistentVolumeClaims."""
+    resource_claims: frozenset[str] = frozenset()
     service_account: str = ""
 
 
@@ -33,8 +35,36 @@ def references_of(pod: Obj) -> References:
         secrets=frozenset(_named(found, "secret") | pull) - {""},
         configmaps=frozenset(_named(found, "configmap")) - {""},
         claims=frozenset(_named(found, "claim")) - {""},
+        resource_claims=frozenset(_resource_claims(pod)) - {""},
         service_account=get(pod, "spec.serviceAccountName", ""),
     )
+
+
+def _resource_claims(pod: Obj) -> Iterator[str]:
+    """Yield the names of the claims on devices, of those made of a template too."""
+    statuses = get(pod, "status.resourceClaimStatuses") or ()
+    made = {status.get("name"): status.get("resourceClaimName", "") for status in statuses}
+    for claim in get(pod, "spec.resourceClaims") or ():
+        yield claim.get("resourceClaimName") or made.get(claim.get("name")) or ""
+    yield get(pod, "status.extendedResourceClaimStatus.resourceClaimName", "")
+
+
+_VOLUME_SECRETS = ("cephfs", "cinder", "flexVolume", "rbd", "scaleIO", "iscsi", "storageos")
+_CSI_SECRETS = ("nodePublishSecretRef", "nodeStageSecretRef", "nodeExpandSecretRef")
+
+
+def secrets_of(volume: Obj) -> frozenset[tuple[str, str]]:
+    """Return the secrets, as namespace and name, that a kubelet needs for a persistent volume.
+
+    A reference without a namespace means that of the claim.
+    """
+    own = get(volume, "spec.claimRef.namespace", "")
+    found = [get(volume, f"spec.csi.{which}") for which in _CSI_SECRETS]
+    found += [get(volume, f"spec.{kind}.secretRef") for kind in _VOLUME_SECRETS]
+    pairs = [(ref.get("namespace") or own, ref.get("name", "")) for ref in found if ref]
+    if (file := get(volume, "spec.azureFile")) is not None:
+        pairs.append((file.get("secretNamespace") or own, file.get("secretName", "")))
+    return frozenset(pair for pair in pairs if all(pair))
 
 
 def _named(found: set[tuple[str, str]], kind: str) -> set[str]:

@@ -13,6 +13,7 @@ from minikube_py.api.errors import InternalError
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
 from minikube_py.server.attributes import Attributes, Decision
+from minikube_py.server.authz.selection import written
 from minikube_py.server.webhook.asking import Answers, posted
 from minikube_py.server.webhook.client import Post, Target
 from minikube_py.server.webhook.errors import WebhookError
@@ -98,7 +99,7 @@ def spec_of(attributes: Attributes, version: str) -> dict[str, Any]:
             "name": attributes.name,
         }
         named = {key: value for key, value in wanted.items() if value}
-        return {"resourceAttributes": named, **_given(spec)}
+        return {"resourceAttributes": {**named, **written(attributes)}, **_given(spec)}
     path = {"path": attributes.path, "verb": attributes.verb}
     return {"nonResourceAttributes": path, **_given(spec)}
 

@@ -13,6 +13,8 @@ from minikube_py.server.attributes import Attributes, Authorizer, Preparing, Use
 from minikube_py.server.authn.tokens import user_info
 from minikube_py.server.authz.rbac import Rbac
 from minikube_py.server.authz.rules import WEBHOOK_ERROR, rules_status
+from minikube_py.server.authz.selection import Selection, selection_of
+from minikube_py.server.authz.selection import errors as selection_errors
 
 GROUP = "authorization.k8s.io"
 
@@ -47,7 +49,8 @@ class AccessReviews:
         return await self._review(call, document, call.user, spec)
 
     async def _review(self, call: Call, document: Obj, user: User, spec: Obj) -> dict[str, Any]:
-        attributes = attributes_of(user, spec)
+        selection = selection_of(spec.get("resourceAttributes") or {})
+        attributes = attributes_of(user, spec, selection)
         if isinstance(self._authorizer, Preparing):
             await self._authorizer.prepare(attributes)
         decision = self._authorizer.authorize(attributes)
@@ -56,6 +59,8 @@ class AccessReviews:
             status["denied"] = True
         if decision.reason:
             status["reason"] = decision.reason
+        if selection.problem:
+            status["evaluationError"] = selection.problem
         return _document(call, document, spec, status)
 
     async def rules(self, call: Call, document: dict[str, Any]) -> Obj:
@@ -89,7 +94,7 @@ def _document(call: Call, document: Obj, spec: Obj, status: Mapping[str, Any]) -
     }
 
 
-def attributes_of(user: User, spec: Obj) -> Attributes:
+def attributes_of(user: User, spec: Obj, selection: Selection) -> Attributes:
     """Return the request that a review is about."""
     wanted = spec.get("resourceAttributes")
     if wanted is None:
@@ -101,11 +106,13 @@ def attributes_of(user: User, spec: Obj) -> Attributes:
         user=user,
         verb=wanted.get("verb", ""),
         group=wanted.get("group", ""),
-        version=wanted.get("version", ""),
+        version=wanted.get("version") or "*",
         resource=wanted.get("resource", ""),
         subresource=wanted.get("subresource", ""),
         namespace=wanted.get("namespace", ""),
         name=wanted.get("name", ""),
+        field_selector=selection.fields,
+        label_selector=selection.labels,
     )
 
 
@@ -135,7 +142,7 @@ def _request_errors(spec: Obj) -> list[FieldError]:
                 None, "exactly one of nonResourceAttributes or resourceAttributes must be specified"
             )
         ]
-    return []
+    return list(selection_errors(resource, Field("spec.resourceAttributes"))) if resource else []
 
 
 def _as_in_go(attributes: Obj) -> Obj:

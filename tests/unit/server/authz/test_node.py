@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
+from minikube_py.api.field_selectors import parse
 from minikube_py.server.attributes import Attributes, User
 from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.references import references_of
 
+RESOURCE = "resource.k8s.io"
 NODE = User("system:node:n1", ("system:nodes", "system:authenticated"))
 POD = {
     "metadata": {"namespace": "a", "name": "p", "uid": "u"},
@@ -16,6 +18,10 @@ POD = {
         "nodeName": "n1",
         "serviceAccountName": "bot",
         "imagePullSecrets": [{"name": "pull"}],
+        "resourceClaims": [
+            {"name": "gpu", "resourceClaimName": "gpu-own"},
+            {"name": "nic", "resourceClaimTemplateName": "nics"},
+        ],
         "containers": [
             {
                 "name": "c",
@@ -30,13 +36,36 @@ POD = {
             {"name": "k", "projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}},
         ],
     },
+    "status": {
+        "resourceClaimStatuses": [{"name": "nic", "resourceClaimName": "p-nic"}],
+        "extendedResourceClaimStatus": {"resourceClaimName": "p-extended"},
+    },
 }
 VOLUME = {
     "metadata": {"name": "pv"},
     "spec": {
         "claimRef": {"namespace": "a", "name": "data"},
-        "csi": {"nodePublishSecretRef": {"namespace": "a", "name": "csi"}},
+        "csi": {
+            "nodePublishSecretRef": {"namespace": "a", "name": "csi"},
+            "nodeStageSecretRef": {"namespace": "driver", "name": "stage"},
+            "controllerPublishSecretRef": {"namespace": "driver", "name": "controller"},
+        },
     },
+}
+FOREIGN_VOLUME = {
+    "metadata": {"name": "foreign"},
+    "spec": {
+        "claimRef": {"namespace": "b", "name": "data"},
+        "csi": {"nodeStageSecretRef": {"namespace": "b", "name": "of-b"}},
+    },
+}
+
+
+CLUSTER_SCOPED = ("persistentvolumes", "volumeattachments", "resourceslices")
+GROUPS = {
+    "volumeattachments": "storage.k8s.io",
+    "resourceclaims": "resource.k8s.io",
+    "resourceslices": "resource.k8s.io",
 }
 
 
@@ -44,13 +73,23 @@ VOLUME = {
 def node(listing: Callable[..., Any]) -> NodeAuthorizer:
     pods = listing()
     pods.put(POD, **{"spec.nodeName": "n1"})
+    thief = {
+        "metadata": {"namespace": "a", "name": "thief", "uid": "t"},
+        "spec": {
+            "nodeName": "n1",
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "thief"}}],
+        },
+    }
+    pods.put(thief, **{"spec.nodeName": "n1"})
     listers = NodeListers(
         pods=pods,
         claims=listing(
-            {"metadata": {"namespace": "a", "name": "data"}, "spec": {"volumeName": "pv"}}
+            {"metadata": {"namespace": "a", "name": "data"}, "spec": {"volumeName": "pv"}},
+            {"metadata": {"namespace": "a", "name": "thief"}, "spec": {"volumeName": "foreign"}},
         ),
-        volumes=listing(VOLUME),
+        volumes=listing(VOLUME, FOREIGN_VOLUME),
         attachments=listing({"metadata": {"name": "va"}, "spec": {"nodeName": "n1"}}),
+        slices=listing({"metadata": {"name": "slice"}, "spec": {"nodeName": "n1"}}),
     )
     rule = {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch"]}
     return NodeAuthorizer(listers, (rule,))
@@ -77,11 +116,15 @@ def ask(verb: str, what: str, name: str = "", **more: Any) -> Attributes:
         ("volumeattachments", "va"),
         ("pods", "p"),
         ("serviceaccounts", "bot"),
+        ("resourceclaims", "gpu-own"),
+        ("resourceclaims", "p-nic"),
+        ("resourceclaims", "p-extended"),
+        ("resourceslices", "slice"),
     ],
 )
 def test_a_node_reads_what_its_pods_refer_to(node: NodeAuthorizer, what: str, name: str) -> None:
-    cluster = {"namespace": ""} if what in ("persistentvolumes", "volumeattachments") else {}
-    group = {"group": "storage.k8s.io"} if what == "volumeattachments" else {}
+    cluster = {"namespace": ""} if what in CLUSTER_SCOPED else {}
+    group = {"group": GROUPS.get(what, "")}
     assert node.authorize(ask("get", what, name, **cluster, **group)).allowed
     other = ask("get", what, name, user=User("system:node:n2", NODE.groups), **cluster, **group)
     assert node.authorize(other).reason == (
@@ -109,6 +152,25 @@ def test_a_node_reads_what_its_pods_refer_to(node: NodeAuthorizer, what: str, na
             "can only access node lease with the same name as the requesting node",
         ),
         (ask("get", "nodes", user=User("system:node:", NODE.groups)), "unknown node for user"),
+        (ask("list", "pods", field_selector=parse("spec.nodeName=n2")), "can only list/watch pods"),
+        (
+            ask("list", "pods", field_selector=parse("spec.nodeName!=n1")),
+            "can only list/watch pods",
+        ),
+        (ask("list", "pods", "other"), "no relationship found"),
+        (ask("get", "secrets", "of-b", namespace="b"), "no relationship found"),
+        (ask("get", "secrets", "controller", namespace="driver"), "no relationship found"),
+        (ask("delete", "persistentvolumeclaims/status", "data"), "can only get/update/patch this"),
+        (ask("get", "resourceslices", "other", group=RESOURCE), "no relationship found"),
+        (
+            ask("list", "resourceslices", group=RESOURCE),
+            "can only list/watch/deletecollection resourceslices with nodeName field selector",
+        ),
+        (
+            ask("update", "resourceslices/status", "slice", group=RESOURCE),
+            "cannot authorize ResourceSlice subresources",
+        ),
+        (ask("list", "resourceclaims", group=RESOURCE), "can only get individual resources"),
     ],
 )
 def test_a_node_may_nothing_else(node: NodeAuthorizer, attributes: Attributes, reason: str) -> None:
@@ -120,8 +182,20 @@ def test_a_node_may_nothing_else(node: NodeAuthorizer, attributes: Attributes, r
 @pytest.mark.parametrize(
     "attributes",
     [
-        ask("list", "pods", field_selector="spec.nodeName=n1"),
-        ask("watch", "pods", field_selector="spec.nodeName=n1,status.phase!=Failed"),
+        ask("list", "pods", field_selector=parse("spec.nodeName=n1")),
+        ask("watch", "pods", field_selector=parse("spec.nodeName=n1,status.phase!=Failed")),
+        ask("list", "pods", "p"),
+        ask("get", "secrets", "stage", namespace="driver"),
+        ask("patch", "persistentvolumeclaims/status", "data"),
+        ask("create", "resourceslices", group=RESOURCE, namespace=""),
+        ask("delete", "resourceslices", "slice", group=RESOURCE, namespace=""),
+        ask(
+            "deletecollection",
+            "resourceslices",
+            group=RESOURCE,
+            namespace="",
+            field_selector=parse("spec.nodeName=n1"),
+        ),
         ask("create", "pods"),
         ask("patch", "pods/status", "p"),
         ask("create", "pods/eviction", "p"),
