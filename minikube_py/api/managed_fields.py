@@ -173,7 +173,7 @@ def _base(old: Obj | None, new: Obj, writer: Writer) -> list[Entry]:
 def _after_update(managed: Iterable[Entry], comparison: Comparison, writer: Writer) -> list[Entry]:
     changed = without_all_below(comparison.changed, writer.ignored)
     removed = without_all_below(comparison.removed, writer.ignored)
-    left = take_away(managed, changed, removed)
+    left = take_away(managed, changed, removed) if managed else []
     own = difference(changed, _NEVER_OWNED)
     if not own:
         return left

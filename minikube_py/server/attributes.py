@@ -159,9 +159,9 @@ class Reinvocation:
         return self._memories.setdefault(plugin, Memory())
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Admission:
-    """One write, as admission plugins see it."""
+    """One write, as admission plugins see it; only the chain changes it, between two plugins."""
 
     user: User
     operation: Operation
@@ -186,8 +186,8 @@ class Admission:
 class AdmissionPlugin(Protocol):
     """One rule about writes; a chain runs all `admit` first, then validation, then `validate`.
 
-    Both raise ForbiddenError (or another StatusError) to refuse. A plugin that has nothing to do
-    with the resource returns at once.
+    Both raise ForbiddenError (or another StatusError) to refuse. A plugin that says its `resources`
+    is asked about those alone, and all are asked about their subresources.
     """
 
     name: str

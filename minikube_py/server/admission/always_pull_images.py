@@ -18,6 +18,7 @@ class AlwaysPullImages:
     """Sets the pull policy of all containers."""
 
     name = "AlwaysPullImages"
+    resources = (PODS,)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Set the policy, unless an update changes no image."""

@@ -40,6 +40,7 @@ class CertificateApproval:
     """Approves and denies need a right on the signer."""
 
     name = "CertificateApproval"
+    resources = (CERTIFICATESIGNINGREQUESTS,)
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -63,6 +64,7 @@ class CertificateSigning:
     """Issuing a certificate, or saying why not, needs a right on the signer."""
 
     name = "CertificateSigning"
+    resources = (CERTIFICATESIGNINGREQUESTS,)
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
@@ -90,6 +92,7 @@ class CertificateSubjectRestriction:
     """No certificate makes its holder a member of the group that may do everything."""
 
     name = "CertificateSubjectRestriction"
+    resources = (CERTIFICATESIGNINGREQUESTS,)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Change nothing."""

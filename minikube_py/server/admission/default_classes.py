@@ -25,6 +25,7 @@ class DefaultStorageClass:
     """Gives a claim without a class the default one."""
 
     name = "DefaultStorageClass"
+    resources = (PERSISTENTVOLUMECLAIMS,)
 
     def __init__(self, classes: Lister) -> None:
         self._classes = classes
@@ -51,6 +52,7 @@ class DefaultIngressClass:
     """Gives an ingress without a class the default one."""
 
     name = "DefaultIngressClass"
+    resources = (INGRESSES,)
 
     def __init__(self, classes: Lister) -> None:
         self._classes = classes
@@ -77,6 +79,7 @@ class StorageObjectInUseProtection:
     """Volumes and claims end only when nobody uses them: their controllers lift the finalizer."""
 
     name = "StorageObjectInUseProtection"
+    resources = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Add the finalizer to a new volume or claim."""

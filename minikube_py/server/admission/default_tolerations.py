@@ -14,6 +14,7 @@ class DefaultTolerationSeconds:
     """Adds the two tolerations where a pod has none for these taints."""
 
     name = "DefaultTolerationSeconds"
+    resources = (PODS,)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Complete a pod."""

@@ -12,6 +12,7 @@ class DenyServiceExternalIPs:
     """Lets nobody add external addresses to a Service; those that are there may stay."""
 
     name = "DenyServiceExternalIPs"
+    resources = (SERVICES,)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Change nothing."""

@@ -81,6 +81,7 @@ class EventRateLimit:
     """Refuses events beyond the limits."""
 
     name = "EventRateLimit"
+    resources = (EVENTS, EVENTS_V1)
 
     def __init__(self, limits: Sequence[Limit], clock: Clock) -> None:
         self._buckets = [Buckets(limit, clock) for limit in limits]

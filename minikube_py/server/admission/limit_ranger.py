@@ -24,6 +24,7 @@ class LimitRanger:
     """Applies the limit ranges of a namespace to its pods and claims."""
 
     name = "LimitRanger"
+    resources = (PODS, PERSISTENTVOLUMECLAIMS)
 
     def __init__(self, limit_ranges: Lister) -> None:
         self._limit_ranges = limit_ranges

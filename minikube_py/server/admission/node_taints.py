@@ -13,6 +13,7 @@ class TaintNodesByCondition:
     """Taints new nodes as not ready; the node lifecycle controller takes it off."""
 
     name = "TaintNodesByCondition"
+    resources = (NODES,)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Add the taint."""

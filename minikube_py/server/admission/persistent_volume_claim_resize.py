@@ -23,6 +23,7 @@ class PersistentVolumeClaimResize:
     """Refuses growth that no volume would follow."""
 
     name = "PersistentVolumeClaimResize"
+    resources = (PERSISTENTVOLUMECLAIMS,)
 
     def __init__(self, classes: Lister) -> None:
         self._classes = classes

@@ -15,6 +15,7 @@ class PodTopologyLabels:
     """Copies labels of the node to a pod, when it is bound or made on one."""
 
     name = "PodTopologyLabels"
+    resources = (PODS,)
 
     def __init__(self, nodes: Lister) -> None:
         self._nodes = nodes

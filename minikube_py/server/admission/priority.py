@@ -16,6 +16,7 @@ class Priority:
     """Resolves priority classes."""
 
     name = "Priority"
+    resources = (PODS, PRIORITYCLASSES)
 
     def __init__(self, classes: Lister) -> None:
         self._classes = classes

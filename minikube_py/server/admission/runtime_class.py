@@ -24,6 +24,7 @@ class RuntimeClass:
     """Fills in overhead, node selector and tolerations of a pod's runtime class."""
 
     name = "RuntimeClass"
+    resources = (PODS,)
 
     def __init__(self, classes: Lister) -> None:
         self._classes = classes

@@ -36,6 +36,7 @@ class ServiceAccount:
     """Fills in the account, its pull secrets and the volume with its token."""
 
     name = "ServiceAccount"
+    resources = (PODS,)
 
     def __init__(self, service_accounts: Lister, clock: Clock) -> None:
         self._service_accounts = service_accounts

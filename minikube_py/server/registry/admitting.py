@@ -1,9 +1,9 @@
 """Admission around a write: all plugins change the object, and once it is checked all check it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from minikube_py.api.object import Obj
+from minikube_py.api.resource import Resource
 from minikube_py.server.attributes import Admission, AdmissionPlugin, Reinvocation
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.valid_owners import with_valid_owners
@@ -14,6 +14,16 @@ class Admitting:
 
     def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
         self._plugins = tuple(plugins)
+        self._about: dict[str, tuple[AdmissionPlugin, ...]] = {}
+
+    def _asked(self, resource: Resource) -> tuple[AdmissionPlugin, ...]:
+        """Return the plugins that have to do with a kind."""
+        name = resource.group_resource
+        asked = self._about.get(name)
+        if asked is None:
+            asked = tuple(plugin for plugin in self._plugins if _is_about(plugin, name))
+            self._about[name] = asked
+        return asked
 
     async def admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
         """Let the plugins change the object; who owns its fields stays readable."""
@@ -40,7 +50,7 @@ class Admitting:
         if write.view is not None:
             obj, old = (None if one is None else write.view.of(one) for one in (obj, old))
         admission = _admission(write, obj, old)
-        for plugin in self._plugins:
+        for plugin in self._asked(write.resource):
             write.warnings.extend(await plugin.validate(admission))
 
     async def _admit(self, write: Write, obj: Obj | None, old: Obj | None) -> Obj | None:
@@ -55,13 +65,18 @@ class Admitting:
     async def _admit_once(
         self, write: Write, obj: Obj | None, old: Obj | None, reinvocation: Reinvocation
     ) -> Obj | None:
-        admission = replace(_admission(write, obj, old), reinvocation=reinvocation)
-        for plugin in self._plugins:
+        admission = _admission(write, obj, old)
+        admission.reinvocation = reinvocation
+        for plugin in self._asked(write.resource):
             changed = await plugin.admit(admission)
-            if changed is not None and changed is not obj:
-                obj = changed
-                admission = replace(admission, obj=obj)
-        return obj
+            if changed is not None:
+                admission.obj = changed
+        return admission.obj
+
+
+def _is_about(plugin: AdmissionPlugin, group_resource: str) -> bool:
+    resources: Sequence[Resource] | None = getattr(plugin, "resources", None)
+    return resources is None or any(one.group_resource == group_resource for one in resources)
 
 
 def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:
