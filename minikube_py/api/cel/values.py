@@ -69,32 +69,40 @@ class KeyedList(list[Any]):
     Two are equal whatever their order; the sum of two keeps the places of the first.
     """
 
-    __slots__ = ("keys",)
+    __slots__ = ("_places", "keys")
 
     def __init__(self, values: Iterable[Any], keys: tuple[str, ...]) -> None:
         super().__init__(values)
         self.keys = keys
+        self._places: dict[Any, int] | None = None
 
     def place_of(self, value: Any) -> int:
         """Return where the element of that identity stands, -1 where there is none."""
-        if not self.keys:
-            return next((at for at, each in enumerate(self) if equal(each, value)), -1)
-        wanted = self._identity(value)
-        return next((at for at, each in enumerate(self) if self._identity(each) == wanted), -1)
+        if self._places is None:
+            self._places = {self._identity(each): at for at, each in enumerate(self)}
+        return self._places.get(self._identity(value), -1)
 
     def _identity(self, value: Any) -> Any:
-        return tuple(value.get(key) for key in self.keys) if isinstance(value, Mapping) else value
+        if self.keys and isinstance(value, Mapping):
+            return tuple(_identity(value.get(key)) for key in self.keys)
+        return _identity(value)
 
     def joined(self, others: Iterable[Any]) -> "KeyedList":
         """Return both: elements of the same identity are taken from the other list."""
-        made = KeyedList(self, self.keys)
-        for each in others:
-            place = made.place_of(each)
-            if place < 0:
-                made.append(each)
-            elif self.keys:
-                made[place] = each
-        return made
+        made = {self._identity(each): each for each in self}
+        made |= {self._identity(each): each for each in others}
+        return KeyedList(made.values(), self.keys)
+
+
+def _identity(value: Any) -> Any:
+    """Return what is equal for equal values, and can be looked up."""
+    if isinstance(value, bool):
+        return "bool", value
+    if isinstance(value, Mapping):
+        return frozenset((key, _identity(inner)) for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_identity, value))
+    return value
 
 
 NONE: Final = Optional()
