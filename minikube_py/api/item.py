@@ -43,6 +43,7 @@ class Item:
         "key",
         "labels",
         "owners",
+        "read",
         "revision",
         "stale",
         "uid",
@@ -65,6 +66,8 @@ class Item:
         """Whether it is stored otherwise than it is shown: writing it again changes the bytes."""
         self.fields = fields
         """The values of the kind's field selectors, by path."""
+        self.read: Callable[[bytes], dict[str, Any]] = orjson.loads
+        """How the bytes are parsed; a kind whose values' texts count has a way of its own."""
         self._parsed: weakref.ref[Document] | None = None
         self._derived: tuple[Callable[[Item], Any], Any] | None = None
 
@@ -84,7 +87,7 @@ class Item:
         """The parsed object; equal calls return the same one while somebody holds it."""
         document = self._parsed() if self._parsed is not None else None
         if document is None:
-            document = Document(orjson.loads(self.data))
+            document = Document(self.read(self.data))
             self._parsed = weakref.ref(document)
             _recent.append(document)
         return document

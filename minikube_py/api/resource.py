@@ -147,6 +147,8 @@ class Resource:
     """A PUT to a name that does not exist creates it."""
     allow_unconditional_update: bool = True
     """An update may leave resourceVersion out."""
+    raw_paths: tuple[tuple[str, ...], ...] = ()
+    """Where it has free-form values whose text counts (see `api.raw_text`)."""
     stored_version: str = ""
     """The version whose name the storage hash of discovery shows, where it is not this one's."""
     default_garbage_collection: str = "Background"

@@ -47,6 +47,7 @@ CONTROLLERREVISIONS = Resource(
     group="apps",
     kind="ControllerRevision",
     plural="controllerrevisions",
+    raw_paths=(("data",),),
     schema="io.k8s.api.apps.v1.ControllerRevision",
     columns=(
         NAME,

@@ -35,6 +35,7 @@ DEVICECLASSES = Resource(
     group=requests.GROUP,
     kind="DeviceClass",
     plural="deviceclasses",
+    raw_paths=(("spec", "config", "[]", "opaque", "parameters"),),
     namespaced=False,
     schema="io.k8s.api.resource.v1.DeviceClass",
     default=default,

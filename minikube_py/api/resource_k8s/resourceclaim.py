@@ -62,6 +62,11 @@ RESOURCECLAIMS = Resource(
     group=requests.GROUP,
     kind="ResourceClaim",
     plural="resourceclaims",
+    raw_paths=(
+        ("spec", "devices", "config", "[]", "opaque", "parameters"),
+        ("status", "allocation", "devices", "config", "[]", "opaque", "parameters"),
+        ("status", "devices", "[]", "data"),
+    ),
     schema="io.k8s.api.resource.v1.ResourceClaim",
     subresources=(
         Subresource(

@@ -47,6 +47,7 @@ RESOURCECLAIMTEMPLATES = Resource(
     group=requests.GROUP,
     kind="ResourceClaimTemplate",
     plural="resourceclaimtemplates",
+    raw_paths=(("spec", "spec", "devices", "config", "[]", "opaque", "parameters"),),
     schema="io.k8s.api.resource.v1.ResourceClaimTemplate",
     default=default,
     validate=validate,

@@ -79,7 +79,7 @@ class StorageObjectInUseProtection:
     """Volumes and claims end only when nobody uses them: their controllers lift the finalizer."""
 
     name = "StorageObjectInUseProtection"
-    resources = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
+    resources = (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, VOLUMEATTRIBUTESCLASSES)
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Add the finalizer to a new volume or claim."""

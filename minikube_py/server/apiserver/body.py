@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 from yaml import YAMLError
 
-from minikube_py.api import go_json, schema_check, schema_reader
+from minikube_py.api import go_json, raw_text, schema_check, schema_reader
 from minikube_py.api.errors import (
     BadRequestError,
     InvalidError,
@@ -347,7 +347,15 @@ def decode(
     warnings = _problems(resource, texts, validation)
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
+    obj = _with_texts(obj, resource.raw_paths, raw)
     return Decoded(dict(resource.default(obj)), warnings)
+
+
+def _with_texts(obj: Obj, paths: Sequence[raw_text.Path], raw: bytes) -> Obj:
+    """Keep how free-form values are written in a document; a patch writes them anew."""
+    if not paths:
+        return obj
+    return raw_text.kept(obj, raw, paths) if raw else raw_text.flat(obj, paths)
 
 
 def _with_head(document: Mapping[str, Any], resource: Resource) -> dict[str, Any]:

@@ -5,10 +5,13 @@ the cache splices it in (0.4 us) instead of encoding the object again. `kind`, `
 `metadata` always come first, so the place is found in the first bytes.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import orjson
 
+from minikube_py.api import raw_text
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -17,8 +20,10 @@ _METADATA = b'"metadata":{'
 PREFIX = "/registry/"
 
 
-def encode(obj: Obj) -> bytes:
+def encode(obj: Obj, resource: Resource | None = None) -> bytes:
     """Return the stored form of an object."""
+    if resource is not None and resource.raw_paths:
+        obj = raw_text.written(obj, resource.raw_paths)
     metadata = obj["metadata"]
     if "resourceVersion" in metadata:
         metadata = {key: value for key, value in metadata.items() if key != "resourceVersion"}
@@ -49,13 +54,22 @@ def with_revision(obj: Obj, revision: int) -> dict[str, Any]:
 
 def item_of(resource: Resource, value: bytes, revision: int, obj: Obj | None = None) -> Item:
     """Return the item of stored bytes as a description of its kind has it."""
-    document: Any = obj if obj is not None else orjson.loads(value)
+    read = reader_of(resource)
+    document: Any = obj if obj is not None else read(value)
     stale = False
     if resource.on_read is not None:
-        read = resource.on_read(document)
-        if read is not document:
-            encoded = encode(read)
-            document, value, stale = read, encoded, encoded != value
+        today = resource.on_read(document)
+        if today is not document:
+            encoded = encode(today)
+            document, value, stale = today, encoded, encoded != value
     item = Item(document, splice(value, revision), revision, resource.selected(document))
     item.stale = stale
+    item.read = read
     return item
+
+
+def reader_of(resource: Resource) -> Callable[[bytes], dict[str, Any]]:
+    """Return how the bytes of a kind's objects are parsed."""
+    if not resource.raw_paths:
+        return orjson.loads
+    return functools.partial(raw_text.load, paths=resource.raw_paths)

@@ -444,7 +444,7 @@ class Store:
             document = (await resource.convert([obj], stored(resource).api_version))[0]
         elif resource.storage is not None:
             document = resource.storage.to_storage(obj)
-        return self.base(resource), document, encode(document)
+        return self.base(resource), document, encode(document, resource)
 
     async def _commit(
         self, kind: KindCache, document: Obj, value: bytes, writing: Awaitable[int]
