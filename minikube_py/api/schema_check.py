@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from minikube_py.api import quantity, schema_report
 from minikube_py.api.object import Obj
-from minikube_py.api.schema import DROP, Type
+from minikube_py.api.schema import DROP, Type, type_of
+from minikube_py.api.schema_report import SCHEMA, SCHEMA_OR_ARRAY, SCHEMA_OR_BOOL
 
 Checker = Callable[[Any], Any]
 """Returns the value, a pruned copy or DROP; raises Surprise."""
@@ -60,6 +61,8 @@ def _compile(kind: Type) -> Checker:
             return _map(kind)
         case "list":
             return _list(kind)
+        case "any" if kind.name in (SCHEMA_OR_ARRAY, SCHEMA_OR_BOOL):
+            return _schema_or
         case name:
             return _SCALARS[name]
 
@@ -177,6 +180,13 @@ _TIME = re.compile(
     re.ASCII,
 )
 """Times that are surely right and canonical; the slow road looks at the others (the 31st)."""
+
+
+def _schema_or(value: Any) -> Any:
+    """Check a schema inside the schema of a custom resource; all else goes the slow road."""
+    if not isinstance(value, Mapping):
+        raise Surprise
+    return checker_of(type_of(SCHEMA))(value)
 
 
 def _any(value: Any) -> Any:

@@ -14,10 +14,16 @@ from typing import Any, NamedTuple
 
 from minikube_py.api import quantity, times
 from minikube_py.api.object import Obj
-from minikube_py.api.schema import DROP, Type
+from minikube_py.api.schema import DROP, Type, type_of
 
 _MICRO_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
 _MICRO = re.compile(r".*:\d\d[.,]\d{6}(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+_APIEXTENSIONS = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1."
+SCHEMA = f"{_APIEXTENSIONS}JSONSchemaProps"
+SCHEMA_OR_ARRAY, SCHEMA_OR_BOOL = f"{SCHEMA}OrArray", f"{SCHEMA}OrBool"
+"""Types that OpenAPI says nothing of, but that Go's decoder reads as schemas."""
 
 
 class DecodeError(ValueError):
@@ -77,9 +83,23 @@ class _Walk:
             case "list":
                 return self._list(kind, value, place)
             case "any":
-                return value
+                return self._any(kind, value, place)
             case name:
                 return _SCALARS[name](self, kind, value, place)
+
+    def _any(self, kind: Type, value: Any, place: _Place) -> Any:
+        """Look into schemas of custom resources, which may be something else in places."""
+        if kind.name not in (SCHEMA_OR_ARRAY, SCHEMA_OR_BOOL):
+            return value
+        if isinstance(value, Mapping):
+            return self._object(type_of(SCHEMA), value, place)
+        if kind.name == SCHEMA_OR_BOOL:
+            if not isinstance(value, bool):
+                self.error = self.error or "boolean or JSON schema expected"
+            return value
+        if not isinstance(value, list | tuple):
+            return DROP
+        return [self.value(type_of(SCHEMA), inner, place.item(i)) for i, inner in enumerate(value)]
 
     def _object(self, kind: Type, value: Any, place: _Place) -> Any:
         if not isinstance(value, Mapping):

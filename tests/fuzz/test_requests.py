@@ -14,7 +14,7 @@ from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.scheme import Scheme
 from tests.fuzz.bent import Bender
 from tests.fuzz.conftest import Target
-from tests.fuzz.operations import JSON, Request
+from tests.fuzz.operations import JSON, Request, encoded
 
 COUNT = int(os.environ.get("KPY_FUZZ", "400"))
 SEED = int(os.environ.get("KPY_FUZZ_SEED", "1"))
@@ -64,3 +64,28 @@ def test_after_all_that_the_server_shows_what_it_has_in_every_form(target: Targe
         ):
             outcome = target.fire(Request("GET", resource.path("", ""), "", accept, b""))
             assert outcome.status in (200, 406), (resource.plural, outcome)
+
+
+def test_a_schema_of_a_custom_resource_is_read_to_its_depth(target: Target) -> None:
+    def definition(node: object) -> bytes:
+        schema = {"type": "object", "properties": {"a": {"type": "array", "items": node}}}
+        version = {"name": "v1", "served": True, "storage": True}
+        spec = {
+            "group": "example.com",
+            "scope": "Cluster",
+            "names": {"plural": "foos", "kind": "Foo"},
+            "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+        }
+        return encoded({"metadata": {"name": "foos.example.com"}, "spec": spec})
+
+    path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    for node, status in (
+        ({"type": "string", "x-kubernetes-validations": ["null"]}, 400),
+        ({"type": "string", "maxLength": "long"}, 400),
+        ({"type": "object", "properties": "none"}, 400),
+        ({"type": "object", "additionalProperties": "none"}, 400),
+        ("string", 422),
+        ({"type": "string"}, 201),
+    ):
+        request = Request("POST", path, JSON, JSON, definition(node))
+        assert target.fire(request).status == status, node

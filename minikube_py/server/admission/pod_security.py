@@ -296,8 +296,8 @@ def is_significant(pod: Obj, old: Obj) -> bool:
     for group in ("containers", "initContainers"):
         if len(spec.get(group) or ()) != len(before.get(group) or ()):
             return True
-    images = {(group, c["name"]): c.get("image") for group, _, c in visit_containers(before)}
+    images = {(group, c.get("name")): c.get("image") for group, _, c in visit_containers(before)}
     return any(
-        (group, c["name"]) not in images or images[group, c["name"]] != c.get("image")
+        (group, c.get("name")) not in images or images[group, c.get("name")] != c.get("image")
         for group, _, c in visit_containers(spec)
     )

@@ -174,7 +174,7 @@ def with_token(pod: Obj) -> Obj:
     spec = pod["spec"]
     volumes: Sequence[Obj] = spec.get("volumes") or ()
     existing = next(
-        (volume["name"] for volume in volumes if volume["name"].startswith(VOLUME_PREFIX)), ""
+        (name for v in volumes if (name := v.get("name", "")).startswith(VOLUME_PREFIX)), ""
     )
     suffix = "".join(secrets.choice(SUFFIX_LETTERS) for _ in range(5))
     name = existing or f"{VOLUME_PREFIX}{suffix}"

@@ -83,7 +83,7 @@ def _of_containers(pod: Obj) -> Iterator[tuple[str, str]]:
 
 
 def _of_volumes(pod: Obj) -> Iterator[tuple[str, str]]:
-    name = pod["metadata"]["name"]
+    name = pod["metadata"].get("name", "")
     for volume in get(pod, "spec.volumes") or ():
         yield "secret", get(volume, "secret.secretName", "")
         yield "secret", get(volume, "azureFile.secretName", "")
@@ -91,7 +91,7 @@ def _of_volumes(pod: Obj) -> Iterator[tuple[str, str]]:
         yield "configmap", get(volume, "configMap.name", "")
         yield "claim", get(volume, "persistentVolumeClaim.claimName", "")
         if volume.get("ephemeral") is not None:
-            yield "claim", f"{name}-{volume['name']}"
+            yield "claim", f"{name}-{volume.get('name', '')}"
         for kind in _SECRET_VOLUMES:
             yield "secret", get(volume, f"{kind}.secretRef.name", "")
         for source in get(volume, "projected.sources") or ():
