@@ -30,6 +30,7 @@ from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
 from minikube_py.server import bootstrap_objects, metrics, own_services
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import Api
+from minikube_py.server.apiserver.health import KEY_SERVICES
 from minikube_py.server.apiserver.listening import HttpServer
 from minikube_py.server.apiserver.loopback import Loopback
 from minikube_py.server.apiserver.proxy import Proxy
@@ -78,6 +79,7 @@ class ServerApp:
     _api: Api | None = None
     _http: HttpServer | None = None
     _aggregator: Aggregator | None = None
+    _keeper: Keeper | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
@@ -112,6 +114,7 @@ class ServerApp:
             files = Files.of(self.bootstrap.folder, self.config.encryption_provider_config)
             keeper = Keeper(backend, files, self.clock)
             await keeper.start()
+            self._keeper = keeper
             backend = keeper.backend
             # The loops end before the cache does: what they have begun waits for it.
             async with (
@@ -155,6 +158,8 @@ class ServerApp:
         nursery.start("custom resources", restarting("custom resources", custom.run))
         if parts.issuers is not None:
             nursery.start("issuers", restarting("issuers", parts.issuers.follow))
+        if parts.authorization is not None:
+            nursery.start("authorization", restarting("authorization", parts.authorization.follow))
         nursery.start("webhooks", _close_at_end(parts.webhooks))
         nursery.start("certificates", restarting("certificates", certificates.follow))
         self._start_renewal(nursery, certificates)
@@ -283,7 +288,9 @@ class ServerApp:
 
     def checks(self) -> dict[str, Callable[[], str | None]]:
         """Return the named checks of /readyz."""
+        keeper = self._keeper if self.config.encryption_provider_config else None
         return {
+            **({KEY_SERVICES: keeper.services.problem} if keeper is not None else {}),
             "autoregister-completion": self._registration,
             "shutdown": lambda: "process is shutting down" if self.watches.closed else None,
             **{name: lambda name=name: self._ready[name] for name in self._ready},  # type: ignore[misc]

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from minikube_py.api.errors import InternalError
 from minikube_py.api.field_selectors import FieldSelector
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -83,16 +84,31 @@ class Decision(NamedTuple):
     reason: str = ""
 
 
+class UnansweredError(InternalError):
+    """Somebody who was to be asked about a request does not answer."""
+
+    def __init__(self, message: str, *, why: str, denies: bool) -> None:
+        """Take what was wrong, and whether that refuses the request whoever else allows it."""
+        super().__init__(message)
+        self.why = why
+        self.denies = denies
+
+
 @runtime_checkable
 class Preparing(Protocol):
     """An authoriser that has to ask somebody first, so that it can decide at once."""
 
     @property
     def asks_others(self) -> bool:
-        """Whether there is anybody to ask; looked at once."""
+        """Whether there is anybody to ask right now."""
 
     async def prepare(self, attributes: "Attributes") -> None:
-        """Find out what `authorize` will say of a request."""
+        """Find out what `authorize` will say of a request.
+
+        Raises:
+            UnansweredError: it cannot be found out.
+
+        """
 
 
 class Authorizer(Protocol):

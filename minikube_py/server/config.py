@@ -60,6 +60,9 @@ class ServerConfig:
     authorization_mode: tuple[str, ...] = option(
         ("Node", "RBAC"), "who decides, in turn: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny"
     )
+    authorization_config: str = option(
+        "", "AuthorizationConfiguration: who decides, instead of --authorization-mode"
+    )
     authorization_webhook_config_file: str = option(
         "", "kubeconfig of the webhook that --authorization-mode asks"
     )

@@ -141,6 +141,12 @@ def _webhook_checks(config: ServerConfig) -> Iterator[Check]:
     for mode in config.authorization_mode:
         yield "--authorization-mode", mode, MODES.__contains__, _either(MODES)
     yield (
+        "--authorization-config",
+        config.authorization_config,
+        lambda value: not value or config.authorization_mode == ("Node", "RBAC"),
+        "it without --authorization-mode and --authorization-webhook-*",
+    )
+    yield (
         "--authorization-webhook-config-file",
         config.authorization_webhook_config_file,
         lambda value: bool(value) == ("Webhook" in config.authorization_mode),

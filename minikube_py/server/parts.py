@@ -86,6 +86,7 @@ from minikube_py.server.authn.tokens import TokenIssuer, openid_configuration
 from minikube_py.server.authn.trust import Trust
 from minikube_py.server.authn.webhook import webhook_tokens
 from minikube_py.server.authn.x509 import ClientCertificates
+from minikube_py.server.authz.configured import Configured
 from minikube_py.server.authz.escalation import EscalationGuard
 from minikube_py.server.authz.modes import chain_of
 from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
@@ -148,6 +149,7 @@ class Parts:
         authorizer = _authorizer(setting, cache.kind, rbac, self.webhooks)
         tokens = Tokens(setting, cache.kind, self.webhooks)
         self.issuers = tokens.issuers
+        self.authorization = authorizer if isinstance(authorizer, Configured) else None
         self.store = Store(
             backend,
             cache,
@@ -309,6 +311,8 @@ def _authorizer(
         "RBAC": lambda: rbac,
         "Webhook": webhook,
     }
+    if path := setting.config.authorization_config:
+        return Configured(Path(path), makers, client.post, setting.clock)
     return chain_of(setting.config.authorization_mode, makers)
 
 

@@ -15,6 +15,7 @@ from minikube_py.client import kubeconfig
 from minikube_py.client.config import ClientConfig
 from minikube_py.lib.errors import StartError
 from tests.integration.conftest import Server, running
+from tests.integration.patience import eventually
 from tests.webhook_server import WebhookServer, webhook_server
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
@@ -284,3 +285,74 @@ async def test_a_file_that_names_no_webhook_is_told_at_the_start(tmp_path: Path)
             tmp_path, authentication_token_webhook_config_file=str(tmp_path / "nothing")
         ):
             pass
+
+
+def configuration(far: WebhookServer, **webhook: Any) -> bytes:
+    """Return a file that asks the far end first, then roles."""
+    asked = {
+        "timeout": "3s",
+        "subjectAccessReviewVersion": "v1",
+        "matchConditionSubjectAccessReviewVersion": "v1",
+        "failurePolicy": "NoOpinion",
+        "connectionInfo": {
+            "type": "KubeConfigFile",
+            "kubeConfigFile": config_file(far, "/authorize"),
+        },
+        **webhook,
+    }
+    return orjson.dumps(
+        {
+            "apiVersion": "apiserver.config.k8s.io/v1",
+            "kind": "AuthorizationConfiguration",
+            "authorizers": [
+                {"type": "Webhook", "name": "far", "webhook": asked},
+                {"type": "Node", "name": "node"},
+                {"type": "RBAC", "name": "rbac"},
+            ],
+        }
+    )
+
+
+async def test_a_file_says_who_decides_and_is_followed(far: WebhookServer) -> None:
+    file = far.folder / "authorization.yaml"
+    only_ann = [{"expression": "request.user == 'ann'"}]
+    file.write_bytes(configuration(far, matchConditions=only_ann))
+    far.replies["/authenticate"], far.replies["/authorize"] = known, judge
+    async with serving(
+        far,
+        authentication_token_webhook_config_file=config_file(far, "/authenticate"),
+        authorization_config=str(file),
+    ) as server:
+        path = f"{CONFIGMAPS}?labelSelector=app%3Dweb"
+        assert (await ask_as(server, "good", "GET", path))[0] == 200
+        assert (await server.call("GET", CONFIGMAPS)).status == 200
+        (asked,) = far.requests("/authorize")
+        requirement = {"key": "app", "operator": "In", "values": ["web"]}
+        assert asked["spec"]["resourceAttributes"]["labelSelector"] == {
+            "requirements": [requirement]
+        }
+
+        nobody = [{"expression": "request.user == 'nobody'"}]
+        new = file.with_suffix(".new")
+        new.write_bytes(configuration(far, matchConditions=nobody))
+        new.rename(file)
+        await eventually(
+            lambda: ask_as(server, "good", "GET", CONFIGMAPS), lambda answer: answer[0] == 403
+        )
+
+
+@pytest.mark.parametrize(("policy", "extra"), [("NoOpinion", {}), ("Deny", {"denied": True})])
+async def test_a_review_says_that_the_webhook_did_not_answer(
+    far: WebhookServer, policy: str, extra: dict[str, Any]
+) -> None:
+    file = far.folder / "authorization.yaml"
+    file.write_bytes(configuration(far, failurePolicy=policy))
+    far.replies["/authorize"] = lambda _asked: {"kind": "Other"}
+    async with serving(far, authorization_config=str(file)) as server:
+        wanted = {"verb": "get", "resource": "configmaps", "namespace": "x"}
+        spec = {"user": "ann", "resourceAttributes": wanted}
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        status = (await server.call("POST", path, {"spec": spec})).body["status"]
+        problem = status.pop("evaluationError")
+        assert status == {"allowed": False, **extra}
+        assert "SubjectAccessReview" in problem

@@ -97,15 +97,19 @@ class Api:
             raise forbidden(attributes, decision.reason)
 
     @functools.cached_property
+    def _preparing(self) -> Preparing | None:
+        return self.authorizer if isinstance(self.authorizer, Preparing) else None
+
+    @property
     def asks_others(self) -> bool:
         """Whether an authoriser asks other servers, so that there is something to prepare."""
-        return isinstance(self.authorizer, Preparing) and self.authorizer.asks_others
+        return self._preparing is not None and self._preparing.asks_others
 
     async def prepare(self, *questions: Attributes) -> None:
         """Let authorisers that ask others find out what they will say; see `Preparing`."""
-        if self.asks_others and isinstance(self.authorizer, Preparing):
+        if self._preparing is not None and self._preparing.asks_others:
             for attributes in questions:
-                await self.authorizer.prepare(attributes)
+                await self._preparing.prepare(attributes)
 
     def find(self, call: Call) -> tuple[Subresource | None, Endpoint | None]:
         """Return what answers the call; raises where the resource has no such path or verb."""

@@ -15,6 +15,8 @@ Check = Callable[[], str | None]
 
 STORAGE = "etcd"
 START = "poststarthook/bootstrap"
+KEY_SERVICES = "kms-providers"
+"""Whether the plugins that keep keys of encryption at rest can be used; where a file names any."""
 AGGREGATION = "autoregister-completion"
 _HOOKS: tuple[tuple[str, str], ...] = (
     ("start-apiserver-admission-initializer", STORAGE),
@@ -74,7 +76,8 @@ class Health:
     def __init__(self, checks: Mapping[str, Check]) -> None:
         """Take the server's own checks.
 
-        They are `etcd`, `poststarthook/bootstrap`, `autoregister-completion` and `shutdown`.
+        They are `etcd`, `poststarthook/bootstrap`, `autoregister-completion` and `shutdown`, and
+        `kms-providers` where keys are kept elsewhere.
         """
         self._checks: Mapping[str, Mapping[str, Check]] = {
             kind: _checks_of(kind, checks) for kind in KINDS
@@ -113,7 +116,8 @@ def _checks_of(kind: str, own: Mapping[str, Check]) -> dict[str, Check]:
         "informer-sync": own.get(STORAGE, _WELL),
         "shutdown": own.get("shutdown", _WELL),
     }
-    before = [(name, known[name]) for name in _BEFORE[kind]]
+    services = [(KEY_SERVICES, own[KEY_SERVICES])] if KEY_SERVICES in own else []
+    before = [*((name, known[name]) for name in _BEFORE[kind]), *services]
     after = [(name, known[name]) for name in _AFTER[kind]]
     ready = [(AGGREGATION, own.get(AGGREGATION, _WELL))]
     return dict([*before, *hooks, *ready, *last, *after])

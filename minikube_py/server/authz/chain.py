@@ -2,7 +2,13 @@
 
 from collections.abc import Sequence
 
-from minikube_py.server.attributes import Attributes, Authorizer, Decision, Preparing
+from minikube_py.server.attributes import (
+    Attributes,
+    Authorizer,
+    Decision,
+    Preparing,
+    UnansweredError,
+)
 from minikube_py.server.authz.rbac import NO_OPINION
 
 MASTERS = "system:masters"
@@ -24,15 +30,29 @@ class AuthorizerChain:
         self.asks_others = any(isinstance(member, Preparing) for member in members)
 
     async def prepare(self, attributes: Attributes) -> None:
-        """Let members that ask others do so, where those before them have no opinion."""
+        """Let members that ask others do so, where those before them have no opinion.
+
+        Raises:
+            UnansweredError: one of them gets no answer, and nobody after it has an opinion or
+                may have one.
+
+        """
         if not self.asks_others:
             return
+        failure: UnansweredError | None = None
         for member in self.members:
             if isinstance(member, Preparing):
-                await member.prepare(attributes)
+                try:
+                    await member.prepare(attributes)
+                except UnansweredError as error:
+                    if error.denies:
+                        raise
+                    failure = failure or error
             decision = member.authorize(attributes)
             if decision.allowed or decision.denied:
                 return
+        if failure is not None:
+            raise failure
 
     def authorize(self, attributes: Attributes) -> Decision:
         """Return the first opinion; without any, all reasons, one a line."""

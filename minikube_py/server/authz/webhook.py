@@ -9,12 +9,14 @@ apiserver's `plugin/pkg/authorizer/webhook`.
 from dataclasses import dataclass
 from typing import Any
 
-from minikube_py.api.errors import InternalError
+from minikube_py.api import cel
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
-from minikube_py.server.attributes import Attributes, Decision
+from minikube_py.lib.patience import patiently
+from minikube_py.server.attributes import Attributes, Decision, UnansweredError
+from minikube_py.server.authz.conditions import ConditionError, holds
 from minikube_py.server.authz.selection import written
-from minikube_py.server.webhook.asking import Answers, posted
+from minikube_py.server.webhook.asking import TIMEOUT_SECONDS, Answers, posted
 from minikube_py.server.webhook.client import Post, Target
 from minikube_py.server.webhook.errors import WebhookError
 
@@ -30,6 +32,11 @@ class Terms:
     version: str
     allowed_seconds: float
     other_seconds: float
+    timeout_seconds: float = TIMEOUT_SECONDS
+    denies: bool = False
+    """Whether a request is refused where the webhook does not answer."""
+    conditions: tuple[cel.Program, ...] = ()
+    """The webhook is asked about requests for which all of them hold."""
 
     def seconds(self, decision: Decision) -> float:
         """Return how long a decision counts: long enough that who asked for it can read it."""
@@ -58,15 +65,21 @@ class WebhookAuthorizer:
         """Ask the webhook, where its answer is not known.
 
         Raises:
-            InternalError: it gives none.
+            UnansweredError: it gives none.
 
         """
         spec = spec_of(attributes, self._terms.version)
         key = self._answers.key(spec)
         try:
-            await self._answers.get(key, lambda: self._ask(spec), self._terms.seconds)
-        except WebhookError as error:
-            raise InternalError(f'Internal Server Error: "{attributes.path}": {error}') from error
+            if self._answers.find(key) is None and await self._is_meant(attributes):
+                await self._answers.get(key, lambda: self._ask(spec), self._terms.seconds)
+        except (WebhookError, ConditionError) as error:
+            message = f'Internal Server Error: "{attributes.path}": {error}'
+            raise UnansweredError(message, why=str(error), denies=self._terms.denies) from error
+
+    async def _is_meant(self, attributes: Attributes) -> bool:
+        conditions = self._terms.conditions
+        return not conditions or await patiently(lambda: holds(conditions, attributes))
 
     async def _ask(self, spec: Obj) -> Decision:
         document = {
@@ -76,7 +89,14 @@ class WebhookAuthorizer:
             "spec": spec,
             "status": {"allowed": False},
         }
-        return _read(await posted(self._post, self._target, document, self._clock))
+        answer = await posted(
+            self._post,
+            self._target,
+            document,
+            self._clock,
+            timeout_seconds=self._terms.timeout_seconds,
+        )
+        return _read(answer)
 
 
 def spec_of(attributes: Attributes, version: str) -> dict[str, Any]:

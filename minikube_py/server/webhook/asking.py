@@ -103,11 +103,18 @@ def _retrieve(asked: asyncio.Future[Any]) -> None:
         asked.exception()
 
 
-async def posted(post: Post, target: Target, document: Obj, clock: Clock) -> Any:
+async def posted(
+    post: Post,
+    target: Target,
+    document: Obj,
+    clock: Clock,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+) -> Any:
     """Post a document, again after failures that pass; raises WebhookError."""
     for left in reversed(range(TRIES_MAX)):
         try:
-            return await post(target, document, timeout_seconds=TIMEOUT_SECONDS)
+            return await post(target, document, timeout_seconds=timeout_seconds)
         except WebhookError as error:
             if not error.passes or not left:
                 raise

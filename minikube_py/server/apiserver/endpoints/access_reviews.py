@@ -9,8 +9,16 @@ from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
 from minikube_py.server.apiserver.call import Call
-from minikube_py.server.attributes import Attributes, Authorizer, Preparing, User
+from minikube_py.server.attributes import (
+    Attributes,
+    Authorizer,
+    Decision,
+    Preparing,
+    UnansweredError,
+    User,
+)
 from minikube_py.server.authn.tokens import user_info
+from minikube_py.server.authz.asking import asked
 from minikube_py.server.authz.rbac import Rbac
 from minikube_py.server.authz.rules import WEBHOOK_ERROR, rules_status
 from minikube_py.server.authz.selection import Selection, selection_of
@@ -51,17 +59,23 @@ class AccessReviews:
     async def _review(self, call: Call, document: Obj, user: User, spec: Obj) -> dict[str, Any]:
         selection = selection_of(spec.get("resourceAttributes") or {})
         attributes = attributes_of(user, spec, selection)
-        if isinstance(self._authorizer, Preparing):
-            await self._authorizer.prepare(attributes)
-        decision = self._authorizer.authorize(attributes)
+        decision, problem = await self._decide(attributes)
+        problems = [text for text in (problem, selection.problem) if text]
         status: dict[str, Any] = {"allowed": decision.allowed}
         if decision.denied:
             status["denied"] = True
         if decision.reason:
             status["reason"] = decision.reason
-        if selection.problem:
-            status["evaluationError"] = selection.problem
+        if problems:
+            status["evaluationError"] = "; ".join(problems)
         return _document(call, document, spec, status)
+
+    async def _decide(self, attributes: Attributes) -> tuple[Decision, str]:
+        """Return the decision, and why it may not be whole."""
+        try:
+            return await asked(self._authorizer, attributes), ""
+        except UnansweredError as error:
+            return Decision(allowed=False, denied=error.denies), error.why
 
     async def rules(self, call: Call, document: dict[str, Any]) -> Obj:
         """List what the user who asks may do in a namespace."""

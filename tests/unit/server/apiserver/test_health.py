@@ -14,7 +14,7 @@ def health(**broken):
 
 def answer(which, path, query=()):
     response = which.answer(path, MultiDict(query))
-    return response.status, response.text
+    return None if response is None else (response.status, response.text)
 
 
 def test_all_is_well():
@@ -51,3 +51,15 @@ def test_what_is_left_out_does_not_count_and_unknown_names_are_told():
 
 def test_there_is_no_answer_for_a_check_that_is_not_there():
     assert health().answer("/livez/nothing", MultiDict()) is None
+
+
+def test_key_services_are_checked_where_there_are_any():
+    well, broken = {"kms-providers": None}, {"kms-providers": "KMS safe is not healthy"}
+    for path in ("/healthz", "/livez", "/readyz"):
+        assert answer(health(), f"{path}/kms-providers") is None
+        assert answer(health(**well), f"{path}/kms-providers") == (200, "ok")
+        status, text = answer(health(**broken), path)
+        assert status == 500
+        assert "[-]kms-providers failed: reason withheld\n" in text
+    status, text = answer(health(**broken), "/readyz/kms-providers")
+    assert (status, text) == (500, "internal server error: KMS safe is not healthy\n")
