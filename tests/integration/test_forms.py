@@ -148,3 +148,9 @@ async def test_aggregated_discovery_is_tagged(server: Server) -> None:
 async def test_resources_know_no_method_beyond_their_verbs(server: Server, method: str) -> None:
     assert (await server.call(method, CONFIGMAPS)).status == 405
     assert (await server.call(method, "/apis")).status == 200
+
+
+async def test_no_answer_names_the_program_that_made_it(server: Server) -> None:
+    for path in ("/version", "/api/v1/namespaces", "/nothing/here", "/healthz", "/metrics"):
+        answer = await server.call("GET", path)
+        assert "Server" not in answer.headers, path

@@ -5,6 +5,8 @@ import itertools
 from typing import Any, Self
 
 from aiohttp import web
+from aiohttp.hdrs import SERVER
+from aiohttp.http import SERVER_SOFTWARE
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from minikube_py.server.audit.edge import AUDIT_ID, GIVEN_ID, RECORD, audit_id
@@ -28,6 +30,8 @@ class LabelledRequest(web.BaseRequest):
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Label an answer before its head goes out; aiohttp calls this for every one."""
         headers = response.headers
+        if headers.get(SERVER) == SERVER_SOFTWARE:
+            del headers[SERVER]  # upstream names no program, and scanners need not know ours
         headers[AUDIT_ID] = self.get(GIVEN_ID) or audit_id(self.headers)
         seat = self.get(SEAT)
         if seat is not None:
