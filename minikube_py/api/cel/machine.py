@@ -6,6 +6,7 @@ finite automaton built as it runs. To find where, each thread carries its start 
 order in which a backtracking engine would try them (Pike's machine).
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple
@@ -45,20 +46,25 @@ def _category(name: str) -> Test:
     return lambda each: test(each) is not negated
 
 
-def _item(kind: str, argument: Any) -> Test:
-    if kind == "LITERAL":
-        wanted = chr(argument)
-        return lambda each: each == wanted
-    if kind == "RANGE":
-        low, high = argument
-        return lambda each: low <= ord(each) <= high
-    return _category(str(argument))
+def _within(ranges: Iterable[tuple[int, int]]) -> Test:
+    """Return a test for being in one of some ranges; classes of Unicode have hundreds."""
+    edges: list[int] = []
+    for low, high in sorted(ranges):
+        if edges and low <= edges[-1]:
+            edges[-1] = max(edges[-1], high + 1)
+        else:
+            edges += (low, high + 1)
+    return lambda each: bisect_right(edges, ord(each)) % 2 == 1
 
 
 def _one_of(items: Iterable[Any], flags: int) -> Test:
     parts = [(str(kind), argument) for kind, argument in items]
     negated = parts[0][0] == "NEGATE"
-    tests = [_item(*part) for part in parts[negated:]]
+    tests = [_category(str(argument)) for kind, argument in parts if kind == "CATEGORY"]
+    ranges = [argument for kind, argument in parts if kind == "RANGE"]
+    ranges += [(argument, argument) for kind, argument in parts if kind == "LITERAL"]
+    if ranges:
+        tests.append(_within(ranges))
 
     def test(each: str) -> bool:
         forms = {each, each.lower(), each.upper()} if flags & _IGNORE_CASE else (each,)

@@ -14,32 +14,13 @@ from typing import Final
 
 from minikube_py.api.cel import machine
 from minikube_py.api.cel.errors import CelEvaluationError
+from minikube_py.api.cel.pattern_syntax import translate
 
 PATTERN_MAX: Final = 4096
 """Characters of a pattern; upstream bounds them by the cost of the expression only."""
 STEPS_MAX: Final = 200_000
 """Steps that backtracking may take at worst; beyond, the machine of threads is surer."""
 _DEGREE_MAX: Final = 20
-_POSIX: Final = {
-    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7F", "blank": r"\t ",
-    "cntrl": r"\x00-\x1F\x7F", "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~",
-    "punct": r"!-\/:-@\[-`{-~", "space": r"\t\n\v\f\r ", "upper": "A-Z", "word": "0-9A-Za-z_",
-    "xdigit": "0-9A-Fa-f",
-}  # fmt: skip
-_UNKNOWN: Final = re.compile(
-    r"\(\?(?:[=!#>(]|<[=!]|P[=>])|\\[1-9GXRKkguULNZ]|[*+?}]\+|\(\?[imsU]*[aLux]"
-)
-_ESCAPE: Final = (
-    r"\\(?:Q(?P<quoted>.*?)(?:\\E|$)|x\{(?P<code>[0-9A-Fa-f]{1,6})\}|(?P<end>z)|.)"
-    r"|\[:(?P<not>\^?)(?P<posix>[a-z]+):\]"
-)
-_INNER: Final = re.compile(_ESCAPE, re.DOTALL)
-_PIECE: Final = re.compile(
-    r"(?P<class>\[\^?\]?(?:\[:\^?[a-z]+:\]|\\.|[^\]\\])*\])"
-    rf"|{_ESCAPE}|\(\?<(?P<name>[A-Za-z_]\w*)>|(?P<dollar>\$)",
-    re.DOTALL,
-)
-_LINES: Final = re.compile(r"\(\?[a-z]*m")
 
 
 class Pattern:
@@ -87,40 +68,14 @@ def compile_pattern(pattern: str) -> Pattern:
 
     """
     complaint = CelEvaluationError(f"error parsing regexp: `{pattern}`")
-    if len(pattern) > PATTERN_MAX or _UNKNOWN.search(re.sub(r"\\\\|\[[^\]]*\]", "", pattern)):
+    if len(pattern) > PATTERN_MAX:
         raise complaint
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Pattern(_translate(pattern))
+            return Pattern(translate(pattern))
     except (re.error, OverflowError, RecursionError, ValueError):
         raise complaint from None
-
-
-def _translate(pattern: str) -> str:
-    """Write RE2's pattern as Python's; without (?m) `$` is the very end."""
-    dollar = "$" if _LINES.search(pattern) else r"\Z"
-
-    def piece(match: re.Match[str]) -> str:
-        if match["class"]:
-            return match[0][0] + _INNER.sub(_escape, match[0][1:])
-        if match["name"]:
-            return f"(?P<{match['name']}>"
-        return dollar if match["dollar"] else _escape(match)
-
-    return _PIECE.sub(piece, pattern)
-
-
-def _escape(match: re.Match[str]) -> str:
-    if match["quoted"] is not None:
-        return re.escape(match["quoted"])
-    if match["code"]:
-        return re.escape(chr(int(match["code"], 16)))
-    if match["posix"]:
-        if match["not"] or match["posix"] not in _POSIX:
-            raise ValueError("no such class")
-        return _POSIX[match["posix"]]
-    return r"\Z" if match["end"] else match[0]
 
 
 def matches(pattern: str, text: str) -> bool:

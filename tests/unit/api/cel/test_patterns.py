@@ -50,6 +50,21 @@ def test_the_machine_matches_where_backtracking_does(pattern: str, text: str) ->
         ("(?m)^b$", "a\nb\nc", [(2, 3)]),
         ("[$a]", "$", [(0, 1)]),
         ("[^]]", "]x", [(1, 2)]),
+        (r"\pL+", "1éЖ漢2", [(1, 4)]),
+        (r"\p{Lu}\P{L}", "aA1", [(1, 3)]),
+        (r"[\p{Nd}_]+", "x٣_4", [(1, 4)]),
+        (r"[^\PL]", "1a", [(1, 2)]),
+        (r"\p{^L}", "a1", [(1, 2)]),
+        ("[[:^alpha:]]+", "a12", [(1, 3)]),
+        ("(?U)a+", "aa", [(0, 1), (1, 2)]),
+        ("(?U)a+?", "aa", [(0, 2)]),
+        ("(?U:a+)a*", "aaa", [(0, 3)]),
+        ("a(?i)b|c", "aB C", [(0, 2), (3, 4)]),
+        ("(?i:a(?-i)b)c", "Abc AbC ABc", [(0, 3)]),
+        ("(?s).(?-s).", "\n\n a", [(1, 3)]),
+        ("a{,2}", "a{,2}", [(0, 5)]),
+        (r"a\sb", "a\vb a b", [(4, 7)]),
+        ("(a)|(?m)b$", "b\na", [(0, 1), (2, 3)]),
     ],
 )
 def test_matches_are_found_where_re2_finds_them(
@@ -60,7 +75,29 @@ def test_matches_are_found_where_re2_finds_them(
 
 
 @pytest.mark.parametrize(
-    "pattern", ["(a", "[", "a**", r"(a)\1", "(?=a)", "(?<!a)b", "a{1001}" * 20]
+    "pattern",
+    [
+        "(a",
+        "a)",
+        "[",
+        "a**",
+        "a*+",
+        r"(a)\1",
+        "(?=a)",
+        "(?<!a)b",
+        "(?#a)",
+        "(?>a)",
+        "(?a)a",
+        "a{1001}",
+        "a{1000}" * 20,
+        r"a\Z",
+        r"\pX",
+        r"\p{Nope}",
+        r"\C",
+        "[[:nope:]]",
+        "\\",
+        "(?P=a)",
+    ],
 )
 def test_what_re2_refuses_is_refused(pattern: str) -> None:
     with pytest.raises(CelEvaluationError):
