@@ -38,7 +38,7 @@ DRIVEN_BY = {
     "persistentvolumes": "persistentvolume-binder-controller",
     "persistentvolumeclaims": "persistentvolume-binder-controller",
     "volumeattachments.storage.k8s.io": "persistentvolume-attach-detach-controller",
-    "certificatesigningrequests.certificates.k8s.io": "certificatesigningrequest-signing",
+    "certificatesigningrequests.certificates.k8s.io": "certificatesigningrequest-signing-controller",
     "resourceclaims.resource.k8s.io": "resourceclaim-controller",
     "endpoints": "endpoint-controller",
     "endpointslices.discovery.k8s.io": "endpointslice-controller",
@@ -56,9 +56,6 @@ REMARKS = {
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
     "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served, converted by a "
     "webhook where they say so",
-    "flowschemas.flowcontrol.apiserver.k8s.io": "Stored; requests in flight are bounded for all "
-    "users together",
-    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": "Stored, see FlowSchema",
     "csidrivers.storage.k8s.io": "Stored; the kubelet speaks to no CSI driver",
     "csinodes.storage.k8s.io": "Stored",
     "csistoragecapacities.storage.k8s.io": "Stored",
@@ -95,7 +92,9 @@ FEATURES = (
     ),
     ("API priority and fairness", "yes; parts in process are not limited"),
     ("Audit log", "yes, on by default with a small policy; no webhook backend"),
-    ("Encryption at rest", "yes"),
+    ("Encryption at rest", "secrets, from the first start; AES-GCM, AES-CBC, KMS v2"),
+    ("Users of OpenID Connect issuers", "by --authentication-config, with expressions"),
+    ("CertificateSigningRequests", "approved, signed and cleared away as upstream does"),
     (
         "Admission plugins",
         (
