@@ -38,7 +38,9 @@ DRIVEN_BY = {
     "persistentvolumes": "persistentvolume-binder-controller",
     "persistentvolumeclaims": "persistentvolume-binder-controller",
     "volumeattachments.storage.k8s.io": "persistentvolume-attach-detach-controller",
-    "certificatesigningrequests.certificates.k8s.io": "certificatesigningrequest-signing-controller",
+    "certificatesigningrequests.certificates.k8s.io": (
+        "certificatesigningrequest-signing-controller"
+    ),
     "resourceclaims.resource.k8s.io": "resourceclaim-controller",
     "endpoints": "endpoint-controller",
     "endpointslices.discovery.k8s.io": "endpointslice-controller",
