@@ -299,11 +299,12 @@ def from_object(selector: Obj | None) -> LabelSelector:
         return NOTHING
     requirements = list(_equalities(selector.get("matchLabels") or {}))
     for expression in selector.get("matchExpressions") or ():
-        operator = _OBJECT_OPERATORS.get(expression["operator"])
+        given = expression.get("operator", "")
+        operator = _OBJECT_OPERATORS.get(given)
         if operator is None:
-            raise ValueError(f'"{expression["operator"]}" is not a valid label selector operator')
+            raise ValueError(f'"{given}" is not a valid label selector operator')
         values = tuple(sorted(set(expression.get("values") or ())))
-        requirements.append(Requirement(expression["key"], operator, values))
+        requirements.append(Requirement(expression.get("key", ""), operator, values))
     return LabelSelector(tuple(sorted(requirements, key=lambda requirement: requirement.key)))
 
 

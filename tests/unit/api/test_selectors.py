@@ -215,3 +215,9 @@ def test_a_field_selector_knows_the_value_it_asks_for() -> None:
     assert selector.exact("status.phase") is None
     assert selector.matches({"spec.nodeName": "n1", "status.phase": "Running"})
     assert not selector.matches({"spec.nodeName": "n1", "status.phase": "Failed"})
+
+
+@pytest.mark.parametrize("expression", [{}, {"key": "a"}, {"operator": "In", "values": ["a"]}])
+def test_an_expression_that_lacks_a_part_is_no_selector(expression):
+    with pytest.raises(ValueError, match=r".+"):
+        selectors.compiled({"matchExpressions": [expression]})
