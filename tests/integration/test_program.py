@@ -52,7 +52,11 @@ def test_a_signal_ends_watches_in_good_order(server: Server) -> None:
         text=True,
     )
     assert watch.stdout is not None
+    # What is there is listed; only what comes later shows that the watch has begun.
     assert watch.stdout.readline().startswith("configmap/")
+    server.kubectl("create", "configmap", "zz-later")
+    while watch.stdout.readline() != "configmap/zz-later\n":
+        assert watch.poll() is None
     status, seconds = server.stop()
     assert (status, seconds < STOP_SECONDS_MAX) == (0, True)
     _, errors = watch.communicate(timeout=STOP_SECONDS_MAX)
