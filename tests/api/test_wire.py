@@ -52,7 +52,7 @@ FLOORS: dict[str, Floor] = {
     "admissionpolicy": Floor(104, 104, 15, 15),
     "crd": Floor(212, 212, 20, 20),
     "auth": Floor(195, 195, 15, 15),
-    "crud": Floor(1086, 1086, 86, 86),
+    "crud": Floor(1089, 1089, 87, 87),
     "deletion": Floor(189, 189, 18, 18),
     "discovery": Floor(136, 136, 36, 36),
     "patch": Floor(258, 258, 26, 26),
