@@ -21,6 +21,8 @@ class Figure:
     unit: str
     budget: float
     note: str = ""
+    reference: float | None = None
+    """The same of kube-apiserver and etcd together, where they were measured in the same run."""
 
     @property
     def kept(self) -> bool:
@@ -33,7 +35,11 @@ class Figure:
         ratio = f"{self.value / self.budget:.2f}"
         value, budget = (f"{number:.3g}" for number in (self.value, self.budget))
         value = f"{self.value:.0f}" if self.value >= 100 else value
-        return self.name, f"{value} {self.unit}", f"{budget} {self.unit}", ratio, self.note
+        cells = self.name, f"{value} {self.unit}", f"{budget} {self.unit}", ratio
+        if self.reference is None:
+            return *cells, self.note
+        beside = f"{self.reference:.3g} {self.unit}, ratio {self.value / self.reference:.2f}"
+        return *cells, f"{self.note}; kube-apiserver and etcd: {beside}"
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 
-from tests.bench import objects
+from tests.bench import objects, reference
 from tests.bench.http import Connection, Watcher, connected, request, together
 from tests.bench.objects import CONFIGMAPS, PODS
 from tests.bench.report import Figure, Result
@@ -174,16 +174,16 @@ async def connections(bench: Bench) -> None:
 async def _watched(
     bench: Bench, watchers: Sequence[Watcher], name: str, budget: float, count: int, clients: int
 ) -> None:
-    """Measure writes with the watchers looking on, less the same writes in a kind not watched."""
+    """Measure writes with the watchers looking on, less the same where nobody looks."""
     alone: list[float] = []
     watched: list[float] = []
     size = max(count // SLICES // clients, 1) * clients
     for turn in range(SLICES):
         async with bench.counting() as cpu:
-            await _bursts(bench, f"secrets {turn}", size, clients, ())
+            await _bursts(bench, f"default {turn}", size, clients, ())
         alone.append(cpu[0] / size)
         async with bench.counting() as cpu:
-            await _bursts(bench, f"configmaps {turn}", size, clients, watchers)
+            await _bursts(bench, f"{objects.NAMESPACE} {turn}", size, clients, watchers)
         watched.append(cpu[0] / size)
     cost = (min(watched) - min(alone)) / len(watchers) * 1e6
     bench.add(name, cost, "us", budget, f"{len(watchers)} watchers, {size * SLICES} events of 1 KB")
@@ -193,24 +193,16 @@ async def _bursts(
     bench: Bench, what: str, count: int, clients: int, watchers: Sequence[Watcher]
 ) -> None:
     """Create `count` objects, so many at once, and let the watchers see each burst to its end."""
-    plural, turn = what.split()
-    path = f"/api/v1/namespaces/{objects.NAMESPACE}/{plural}"
-    make = _secret if plural == "secrets" else objects.configmap
+    namespace, turn = what.split()
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
     seen = watchers[0].events if watchers else 0
     async with connected(bench.server, clients) as connections:
         for burst in range(count // clients):
             names = (f"burst-{clients}-{turn}-{burst}-{n}" for n in range(clients))
-            bodies = [request("POST", path, make(name)) for name in names]
+            bodies = [request("POST", path, objects.configmap(name)) for name in names]
             await together(connections, bodies)
             seen += clients
             await asyncio.gather(*(watcher.reach(seen) for watcher in watchers))
-
-
-def _secret(name: str) -> dict[str, object]:
-    """A secret of the size of a config map."""
-    configmap = objects.configmap(name)
-    rest = {key: value for key, value in configmap.items() if key != "data"}
-    return {**rest, "kind": "Secret", "stringData": configmap["data"]}
 
 
 async def start(scale: float) -> list[Figure]:
@@ -265,4 +257,18 @@ async def everything(names: Sequence[str], scale: float) -> Result:
                 await case(bench)
                 yardsticks.append(yardstick())
             figures += bench.figures
+    if cases and reference.is_given():
+        figures = await _beside(figures, cases, scale)
     return Result(figures, yardsticks)
+
+
+async def _beside(figures: Sequence[Figure], cases: Sequence[Case], scale: float) -> list[Figure]:
+    """Measure the same on kube-apiserver and etcd, and put both figures into each row."""
+    async with reference.running() as server:
+        bench = Bench(server, scale)
+        await prepare(bench)
+        for case in cases:
+            await case(bench)
+    found = {figure.name: figure.value for figure in bench.figures}
+    found["ready after a fresh start"] = server.ready_seconds
+    return [replace(figure, reference=found.get(figure.name)) for figure in figures]

@@ -11,7 +11,7 @@ import ssl
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,8 @@ STOP_SECONDS_MAX = 15.0
 class Server:
     """A running server."""
 
-    pid: int
+    pids: tuple[int, ...]
+    """The processes that serve: what they use is counted together."""
     port: int
     tls: ssl.SSLContext
     """Trusts the server and carries the administrator's certificate."""
@@ -37,15 +38,19 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all threads have used."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        tasks = (task for pid in self.pids for task in Path(f"/proc/{pid}/task").iterdir())
         stats = ((task / "schedstat").read_text() for task in tasks)
         return sum(int(stat.split()[0]) for stat in stats) / 1e9
 
     def rss_megabytes(self) -> float:
         """Return the resident memory."""
-        status = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        line = next(line for line in status if line.startswith("VmRSS:"))
-        return int(line.split()[1]) / 1024
+        return sum(_rss_megabytes(pid) for pid in self.pids)
+
+
+def _rss_megabytes(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    line = next(line for line in status if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
 
 
 @asynccontextmanager
@@ -60,16 +65,20 @@ async def running(*flags: str) -> AsyncIterator[Server]:
         with log.open("wb") as output:  # noqa: ASYNC230 -- before anything runs
             process = await asyncio.create_subprocess_exec(*command, stdout=output, stderr=output)
         try:
-            tls = await _until_ready(process, kubeconfig, port, log)
+
+            def credentials() -> ssl.SSLContext | None:
+                return _tls(kubeconfig) if kubeconfig.exists() else None
+
+            tls = await until_ready(process, credentials, port, log)
             ready_seconds = time.perf_counter() - started
-            yield Server(process.pid, port, tls, ready_seconds)
+            yield Server((process.pid,), port, tls, ready_seconds)
         except (OSError, EOFError) as error:
             if process.returncode is None:
                 raise
             text = log.read_text()  # noqa: ASYNC240
             raise RuntimeError(f"the server ended during the measurement:\n{text}") from error
         finally:
-            await _stop(process)
+            await stopped(process)
 
 
 def _command(folder: str, kubeconfig: Path, port: int, flags: Sequence[str]) -> list[str]:
@@ -83,22 +92,27 @@ def _command(folder: str, kubeconfig: Path, port: int, flags: Sequence[str]) -> 
     ]
 
 
-async def _until_ready(
-    process: asyncio.subprocess.Process, kubeconfig: Path, port: int, log: Path
+async def until_ready(
+    process: asyncio.subprocess.Process,
+    credentials: Callable[[], ssl.SSLContext | None],
+    port: int,
+    log: Path,
 ) -> ssl.SSLContext:
+    """Return the TLS to speak with once the server says that it is ready."""
     deadline = time.perf_counter() + START_SECONDS_MAX
     while time.perf_counter() < deadline and process.returncode is None:
-        if kubeconfig.exists():  # noqa: ASYNC240
-            try:
-                tls = _tls(kubeconfig)
+        tls, answer = None, b""
+        try:
+            tls = credentials()
+            if tls is not None:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
                 writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
                 answer = await reader.read()
                 writer.close()
-            except (OSError, KeyError, TypeError):
-                answer = b""
-            if answer.startswith(b"HTTP/1.1 200"):
-                return tls
+        except (OSError, KeyError, TypeError):
+            answer = b""
+        if tls is not None and answer.startswith(b"HTTP/1.1 200"):
+            return tls
         await asyncio.sleep(0.01)
     raise RuntimeError(f"the server did not become ready:\n{log.read_text()}")  # noqa: ASYNC240
 
@@ -117,7 +131,8 @@ def _tls(kubeconfig: Path) -> ssl.SSLContext:
     return context
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def stopped(process: asyncio.subprocess.Process) -> None:
+    """Stop a process, and wait until it has ended."""
     if process.returncode is None:
         process.send_signal(signal.SIGTERM)
     try:
