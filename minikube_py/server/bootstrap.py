@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 import yaml
@@ -76,11 +75,6 @@ class Bootstrap:
     def authority(self, name: str, now: datetime) -> Pair:
         """Return an authority as it is now, `cluster-ca` for one: it may have been replaced."""
         return authority.ensure_ca(self.folder / "tls", name, AUTHORITIES[name], now)
-
-    @cached_property
-    def token_secret(self) -> str:
-        """The part of the token that is secret."""
-        return self.token.rpartition(":")[2]
 
 
 def prepare(

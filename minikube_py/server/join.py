@@ -33,6 +33,7 @@ from minikube_py.api.object import Obj, get
 from minikube_py.client.protocol import Client
 from minikube_py.lib import net, pki
 from minikube_py.lib.clock import Clock
+from minikube_py.server import join_tokens
 from minikube_py.server.bootstrap import Bootstrap, cluster_dns_ip, node_subjects
 from minikube_py.server.config import ServerConfig
 
@@ -43,6 +44,7 @@ BODY_BYTES_MAX = 64 << 10
 ADDRESSES_MAX = 16
 PROXY = pki.Subject(name="system:kube-proxy")
 NAMESPACE = "kube-system"
+WRONG_TOKEN = "the token is wrong; `kpy token` on the server prints it"  # noqa: S105
 
 
 class Join:
@@ -74,20 +76,25 @@ class Join:
         if what == "cacerts":
             ca = self._authority("cluster-ca")
             return _reply({"cacerts": ca.bundle_pem.decode(), "chain": ca.chain_pem.decode()})
-        self._check_token(request.headers.get("Authorization", ""))
-        return _reply(await self.join(await _body(request)))
+        stands = self._standing(request.headers.get("Authorization", ""))
+        return _reply(await self.join(await _body(request), known_only=stands == "earlier"))
 
-    def _check_token(self, authorization: str) -> None:
-        given = authorization.removeprefix("Bearer ").encode()
-        if not hmac.compare_digest(given, self._bootstrap.token_secret.encode()):
-            raise UnauthorizedError("the token is wrong; `kpy token` on the server prints it")
+    def _standing(self, authorization: str) -> join_tokens.Standing:
+        given = authorization.removeprefix("Bearer ")
+        stands = join_tokens.standing(self._bootstrap.folder, given)
+        if stands is None:
+            raise UnauthorizedError(WRONG_TOKEN)
+        return stands
 
-    async def join(self, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    async def join(self, wanted: Mapping[str, Any], *, known_only: bool = False) -> dict[str, Any]:
         """Make a machine a node: check its name and password, sign its keys.
+
+        `known_only` is for those that come with an earlier token: they must have joined already.
 
         Raises:
             BadRequestError: the request is not as it must be.
             ForbiddenError: the name is another machine's.
+            UnauthorizedError: the token is not good any more for a new node.
 
         """
         node, addresses = _node_of(wanted), _addresses_of(wanted)
@@ -96,7 +103,10 @@ class Join:
                 f"node name {node!r} is the server's own; pass another --node-name"
             )
         keys = _keys_of(wanted)
-        await self._check_password(node, _text(wanted, "nodePassword"))
+        password = _text(wanted, "nodePassword")
+        if known_only and await self._kept(secret_name(node)) is None:
+            raise UnauthorizedError(WRONG_TOKEN)
+        await self._check_password(node, password)
         certificates = {
             name: self._sign(name, keys[name], node, addresses) for name in sorted(keys)
         }

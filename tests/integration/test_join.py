@@ -14,7 +14,7 @@ from minikube_py.agent.join import Membership, join
 from minikube_py.api.errors import AlreadyExistsError, NotFoundError, StatusError
 from minikube_py.lib import pki
 from minikube_py.lib.errors import StartError
-from minikube_py.server import bootstrap
+from minikube_py.server import bootstrap, join_tokens
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.join import Join, secret_name
 
@@ -202,3 +202,19 @@ async def test_bad_input_is_one_line_with_a_remedy(
         options = {"server": url, **given}
         with pytest.raises(StartError, match=message):
             await ask(options.pop("server"), server, tmp_path / "w1", clock, **options)
+
+
+async def test_a_token_changes_and_nodes_that_have_joined_stay(
+    server: Server, tmp_path: Path, clock: StandingClock
+) -> None:
+    async with server.listening() as url:
+        member = await ask(url, server, tmp_path / "w1", clock)
+        new = join_tokens.rotate(server.material.folder)
+        clock.moment = member.due + timedelta(seconds=1)
+        renewed = await ask(url, server, tmp_path / "w1", clock)
+        assert renewed.due > clock.moment
+        with pytest.raises(StartError, match="token is wrong"):
+            await ask(url, server, tmp_path / "w2", clock, node_name="w2")
+        with pytest.raises(StartError, match="belongs to another machine"):
+            await ask(url, server, tmp_path / "other", clock)
+        await ask(url, server, tmp_path / "w2", clock, node_name="w2", token=new)

@@ -18,8 +18,8 @@ from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.server.attributes import Admission, Attributes, Authorizer, User
-from minikube_py.server.authz.selection import fields_of, labels_of
 from minikube_py.server.authz.asking import asked_patiently
+from minikube_py.server.authz.selection import fields_of, labels_of
 
 Program = cel.Program | ExpressionError
 """A compiled expression, or why it did not compile: an old one may not fit a newer server."""
