@@ -279,7 +279,17 @@ async def test_a_list_by_keys_is_merged_and_its_items_defaulted(server: Server) 
         ),
         (
             patch("[JSONPatch{op: 'remove', path: '/data/none'}]"),
-            "JSONPath: Unable to remove nonexistent key: none",
+            (
+                "JSON Patch: error in remove for path: '/data/none': "
+                "Unable to remove nonexistent key: none: missing value"
+            ),
+        ),
+        (
+            patch("[JSONPatch{op: 'add', path: '/none/a/b', value: 1}]"),
+            (
+                "JSON Patch: add operation does not apply: doc is missing path: "
+                '"/none/a/b": missing value'
+            ),
         ),
         (
             patch("[JSONPatch{op: 'add', path: '/data/x', value: object.nope}]"),

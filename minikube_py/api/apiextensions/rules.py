@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from minikube_py.api import cel
 from minikube_py.api.apiextensions.declarations import declaration_of
-from minikube_py.api.apiextensions.rule_validation import RULES, steps_of, validate_rules, variables
+from minikube_py.api.apiextensions.rule_validation import RULES, steps_of, variables
 from minikube_py.api.cel import types
 from minikube_py.api.cel.adaptation import Adapter, adapter
 from minikube_py.api.cel.types import Type
@@ -264,11 +264,6 @@ def _past_items(node: Obj, old: Any) -> dict[Any, Any]:
 def _identity(node: Obj, item: Any) -> Any:
     keys = node.get("x-kubernetes-list-map-keys") or ()
     return tuple(str(item.get(key)) for key in keys) if isinstance(item, Mapping) else None
-
-
-def validate_schema(root: Obj, field: Field) -> Iterator[FieldError]:
-    """Report what is wrong with the rules of a schema."""
-    yield from validate_rules(root, field)
 
 
 # --- compiling ------------------------------------------------------------------------------------

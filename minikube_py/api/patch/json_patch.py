@@ -10,7 +10,8 @@ copied at its first change and is changed in place from then on. The arguments s
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -34,6 +35,13 @@ DEPTH_MAX = 200
 """Steps of a path; no document that can be encoded is deeper."""
 
 _INDEX = re.compile(r"[+-]?[0-9]+", re.ASCII)
+_PLACES = {
+    ("copy", "from"): "from path",
+    ("copy", "path"): "destination path",
+    ("move", "from"): "from path",
+    ("move", "path"): "destination path",
+}
+"""What messages call a path that leads nowhere; "path" for other operations."""
 _STRUCT = "Go struct field jsonPatchOp"
 
 
@@ -103,9 +111,13 @@ class _Draft:
     def do(self, operation: Obj) -> None:
         match operation.get("op") or "unknown":
             case "add":
-                self._add(*self._find(operation, "path"), operation.get("value"))
+                place = self._find(operation, "path")
+                with _about(f"error in add for path: '{operation['path']}'"):
+                    self._add(*place, operation.get("value"))
             case "remove":
-                self._remove(*self._find(operation, "path"))
+                place = self._find(operation, "path")
+                with _about(f"error in remove for path: '{operation['path']}'"):
+                    self._remove(*place)
             case "replace":
                 self._replace(*self._find(operation, "path"), operation.get("value"))
             case "move":
@@ -126,8 +138,10 @@ class _Draft:
         kind, path = operation["op"], operation.get(name)
         if path is None:
             raise InapplicablePatchError(f"{kind} operation failed to decode {name}")
+        what = _PLACES.get((kind, name), "path")
+        shown = f'"{path}"' if kind in {"add", "remove"} else path
         missing = InapplicablePatchError(
-            f'{kind} operation does not apply: doc is missing {name}: "{path}"'
+            f"{kind} operation does not apply: doc is missing {what}: {shown}: missing value"
         )
         keys = path.split("/")
         if not 2 <= len(keys) <= DEPTH_MAX:
@@ -174,7 +188,7 @@ class _Draft:
         elif key in container:
             del container[key]
         else:
-            raise InapplicablePatchError(f"Unable to remove nonexistent key: {key}")
+            raise InapplicablePatchError(f"Unable to remove nonexistent key: {key}: missing value")
 
     def _replace(self, container: Any, key: str, value: Any) -> None:
         if isinstance(container, list):
@@ -202,6 +216,15 @@ class _Draft:
             raise PatchTestError(f"testing value {operation.get('path')} failed")
 
 
+@contextmanager
+def _about(what: str) -> Iterator[None]:
+    """Say what was being done when something did not apply."""
+    try:
+        yield
+    except InapplicablePatchError as error:
+        raise InapplicablePatchError(f"{what}: {error.cause}") from error
+
+
 def _get(container: Any, key: str) -> Any:
     if isinstance(container, list):
         return container[_index(key, len(container))]
@@ -213,7 +236,9 @@ def _index(key: str, end: int) -> int:
         raise InapplicablePatchError(f"value was not a proper array index: '{key}'")
     index = int(key) if len(key) <= len(str(COPIED_BYTES_MAX)) + 1 else end
     if not -end <= index < end:
-        raise InapplicablePatchError(f"Unable to access invalid index: {key}")
+        raise InapplicablePatchError(
+            f"Unable to access invalid index: {key}: invalid array index detected"
+        )
     return index if index >= 0 else index + end
 
 

@@ -78,9 +78,9 @@ def patched(kind: Type, obj: Obj, value: Any) -> Obj:
     except PatchTestError:
         return obj
     except InapplicablePatchError as error:
-        raise PatchError(f"JSONPath: {error.cause}") from error
+        raise PatchError(f"JSON Patch: {error.cause}") from error
     except DocumentError as error:
-        raise PatchError(f"JSONPath: {error}") from error
+        raise PatchError(f"JSON Patch: {error}") from error
 
 
 def _operation(value: Any) -> Obj:
