@@ -65,12 +65,21 @@ class Server:
         return done.stdout
 
     def kubectl(self, *arguments: str) -> str:
-        line = [str(KPY.parent / "kubectl"), "--kubeconfig", str(self.folder / "kubeconfig")]
-        done = subprocess.run(
-            [*line, *arguments], check=False, capture_output=True, text=True, timeout=60
-        )
+        done = self._kubectl(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def refused(self, *arguments: str) -> str:
+        """Return what kubectl says of something that must not be."""
+        done = self._kubectl(*arguments)
+        assert done.returncode != 0, done.stdout
+        return done.stderr
+
+    def _kubectl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        line = [str(KPY.parent / "kubectl"), "--kubeconfig", str(self.folder / "kubeconfig")]
+        return subprocess.run(
+            [*line, *arguments], check=False, capture_output=True, text=True, timeout=60
+        )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         assert self.process is not None

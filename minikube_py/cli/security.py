@@ -51,6 +51,7 @@ def told(server: ServerConfig, node: NodeConfig) -> tuple[ServerConfig, NodeConf
     if "server" not in words:
         return server, node
     from minikube_py.cli.server import command as server_command  # noqa: PLC0415
+    from minikube_py.server.profile import applied  # noqa: PLC0415
 
     arguments = words[words.index("server") + 1 :]
     context = server_command.make_context("server", arguments, resilient_parsing=True)
@@ -60,7 +61,7 @@ def told(server: ServerConfig, node: NodeConfig) -> tuple[ServerConfig, NodeConf
     found_server, found_node, _ = load(
         ServerConfig, NodeConfig, ProgramConfig, given=given, environ=variables
     )
-    return found_server, found_node
+    return applied(found_server), found_node
 
 
 command = click.Group(

@@ -21,8 +21,10 @@ def run(**given: Any) -> None:
     server, node, program = load(ServerConfig, NodeConfig, ProgramConfig, given=given)
     from minikube_py.cli import running  # noqa: PLC0415 -- `kpy server --help` stays light
     from minikube_py.lib.log import configure  # noqa: PLC0415
+    from minikube_py.server.profile import applied  # noqa: PLC0415
 
     configure(program.log_level)
+    server = applied(server)
     look(server, node)
     running.run("server", lambda: serve(server, node, running.Phases()))
 

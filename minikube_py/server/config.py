@@ -21,6 +21,7 @@ class ServerConfig:
     )
     write_kubeconfig: Path = option(Path("/etc/kpy/kpy.yaml"), "where to write the kubeconfig")
     write_kubeconfig_mode: str = option("0600", "file mode of the kubeconfig, in octal")
+    profile: str = option("", "cis for what the CIS Kubernetes Benchmark asks beyond the defaults")
     audit_policy_file: str = option("", "audit policy (default: changes and reads of secrets)")
     audit_log_path: str = option(
         "", "audit log; none for no log, - for stdout (default: in the folder logs of the data dir)"

@@ -13,6 +13,7 @@ from minikube_py.server.audit import sink
 from minikube_py.server.authz.modes import MODES
 from minikube_py.server.authz.webhook import VERSIONS
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.profile import PROFILES
 
 DATASTORES = ("memory",)
 """Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
@@ -47,6 +48,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             _is_port_range,
             "a range of ports such as 30000-32767",
         ),
+        ("--profile", config.profile, PROFILES.__contains__, "cis, or nothing"),
         *_audit_checks(config),
         ("--max-requests-inflight", config.max_requests_inflight, _is_count, "0 or more"),
         (

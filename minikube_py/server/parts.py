@@ -101,6 +101,7 @@ from minikube_py.server.flowcontrol import metrics as flow_control_metrics
 from minikube_py.server.flowcontrol.control import FlowControl
 from minikube_py.server.flowcontrol.estimate import Stored
 from minikube_py.server.join import Join
+from minikube_py.server.profile import plugin_configuration
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
 from minikube_py.server.registry.services import ServiceHook
@@ -239,7 +240,9 @@ def _admission(
             authorizer=authorizer,
             clock=setting.clock,
             client=lambda: setting.loopback(APISERVER),
-            configuration=load_admission_configuration(config.admission_control_config_file),
+            configuration=plugin_configuration(
+                config, load_admission_configuration(config.admission_control_config_file)
+            ),
             enabled=frozenset(config.enable_admission_plugins),
             disabled=frozenset(config.disable_admission_plugins),
             dynamic=dynamic,

@@ -48,3 +48,18 @@ def test_what_was_loosened_is_found(server: Server) -> None:
     for number in ("1.1.13", "1.1.21", "1.2.1", "1.2.16", "1.2.27"):
         assert found[number][0] == "FAIL", found[number]
     assert "admin.key is 0640" in found["1.1.21"][1]
+
+
+def test_the_profile_of_the_benchmark_leaves_little_to_the_owner(server: Server) -> None:
+    server.flags += ("--profile=cis",)
+    server.start()
+    found = items(server.kpy("security", "report"))
+    for number in ("1.2.9", "1.2.19", "5.2.1", "5.2.2", "5.7.3"):
+        assert found[number][0] == "PASS", found[number]
+    assert found["1.2.11"][0] == "WARN"
+    pod = ("run", "--image=registry.example/a", "--dry-run=server", "a", "-n")
+    assert "violates PodSecurity" in server.refused(*pod, "default")
+    server.kubectl("create", "namespace", "loose")
+    server.kubectl("label", "namespace", "loose", "pod-security.kubernetes.io/enforce=privileged")
+    found = items(server.kpy("security", "report"))
+    assert "loose" in found["5.2.1"][1]

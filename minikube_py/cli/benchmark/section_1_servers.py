@@ -1,6 +1,7 @@
 """1.2 to 1.4: API server, controller manager and scheduler."""
 
 import ssl
+from pathlib import Path
 
 from minikube_py.cli.benchmark.machine import (
     Item,
@@ -11,6 +12,7 @@ from minikube_py.cli.benchmark.machine import (
     owners,
     passed,
 )
+from minikube_py.server.profile import PLUGINS
 
 OLD_TLS = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 IN_PROCESS = "it runs in the API server's process and listens on no port of its own"
@@ -23,7 +25,15 @@ def _anonymous(machine: Machine) -> Result:
 
 
 def _modes(machine: Machine) -> tuple[str, ...]:
-    return machine.server.authorization_mode
+    path = machine.server.authorization_config
+    if not path:
+        return machine.server.authorization_mode
+    from minikube_py.server.authz.configuration import read  # noqa: PLC0415
+
+    try:
+        return tuple(member.type for member in read(Path(path).read_bytes()))
+    except (OSError, ValueError):
+        return (f"not known: {path} cannot be used any more",)
 
 
 def _not_always_allow(machine: Machine) -> Result:
@@ -37,7 +47,7 @@ def _not_always_allow(machine: Machine) -> Result:
 
 def _mode(name: str, machine: Machine) -> Result:
     modes = _modes(machine)
-    return judged(good=name in modes, why=f"--authorization-mode is {','.join(modes)}")
+    return judged(good=name in modes, why=f"who decides: {', '.join(modes)}")
 
 
 def _kubelet_client(machine: Machine) -> Result:
@@ -50,7 +60,8 @@ def _plugin(name: str, machine: Machine, *, optional: bool = False) -> Result:
     off = name in config.disable_admission_plugins
     on = name in config.enable_admission_plugins if optional else not off
     if optional and not on:
-        return Result("WARN", f"pass --enable-admission-plugins={name} where the cluster wants it")
+        remedy = "--profile=cis" if name in PLUGINS else f"--enable-admission-plugins={name}"
+        return Result("WARN", f"pass {remedy} where the cluster wants it")
     return judged(good=on, why="it runs" if on else "--disable-admission-plugins names it")
 
 

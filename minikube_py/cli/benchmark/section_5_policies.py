@@ -77,10 +77,11 @@ def _namespaces(machine: Machine) -> list[Mapping[str, Any]]:
 
 
 def _unrestricted(machine: Machine) -> Result:
+    usual = "restricted" if machine.server.profile == "cis" else "privileged"
     names = [
         namespace["metadata"]["name"]
         for namespace in _namespaces(machine)
-        if (namespace["metadata"].get("labels") or {}).get(ENFORCE, "privileged") == "privileged"
+        if (namespace["metadata"].get("labels") or {}).get(ENFORCE, usual) == "privileged"
     ]
     if machine.server.admission_control_config_file:
         return Result("WARN", "--admission-control-config-file decides about pods' rights")
