@@ -23,7 +23,7 @@ from minikube_py.api.field_sets import (
     union,
     without_all_below,
 )
-from minikube_py.api.field_walks import compare, field_set, zero
+from minikube_py.api.field_walks import MissingKeyError, compare, field_set, zero
 from minikube_py.api.managed_fields import APPLY, BEFORE_FIRST_APPLY, UPDATE, Entry, Writer
 from minikube_py.api.object import Obj, evolve, get, without
 from minikube_py.api.schema import Type
@@ -61,6 +61,15 @@ def apply(
     if applied["metadata"].get("managedFields") is not None:
         raise BadRequestError("metadata.managedFields must be nil")
     _check_typed(kind, applied)
+    try:
+        return _applied(kind, live, applied, writer, force=force)
+    except MissingKeyError:
+        if live is not None:
+            _check_typed(kind, live, "live object")
+        raise
+
+
+def _applied(kind: Type, live: Obj | None, applied: Obj, writer: Writer, *, force: bool) -> Obj:
     head = {"kind": applied["kind"], "apiVersion": applied["apiVersion"]}
     before = {**zero(kind), **head} if live is None else live
     managed = managed_fields.entries_of(before)
@@ -84,7 +93,7 @@ class _Conflicts(Exception):  # noqa: N818 -- becomes a ConflictError unless it 
         self.entries = entries
 
 
-def _check_typed(kind: Type, applied: Obj) -> None:
+def _check_typed(kind: Type, applied: Obj, what: str = "patch object") -> None:
     found = list(problems(kind, applied))
     if not found:
         return
@@ -93,7 +102,7 @@ def _check_typed(kind: Type, applied: Obj) -> None:
     group, _, version = applied["apiVersion"].rpartition("/")
     name = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
     where = f"{name}; {group}/{version}, Kind={applied['kind']}"
-    raise TypedPatchError(f"failed to create typed patch object ({where}): {text}")
+    raise TypedPatchError(f"failed to create typed {what} ({where}): {text}")
 
 
 def _before_first_apply(kind: Type, live: Obj, writer: Writer) -> list[Entry]:

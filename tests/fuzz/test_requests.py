@@ -89,3 +89,15 @@ def test_a_schema_of_a_custom_resource_is_read_to_its_depth(target: Target) -> N
     ):
         request = Request("POST", path, JSON, JSON, definition(node))
         assert target.fire(request).status == status, node
+
+
+def test_an_apply_to_an_object_with_a_nameless_element_is_refused(target: Target) -> None:
+    path = "/api/v1/namespaces/default/serviceaccounts"
+    body = encoded({"metadata": {"name": "nameless"}, "secrets": [{}]})
+    assert target.fire(Request("POST", path, JSON, JSON, body)).status == 201
+    whole = {"apiVersion": "v1", "kind": "ServiceAccount", "secrets": [{"name": "a"}]}
+    target_path = f"{path}/nameless?fieldManager=me"
+    request = Request("PATCH", target_path, "application/apply-patch+yaml", JSON, encoded(whole))
+    outcome = target.fire(request)
+    assert outcome.status == 500  # upstream's own
+    assert b"failed to create typed live object" in outcome.raw
