@@ -164,13 +164,8 @@ class Parts:
             ),
             hooks=hooks(setting, cache.kind, authorizer),
         )
-        self.api = Api(
-            setting.scheme,
-            self.store,
-            authorizer,
-            endpoints(self.store, authorizer, rbac, tokens),
-            setting.auditor,
-        )
+        answers = endpoints(self.store, authorizer, rbac, tokens)
+        self.api = Api(setting.scheme, self.store, authorizer, answers, setting.auditor)
         self.flow_control = _flow_control(setting, cache)
         self.aggregator = Aggregator(
             setting.scheme, self.store, certificates, proxy, frozenset(API_SERVICES)
