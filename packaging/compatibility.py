@@ -105,6 +105,13 @@ FEATURES = (
         ),
     ),
     ("Pod Security, resource quotas", "yes"),
+    (
+        "Authorisation",
+        (
+            "Node, RBAC, webhooks, AuthorizationConfiguration (no InClusterConfig); "
+            "field and label selectors; no ABAC"
+        ),
+    ),
     ("Service-account tokens in Secrets", "yes; unused ones are not cleaned up"),
     ("HTTP/2", "no: HTTP/1.1 over TLS, WebSocket and SPDY for streams"),
     ("Alpha and beta APIs, feature gates", "no: a thing is in a release or not"),
