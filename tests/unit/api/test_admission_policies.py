@@ -148,8 +148,8 @@ def test_a_good_one_is_taken(plural: str, spec: Any) -> None:
             {"auditAnnotations": [{"key": "ok", "valueExpression": "1"}]},
             [
                 (
-                    'spec.auditAnnotations[0].valueExpression: Invalid value: "1": must evaluate to '
-                    "one of [string null_type] but got int"
+                    'spec.auditAnnotations[0].valueExpression: Invalid value: "1": must evaluate '
+                    "to one of [string null_type] but got int"
                 )
             ],
         ),
@@ -183,8 +183,8 @@ def test_what_a_validating_policy_may_not_say(more: Any, found: list[str]) -> No
         (
             {"mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": "Object{}"}}]},
             (
-                'spec.mutations[0].jsonPatch.expression: Invalid value: "Object{}": must evaluate to '
-                "list(JSONPatch) but got Object"
+                'spec.mutations[0].jsonPatch.expression: Invalid value: "Object{}": must evaluate '
+                "to list(JSONPatch) but got Object"
             ),
         ),
     ],
@@ -206,8 +206,8 @@ def test_what_a_mutating_policy_may_not_say(more: Any, found: str) -> None:
             [
                 'spec.validationActions[1]: Duplicate value: "Warn"',
                 (
-                    'spec.validationActions[2]: Unsupported value: "No": supported values: "Audit", '
-                    '"Deny", "Warn"'
+                    'spec.validationActions[2]: Unsupported value: "No": supported values: '
+                    '"Audit", "Deny", "Warn"'
                 ),
             ],
         ),
@@ -223,8 +223,8 @@ def test_what_a_mutating_policy_may_not_say(more: Any, found: str) -> None:
             [
                 "spec.paramRef: Required value: one of name or selector must be specified",
                 (
-                    'spec.paramRef.parameterNotFoundAction: Unsupported value: "X": supported values: '
-                    '"Deny", "Allow"'
+                    'spec.paramRef.parameterNotFoundAction: Unsupported value: "X": supported '
+                    'values: "Deny", "Allow"'
                 ),
             ],
         ),
