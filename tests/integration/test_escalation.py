@@ -118,6 +118,16 @@ REFUSED_TO_A_NODE = (
     Try("approving a certificate", "PATCH", f"{CSRS}/any/approval", {"status": {}}),
     Try("another's volumes", "PATCH", f"{CORE}/persistentvolumes/any", {"metadata": {}}),
     Try("a service account", "POST", f"{OWN}/serviceaccounts", named("ServiceAccount", "evil")),
+    Try("pods of all nodes", "GET", f"{CORE}/pods"),
+    Try("pods of another node", "GET", f"{CORE}/pods?fieldSelector=spec.nodeName%3Dthere"),
+    Try("pods of all nodes but one", "GET", f"{CORE}/pods?fieldSelector=spec.nodeName!%3Dx"),
+    Try("all nodes", "GET", f"{CORE}/nodes"),
+    Try("a secret of a pod elsewhere by a list", "GET",
+        f"{OWN}/secrets?fieldSelector=metadata.name%3Dtheirs"),
+    Try("devices of all nodes", "GET", "/apis/resource.k8s.io/v1/resourceslices"),
+    Try("removing devices of all nodes", "DELETE", "/apis/resource.k8s.io/v1/resourceslices"),
+    Try("a claim on devices of another's pod", "GET",
+        "/apis/resource.k8s.io/v1/namespaces/own/resourceclaims/any"),
     Try("another node's CSI drivers", "POST", "/apis/storage.k8s.io/v1/csinodes",
         named("CSINode", "there", "storage.k8s.io/v1", spec={"drivers": []})),
 )  # fmt: skip
@@ -200,6 +210,10 @@ REFUSED_TO_AN_ADMIN = (
 
 ALLOWED = (
     (NODE, Try("a secret that its pod uses", "GET", f"{OWN}/secrets/ours")),
+    (NODE, Try("the same by a list", "GET", f"{OWN}/secrets?fieldSelector=metadata.name%3Dours")),
+    (NODE, Try("its pods", "GET", f"{CORE}/pods?fieldSelector=spec.nodeName%3Dhere")),
+    (NODE, Try("its devices", "GET",
+               "/apis/resource.k8s.io/v1/resourceslices?fieldSelector=spec.nodeName%3Dhere")),
     (NODE, Try("its own object", "PATCH", f"{CORE}/nodes/here/status", {"status": {}})),
     (NODE, Try("the status of its pod", "PATCH", f"{OWN}/pods/here/status",
                {"status": {"message": "fine"}})),
