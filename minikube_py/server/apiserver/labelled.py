@@ -27,6 +27,10 @@ class LabelledRequest(web.BaseRequest):
             message = message._replace(headers=CIMultiDictProxy(CIMultiDict(headers)))
         return cls(message, payload, protocol, writer, task, asyncio.get_running_loop())
 
+    def get(self, key: Any, default: Any = None) -> Any:
+        """Return what was noted about the request; the inherited way raises for every absence."""
+        return self._state.get(key, default)
+
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
         """Label an answer before its head goes out; aiohttp calls this for every one."""
         headers = response.headers
