@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from minikube_py.api.authorization.selector_rules import validate_selectors
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
 from minikube_py.api.strategy import changed, with_absent
@@ -60,6 +61,8 @@ def _validate_attributes(spec: Obj) -> Iterator[FieldError]:
             None,
             "exactly one of nonResourceAttributes or resourceAttributes must be specified",
         )
+    if resource is not None:
+        yield from validate_selectors(resource, RESOURCE)
 
 
 def _shown(attributes: Obj) -> Mapping[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from minikube_py.api import times
 from minikube_py.api.errors import InvalidError
-from minikube_py.api.fields import Field, FieldError, invalid_message
+from minikube_py.api.fields import FieldError, invalid_message
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
 from minikube_py.server.apiserver.call import Call
@@ -22,7 +22,6 @@ from minikube_py.server.authz.asking import asked
 from minikube_py.server.authz.rbac import Rbac
 from minikube_py.server.authz.rules import WEBHOOK_ERROR, rules_status
 from minikube_py.server.authz.selection import Selection, selection_of
-from minikube_py.server.authz.selection import errors as selection_errors
 
 GROUP = "authorization.k8s.io"
 
@@ -38,10 +37,7 @@ class AccessReviews:
     async def subject(self, call: Call, document: dict[str, Any]) -> Obj:
         """Answer about any user; a local review only about its own namespace."""
         spec: Obj = document.get("spec") or {}
-        errors = list(_subject_errors(spec))
-        if call.resource.kind == "LocalSubjectAccessReview":
-            errors += _local_errors(spec, call.namespace)
-        _refuse(errors)
+        _check(call, document)
         user = User(
             name=str(spec.get("user", "")),
             groups=tuple(spec.get("groups") or ()),
@@ -53,7 +49,7 @@ class AccessReviews:
     async def self_subject(self, call: Call, document: dict[str, Any]) -> Obj:
         """Answer about the user who asks."""
         spec = document.get("spec") or {}
-        _refuse(list(_request_errors(spec)))
+        _check(call, document)
         return await self._review(call, document, call.user, spec)
 
     async def _review(self, call: Call, document: Obj, user: User, spec: Obj) -> dict[str, Any]:
@@ -130,55 +126,13 @@ def attributes_of(user: User, spec: Obj, selection: Selection) -> Attributes:
     )
 
 
-def _subject_errors(spec: Obj) -> list[FieldError]:
-    errors = _request_errors(spec)
-    if not spec.get("user") and not spec.get("groups"):
-        errors.append(
-            Field("spec.user").invalid(
-                spec.get("user", ""), "at least one of user or group must be specified"
-            )
-        )
-    return errors
-
-
-def _request_errors(spec: Obj) -> list[FieldError]:
-    """Apply upstream's rule that a review is about exactly one request."""
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if resource is not None and other is not None:
-        return [
-            Field("spec.nonResourceAttributes").invalid(
-                _as_in_go(other), "cannot be specified in combination with resourceAttributes"
-            )
-        ]
-    if resource is None and other is None:
-        return [
-            Field("spec.resourceAttributes").invalid(
-                None, "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-            )
-        ]
-    return list(selection_errors(resource, Field("spec.resourceAttributes"))) if resource else []
-
-
-def _as_in_go(attributes: Obj) -> Obj:
-    """Return the attributes as upstream shows its own struct of them."""
-    return {"Path": attributes.get("path", ""), "Verb": attributes.get("verb", "")}
-
-
-def _local_errors(spec: Obj, namespace: str) -> list[FieldError]:
-    if spec.get("nonResourceAttributes") is not None:
-        return [
-            Field("spec.nonResourceAttributes").invalid(
-                _as_in_go(spec["nonResourceAttributes"]), "disallowed on this kind of request"
-            )
-        ]
-    asked = (spec.get("resourceAttributes") or {}).get("namespace", "")
-    if asked != namespace:
-        return [
-            Field("spec.resourceAttributes.namespace").invalid(
-                asked, "must match metadata.namespace"
-            )
-        ]
-    return []
+def _check(call: Call, document: Obj) -> None:
+    """Refuse a question that makes no sense; a local one is about the namespace of its path."""
+    metadata = {**(document.get("metadata") or {})}
+    if call.resource.namespaced:
+        metadata["namespace"] = call.namespace
+    asked = {**document, "metadata": metadata, "spec": document.get("spec") or {}}
+    _refuse(list(call.resource.validate(asked, None)))
 
 
 def _refuse(errors: list[FieldError]) -> None:

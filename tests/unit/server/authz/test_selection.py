@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from minikube_py.api.authorization.selector_rules import validate_selectors
 from minikube_py.api.core import PODS
 from minikube_py.api.fields import Field
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.attributes import Attributes, User
-from minikube_py.server.authz.selection import errors, fields_of, labels_of, selection_of, written
+from minikube_py.server.authz.selection import fields_of, labels_of, selection_of, written
 from minikube_py.server.authz.webhook import spec_of
 
 ANN = User("ann")
@@ -16,7 +17,7 @@ IGNORED = "spec.resourceAttributes.{}elector ignored due to parse error"
 
 
 def told(wanted: dict[str, Any]) -> list[str]:
-    return [str(error) for error in errors(wanted, Field("spec.resourceAttributes"))]
+    return [str(error) for error in validate_selectors(wanted, Field("spec.resourceAttributes"))]
 
 
 @pytest.mark.parametrize("which", ["fieldSelector", "labelSelector"])
