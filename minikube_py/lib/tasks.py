@@ -95,9 +95,14 @@ async def restarting(
         await sleep(backoff.wait_seconds(failures))
 
 
-async def together(works: Iterable[Awaitable[T]]) -> list[T | Exception]:
+async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T | Exception]:
     """Run some works at the same time; return what each gave or raised, in their order."""
-    return await asyncio.gather(*(_outcome(work) for work in works))
+    begun = list(works)
+    try:
+        return await asyncio.gather(*(_outcome(work) for work in begun))
+    finally:
+        for work in begun:  # one that was cancelled before it began is awaited by nobody
+            work.close()
 
 
 async def _outcome(work: Awaitable[T]) -> T | Exception:

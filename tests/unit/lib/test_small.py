@@ -1,5 +1,7 @@
 """Logs, addresses and notes to systemd."""
 
+import asyncio
+import inspect
 import io
 import logging
 import socket
@@ -11,6 +13,7 @@ import pytest
 from minikube_py.lib import log, net
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.notify import notify
+from minikube_py.lib.tasks import together
 
 
 @pytest.fixture
@@ -70,3 +73,16 @@ def test_systemd_is_told_where_it_listens(tmp_path: Path, monkeypatch: pytest.Mo
         assert receiver.recv(100) == b"READY=1\nSTATUS=fine"
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
     assert not notify("READY=1")
+
+
+async def test_works_that_are_cancelled_before_they_begin_leave_nothing_unawaited() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+
+    works = [work() for _ in range(3)]
+    running = asyncio.create_task(together(works))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert all(inspect.getcoroutinestate(one) == inspect.CORO_CLOSED for one in works)
