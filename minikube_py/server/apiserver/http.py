@@ -356,23 +356,21 @@ class Frontend:
             user_agent=request.headers.get("User-Agent", ""),
             applies=kind == "apply",
         )
-        call = _replace(call, options=options)
         if kind is not None:
             data = await read_body(request)
             patch = await self._parse_patch(call, kind, data)
             if kind != "apply":
-                call = _replace(call, raw=data)
+                call = _replace(call, options=options, raw=data)
             else:
-                call = _replace(call, found=await _repeated(data, options))
+                call = _replace(call, options=options, found=await _repeated(data, options))
             return await self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         data = await read_body(request)
         read = partial(body.parse, data, form, call.resource.kind)
         document = await body.off_loop(form, data, read)
-        if form == "json":
-            call = _replace(call, raw=data)
-        elif form == "yaml":
-            call = _replace(call, found=await _repeated(data, options))
+        found = await _repeated(data, options) if form == "yaml" else ()
+        raw = data if form == "json" else b""
+        call = _replace(call, options=options, raw=raw, found=found)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
         is_known = (lambda *_: True) if call.resource.custom else self.api.is_known
@@ -411,7 +409,7 @@ class Frontend:
     async def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
         form = request[FORM]
         if call.audit is not None:
-            call.audit.answered(answer.shown)
+            call.audit.answered(lambda: answer.shown)  # few policies keep what was answered
         if answer.item is not None:
             data = form.item(call.resource, answer.item)
         else:

@@ -224,6 +224,8 @@ class Socket:
 
     async def call(self, method: str, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return its answer; raises SealError where it gives none in time."""
+        # kpy starts programs while calls are under way, but never forks itself.
+        os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
         import grpc.aio  # noqa: PLC0415 -- 13 MB that only key services need
 
         if self._channel is None:
@@ -246,3 +248,8 @@ class Socket:
                 f"{error.code().name}: {error.details()}"
             ) from None
         return answer
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._channel is not None:
+            await self._channel.close()
