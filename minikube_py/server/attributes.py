@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from minikube_py.api.errors import InternalError
@@ -26,15 +27,14 @@ class User:
 ANONYMOUS = User("system:anonymous", ("system:unauthenticated",))
 
 
-@dataclass(frozen=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a connection and its headers say of who asks."""
 
     authorization: str = ""
     """The Authorization header."""
     peer_certificate: bytes | None = None
     """DER of the client certificate; TLS has verified its chain to an authority that we know."""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})
     """All headers: an authenticating proxy names the user in some of its own."""
     connection: Any = None
     """The SSLObject of the connection."""
@@ -54,9 +54,8 @@ class Authenticator(Protocol):
         """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attributes:
-    """One request, as authorisation sees it."""
+class Attributes(NamedTuple):
+    """One request, as authorisation sees it; a tuple, since every request makes one or two."""
 
     user: User
     verb: str

@@ -1,7 +1,7 @@
 """A path and a method become a RequestInfo, as apiserver's `endpoints/request/requestinfo.go`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 _VERBS = {
     "GET": "get",
@@ -14,8 +14,7 @@ _VERBS = {
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
-@dataclass(frozen=True)
-class RequestInfo:
+class RequestInfo(NamedTuple):
     """What a request is about; `is_resource` False leaves all below `path` empty."""
 
     path: str

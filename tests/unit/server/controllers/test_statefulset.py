@@ -467,7 +467,7 @@ def test_the_cluster_comes_to_rest_with_the_pods_that_are_wanted(policy, retenti
                 await user(world, step)
             await settle(600)
             for pod in world.cluster.objects(PODS, "d"):
-                if pod["metadata"]["labels"] == {"app": "other"}:
+                if pod["metadata"]["labels"].get("app") == "other":
                     await world.client.delete(PODS, pod["metadata"]["name"], "d")
             await settle(600)
             before = len(world.cluster.requests)
