@@ -9,7 +9,7 @@ import contextlib
 import ctypes
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 IN_MODIFY, IN_MOVED_FROM, IN_MOVED_TO = 0x2, 0x40, 0x80
@@ -89,6 +89,26 @@ class Inotify:
         if mask & IN_IGNORED:
             # The folder is gone and its number may be given out again.
             self._waiting.pop(watch, None)
+
+
+async def follow(folders: Iterable[Path], look: Callable[[], Awaitable[None]]) -> None:
+    """Look at once, and again after every change in these folders; for ever.
+
+    Raises:
+        OSError: there is no such folder, or no more can be watched.
+
+    """
+    notify, changed = Inotify(), asyncio.Event()
+    try:
+        with contextlib.ExitStack() as stack:
+            for folder in sorted(set(folders)):
+                stack.enter_context(notify.folder(folder, changed))
+            while True:
+                changed.clear()  # before the look: what changes during it is looked at, too
+                await look()
+                await changed.wait()
+    finally:
+        notify.close()
 
 
 def _last_error(what: str) -> OSError:

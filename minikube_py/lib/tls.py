@@ -4,16 +4,14 @@ A `ReloadingContext` is handed to a server or client once; each new connection u
 at that time, so certificates change without a restart and open connections go on undisturbed.
 """
 
-import asyncio
-import contextlib
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from minikube_py.lib import inotify
 from minikube_py.lib.fsutil import read_if_there
-from minikube_py.lib.inotify import Inotify
 
 log = logging.getLogger(__name__)
 MIN_VERSIONS: Mapping[str, ssl.TLSVersion] = {
@@ -87,25 +85,21 @@ async def follow(
     context: ReloadingContext, files: Sequence[Path], make: Callable[[], ssl.SSLContext]
 ) -> None:
     """Make the context anew whenever one of its files changes; what makes no sense is left."""
-    notify, changed = Inotify(), asyncio.Event()
     seen: tuple[bytes | None, ...] = ()  # the files may have changed since the context was made
-    try:
-        with contextlib.ExitStack() as stack:
-            for folder in {path.parent for path in files}:
-                stack.enter_context(notify.folder(folder, changed))
-            while True:
-                contents = _contents(files)
-                if contents != seen:
-                    try:
-                        context.current = make()
-                    except OSError as error:
-                        log.warning("changed certificate not used error=%s", error)
-                    else:
-                        seen = contents
-                await changed.wait()
-                changed.clear()
-    finally:
-        notify.close()
+
+    async def look() -> None:
+        nonlocal seen
+        contents = _contents(files)
+        if contents == seen:
+            return
+        try:
+            context.current = make()
+        except OSError as error:
+            log.warning("changed certificate not used error=%s", error)
+        else:
+            seen = contents
+
+    await inotify.follow((path.parent for path in files), look)
 
 
 def _contents(files: Sequence[Path]) -> tuple[bytes | None, ...]:

@@ -5,8 +5,6 @@ everything is built anew, and connections made from then on have it. A file that
 (a pair of which only one half is written yet) leaves things as they were.
 """
 
-import asyncio
-import contextlib
 import logging
 import ssl
 from collections.abc import Callable
@@ -14,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minikube_py.lib.errors import StartError
-from minikube_py.lib.inotify import Inotify
+from minikube_py.lib.inotify import follow
 from minikube_py.lib.tls import ReloadingContext, server_context
 from minikube_py.server.authn.trust import Authorities, Trust
 from minikube_py.server.bootstrap import Bootstrap
@@ -111,17 +109,11 @@ class Certificates:
 
     async def follow(self) -> None:
         """Follow the files for as long as the server runs."""
-        inotify, changed = Inotify(), asyncio.Event()
-        try:
-            with contextlib.ExitStack() as stack:
-                for folder in sorted({path.parent for path in self.files.all()}):
-                    stack.enter_context(inotify.folder(folder, changed))
-                while True:
-                    changed.clear()
-                    self.look()
-                    await changed.wait()
-        finally:
-            inotify.close()
+
+        async def look() -> None:
+            self.look()
+
+        await follow((path.parent for path in self.files.all()), look)
 
     def look(self) -> None:
         """Read the files, and use them where they have changed."""

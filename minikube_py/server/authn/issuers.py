@@ -8,7 +8,7 @@ from pathlib import Path
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import read_if_there
-from minikube_py.lib.inotify import Inotify
+from minikube_py.lib.inotify import follow
 from minikube_py.server.authn import configuration
 from minikube_py.server.authn.chain import Verified
 from minikube_py.server.authn.configuration import Configuration
@@ -73,15 +73,7 @@ class Issuers:
 
     async def follow(self) -> None:
         """Follow the file for as long as the server runs."""
-        inotify = Inotify()
-        try:
-            with inotify.folder(self._path.parent) as changed:
-                while True:
-                    await self._look()
-                    await changed.wait()
-                    changed.clear()
-        finally:
-            inotify.close()
+        await follow((self._path.parent,), self._look)
 
     async def _look(self) -> None:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import read_if_there
-from minikube_py.lib.inotify import Inotify
+from minikube_py.lib.inotify import follow
 from minikube_py.server.attributes import Attributes, Authorizer, Decision
 from minikube_py.server.authz import configuration
 from minikube_py.server.authz.chain import AuthorizerChain
@@ -106,15 +106,7 @@ class Configured:
 
     async def follow(self) -> None:
         """Follow the file for as long as the server runs."""
-        inotify = Inotify()
-        try:
-            with inotify.folder(self._path.parent) as changed:
-                while True:
-                    await self._look()
-                    await changed.wait()
-                    changed.clear()
-        finally:
-            inotify.close()
+        await follow((self._path.parent,), self._look)
 
     async def _look(self) -> None:
         try:
