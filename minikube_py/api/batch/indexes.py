@@ -1,5 +1,9 @@
 """Sets of completion indexes as jobs write them: `0,2-4,7`, growing, each below completions."""
 
+import bisect
+import itertools
+from collections.abc import Iterable, Iterator
+
 from minikube_py.api.fields import quote
 
 Intervals = tuple[tuple[int, int], ...]
@@ -26,15 +30,73 @@ def count(intervals: Intervals) -> int:
     return sum(last - first + 1 for first, last in intervals)
 
 
-def format_intervals(indexes: list[int]) -> str:
-    """Return the text of a sorted list of indexes."""
-    parts: list[list[int]] = []
-    for index in indexes:
-        if parts and parts[-1][-1] == index - 1:
-            parts[-1][1:] = [index]
+def format_intervals(intervals: Intervals) -> str:
+    """Return the text of a set; two neighbours are two numbers, not an interval."""
+    return ",".join(_shown(first, last) for first, last in intervals)
+
+
+def _shown(first: int, last: int) -> str:
+    if first == last:
+        return str(first)
+    return f"{first}{',' if last == first + 1 else '-'}{last}"
+
+
+def lenient(text: str, completions: int) -> Intervals:
+    """Return what a text says of the indexes below completions; what cannot be read is left out.
+
+    It may have been written before completions were lowered.
+    """
+    found = []
+    for part in text.split(",") if text else ():
+        ends = part.split("-")
+        if len(ends) <= 2 and all(end.isascii() and end.isdigit() for end in ends):
+            first, last = int(ends[0]), min(int(ends[-1]), completions - 1)
+            found += [(first, last)] if first <= last else []
+    return union(tuple(found))
+
+
+def of(indexes: Iterable[int]) -> Intervals:
+    """Return the intervals of some indexes, in whatever order."""
+    return union(tuple((index, index) for index in indexes))
+
+
+def union(*sets: Intervals) -> Intervals:
+    """Return all indexes that stand in any of the sets."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(itertools.chain(*sets)):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = merged[-1][0], max(merged[-1][1], last)
         else:
-            parts.append([index])
-    return ",".join("-".join(map(str, part)) for part in parts)
+            merged.append((first, last))
+    return tuple(merged)
+
+
+def has(intervals: Intervals, index: int) -> bool:
+    """Tell whether an index stands in a set."""
+    at = bisect.bisect_right(intervals, index, key=lambda one: one[0])
+    return at > 0 and index <= intervals[at - 1][1]
+
+
+def common(one: Intervals, other: Intervals) -> int:
+    """Return how many indexes stand in both sets."""
+    total = at = 0
+    for first, last in one:
+        while at < len(other) and other[at][1] < first:
+            at += 1
+        for low, high in itertools.islice(other, at, None):
+            if low > last:
+                break
+            total += min(last, high) - max(first, low) + 1
+    return total
+
+
+def missing(intervals: Intervals, completions: int) -> Iterator[int]:
+    """Yield the indexes below completions that do not stand in a set."""
+    start = 0
+    for first, last in intervals:
+        yield from range(start, min(first, completions))
+        start = last + 1
+    yield from range(start, completions)
 
 
 def overlap(one: Intervals, other: Intervals) -> int | None:

@@ -22,6 +22,7 @@ from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.actions import Action, Create, Delete, Emit, Patch, update_status
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.server.controllers.adoption import adopters, claim, index_orphans
+from minikube_py.server.controllers.job_counts import to_release
 from minikube_py.server.controllers.job_outcome import (
     derive_status,
     is_finished,
@@ -29,20 +30,23 @@ from minikube_py.server.controllers.job_outcome import (
     seconds_to_deadline,
 )
 from minikube_py.server.controllers.job_pods import (
+    duplicates,
+    pending_indexes,
+    pod_for,
+    ready_indexes,
+    wanted_active,
+)
+from minikube_py.server.controllers.job_view import (
     FINALIZER,
     View,
     backoff_seconds,
-    duplicates,
     is_tracked,
-    pending_indexes,
-    pod_for,
-    to_release,
-    wanted_active,
 )
 from minikube_py.server.controllers.pod_facts import deletion_order, facts_of
 from minikube_py.server.controllers.status import same_status
 
 BURST_MAX = 500
+NAME = "kubernetes.io/job-controller"
 
 
 class LostPod(NamedTuple):
@@ -57,7 +61,7 @@ async def reconcile(key: Key | LostPod, ctx: Context) -> float | None:
         await ctx.apply(plan_lost(ctx.lister(PODS).get(key.key), ctx))
         return None
     job = ctx.lister(JOBS).get(key)
-    if job is None:
+    if job is None or is_managed_elsewhere(job):
         return None
     await ctx.apply(claim(job, selector_of(job), PODS, ctx.lister(PODS), FINALIZER).actions)
     view = observe(key, ctx)
@@ -77,6 +81,11 @@ async def reconcile(key: Key | LostPod, ctx: Context) -> float | None:
     return next_look(view, target)
 
 
+def is_managed_elsewhere(job: Obj) -> bool:
+    """Tell whether somebody else sees to the job."""
+    return job["spec"].get("managedBy") not in (None, NAME)
+
+
 def observe(key: Key, ctx: Context) -> View | None:
     """Return what the caches hold of a job."""
     job = ctx.lister(JOBS).get(key)
@@ -87,14 +96,21 @@ def next_look(view: View, target: Obj | None) -> float | None:
     """Return when time alone changes something: the deadline, or the end of a back-off."""
     if target is not None or view.spec.get("suspend"):
         return None
-    waits = [wait for wait in (seconds_to_deadline(view), backoff_seconds(view)) if wait]
+    waits = [wait for wait in (seconds_to_deadline(view), _creation_wait(view)) if wait]
     return min(waits, default=None)
+
+
+def _creation_wait(view: View) -> float | None:
+    """Return when the next pod may be made where its time has not come."""
+    if not view.per_index:
+        return backoff_seconds(view)
+    return ready_indexes(view, _missing(view))[1]
 
 
 def plan_pods(view: View, target: Obj | None) -> Iterator[Action]:
     """Decide which pods to create or to delete."""
     if target is not None:
-        for pod in view.active:  # these count as failed
+        for pod in view.active:  # these count as failed where the job fails
             yield Delete(PODS, key_of(pod), uid_of(pod), announce=view.job)
         return
     wanted = 0 if view.spec.get("suspend") else wanted_active(view)
@@ -103,12 +119,16 @@ def plan_pods(view: View, target: Obj | None) -> Iterator[Action]:
         if is_tracked(pod):
             yield release(pod)
         yield Delete(PODS, key_of(pod), uid_of(pod), announce=view.job)
-    missing = wanted - len(view.active)
+    if not surplus:
+        yield from _creations(view, _missing(view))
+
+
+def _missing(view: View) -> int:
+    """Return how many pods are to be made next, now or when their time has come."""
+    missing = wanted_active(view) - len(view.active)
     if view.replaces_failed_only:
         missing -= len(view.terminating)
-    if surplus or missing <= 0 or backoff_seconds(view) > 0:
-        return
-    yield from _creations(view, min(missing, BURST_MAX))
+    return 0 if view.spec.get("suspend") else min(missing, BURST_MAX)
 
 
 def _surplus(view: View, wanted: int) -> Iterator[Obj]:
@@ -124,12 +144,14 @@ def _surplus(view: View, wanted: int) -> Iterator[Obj]:
 
 
 def _creations(view: View, number: int) -> Iterator[Action]:
-    if not view.indexed:
-        for _ in range(number):
-            yield Create(PODS, pod_for(view.job), announce=view.job)
+    if view.per_index:
+        chosen: list[int | None] = [*ready_indexes(view, number)[0]]
+    elif backoff_seconds(view) > 0:
         return
-    for index in pending_indexes(view, number):
-        yield Create(PODS, pod_for(view.job, index), announce=view.job)
+    else:
+        chosen = [*pending_indexes(view, number)] if view.indexed else [None] * max(number, 0)
+    for index in chosen:
+        yield Create(PODS, pod_for(view, index), announce=view.job)
 
 
 def plan_status(view: View, target: Obj | None) -> Iterator[Action]:
@@ -148,7 +170,7 @@ def _announcements(before: Obj, after: Obj) -> Iterator[Action]:
         if failed is not None and failed["status"] == "True":
             yield Emit(after, "Warning", failed["reason"], failed["message"])
         else:
-            yield Emit(after, "Normal", "Completed", "Job completed")
+            yield from _completed(after)
     old, new = (get(condition_of(job, "Suspended"), "status") for job in (before, after))
     if new == "True" and old != "True":
         yield Emit(after, "Normal", "Suspended", "Job suspended")
@@ -156,9 +178,17 @@ def _announcements(before: Obj, after: Obj) -> Iterator[Action]:
         yield Emit(after, "Normal", "Resumed", "Job resumed")
 
 
-def plan_release(view: View, _: Obj | None) -> Iterator[Action]:
-    """Take the finalizer off the pods that the status has noted."""
-    for pod in to_release(view):
+def _completed(job: Obj) -> Iterator[Emit]:
+    completions = job["spec"].get("completions")
+    if completions is not None and get(job, "status.succeeded", 0) > completions:
+        text = "Too many succeeded pods running after completion count reached"
+        yield Emit(job, "Warning", "TooManySucceededPods", text)
+    yield Emit(job, "Normal", "Completed", "Job completed")
+
+
+def plan_release(view: View, target: Obj | None) -> Iterator[Action]:
+    """Take the finalizer off the pods that the status has noted, and off those it need not."""
+    for pod in to_release(view, target):
         yield release(pod)
 
 
@@ -175,6 +205,8 @@ def plan_lost(pod: Obj | None, ctx: Context) -> Iterator[Action]:
     if pod is None or not is_tracked(pod):
         return
     owner = controller_of(pod)
+    if owner is not None and (owner["apiVersion"], owner["kind"]) != ("batch/v1", "Job"):
+        return
     if owner is None or ctx.lister(JOBS).with_uid(owner["uid"]) is None:
         yield release(pod)
 

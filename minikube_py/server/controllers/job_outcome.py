@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from minikube_py.api import times
+from minikube_py.api.batch import indexes
 from minikube_py.api.object import Obj, condition_of, get, has_condition
+from minikube_py.server.controllers.job_counts import FAILURE_TARGET, SUCCESS_CRITERIA_MET, counts
 from minikube_py.server.controllers.job_failures import match
-from minikube_py.server.controllers.job_pods import View, counts
-from minikube_py.server.controllers.pods import restarts_of
+from minikube_py.server.controllers.job_view import View
+from minikube_py.server.controllers.pods import is_finished as has_ended
 from minikube_py.server.controllers.status import condition
 
-FAILURE_TARGET, SUCCESS_CRITERIA_MET = "FailureTarget", "SuccessCriteriaMet"
-FINAL = {FAILURE_TARGET: "Failed", SUCCESS_CRITERIA_MET: "Complete"}
+FINAL = {SUCCESS_CRITERIA_MET: "Complete", FAILURE_TARGET: "Failed"}
 REACHED = "Reached expected number of succeeded pods"
 SUSPENDED = ("True", "JobSuspended", "Job suspended")
 RESUMED = ("False", "JobResumed", "Job resumed")
@@ -35,26 +36,44 @@ def outcome(view: View) -> Obj | None:
 
 
 def _failure(view: View) -> Obj | None:
-    for pod in view.new_failed:
+    for pod in view.ended_badly:
         found = match(view.job, pod)
         if found is not None and found.action == "FailJob":
-            return condition(FAILURE_TARGET, "True", "PodFailurePolicy", found.message)
+            return _failing("PodFailurePolicy", found.message)
     limit = view.spec.get("backoffLimit", 6)
     if view.failed > limit or _restarted_too_often(view, limit):
-        text = "Job has reached the specified backoff limit"
-        return condition(FAILURE_TARGET, "True", "BackoffLimitExceeded", text)
+        return _failing("BackoffLimitExceeded", "Job has reached the specified backoff limit")
     left = seconds_to_deadline(view)
     if left is not None and left <= 0:
-        text = "Job was active longer than specified deadline"
-        return condition(FAILURE_TARGET, "True", "DeadlineExceeded", text)
+        return _failing("DeadlineExceeded", "Job was active longer than specified deadline")
+    return _failure_of_indexes(view)
+
+
+def _failure_of_indexes(view: View) -> Obj | None:
+    failed, most = indexes.count(view.failed_indexes), view.spec.get("maxFailedIndexes")
+    if view.per_index and most is not None and failed > most:
+        text = "Job has exceeded the specified maximal number of failed indexes"
+        return _failing("MaxFailedIndexesExceeded", text)
+    if failed and failed + view.succeeded >= view.completions:
+        return _failing("FailedIndexes", "Job has failed indexes")
     return None
+
+
+def _failing(reason: str, message: str) -> Obj:
+    return condition(FAILURE_TARGET, "True", reason, message)
 
 
 def _restarted_too_often(view: View, limit: int) -> bool:
     """Tell whether containers that are restarted in place used up the limit."""
     if get(view.spec, "template.spec.restartPolicy") != "OnFailure":
         return False
-    restarts = sum(map(restarts_of, view.active))
+    restarts: int = sum(
+        status.get("restartCount", 0)
+        for pod in view.pods
+        if not has_ended(pod)
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for status in get(pod, f"status.{kind}", ())
+    )
     return restarts >= limit if limit else restarts > 0
 
 
@@ -63,7 +82,27 @@ def _success(view: View) -> Obj | None:
         done = view.succeeded > 0 and not view.active
     else:
         done = view.succeeded >= view.completions
+    rule = _matched_rule(view)
+    if rule is not None:
+        text = f"Matched rules at index {rule}"
+        return condition(SUCCESS_CRITERIA_MET, "True", "SuccessPolicy", text)
     return condition(SUCCESS_CRITERIA_MET, "True", "CompletionsReached", REACHED) if done else None
+
+
+def _matched_rule(view: View) -> int | None:
+    """Return which rule of the success policy holds first, None for none."""
+    done = view.completed_indexes if view.indexed else ()
+    for number, rule in enumerate(get(view.spec, "successPolicy.rules", ()) if done else ()):
+        wanted, count = rule.get("succeededIndexes"), rule.get("succeededCount")
+        if wanted is None:
+            if count is not None and indexes.count(done) >= count:
+                return number
+            continue
+        needed = indexes.lenient(wanted, view.completions)
+        have = indexes.common(needed, done)
+        if needed and (have == indexes.count(needed) or (count is not None and have >= count)):
+            return number
+    return None
 
 
 def seconds_to_deadline(view: View) -> float | None:
@@ -76,7 +115,7 @@ def seconds_to_deadline(view: View) -> float | None:
 
 def derive_status(view: View, target: Obj | None) -> dict[str, Any]:
     """Return the status: counts, times, and the conditions that have come true."""
-    status = {**view.status, **counts(view)}
+    status = {**view.status, **counts(view, target)}
     now = times.format_seconds(view.now)
     conditions: Sequence[Obj] = view.status.get("conditions") or ()
     suspended = bool(view.spec.get("suspend"))

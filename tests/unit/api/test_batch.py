@@ -10,7 +10,7 @@ from minikube_py.api.object import Obj, evolve
 
 @given(st.sets(st.integers(0, 200)))
 def test_a_set_of_indexes_survives_text(wanted: set[int]) -> None:
-    text = indexes.format_intervals(sorted(wanted))
+    text = indexes.format_intervals(indexes.of(wanted))
     parsed = indexes.parse(text, 201)
     assert indexes.count(parsed) == len(wanted)
     assert {i for low, high in parsed for i in range(low, high + 1)} == wanted
@@ -19,11 +19,27 @@ def test_a_set_of_indexes_survives_text(wanted: set[int]) -> None:
 @given(st.sets(st.integers(0, 60)), st.sets(st.integers(0, 60)))
 def test_an_overlap_is_found_where_there_is_one(one: set[int], other: set[int]) -> None:
     first, second = (
-        indexes.parse(indexes.format_intervals(sorted(part)), 61) for part in (one, other)
+        indexes.parse(indexes.format_intervals(indexes.of(part)), 61) for part in (one, other)
     )
     found = indexes.overlap(first, second)
     assert (found is not None) == bool(one & other)
     assert found is None or found in one & other
+
+
+@given(*[st.sets(st.integers(0, 40))] * 2, st.integers(0, 41))
+def test_sets_of_indexes_behave_like_sets(one: set[int], other: set[int], index: int) -> None:
+    first, second = indexes.of(one), indexes.of(other)
+    assert indexes.union(first, second) == indexes.of(one | other)
+    assert indexes.common(first, second) == len(one & other)
+    assert indexes.has(first, index) == (index in one)
+    assert set(indexes.missing(first, index)) == set(range(index)) - one
+    assert indexes.lenient(indexes.format_intervals(first), index) == indexes.of(
+        {n for n in one if n < index}
+    )
+
+
+def test_neighbours_are_numbers_and_more_are_an_interval() -> None:
+    assert indexes.format_intervals(indexes.of([0, 1, 3, 5, 6, 7])) == "0,1,3,5-7"
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,11 @@ from minikube_py.api.batch import JOBS
 from minikube_py.api.object import condition_of, evolve, get, without
 from minikube_py.client.actions import Create, Delete, Patch
 from minikube_py.server.controllers.job import next_look, plan_pods, plan_release, plan_status
+from minikube_py.server.controllers.job_counts import counts, to_release
 from minikube_py.server.controllers.job_failures import match
 from minikube_py.server.controllers.job_outcome import derive_status, outcome
-from minikube_py.server.controllers.job_pods import (
-    FINALIZER,
-    INDEX,
-    View,
-    backoff_seconds,
-    counts,
-    pod_for,
-    to_release,
-)
+from minikube_py.server.controllers.job_pods import pod_for
+from minikube_py.server.controllers.job_view import FINALIZER, INDEX, View, backoff_seconds
 from minikube_py.server.controllers.ttl_after_finished import seconds_left
 from tests.unit.server.controllers.builders import LONG_AGO, NOW, job, pod
 
@@ -67,7 +61,7 @@ def test_after_one_plan_as_many_pods_run_as_should(completions, parallelism, act
     created = sum(isinstance(action, Create) for action in actions)
     deleted = sum(isinstance(action, Delete) for action in actions)
     if completions is None:
-        wanted = min(active, parallelism) if succeeded else parallelism
+        wanted = active if succeeded else parallelism
     else:
         wanted = max(min(completions - succeeded, parallelism), 0)
     assert active + created - deleted == wanted
@@ -83,11 +77,11 @@ def test_a_suspended_job_has_no_pods_and_those_that_go_do_not_count():
 
 
 def test_a_new_pod_carries_the_finalizer():
-    assert pod_for(job())["metadata"]["finalizers"] == [FINALIZER]
+    assert pod_for(view())["metadata"]["finalizers"] == [FINALIZER]
 
 
 def test_an_indexed_pod_knows_its_index():
-    made = pod_for(job(), 3)
+    made = pod_for(view(), 3)
     assert made["metadata"]["generateName"] == "job-3-"
     assert made["metadata"]["annotations"][INDEX] == "3"
     assert made["metadata"]["labels"][INDEX] == "3"
