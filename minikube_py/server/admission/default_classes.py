@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from minikube_py.api.default_class import newest_default
 from minikube_py.api.networking import INGRESSES
 from minikube_py.api.object import Obj, annotations_of, evolve, get
 from minikube_py.api.storage import VOLUMEATTRIBUTESCLASSES
+from minikube_py.api.storage.storageclass import BETA_DEFAULT_ANNOTATION, DEFAULT_ANNOTATION
 from minikube_py.client.protocol import Lister
 from minikube_py.server.attributes import Admission
 
-STORAGE_DEFAULT = "storageclass.kubernetes.io/is-default-class"
-STORAGE_DEFAULT_BETA = "storageclass.beta.kubernetes.io/is-default-class"
 STORAGE_CLASS_BETA = "volume.beta.kubernetes.io/storage-class"
 INGRESS_DEFAULT = "ingressclass.kubernetes.io/is-default-class"
 INGRESS_CLASS_OLD = "kubernetes.io/ingress.class"
@@ -39,7 +39,11 @@ class DefaultStorageClass:
             return claim
         if get(claim, "spec.storageClassName") is not None:
             return claim
-        default = newest_default(self._classes, STORAGE_DEFAULT, STORAGE_DEFAULT_BETA)
+        default = newest_default(
+            (item.obj for item in self._classes.items()),
+            DEFAULT_ANNOTATION,
+            BETA_DEFAULT_ANNOTATION,
+        )
         return evolve(claim, "spec.storageClassName", default) if default else claim
 
     async def validate(self, admission: Admission) -> Sequence[str]:
@@ -66,7 +70,7 @@ class DefaultIngressClass:
             return ingress
         if get(ingress, "spec.ingressClassName") is not None:
             return ingress
-        default = newest_default(self._classes, INGRESS_DEFAULT)
+        default = newest_default((item.obj for item in self._classes.items()), INGRESS_DEFAULT)
         return evolve(ingress, "spec.ingressClassName", default) if default else ingress
 
     async def validate(self, admission: Admission) -> Sequence[str]:
@@ -103,18 +107,3 @@ def _is_new(admission: Admission, resource: object) -> bool:
         and admission.operation == "CREATE"
         and not admission.subresource
     )
-
-
-def newest_default(classes: Lister, *annotations: str) -> str:
-    """Return the name of the class marked as default, "" without one.
-
-    Of several the newest counts, of equally old ones the first by name, as upstream decides.
-    """
-    marked = [
-        item.obj
-        for item in classes.items()
-        if any(annotations_of(item.obj).get(name) == "true" for name in annotations)
-    ]
-    marked.sort(key=lambda found: str(found["metadata"]["name"]))
-    marked.sort(key=lambda found: str(found["metadata"].get("creationTimestamp")), reverse=True)
-    return str(marked[0]["metadata"]["name"]) if marked else ""

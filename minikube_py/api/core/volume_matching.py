@@ -1,0 +1,147 @@
+"""Which volume suits a claim: the rules that the binder and the scheduler share.
+
+The rules and their order are those of upstream's `component-helpers/storage/volume`; the words of
+`mismatch` are those of its `pv_controller.go`.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Final
+
+from minikube_py.api import quantity, selectors
+from minikube_py.api.core.persistentvolume import class_of
+from minikube_py.api.node_selectors import compile_selector
+from minikube_py.api.object import Obj, annotations_of, get, is_deleting, labels_of, uid_of
+
+BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
+"""On a claim: it was bound once; without its volume it is lost."""
+BOUND_BY_CONTROLLER: Final = "pv.kubernetes.io/bound-by-controller"
+"""On a volume or claim: this side was bound by a controller, not by the user."""
+PROVISIONED_BY: Final = "pv.kubernetes.io/provisioned-by"
+"""On a volume: the name of who made it."""
+SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
+"""On a claim: the node on which the scheduler wants the volume."""
+STORAGE_PROVISIONER: Final = "volume.kubernetes.io/storage-provisioner"
+"""On a claim: the name of who is to make the volume."""
+BETA_STORAGE_PROVISIONER: Final = "volume.beta.kubernetes.io/storage-provisioner"
+NO_PROVISIONER: Final = "kubernetes.io/no-provisioner"
+"""The provisioner of classes whose volumes people make."""
+_VAC: Final = "spec.volumeAttributesClassName"
+
+
+def is_bound_to(volume: Obj, claim: Obj) -> bool:
+    """Tell whether a volume is bound, or by its user pre-bound, to this claim."""
+    ref, metadata = get(volume, "spec.claimRef"), claim["metadata"]
+    if ref is None or ref.get("name") != metadata["name"]:
+        return False
+    if ref.get("namespace") != metadata.get("namespace", ""):
+        return False
+    return ref.get("uid", "") in ("", uid_of(claim))
+
+
+def waits_for_consumer(storage_class: Obj | None) -> bool:
+    """Tell whether volumes of the class are bound when a pod that uses them is scheduled."""
+    return bool(get(storage_class, "volumeBindingMode") == "WaitForFirstConsumer")
+
+
+def requested(claim: Obj) -> quantity.Quantity:
+    """Return how much storage a claim wants."""
+    return quantity.parse(get(claim, "spec.resources.requests.storage", "0"))
+
+
+def capacity_of(volume: Obj) -> quantity.Quantity:
+    """Return how much storage a volume has."""
+    return quantity.parse(get(volume, "spec.capacity.storage", "0"))
+
+
+def has_modes(volume: Obj, claim: Obj) -> bool:
+    """Tell whether a volume can be accessed in each way that the claim wants."""
+    return set(get(claim, "spec.accessModes", ())) <= set(get(volume, "spec.accessModes", ()))
+
+
+def has_affinity(volume: Obj, name: str, labels: Mapping[str, str]) -> bool:
+    """Tell whether a volume can be reached from a node with that name and those labels."""
+    wanted = get(volume, "spec.nodeAffinity.required")
+    return wanted is None or compile_selector(wanted)(name, labels)
+
+
+def mismatch(volume: Obj, claim: Obj) -> str:
+    """Return why a claim cannot have the volume that it names, "" where it can."""
+    if is_deleting(volume):
+        return f'the volume is marked for deletion "{volume["metadata"]["name"]}"'
+    if capacity_of(volume) < requested(claim):
+        return "requested PV is too small"
+    if class_of(volume) != class_of(claim):
+        return "storageClassName does not match"
+    if _mode(volume) != _mode(claim):
+        return "incompatible volumeMode"
+    if get(volume, _VAC, "") != get(claim, _VAC, ""):
+        return "volumeAttributesClassName does not match"
+    return "" if has_modes(volume, claim) else "incompatible accessMode"
+
+
+def _mode(obj: Obj) -> Any:
+    return get(obj, "spec.volumeMode", "Filesystem")
+
+
+Node = tuple[str, Mapping[str, str]]
+"""Name and labels of a node."""
+
+
+def best_match(
+    claim: Obj,
+    volumes: Iterable[Obj],
+    *,
+    node: Node | None = None,
+    taken: Collection[str] = (),
+    delayed: bool = False,
+) -> Obj | None:
+    """Return the volume that is already meant for a claim, else the smallest that suits it.
+
+    `node` is given by the scheduler, which wants volumes that can be reached from there; `taken`
+    are the names of those it has chosen for other claims. `delayed`, for the binder, is that the
+    scheduler is to choose: then only what is meant for the claim already is returned. The binder
+    spares volumes with more access modes than are asked for. Of equal volumes the first by name
+    is taken, so that the order of events makes no difference.
+    """
+    suits = _suitability(claim)
+    free: list[tuple[int, quantity.Quantity, str, Obj]] = []
+    for volume in volumes:
+        name = volume["metadata"]["name"]
+        if name in taken or not suits(volume):
+            continue
+        reachable = has_modes(volume, claim) if node is None else has_affinity(volume, *node)
+        if is_bound_to(volume, claim):
+            return volume if reachable else None
+        if (node is not None or not delayed) and reachable and _is_free(volume, claim):
+            modes = len(volume["spec"]["accessModes"]) if node is None else 0
+            free.append((modes, capacity_of(volume), name, volume))
+    return min(free, key=lambda found: found[:3])[3] if free else None
+
+
+def _suitability(claim: Obj) -> Callable[[Obj], bool]:
+    """Return the test that even a volume that is meant for the claim has to pass."""
+    size, mode, vac = requested(claim), _mode(claim), get(claim, _VAC, "")
+
+    def suits(volume: Obj) -> bool:
+        if get(volume, "spec.claimRef") is not None and not is_bound_to(volume, claim):
+            return False
+        if is_deleting(volume) or _mode(volume) != mode or get(volume, _VAC, "") != vac:
+            return False
+        return not capacity_of(volume) < size
+
+    return suits
+
+
+def _is_free(volume: Obj, claim: Obj) -> bool:
+    """Tell whether a volume that belongs to nobody is of the kind that the claim wants."""
+    if get(volume, "status.phase") != "Available" or class_of(volume) != class_of(claim):
+        return False
+    selector = get(claim, "spec.selector")
+    if selector is not None and not selectors.from_object(selector).matches(labels_of(volume)):
+        return False
+    return has_modes(volume, claim)
+
+
+def is_bound(claim: Obj) -> bool:
+    """Tell whether the binding of a claim is complete on its own side."""
+    return bool(get(claim, "spec.volumeName")) and BIND_COMPLETED in annotations_of(claim)
