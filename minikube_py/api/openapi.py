@@ -21,6 +21,7 @@ from minikube_py.api import (
     openapi_paths,
     openapi_protobuf,
     openapi_v2,
+    openapi_v3_protobuf,
     schema,
 )
 from minikube_py.api.openapi_paths import PARAMETERS, STRING, Operation, PathItem
@@ -32,14 +33,27 @@ from minikube_py.api.scheme import Scheme
 def document(scheme: Scheme, path: str) -> bytes | None:
     """Return the document of `/openapi/v2`, `/openapi/v3` or a path below; None for others.
 
-    `/openapi/v2#protobuf` is v2 in the binary form in which Go clients ask for it.
+    `#protobuf` after a path asks for the binary form that Go clients take.
     """
-    if path == "/openapi/v2":
-        return orjson.dumps(_document_v2(scheme))
-    if path == "/openapi/v2#protobuf":
-        return openapi_protobuf.encode(_document_v2(scheme))
+    path, _, form = path.partition("#")
     if path == "/openapi/v3":
         return orjson.dumps(index(scheme))
+    if path == "/openapi/v2":
+        return encoded(_document_v2(scheme), form)
+    made = _document_of(scheme, path)
+    return None if made is None else encoded(made, form)
+
+
+def encoded(document: Mapping[str, Any], form: str) -> bytes:
+    """Return a document of either version as JSON, or as `protobuf` where that is the form."""
+    if not form:
+        return orjson.dumps(document)
+    if "swagger" in document:
+        return openapi_protobuf.encode(document)
+    return openapi_v3_protobuf.encode(document)
+
+
+def _document_of(scheme: Scheme, path: str) -> dict[str, Any] | None:
     name = path.removeprefix("/openapi/v3/")
     if name == path:
         return None
@@ -48,7 +62,7 @@ def document(scheme: Scheme, path: str) -> bytes | None:
         return None
     group, _, version = name.removeprefix("apis/").partition("/")
     custom = openapi_custom.definitions(_of(scheme, group, version), openapi_custom.V3)
-    return orjson.dumps(document_v3(paths, SchemasV3(group, version), custom))
+    return document_v3(paths, SchemasV3(group, version), custom)
 
 
 def _document_v2(scheme: Scheme) -> dict[str, Any]:

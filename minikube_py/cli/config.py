@@ -63,6 +63,8 @@ class Option:
             StartError: they are not of its type.
 
         """
+        if self.repeats and self.field.metadata["whole"]:
+            return tuple(filter(None, values))
         if self.repeats:
             return tuple(part for value in values for part in value.split(",") if part)
         if len(values) != 1:

@@ -14,9 +14,11 @@ from pathlib import Path
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.inotify import follow
 from minikube_py.lib.tls import ReloadingContext, server_context
+from minikube_py.server import named_certificates
 from minikube_py.server.authn.trust import Authorities, Trust
 from minikube_py.server.bootstrap import Bootstrap
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.named_certificates import NamedPair
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +37,14 @@ class Files:
     kubelet_client: tuple[Path, Path]
     proxy_client: tuple[Path, Path]
     """What aggregated API servers know us by."""
+    named: tuple[NamedPair, ...] = ()
+    """What is served to those who ask for other names."""
 
     def all(self) -> tuple[Path, ...]:
         """Return every file."""
         pairs = (*self.serving, *self.kubelet_client, *self.proxy_client)
-        return (*pairs, self.client_ca, *self.proxy_cas, self.cluster_ca)
+        named = (path for pair in self.named for path in pair.files)
+        return (*pairs, *named, self.client_ca, *self.proxy_cas, self.cluster_ca)
 
 
 def files(config: ServerConfig, bootstrap: Bootstrap) -> Files:
@@ -61,6 +66,7 @@ def files(config: ServerConfig, bootstrap: Bootstrap) -> Files:
         proxy_client=(Path(given), Path(config.proxy_client_key_file))
         if given
         else (own.certificate_path, own.key_path),
+        named=tuple(map(named_certificates.parse, config.tls_sni_cert_key)),
     )
 
 
@@ -141,9 +147,24 @@ class Certificates:
         return Authorities(_ending(self.files.client_ca.read_bytes()), proxies)
 
     def _serving(self) -> ssl.SSLContext:
+        context = self._server_context(*self.files.serving)
+        known = named_certificates.by_name(
+            (pair, self._server_context(*pair.files)) for pair in self.files.named
+        )
+
+        def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
+            found = named_certificates.chosen(known, name or "")
+            if found is not None:
+                connection.context = found
+
+        if known:
+            context.sni_callback = choose
+        return context
+
+    def _server_context(self, certificate: Path, key: Path) -> ssl.SSLContext:
         config = self._config
         context = server_context(config.tls_min_version, config.tls_cipher_suites)
-        context.load_cert_chain(*self.files.serving)
+        context.load_cert_chain(certificate, key)
         for path in (self.files.client_ca, *self.files.proxy_cas):
             context.load_verify_locations(path)
         context.verify_mode = ssl.CERT_OPTIONAL

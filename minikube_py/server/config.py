@@ -79,6 +79,11 @@ class ServerConfig:
     request_timeout: str = option("1m0s", "how long a request may take that is no watch or stream")
     tls_min_version: str = option("VersionTLS12", "oldest TLS: VersionTLS12 or VersionTLS13")
     tls_cipher_suites: tuple[str, ...] = option((), "TLS 1.2 cipher suites, by their Go names")
+    tls_sni_cert_key: tuple[str, ...] = option(
+        (),
+        "certificate,key[:name,...] served to those who ask for other names; may be repeated",
+        whole=True,
+    )
     requestheader_client_ca_file: str = option(
         "", "authorities of proxies that authenticate users, beside our own"
     )

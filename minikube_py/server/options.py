@@ -9,6 +9,7 @@ from minikube_py.api import names, times
 from minikube_py.lib import tls
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import is_address
+from minikube_py.server import named_certificates
 from minikube_py.server.audit import sink
 from minikube_py.server.authz.modes import MODES
 from minikube_py.server.authz.webhook import VERSIONS
@@ -111,6 +112,15 @@ def _tls_checks(config: ServerConfig) -> tuple[Check, ...]:
         *(
             ("--tls-cipher-suites", suite, tls.CIPHER_SUITES.__contains__, "names that Go has")
             for suite in config.tls_cipher_suites
+        ),
+        *(
+            (
+                "--tls-sni-cert-key",
+                value,
+                named_certificates.is_good,
+                "certificate,key or certificate,key:name,*.name",
+            )
+            for value in config.tls_sni_cert_key
         ),
         (
             "--proxy-client-key-file",

@@ -8,6 +8,7 @@ from tests.integration.conftest import Server
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+PROTOBUF = "application/com.github.proto-openapi.spec.v3.v1.0+protobuf"
 APPLY = "application/apply-patch+yaml"
 
 
@@ -154,3 +155,25 @@ async def test_no_answer_names_the_program_that_made_it(server: Server) -> None:
     for path in ("/version", "/api/v1/namespaces", "/nothing/here", "/healthz", "/metrics"):
         answer = await server.call("GET", path)
         assert "Server" not in answer.headers, path
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        ("application/com.github.proto-openapi.spec.v3@v1.0+protobuf, application/json", PROTOBUF),
+        ("application/com.github.proto-openapi.spec.v3.v1.0+protobuf", PROTOBUF),
+        (
+            "application/com.github.proto-openapi.spec.v3@v1.0+protobuf; q=0.5, application/json",
+            "application/json",
+        ),
+        ("*/*", "application/json"),
+    ],
+)
+async def test_openapi_v3_comes_in_the_form_that_is_asked_for(
+    server: Server, accept: str, content_type: str
+) -> None:
+    path = "/openapi/v3/apis/policy/v1"
+    answer = await server.call("GET", path, Accept=accept)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
+    refused = await server.call("GET", path, Accept="application/test")
+    assert refused.status == 406

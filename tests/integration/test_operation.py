@@ -323,3 +323,46 @@ async def test_another_authority_of_clients_is_trusted_without_a_restart(
         lambda: server.call("GET", path),
         lambda answer: other.certificate_pem.decode() in answer.body["data"]["client-ca-file"],
     )
+
+
+async def test_who_asks_for_another_name_gets_its_certificate_as_it_is_on_disk(
+    tmp_path: Path,
+) -> None:
+    now = datetime.now(UTC)
+    folder = tmp_path / "named"
+    folder.mkdir()
+    ca = authority.ensure_ca(folder, "ca", "ca", now)
+
+    def made() -> pki.Pair:
+        subject = pki.Subject(name="kpy", alternatives=("api.example.com",))
+        return pki.ensure_leaf(folder, "named", ca, subject, "server", now=now)
+
+    pair = made()
+    value = f"{pair.certificate_path},{pair.key_path}:*.example.com"
+    async with running(tmp_path / "data", tls_sni_cert_key=(value,)) as server:
+        own = server.app.bootstrap.serving.certificate
+        assert await shown(server, "api.example.com") == pair.certificate
+        assert await shown(server, "kubernetes.default") == own
+        assert await shown(server, None) == own
+        assert (await server.call("GET", "/api")).status == 200
+        for path in (pair.certificate_path, pair.key_path):
+            path.unlink()
+        newer = made()
+        assert newer.certificate != pair.certificate
+        await eventually(
+            lambda: shown(server, "api.example.com"), lambda seen: seen == newer.certificate
+        )
+
+
+async def shown(server: Server, name: str | None) -> x509.Certificate:
+    """Return the certificate that a client sees who asks for a name."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    port = server.app.config.https_listen_port
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1", port, ssl=context, server_hostname=name or ""
+    )
+    seen = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+    writer.close()
+    await writer.wait_closed()
+    return x509.load_der_x509_certificate(seen)

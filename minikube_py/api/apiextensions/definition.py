@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from minikube_py.api import names
 from minikube_py.api.admissionregistration import webhooks
-from minikube_py.api.apiextensions import selection, structural
+from minikube_py.api.apiextensions import root_schema, selection, structural
 from minikube_py.api.fields import Field, FieldError, quote
 from minikube_py.api.object import Obj, annotations_of, get
 
@@ -162,6 +162,8 @@ def _validate_parts(parts: Obj, field: Field, schema_key: str) -> Iterator[Field
     root = get(schema, "openAPIV3Schema")
     if root is not None:
         at = field / schema_key / "openAPIV3Schema"
+        if subresources.get("status") is not None:
+            yield from root_schema.validate(root, field / schema_key)
         if root.get("nullable"):
             yield (at / "nullable").forbidden("nullable cannot be true at the root")
         yield from structural.validate(root, at)

@@ -192,7 +192,8 @@ def _equal_maps(one: Mapping[Any, Any], other: Any) -> bool:
 def is_member(value: Any, values: Any) -> bool:
     """Tell whether a list holds an equal value, or a map such a key."""
     if isinstance(values, Mapping):
-        return hashable(value) and to_key(value) in values
+        keys = values.keys()  # some maps have a default for keys that they do not hold
+        return hashable(value) and to_key(value) in keys
     return any(equal(value, each) for each in values)
 
 

@@ -9,6 +9,7 @@ from minikube_py.api import names
 from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
+from minikube_py.api.resource_k8s import device_selectors
 from minikube_py.api.strategy import changed, each, with_absent, with_empty
 
 GROUP = "resource.k8s.io"
@@ -191,7 +192,7 @@ def _validate_toleration(toleration: Obj, field: Field) -> Iterator[FieldError]:
 
 
 def validate_selectors(selectors: Sequence[Obj], field: Field) -> Iterator[FieldError]:
-    """Report selectors that are too many or without an expression."""
+    """Report selectors that are too many, or that select nothing that could be a device."""
     yield from validate_list(selectors, SELECTORS_MAX, field, _validate_selector)
 
 
@@ -204,6 +205,18 @@ def _validate_selector(selector: Obj, field: Field) -> Iterator[FieldError]:
         yield (field / "cel" / "expression").required()
     elif len(expression.encode()) > EXPRESSION_BYTES_MAX:
         yield (field / "cel" / "expression").too_long(EXPRESSION_BYTES_MAX)
+    else:
+        yield from _validate_expression(expression, field / "cel" / "expression")
+
+
+def _validate_expression(expression: str, field: Field) -> Iterator[FieldError]:
+    try:
+        selector = device_selectors.compiled(expression)
+    except device_selectors.DeviceSelectorError as error:
+        yield field.invalid(expression, str(error))
+        return
+    if selector.cost > device_selectors.COST_MAX:
+        yield field.forbidden("too complex, exceeds cost limit")
 
 
 def validate_references(

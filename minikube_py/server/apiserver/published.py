@@ -13,7 +13,7 @@ from typing import Protocol
 import orjson
 from aiohttp import web
 
-from minikube_py.api import discovery, openapi, openapi_protobuf
+from minikube_py.api import discovery, openapi, openapi_protobuf, openapi_v3_protobuf
 from minikube_py.api.errors import MethodNotAllowedError, NotFoundError
 from minikube_py.api.scheme import Scheme
 from minikube_py.lib.clock import Clock
@@ -111,7 +111,7 @@ class Published:
             return merged
         if merged is own or merged is None:
             return openapi.document(self._scheme, path)
-        return openapi_protobuf.encode(orjson.loads(merged))
+        return openapi.encoded(orjson.loads(merged), form)
 
     # Discovery
 
@@ -176,15 +176,14 @@ class Published:
         media = _openapi_media(request.headers.get("Accept", ""), is_v2=path == "/openapi/v2")
         if media is None:
             return web.Response(status=406, headers={**NO_CACHE, "Vary": "Accept"})
-        if media == openapi_protobuf.CONTENT_TYPE:
-            return await self._content(request, f"{path}#protobuf", media)
-        return await self._content(request, path, media)
+        form = "" if media == "application/json" else "protobuf"
+        return await self._content(request, path, media, form)
 
     async def _content(
-        self, request: web.BaseRequest, path: str, content_type: str
+        self, request: web.BaseRequest, path: str, content_type: str, form: str = ""
     ) -> web.StreamResponse:
         """Serve a document as Go's `http.ServeContent` does, with upstream's tags."""
-        data = await self._openapi.get_in_thread(path)
+        data = await self._openapi.get_in_thread(f"{path}#{form}" if form else path)
         if data is None:
             return web.Response(status=404, headers=NO_CACHE)
         own = openapi.document_hash(self._scheme, path.removeprefix(_V3))
@@ -225,12 +224,16 @@ def _is_aggregated(_media: str, wanted: Wanted) -> bool:
     return wanted == _AGGREGATED
 
 
+_BINARY: Mapping[bool, Mapping[str, str]] = {
+    is_v2: dict.fromkeys((form.CONTENT_TYPE, form.MEDIA_TYPE), form.CONTENT_TYPE)
+    for is_v2, form in ((True, openapi_protobuf), (False, openapi_v3_protobuf))
+}
+"""What the binary form is asked for as, and what it is then called, by whether it is of v2."""
+
+
 def _openapi_media(accept: str, *, is_v2: bool) -> str | None:
     """Return the type of an OpenAPI document that the client takes, None where it takes none."""
-    known = {"application/json": "application/json"}
-    if is_v2:
-        for name in (openapi_protobuf.MEDIA_TYPE, openapi_protobuf.CONTENT_TYPE):
-            known[name] = openapi_protobuf.CONTENT_TYPE
+    known = {"application/json": "application/json", **_BINARY[is_v2]}
     for clause in clauses(accept or "*/*"):
         for media, content_type in known.items():
             if clause.fits(media):

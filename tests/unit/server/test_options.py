@@ -29,6 +29,8 @@ def test_the_defaults_are_good() -> None:
         ("cluster_domain", "Not A Domain", "--cluster-domain"),
         ("write_kubeconfig_mode", "9z", "--write-kubeconfig-mode"),
         ("datastore_endpoint", "postgres://db", "--datastore-endpoint"),
+        ("tls_sni_cert_key", ("a.crt",), "--tls-sni-cert-key"),
+        ("tls_sni_cert_key", ("a.crt,a.key:192.0.2.1",), "--tls-sni-cert-key"),
         ("authorization_mode", ("Node", "ABAC"), "--authorization-mode"),
         ("authorization_mode", ("RBAC", "Webhook"), "--authorization-webhook-config-file"),
         ("authorization_webhook_config_file", "file", "--authorization-webhook-config-file"),

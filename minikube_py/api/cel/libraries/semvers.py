@@ -29,7 +29,13 @@ def _normalized(text: str) -> str:
     return ".".join(parts) + mark + str(rest)
 
 
-def _parse(text: str, normalize: bool = False) -> Opaque:  # noqa: FBT001, FBT002 - an argument of the expression
+def parse(text: str, normalize: bool = False) -> Opaque:  # noqa: FBT001, FBT002 - an argument of the expression
+    """Return a version; `normalize` forgives a leading v, missing parts and leading zeros.
+
+    Raises:
+        CelEvaluationError: the text is no version.
+
+    """
     match = _VERSION.fullmatch(_normalized(text) if normalize else text)
     if (
         match is None
@@ -51,7 +57,7 @@ def _prerelease(text: str | None) -> tuple[Any, ...]:
 
 def _is_semver(text: str, normalize: bool = False) -> bool:  # noqa: FBT001, FBT002 - an argument of the expression
     try:
-        _parse(text, normalize)
+        parse(text, normalize)
     except CelEvaluationError:
         return False
     return True
@@ -65,8 +71,8 @@ def _compare(one: Opaque, other: Opaque) -> int:
 _BOTH: Final = (SEMVER, SEMVER)
 
 OVERLOADS: Final = (
-    Overload("semver", (STRING,), SEMVER, _parse, cost=cost.first),
-    Overload("semver", (STRING, BOOL), SEMVER, _parse, cost=cost.first),
+    Overload("semver", (STRING,), SEMVER, parse, cost=cost.first),
+    Overload("semver", (STRING, BOOL), SEMVER, parse, cost=cost.first),
     Overload("isSemver", (STRING,), BOOL, _is_semver, cost=cost.first),
     Overload("isSemver", (STRING, BOOL), BOOL, _is_semver, cost=cost.first),
     member("major", (SEMVER,), INT, lambda version: version.value[0][0]),

@@ -198,3 +198,33 @@ def test_a_version_that_is_stored_stays_defined() -> None:
     assert refused({**new, "status": stored}, new) == [
         ("status.storedVersions[1]", "Invalid value")
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "beginning", "end"),
+    [
+        ({"required": ["spec"], "description": "d"}, None, None),
+        (
+            {"x-kubernetes-map-type": "atomic"},
+            'spec.validation.openAPIV3Schema: Invalid value: {"ID":"","Schema":"","Ref":null,',
+            "XPreserveUnknownFields XValidations] fields are allowed at the root",
+        ),
+        (
+            {"minProperties": 1},
+            "spec.validation.openAPIV3Schema: Invalid value: ",
+            "fields are allowed at the root of the schema if the status subresource is enabled",
+        ),
+    ],
+)
+def test_with_a_status_of_its_own_a_root_says_nothing_that_matters_to_the_status(
+    more: Obj, beginning: str | None, end: str | None
+) -> None:
+    root = {"type": "object", "properties": {"a": {"type": "string"}}, **more}
+    alone = crd(versions=versioned(root))
+    assert not any("the root of" in str(error) for error in CRDS.validate(alone, None))
+    found = list(CRDS.validate(crd(versions=versioned(root, subresources={"status": {}})), None))
+    if beginning is None or end is None:
+        assert found == []
+    else:
+        assert str(found[0]).startswith(beginning)
+        assert end in str(found[0])
