@@ -26,11 +26,14 @@ from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.dns.run import DnsConfig, run_dns
 from minikube_py.agent.image_archives import import_archives, import_pause
 from minikube_py.agent.kubelet.access import Access
+from minikube_py.agent.kubelet.configz import configuration
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_taint
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
+from minikube_py.agent.kubelet.server_stats import StatsPages
+from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.cni import find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
@@ -142,7 +145,10 @@ async def run_agent(
         ):
             kubelet = Kubelet(config, client, informers, connection, clock)
             server = KubeletServer(
-                Host(kubelet.runtime, kubelet.pods), Access(client, settings.name, clock), clock
+                Host(kubelet.runtime, kubelet.pods),
+                Access(client, settings.name, clock),
+                clock,
+                extra=_stats_pages(kubelet).handlers(),
             )
             kubelet.on_exit = server.container_changed
             if containerd is not None:
@@ -229,6 +235,24 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         logs=settings.logs,
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
+    )
+
+
+def _stats_pages(kubelet: Kubelet) -> StatsPages:
+    config = kubelet.config
+    machine = config.node.machine
+    return StatsPages(
+        provider=kubelet.stats,
+        machine=Machine(
+            cpus=machine.cpus,
+            memory_bytes=machine.memory_bytes,
+            boot_id=machine.boot_id,
+            machine_id=machine.machine_id,
+            system_uuid=machine.system_uuid,
+        ),
+        node_name=config.node.name,
+        probes=kubelet.probe_metrics,
+        configuration=lambda: configuration(config),
     )
 
 

@@ -52,6 +52,16 @@ def metric(
         yield from lines
 
 
+def timed_metric(
+    name: str, kind: str, meaning: str, samples: Iterable[tuple[Mapping[str, str], float, int]]
+) -> Iterator[str]:
+    """Yield all lines of a metric whose values carry the milliseconds at which they were read."""
+    lines = [f"{sample(name, labels, value)} {millis}" for labels, value, millis in samples]
+    if lines:
+        yield from head(name, kind, meaning)
+        yield from lines
+
+
 def histograms(
     name: str, meaning: str, samples: Iterable[tuple[Mapping[str, str], Histogram]]
 ) -> Iterator[str]:

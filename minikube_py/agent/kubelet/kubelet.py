@@ -22,7 +22,7 @@ from minikube_py.agent.cri.runtime import Container, Runtime
 from minikube_py.agent.kubelet import cgroups
 from minikube_py.agent.kubelet.admit import admit
 from minikube_py.agent.kubelet.backoff import Backoffs
-from minikube_py.agent.kubelet.config import Machine
+from minikube_py.agent.kubelet.config import Machine, log_directory
 from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage
@@ -38,6 +38,8 @@ from minikube_py.agent.kubelet.pod_workers import PodWorkers, State
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.resources import Limits, cpu_shares
+from minikube_py.agent.kubelet.stats.provider import Node, Provider
+from minikube_py.agent.kubelet.stats.sample import PodFacts, Sampler
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
@@ -95,6 +97,18 @@ class Kubelet:
         self._cgroups = cgroups.detect()
         self._volumes = PodVolumes(config.root)
         self._workers: PodWorkers | None = None
+        self._probes: Probes | None = None
+        self.stats = Provider(
+            Node(
+                name=name,
+                memory_bytes=config.node.machine.memory_bytes,
+                folder=config.root,
+            ),
+            Sampler(self._cgroups, self._pod_facts),
+            self._images,
+            clock,
+        )
+        """What this node uses, for its server."""
         self.node_status = NodeStatus(
             config.node,
             client,
@@ -204,6 +218,25 @@ class Kubelet:
         for worker in self.workers:
             yield from worker.observed.running
 
+    def _pod_facts(self) -> Iterator[PodFacts]:
+        """Yield the pods that may use something."""
+        for worker in self._workers or ():
+            if worker.state not in (State.SYNCING, State.TERMINATING):
+                continue
+            sandbox = worker.observed.sandbox
+            yield PodFacts(
+                pod=worker.pod,
+                containers=[c for c in worker.observed.running if c.state == "running"],
+                sandbox_id=sandbox.id if sandbox is not None and sandbox.ready else "",
+                folder=self._volumes.pod_folder(worker.uid),
+                logs=log_directory(self.config.logs, worker.pod),
+            )
+
+    def probe_metrics(self) -> Iterator[str]:
+        """Yield how often probes were made."""
+        if self._probes is not None:
+            yield from self._probes.counts.lines()
+
     def _is_known(self, uid: str) -> bool:
         return self.workers.get(uid) is not None
 
@@ -216,6 +249,7 @@ class Kubelet:
                 reference(pod), "Warning", "Unhealthy", message, field_path=spec.field_path
             )
 
+        self._probes = Probes(self.runtime, clock, nursery, self._wake, unwell)
         return NodeContext(
             node_name=config.node.name,
             client=self._client,
@@ -223,7 +257,7 @@ class Kubelet:
             recorder=self._recorder,
             runtime=self.runtime,
             images=ImagePuller(self._images, clock),
-            probes=Probes(self.runtime, clock, nursery, self._wake, unwell),
+            probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
             tokens=Tokens(self._client, clock),
             volumes=self._volumes,

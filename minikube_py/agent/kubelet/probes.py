@@ -25,6 +25,7 @@ from minikube_py.agent.kubelet.handlers import (
 )
 from minikube_py.agent.kubelet.observed import Observed
 from minikube_py.agent.kubelet.pod import Spec, all_specs
+from minikube_py.agent.kubelet.stats.probe_metrics import ProbeCounts
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.tasks import Nursery
@@ -116,6 +117,7 @@ class Probes:
         self._born = clock.now().timestamp()
         self._probers: dict[str, dict[str, _Prober]] = {}
         self.results: dict[Result, bool] = {}
+        self.counts = ProbeCounts()
 
     def sync(self, uid: str, pod: Obj, observed: Observed, host: str) -> None:
         """Probe exactly the running containers of a pod; `host` is its address."""
@@ -150,6 +152,7 @@ class Probes:
 
     def forget(self, uid: str) -> None:
         """Stop all probes of a pod and drop what they found."""
+        self.counts.forget(uid)
         for container_id, prober in self._probers.pop(uid, {}).items():
             self._end(prober, container_id)
 
@@ -246,6 +249,7 @@ class _One:
         count.result = self.probes.results.get((identifier, probe.kind))
         while True:
             ok = await self._ask(probe)
+            self.probes.counts.add(self.pod, self.spec.name, probe.kind, ok)
             if ok is not None and count.add(ok):
                 self.probes.record(self.uid, identifier, probe.kind, ok)
                 if self._is_over(probe.kind, ok):

@@ -1,0 +1,33 @@
+"""What /configz says: the kubelet's settings under the names of upstream's KubeletConfiguration."""
+
+from typing import Any
+
+from minikube_py.agent.kubelet.kubelet import KubeletConfig
+from minikube_py.agent.kubelet.log_rotation import BYTES_MAX, FILES_MAX
+from minikube_py.agent.kubelet.node_object import PODS_MAX
+
+
+def configuration(config: KubeletConfig) -> dict[str, Any]:
+    """Return the settings that are in force; what kpy has no setting for is left out."""
+    return {
+        "enableServer": True,
+        "port": config.node.kubelet_port,
+        "authentication": {
+            "webhook": {"enabled": True, "cacheTTL": "2m0s"},
+            "anonymous": {"enabled": False},
+        },
+        "authorization": {
+            "mode": "Webhook",
+            "webhook": {"cacheAuthorizedTTL": "5m0s", "cacheUnauthorizedTTL": "30s"},
+        },
+        "clusterDomain": config.cluster_domain,
+        "clusterDNS": list(config.cluster_dns),
+        "nodeStatusUpdateFrequency": "10s",
+        "cgroupDriver": "cgroupfs",
+        "maxPods": PODS_MAX,
+        "containerLogMaxSize": f"{BYTES_MAX >> 20}Mi",
+        "containerLogMaxFiles": FILES_MAX,
+        "podLogsDir": str(config.logs),
+        "kind": "KubeletConfiguration",
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+    }

@@ -1,0 +1,89 @@
+"""What nodes and pods use: the kubelet's pages, as clients read them through the API server."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.node.machine import wait_until
+
+BUSY: dict[str, Any] = {
+    "terminationGracePeriodSeconds": 0,
+    "containers": [
+        {
+            "name": "burn",
+            "image": "kpy.local/busybox:1",
+            "command": ["busybox", "sh", "-c", "echo begin; while :; do :; done"],
+            "resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "200m"}},
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+        },
+        {
+            "name": "rest",
+            "image": "kpy.local/busybox:1",
+            "command": [
+                "busybox", "sh", "-c", "dd if=/dev/zero of=/scratch/a bs=1M count=3; sleep 600"
+            ],
+            "volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}],
+        },
+    ],
+    "volumes": [{"name": "scratch", "emptyDir": {}}],
+}  # fmt: skip
+
+
+@pytest.fixture
+def busy(cluster: Cluster, namespace: str) -> str:
+    """Run a pod that takes what it gets; return its namespace."""
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busy"}, "spec": BUSY}
+    cluster.apply(pod, namespace=namespace)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/busy", "-n", namespace, "--timeout=40s")
+    return namespace
+
+
+def raw(cluster: Cluster, path: str) -> str:
+    return cluster.kubectl("get", "--raw", f"/api/v1/nodes/n1/proxy/{path}")
+
+
+def values(page: str, name: str, **labels: str) -> Mapping[str, float]:
+    """Return the samples of a metric that have these labels, by their text."""
+    found = {}
+    for line in page.splitlines():
+        head, _, rest = line.partition(" ") if "{" not in line else _split(line)
+        wanted = all(f'{key}="{value}"' in head for key, value in labels.items())
+        if head.partition("{")[0] == name and wanted:
+            found[head] = float(rest.split()[0])
+    return found
+
+
+def _split(line: str) -> tuple[str, str, str]:
+    head, _, rest = line.rpartition("} ")
+    return f"{head}}}", " ", rest
+
+
+def test_the_kubelet_tells_what_node_pods_and_containers_use(cluster: Cluster, busy: str) -> None:
+    def measured() -> Any:
+        pods = json.loads(raw(cluster, "stats/summary"))["pods"]
+        found = [pod for pod in pods if pod["podRef"]["namespace"] == busy]
+        cpu = found[0]["cpu"].get("usageNanoCores", 0) if found else 0
+        return found[0] if cpu > 50_000_000 else None
+
+    pod = wait_until(measured, 20, "the pod is seen to be busy")
+    containers = {one["name"]: one for one in pod["containers"]}
+    assert 50e6 < containers["burn"]["cpu"]["usageNanoCores"] < 400e6
+    assert containers["rest"]["memory"]["workingSetBytes"] > 0
+    assert containers["burn"]["logs"]["usedBytes"] > 0
+    assert "usedBytes" in containers["burn"]["rootfs"]
+    assert pod["network"]["name"] == "eth0"
+    volume = next(one for one in pod["volume"] if one["name"] == "scratch")
+    assert volume["usedBytes"] >= 3 << 20
+
+    labels = {"container": "burn", "namespace": busy, "pod": "busy"}
+    page = raw(cluster, "metrics/resource")
+    assert sum(values(page, "container_cpu_usage_seconds_total", **labels).values()) > 0
+    assert values(page, "node_memory_working_set_bytes")
+    assert values(page, "resource_scrape_error") == {"resource_scrape_error": 0.0}
+    detailed = raw(cluster, "metrics/cadvisor")
+    assert values(detailed, "container_cpu_cfs_throttled_periods_total", **labels)
+    assert values(detailed, "container_network_receive_bytes_total", pod="busy", interface="eth0")
+    assert values(raw(cluster, "metrics"), "kubelet_running_pods")
