@@ -60,7 +60,7 @@ class Delete:
     uid: str
     announce: Obj | None = None
     options: Obj = field(default_factory=dict)
-    """More of DeleteOptions: propagationPolicy, gracePeriodSeconds."""
+    """More of DeleteOptions: propagationPolicy, gracePeriodSeconds, further preconditions."""
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ class Executor:
         return Written(obj, _reached(obj), action)
 
     async def _delete(self, action: Delete) -> Written:
-        options = {**action.options, "preconditions": {"uid": action.uid}}
+        preconditions = {**(action.options.get("preconditions") or {}), "uid": action.uid}
+        options = {**action.options, "preconditions": preconditions}
         obj = None
         try:
             obj = await self._client.delete(

@@ -15,6 +15,7 @@ from typing import Any
 from minikube_py.api import times
 from minikube_py.api.apiregistration import APISERVICES
 from minikube_py.api.core import CONFIGMAPS, ENDPOINTS, NAMESPACES, SERVICES
+from minikube_py.api.core.secret import USE_TRACKING
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import AlreadyExistsError, NotFoundError
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
@@ -194,8 +195,7 @@ def _config_maps(config: ServerConfig, material: Bootstrap, clock: Clock) -> Ite
     proxies = "".join(path.read_text() for path in paths.proxy_cas)
     yield authentication(config, paths.client_ca.read_text(), proxies)
     since = {"since": f"{clock.now():%Y-%m-%d}"}
-    name = "kube-apiserver-legacy-service-account-token-tracking"
-    yield Wanted(CONFIGMAPS, _config_map(name, since), keep)
+    yield Wanted(CONFIGMAPS, _config_map(USE_TRACKING, since), keep)
 
 
 def authentication(config: ServerConfig, client_ca: str, proxy_cas: str) -> Wanted:

@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from minikube_py.server.authn.legacy_tokens import LAST_USED
+from minikube_py.api.core.secret import LAST_USED
 from tests.integration.conftest import Server, running
 from tests.integration.test_custom_kinds import until
 

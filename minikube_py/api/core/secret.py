@@ -15,6 +15,15 @@ from minikube_py.api.object import Obj, annotations_of
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
 
 SERVICE_ACCOUNT_NAME: Final = "kubernetes.io/service-account.name"
+SERVICE_ACCOUNT_UID: Final = "kubernetes.io/service-account.uid"
+OF_SERVICE_ACCOUNT: Final = "kubernetes.io/service-account-token"
+"""The type of secrets that hold a token without an end."""
+LAST_USED: Final = "kubernetes.io/legacy-token-last-used"
+"""The label with the day on which such a token was last seen."""
+INVALID_SINCE: Final = "kubernetes.io/legacy-token-invalid-since"
+"""The label with the day since which it lets nobody in, for nobody had used it for long."""
+USE_TRACKING: Final = "kube-apiserver-legacy-service-account-token-tracking"
+"""The config map in kube-system that says since when the use of such tokens is noted."""
 _DATA: Final = Field("data")
 _REDACTED: Final = "<secret contents redacted>"
 _JSON_KEYS: Final = {

@@ -16,6 +16,7 @@ from minikube_py.api.core import (
     PODS,
     SERVICEACCOUNTS,
 )
+from minikube_py.api.core.pod_references import MIRROR, references_of
 from minikube_py.api.errors import NotFoundError
 from minikube_py.api.fields import quote
 from minikube_py.api.object import Key, Obj, annotations_of, get, labels_of, owners_of, without
@@ -27,7 +28,6 @@ from minikube_py.server.admission import node_restriction_objects as objects
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.attributes import Admission, Attributes, Authorizer
 from minikube_py.server.authz.node import node_of
-from minikube_py.server.authz.references import MIRROR, references_of
 
 CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
 """What a kubelet writes of a claim, once it has grown the volume's file system."""

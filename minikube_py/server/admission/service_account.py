@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api.core import PODS
+from minikube_py.api.core.pod_references import MIRROR, references_of
 from minikube_py.api.core.serviceaccount import ENFORCE
 from minikube_py.api.object import Key, Obj, annotations_of, evolve, get, without
 from minikube_py.client.protocol import Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.attributes import Admission
-from minikube_py.server.authz.references import MIRROR, references_of
 
 DEFAULT = "default"
 VOLUME_PREFIX = "kube-api-access-"

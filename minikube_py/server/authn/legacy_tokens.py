@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from minikube_py.api.core import SECRETS
+from minikube_py.api.core.secret import INVALID_SINCE, LAST_USED
 from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Key, Obj, get, is_deleting, labels_of, uid_of
 from minikube_py.client.protocol import Client
@@ -28,8 +29,6 @@ from minikube_py.server.authn.signing import Claims, TokenSigner, issuer_of
 log = logging.getLogger(__name__)
 ISSUER: Final = "kubernetes/serviceaccount"
 CLAIM: Final = "kubernetes.io/serviceaccount/"
-LAST_USED: Final = "kubernetes.io/legacy-token-last-used"
-INVALID_SINCE: Final = "kubernetes.io/legacy-token-invalid-since"
 INVALIDATED: Final = "Token has been invalidated"
 CACHE_MAX: Final = 1024
 """Tokens whose signature is remembered."""

@@ -9,13 +9,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from minikube_py.api.core.pod_references import References, references_of, secrets_of
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, get
 from minikube_py.client.protocol import Lister
 from minikube_py.server.attributes import Attributes, Decision, User
 from minikube_py.server.authz.policy import Rule, compile_rule
 from minikube_py.server.authz.rbac import NO_OPINION
-from minikube_py.server.authz.references import References, references_of, secrets_of
 
 GROUP = "system:nodes"
 PREFIX = "system:node:"

@@ -8,15 +8,16 @@ import base64
 from collections.abc import Callable, Iterator
 
 from minikube_py.api.core import SECRETS, SERVICEACCOUNTS
-from minikube_py.api.core.secret import SERVICE_ACCOUNT_NAME
+from minikube_py.api.core.secret import (
+    OF_SERVICE_ACCOUNT,
+    SERVICE_ACCOUNT_NAME,
+    SERVICE_ACCOUNT_UID,
+)
 from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, annotations_of, is_deleting, uid_of
 from minikube_py.client.actions import Action, Delete, Update
 from minikube_py.client.controller import Also, Context, Controller
-
-TYPE = "kubernetes.io/service-account-token"
-UID = "kubernetes.io/service-account.uid"
 
 
 async def reconcile(key: Key, ctx: Context) -> None:
@@ -35,7 +36,10 @@ async def reconcile(key: Key, ctx: Context) -> None:
 
 async def account_of(secret: Obj, ctx: Context) -> Obj | None:
     """Return the account that a Secret is of; the server is asked before a Secret is given up."""
-    name, uid = annotations_of(secret)[SERVICE_ACCOUNT_NAME], annotations_of(secret).get(UID, "")
+    name, uid = (
+        annotations_of(secret)[SERVICE_ACCOUNT_NAME],
+        annotations_of(secret).get(SERVICE_ACCOUNT_UID, ""),
+    )
     namespace = secret["metadata"]["namespace"]
     account = ctx.lister(SERVICEACCOUNTS).get(Key(namespace, name))
     if account is None or (uid and uid != uid_of(account)):
@@ -59,7 +63,7 @@ def plan(secret: Obj, account: Obj, root_ca: str, sign: Callable[[], str]) -> It
     notes = {
         **annotations_of(secret),
         SERVICE_ACCOUNT_NAME: account["metadata"]["name"],
-        UID: uid_of(account),
+        SERVICE_ACCOUNT_UID: uid_of(account),
     }
     if data == (secret.get("data") or {}) and notes == annotations_of(secret):
         return
@@ -74,7 +78,9 @@ def encoded(text: str) -> str:
 
 def is_token(secret: Obj) -> bool:
     """Tell whether a Secret is to hold an account's token."""
-    return secret.get("type") == TYPE and bool(annotations_of(secret).get(SERVICE_ACCOUNT_NAME))
+    return secret.get("type") == OF_SERVICE_ACCOUNT and bool(
+        annotations_of(secret).get(SERVICE_ACCOUNT_NAME)
+    )
 
 
 def of_secret(_old: Item | None, new: Item | None, _: Context) -> Iterator[Key]:

@@ -7,11 +7,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from minikube_py.api.core.secret import INVALID_SINCE, LAST_USED
 from minikube_py.api.errors import ForbiddenError
 from minikube_py.server.authn.chain import TokenError
 from minikube_py.server.authn.legacy_tokens import (
-    INVALID_SINCE,
-    LAST_USED,
     LegacyTokens,
     claims_of,
     named_in,

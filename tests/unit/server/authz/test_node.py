@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from minikube_py.api.core.pod_references import references_of
 from minikube_py.api.field_selectors import parse
 from minikube_py.server.attributes import Attributes, User
 from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
-from minikube_py.server.authz.references import references_of
 
 RESOURCE = "resource.k8s.io"
 NODE = User("system:node:n1", ("system:nodes", "system:authenticated"))

@@ -4,6 +4,7 @@ import base64
 from typing import Any
 
 from minikube_py.api.core import SECRETS, SERVICEACCOUNTS
+from minikube_py.api.core.secret import OF_SERVICE_ACCOUNT
 from minikube_py.client.actions import Update
 from minikube_py.server.controllers import tokens
 from tests.frozen import freeze
@@ -21,7 +22,7 @@ def secret(data: dict[str, str] | None = None, **annotations: str) -> Any:
         NAME: "bot",
         **{f"kubernetes.io/service-account.{k}": v for k, v in annotations.items()},
     }
-    body = {"metadata": meta("s", annotations=notes), "type": tokens.TYPE}
+    body = {"metadata": meta("s", annotations=notes), "type": OF_SERVICE_ACCOUNT}
     return freeze({**body, "data": data} if data else body)
 
 
@@ -56,7 +57,7 @@ def test_a_filled_secret_is_left_alone() -> None:
 def body(name: str, **annotations: str) -> Any:
     return {
         "metadata": {"name": name, "namespace": "d", "annotations": {NAME: "bot", **annotations}},
-        "type": tokens.TYPE,
+        "type": OF_SERVICE_ACCOUNT,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a pod refers to, by name: the edges of the Node authoriser's graph.
+"""What a pod refers to, by name: the edges of the Node authoriser's graph, and what is in use.
 
 Which fields count follows upstream's `pkg/api/v1/pod` visitors.
 """
