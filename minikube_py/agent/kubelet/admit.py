@@ -45,7 +45,8 @@ def admit(
         return Failure("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed")
     if _ports(pod) & {port for other in others for port in _ports(other)}:
         return Failure("NodePorts", "Pod was rejected: Predicate NodePorts failed")
-    return _resources(pod, others, allocatable)
+    short = short_of(pod, others, allocatable)
+    return short and Failure(short.reason, f"Pod was rejected: {short.message}")
 
 
 def _sysctls(pod: Obj) -> Failure | None:
@@ -76,7 +77,8 @@ def _ports(pod: Obj) -> set[tuple[str, str, int]]:
     }
 
 
-def _resources(pod: Obj, others: list[Obj], allocatable: Mapping[str, str]) -> Failure | None:
+def short_of(pod: Obj, others: list[Obj], allocatable: Mapping[str, str]) -> Failure | None:
+    """Return what the node has too little of for the pod beside the others, or None."""
     limit = quantity.value(allocatable.get("pods", "110"))
     if len(others) + 1 > limit:
         return _short("pods", 1, len(others), limit)
@@ -96,6 +98,6 @@ def _resources(pod: Obj, others: list[Obj], allocatable: Mapping[str, str]) -> F
 def _short(name: str, requested: int, used: int, total: int) -> Failure:
     return Failure(
         f"OutOf{name}",
-        f"Pod was rejected: Node didn't have enough resource: {name},"
+        f"Node didn't have enough resource: {name},"
         f" requested: {requested}, used: {used}, capacity: {total}",
     )

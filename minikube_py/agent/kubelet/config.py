@@ -167,6 +167,7 @@ def _annotations(pod: Obj, container: Obj, restart_count: int) -> dict[str, str]
         observed.MESSAGE_PATH: container.get("terminationMessagePath") or "",
         observed.MESSAGE_POLICY: container.get("terminationMessagePolicy") or "File",
         observed.GRACE_PERIOD: str(grace),
+        observed.RESOURCES: orjson.dumps(container.get("resources") or {}).decode(),
     }
     if container.get("ports"):
         found["io.kubernetes.container.ports"] = orjson.dumps(container["ports"]).decode()

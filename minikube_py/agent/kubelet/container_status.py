@@ -55,6 +55,10 @@ class Facts:
     terminal: bool = False
     """Nothing of the pod runs any more or ever will."""
     failure: Failure | None = None
+    resources: Mapping[str, Obj] = field(default_factory=dict)
+    """What running containers have, by id, where it may not be what the pod was given."""
+    resizes: Sequence[Mapping[str, Any]] = ()
+    """The conditions of a resize that is pending or in progress."""
     runtime: str = "containerd"
     host_ips: Sequence[str] = ()
 
@@ -124,7 +128,8 @@ class _One:
         return base
 
     def _seen(self, container: Container) -> dict[str, Any]:
-        resources = self._spec.container.get("resources") or {}
+        given = self._spec.container.get("resources") or {}
+        resources = self._facts.resources.get(container.id, given)
         status = self._base() | {
             "image": container.image or self._spec.container.get("image", ""),
             "imageID": container.image_ref,
@@ -134,8 +139,8 @@ class _One:
             "lastState": self._last_state(container),
             "resources": {k: resources[k] for k in ("limits", "requests") if resources.get(k)},
         }
-        if resources.get("requests"):
-            status["allocatedResources"] = resources["requests"]
+        if given.get("requests"):
+            status["allocatedResources"] = given["requests"]
         return status
 
     def _last_state(self, container: Container) -> Any:

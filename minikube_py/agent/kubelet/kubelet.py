@@ -21,6 +21,7 @@ from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Container, Runtime
 from minikube_py.agent.kubelet import cgroups
 from minikube_py.agent.kubelet.admit import admit
+from minikube_py.agent.kubelet.allocation import refusal
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.config import Machine, log_directory
 from minikube_py.agent.kubelet.container_status import Failure
@@ -33,8 +34,8 @@ from minikube_py.agent.kubelet.node_lease import NodeLease
 from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity
 from minikube_py.agent.kubelet.node_status import NodeStatus
 from minikube_py.agent.kubelet.pleg import Pleg
-from minikube_py.agent.kubelet.pod import TERMINAL, Spec, phase_of, reference
-from minikube_py.agent.kubelet.pod_workers import PodWorkers, State
+from minikube_py.agent.kubelet.pod import Spec, phase_of, reference
+from minikube_py.agent.kubelet.pod_workers import PodWorkers
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.resources import Limits, cpu_shares
@@ -46,7 +47,7 @@ from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api import quantity
 from minikube_py.api.core import NODES, PODS, SERVICES
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, is_deleting, uid_of
+from minikube_py.api.object import Key, Obj, is_deleting
 from minikube_py.client.events import Recorder
 from minikube_py.client.informer import Informer, Informers
 from minikube_py.client.protocol import Client
@@ -201,18 +202,14 @@ class Kubelet:
         if is_deleting(pod) or phase_of(pod) != "Pending":
             return None  # it was let in before
         node = self._nodes.get(Key("", self.config.node.name)) or {"metadata": {}}
-        others = [
-            worker.pod
-            for worker in self.workers
-            if worker.state in (State.SYNCING, State.TERMINATING)
-            and phase_of(worker.pod) not in TERMINAL
-            and worker.uid != uid_of(pod)
-        ]
-        failure = admit(pod, others, allocatable(self.config.node.machine), node)
+        failure = admit(pod, self.workers.others(pod), allocatable(self.config.node.machine), node)
         if failure is not None:
             message = failure.message.removeprefix("Pod was rejected: ")
             self._recorder.record(reference(pod), "Warning", failure.reason, message)
         return failure
+
+    def _resize_refusal(self, pod: Obj) -> Failure | None:
+        return refusal(pod, self.workers.others(pod), allocatable(self.config.node.machine))
 
     def _running(self) -> Iterator[Container]:
         for worker in self.workers:
@@ -276,5 +273,7 @@ class Kubelet:
             resolver=node_resolver,
             services=lambda: (item.obj for item in self._services.items()),
             network_trouble=lambda: self.node_status.trouble,
+            resize_refusal=self._resize_refusal,
+            freed=lambda: self.workers.share_out(),  # noqa: PLW0108 -- they are made with this
             crashes=Backoffs(clock),
         )

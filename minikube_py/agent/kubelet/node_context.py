@@ -9,6 +9,7 @@ from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.cgroups import Cgroups
 from minikube_py.agent.kubelet.config import Machine
+from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.dns import Resolver
 from minikube_py.agent.kubelet.images import ImagePuller
 from minikube_py.agent.kubelet.pod import Spec, reference
@@ -55,6 +56,10 @@ class NodeContext:
     services: Callable[[], Iterable[Obj]]
     network_trouble: Callable[[], str]
     """Why pods cannot have a network now, "" where they can."""
+    resize_refusal: Callable[[Obj], Failure | None]
+    """Why a pod cannot have the resources that it asks for now, None where it can."""
+    freed: Callable[[], None]
+    """Called when a pod has given resources back that others may wait for."""
     crashes: Backoffs
     """Waits of containers that keep ending."""
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_MAX))

@@ -23,6 +23,8 @@ RESTART_COUNT = "io.kubernetes.container.restartCount"
 MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"
 MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
 GRACE_PERIOD = "io.kubernetes.pod.terminationGracePeriod"
+RESOURCES = "kpy.dev/container.resources"
+"""The `resources` that a container was made with, as JSON."""
 
 
 @dataclass(frozen=True)

@@ -1,395 +1,19 @@
-"""One task for each pod: the life of a pod on this node, from its binding to its last trace.
+"""The workers of all pods of a node, by uid: who gets which news."""
 
-    SYNCING -----> TERMINATING -----> TERMINATED -----> FINISHED
-    run it         stop it            keep its logs     nothing is left
+from collections.abc import Callable, Iterator
 
-A worker has a mailbox of one: the newest version of its pod replaces any that it has not looked
-at. Whatever happens (an update, a container's end, a probe, a changed configMap, a time that has
-come) only wakes it; it then looks at everything anew. So there is nothing that it could miss.
-
-A pod goes to TERMINATING when it is deleted, when all it had to do is done, or when the kubelet
-ends it (deadline, refusal). It never goes back.
-"""
-
-import asyncio
-import enum
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import timedelta
-from pathlib import Path
-from typing import Any
-
-from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.kubelet.cgroups import pod_group
-from minikube_py.agent.kubelet.container_status import Facts, Failure, Waiting
-from minikube_py.agent.kubelet.errors import StartRefusedError, SyncError
-from minikube_py.agent.kubelet.execute import Executor, runtime_fields
-from minikube_py.agent.kubelet.last_words import LastWords
+from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.node_context import NodeContext
-from minikube_py.agent.kubelet.observed import Observed, observe
-from minikube_py.agent.kubelet.pod import (
-    TERMINAL,
-    find_spec,
-    full_name,
-    grace_seconds,
-    is_host_network,
-    phase_of,
-)
-from minikube_py.agent.kubelet.pod_cleanup import delete_pod, free, remove_traces
-from minikube_py.agent.kubelet.references import (
-    Ref,
-    ReferencesTimeoutError,
-    references_of,
-)
-from minikube_py.agent.kubelet.resources import pod_limits
-from minikube_py.agent.kubelet.status import OWNED, derive
-from minikube_py.agent.kubelet.sync_pod import Action, StartContainer, StopContainer, plan
-from minikube_py.agent.kubelet.termination import stop_pod
-from minikube_py.agent.kubelet.tokens import TokenError
-from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
-from minikube_py.api import times
-from minikube_py.api.object import Obj, get, is_deleting, uid_of
-from minikube_py.lib.backoff import Backoff
-from minikube_py.lib.tasks import Nursery, StoppedError, unless
-
-log = logging.getLogger(__name__)
-RETRY = Backoff(first_seconds=1.0, factor=2.0, max_seconds=30.0)
-ROUNDS_MAX = 64
-"""Plans in one go; init containers take one each."""
-REMOVED_GRACE_SECONDS = 1
-"""For a pod that is gone from the cluster: somebody has decided not to wait for it."""
-IRRELEVANT = frozenset({"resourceVersion", "managedFields"})
-DEADLINE = Failure(
-    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
-)
+from minikube_py.agent.kubelet.pod import TERMINAL, full_name, phase_of
+from minikube_py.agent.kubelet.pod_worker import PodWorker, State
+from minikube_py.agent.kubelet.qos import qos_class
+from minikube_py.api.object import Obj, get, uid_of
+from minikube_py.lib.tasks import Nursery
 
 
-class State(enum.Enum):
-    """Where a pod is in its life on this node."""
-
-    SYNCING = "syncing"  # it is run
-    TERMINATING = "terminating"  # it is being stopped
-    TERMINATED = "terminated"  # nothing of it runs; its logs and its status can be read
-    FINISHED = "finished"  # no trace of it is left
-
-
-class PodWorker:
-    """The life of one pod."""
-
-    def __init__(self, context: NodeContext, pod: Obj, failure: Failure | None = None) -> None:
-        """Take a pod; with a failure it is refused rather than run."""
-        self.uid = uid_of(pod)
-        self.pod = pod
-        self.state = State.SYNCING
-        self.removed = False
-        self.observed = Observed()
-        self._context = context
-        self._failure = failure
-        self._waiting: dict[str, Waiting] = {}
-        self._retry_at: dict[str, float] = {}
-        self._volumes: Mapping[str, Path] = {}
-        self._token_due: float | None = None
-        self._words = LastWords()
-        self._adopted = False
-        self._failures = 0
-        self._woken = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._shorter = asyncio.Event()
-        self._grace: int | None = None
-        context.statuses.seen(pod)
-        if is_deleting(pod) or phase_of(pod) in TERMINAL or failure is not None:
-            self._stopping.set()
-
-    # --- the mailbox ---
-
-    def update(self, pod: Obj) -> None:
-        """Take a newer version of the pod; what comes of our own reports wakes nobody."""
-        same = _relevant(pod) == _relevant(self.pod)
-        self.pod = pod
-        self._context.statuses.seen(pod)
-        if same:
-            return
-        if is_deleting(pod):
-            self._stopping.set()
-            if self._grace is not None and grace_seconds(pod) < self._grace:
-                self._shorter.set()
-        self._woken.set()
-
-    def remove(self) -> None:
-        """Take note that the pod is gone from the cluster."""
-        self.removed = True
-        self._stopping.set()
-        if self._grace is not None and self._grace > REMOVED_GRACE_SECONDS:
-            self._shorter.set()
-        self._context.statuses.forget(self.uid)
-        self._woken.set()
-
-    def wake(self) -> None:
-        """Have everything looked at anew."""
-        self._woken.set()
-
-    # --- the life ---
-
-    async def run(self) -> None:
-        """Live until no trace of the pod is left."""
-        while True:
-            self._woken.clear()
-            wait: float | None
-            try:
-                wait = await self._step()
-                self._failures = 0
-            except (SyncError, CriError) as error:
-                wait = self._note_failure(error)
-            if self.state is State.FINISHED:
-                return
-            await self._rest(wait)
-
-    def _note_failure(self, error: SyncError | CriError) -> float:
-        self._failures += 1
-        log.info("pod not in order pod=%s error=%s", full_name(self.pod), error)
-        reason = error.event if isinstance(error, SyncError) else ""
-        if reason:
-            self._context.tell(self.pod, "Warning", reason, str(error))
-        return RETRY.wait_seconds(self._failures)
-
-    async def _rest(self, seconds: float | None) -> None:
-        """Wait for something to happen, at most so long."""
-        if seconds is None:
-            await self._woken.wait()
-            return
-        timer = self._context.clock.call_later(max(seconds, 0.0), self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()
-
-    async def _step(self) -> float | None:
-        """Do what the state asks for; return how long to rest, None until woken."""
-        if self.state is State.SYNCING and not self._stopping.is_set():
-            return await self._sync()
-        if self.state is not State.TERMINATED:
-            await self._terminate()
-        if self.removed or is_deleting(self.pod):
-            await self._finish()
-        return None
-
-    # --- looking ---
-
-    async def _observe(self) -> Observed:
-        observed = await observe(self._context.runtime, self.uid)
-        self.observed = self._words.add_to(observed)
-        if not self._adopted:
-            self._adopted = True
-            self._believe(self.pod.get("status") or {})
-        if not self._stopping.is_set():
-            host = next(iter(self._ips()), "")
-            self._context.probes.sync(self.uid, self.pod, self.observed, host)
-        return self.observed
-
-    def _ips(self) -> tuple[str, ...]:
-        if is_host_network(self.pod):
-            return tuple(self._context.host_ips)
-        return self.observed.ips
-
-    def _believe(self, status: Obj) -> None:
-        """Keep what the cluster was told of the containers that run already."""
-        for kind in ("containerStatuses", "initContainerStatuses"):
-            for entry in status.get(kind) or ():
-                _, _, container_id = str(entry.get("containerID", "")).partition("://")
-                started, ready = bool(entry.get("started")), bool(entry.get("ready"))
-                latest = self.observed.latest(entry["name"])
-                if latest is not None and latest.id == container_id:
-                    self._context.probes.seed(container_id, started=started, ready=ready)
-
-    def _derive(self, *, terminal: bool = False) -> dict[str, Any]:
-        facts = Facts(
-            observed=self.observed,
-            probes=self._context.probes.results,
-            waiting=self._waiting,
-            terminal=terminal,
-            failure=self._failure,
-            host_ips=self._context.host_ips,
-        )
-        old = self._context.statuses.known(self.uid) or self.pod.get("status") or {}
-        return derive(self.pod, facts, old, times.now_string(self._context.clock))
-
-    # --- running ---
-
-    async def _sync(self) -> float | None:
-        """Bring the pod closer to its spec; return when to look again."""
-        await self._observe()
-        if self._report():
-            return 0.0
-        if self._context.network_trouble() and not is_host_network(self.pod):
-            raise SyncError(
-                f"network is not ready: {self._context.network_trouble()}", "NetworkNotReady"
-            )
-        await self._prepare()
-        await self._carry_out()
-        if self._stopping.is_set() or self._report():
-            return 0.0
-        return self._next_look()
-
-    def _report(self) -> bool:
-        """Tell how the pod is; go to its end where it has come to it by itself or by deadline."""
-        if self._deadline_in() == 0:
-            self._failure = DEADLINE
-            self._context.tell(self.pod, "Normal", DEADLINE.reason, DEADLINE.message)
-        status = self._derive()
-        self._context.statuses.set(self.uid, status)
-        if status["phase"] not in TERMINAL:
-            return False
-        self._stopping.set()
-        return True
-
-    def _deadline_in(self) -> float | None:
-        """Return the seconds until the pod's time is up, None where it has no limit."""
-        limit = get(self.pod, "spec.activeDeadlineSeconds")
-        start = self._context.statuses.known(self.uid).get("startTime")
-        if limit is None or not start:
-            return None
-        end = times.parse(start) + timedelta(seconds=int(limit))
-        return max((end - self._context.clock.now()).total_seconds(), 0.0)
-
-    async def _prepare(self) -> None:
-        """Have ready what containers need: limits, objects, tokens, volumes."""
-        context, pod = self._context, self.pod
-        try:
-            context.cgroups.create(pod_group(pod), pod_limits(pod))
-        except OSError as error:
-            message = f"unable to ensure pod container exists: {error}"
-            raise SyncError(message, "FailedCreatePodContainer") from None
-        try:
-            await context.references.hold(self.uid, references_of(pod))
-            due = await context.tokens.prepare(pod)
-            self._volumes = await context.volumes.set_up(pod, self._sources())
-        except (ReferencesTimeoutError, TokenError, VolumeError) as error:
-            raise SyncError(str(error), "FailedMount") from None
-        now = context.clock.now()
-        left = (due - now).total_seconds() if due else None
-        self._token_due = None if left is None else context.clock.monotonic() + left
-
-    def _sources(self) -> Sources:
-        context, namespace = self._context, self.pod["metadata"].get("namespace", "")
-        return Sources(
-            config_map=lambda name: context.references.get(Ref("configmaps", namespace, name)),
-            secret=lambda name: context.references.get(Ref("secrets", namespace, name)),
-            token=lambda source: context.tokens.token(self.pod, source),
-            fields=runtime_fields(self._ips(), context.host_ips),
-            allocatable=context.allocatable,
-        )
-
-    async def _carry_out(self) -> None:
-        """Plan and act until nothing is left to do now."""
-        refused: set[str] = set()
-        for _ in range(ROUNDS_MAX):
-            actions = [
-                action
-                for action in plan(self.pod, self.observed, self._context.probes.results)
-                if not (isinstance(action, StartContainer) and action.name in refused)
-            ]
-            if not actions:
-                return
-            moved = await self._act_all(actions, refused)
-            if self._stopping.is_set():
-                return
-            await self._observe()
-            if not moved:
-                return
-            if any(isinstance(action, StopContainer) for action in actions):
-                # Its successor may take long to come: an image may have to be pulled.
-                self._context.statuses.set(self.uid, self._derive())
-
-    async def _act_all(self, actions: Sequence[Action], refused: set[str]) -> bool:
-        """Carry out a plan; return whether anything of it was done.
-
-        Containers that were refused are added to `refused` and not tried again in this go.
-        """
-        moved = False
-        executor = Executor(self._context, self.pod, self.observed, self._volumes, self._stopping)
-        stops = any(isinstance(action, StopContainer) for action in actions)
-        for action in actions:
-            if self._stopping.is_set():
-                break
-            name = action.name if isinstance(action, StartContainer) else ""
-            if name and stops:
-                continue  # first things first: the next plan has it again
-            try:
-                await executor.act(action)
-            except StoppedError:
-                break
-            except StartRefusedError as error:
-                refused.add(name)
-                if not self._refuse(name, error, executor):
-                    break
-            else:
-                moved = True
-                self._waiting.pop(name, None)
-                self._retry_at.pop(name, None)
-        return moved
-
-    def _refuse(self, name: str, error: StartRefusedError, executor: Executor) -> bool:
-        """Note why a container waits; return whether the others may go on without it."""
-        self._waiting[name] = Waiting(error.reason, error.message)
-        self._retry_at[name] = executor.retry_at(name, error.reason)
-        spec = find_spec(self.pod, name)
-        return spec is None or not spec.is_init
-
-    def _next_look(self) -> float | None:
-        """Return the seconds until something is due by itself, None where nothing is."""
-        now = self._context.clock.monotonic()
-        due = [moment - now for moment in self._retry_at.values()]
-        if self._token_due is not None:
-            due.append(self._token_due - now)
-        deadline = self._deadline_in()
-        if deadline is not None:
-            due.append(deadline)
-        return max(min(due), 0.01) if due else None
-
-    # --- ending ---
-
-    async def _terminate(self) -> None:
-        """Stop all of the pod and free what it held."""
-        self.state = State.TERMINATING
-        context = self._context
-        context.probes.stop(self.uid)
-        await self._observe()
-        if not self.removed:
-            context.statuses.set(self.uid, self._derive())
-        while self.observed.running or any(s.ready for s in self.observed.sandboxes):
-            self._shorter.clear()
-            self._grace = REMOVED_GRACE_SECONDS if self.removed else grace_seconds(self.pod)
-            work = stop_pod(context, self.pod, self.observed, self._grace)
-            try:
-                await unless(self._shorter, "stop pod", work)
-            except StoppedError:
-                log.info("grace period shortened pod=%s", full_name(self.pod))
-            await self._observe()
-        context.probes.forget(self.uid)
-        await free(context, self.pod)
-        self.state = State.TERMINATED
-        if not self.removed:
-            context.statuses.set(self.uid, self._derive(terminal=True))
-        log.info("pod stopped pod=%s", full_name(self.pod))
-
-    async def _finish(self) -> None:
-        """Give the pod back to the cluster, then remove its last traces."""
-        if not self.removed:
-            await self._context.statuses.told(self.uid)
-        if not self.removed:
-            await delete_pod(self._context, self.pod)
-        await remove_traces(self._context, self.pod, self.observed)
-        self._context.statuses.forget(self.uid)
-        self.state = State.FINISHED
-        log.info("pod removed pod=%s", full_name(self.pod))
-
-
-def _relevant(pod: Obj) -> tuple[Any, ...]:
-    """Return all of a pod that its worker has not written itself."""
-    metadata = {k: v for k, v in pod["metadata"].items() if k not in IRRELEVANT}
-    conditions = get(pod, "status.conditions") or ()
-    foreign = [c for c in conditions if c.get("type") not in OWNED]
-    return metadata, pod.get("spec"), foreign
+def _turn(worker: PodWorker) -> tuple[int, bool, float]:
+    priority = int(get(worker.pod, "spec.priority") or 0)
+    return -priority, qos_class(worker.pod) != "Guaranteed", worker.resizing.refused_since
 
 
 class PodWorkers:
@@ -436,6 +60,22 @@ class PodWorkers:
     def get(self, uid: str) -> PodWorker | None:
         """Return the worker of a pod, or None."""
         return self._workers.get(uid)
+
+    def others(self, pod: Obj) -> list[Obj]:
+        """Return the other pods that hold something of the node, with what they were given."""
+        return [
+            worker.given
+            for worker in self
+            if worker.state in (State.SYNCING, State.TERMINATING)
+            and phase_of(worker.pod) not in TERMINAL
+            and worker.uid != uid_of(pod)
+        ]
+
+    def share_out(self) -> None:
+        """Let the pods that wait for resources have what was given back, in upstream's order."""
+        waiting = [worker for worker in self if worker.resizing.deferred]
+        for worker in sorted(waiting, key=_turn):
+            worker.allocate()
 
     def __iter__(self) -> Iterator[PodWorker]:
         return iter(tuple(self._workers.values()))

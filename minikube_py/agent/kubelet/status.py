@@ -4,7 +4,7 @@ Phase, conditions and their reasons follow the kubelet's getPhase and status/gen
 clients wait for them by name. A phase that is final never changes again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from minikube_py.agent.kubelet.container_status import (
@@ -19,7 +19,15 @@ from minikube_py.agent.kubelet.sync_pod import sandbox_changed
 from minikube_py.api.object import Obj, get
 
 OWNED = frozenset(
-    {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"}
+    {
+        "PodResizePending",
+        "PodResizeInProgress",
+        "PodReadyToStartContainers",
+        "Initialized",
+        "Ready",
+        "ContainersReady",
+        "PodScheduled",
+    }
 )
 """Conditions that are the kubelet's; all others on a pod are kept as they are."""
 
@@ -39,6 +47,9 @@ def derive(pod: Obj, facts: Facts, old: Obj, now: str) -> dict[str, Any]:
             status[name] = statuses
     status |= _phase(pod, status, facts, old)
     status |= _addresses(pod, facts, old)
+    if whole := get(pod, "spec.resources"):
+        status["resources"] = whole
+        status["allocatedResources"] = whole.get("requests")
     if old.get("resourceClaimStatuses"):
         status["resourceClaimStatuses"] = old["resourceClaimStatuses"]
     status["conditions"] = conditions(pod, status, facts, old, now)
@@ -165,7 +176,8 @@ def conditions(pod: Obj, status: Obj, facts: Facts, old: Obj, now: str) -> list[
     known = get(pod, "status.conditions") or ()
     foreign = [dict(condition) for condition in known if condition.get("type") not in OWNED]
     ready = _containers_ready(pod, status)
-    own = [
+    own: list[Mapping[str, Any]] = [
+        *facts.resizes,
         _condition("PodReadyToStartContainers", not sandbox_changed(pod, facts.observed)[0]),
         _initialized(pod, status),
         _pod_ready(pod, ready, foreign),

@@ -6,7 +6,7 @@ kuberuntime's computePodActions.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet.observed import HASH, Observed, restart_count
@@ -48,6 +48,8 @@ class StopContainer:
     message: str
     reason: str = ""
     """LivenessProbe or StartupProbe, which may have grace periods of their own; Unknown; ""."""
+    again: bool = False
+    """It is started anew, whatever the restart policy says of its end."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,16 @@ class RemoveContainer:
     """Forget a dead container."""
 
     container_id: str
+
+
+@dataclass(frozen=True)
+class Anew:
+    """Containers that are to be started anew though they run well."""
+
+    outdated: Mapping[str, str] = field(default_factory=dict)
+    """Id -> why."""
+    stopped: frozenset[str] = frozenset()
+    """Names of those that were stopped for it."""
 
 
 Action = StopPod | RunSandbox | StopContainer | StartContainer | RemoveContainer
@@ -83,7 +95,9 @@ def sandbox_changed(pod: Obj, observed: Observed) -> tuple[bool, int]:
     return changed, latest.attempt + 1 if changed else latest.attempt
 
 
-def plan(pod: Obj, observed: Observed, probes: ProbeResults) -> Iterator[Action]:
+def plan(
+    pod: Obj, observed: Observed, probes: ProbeResults, anew: Anew = Anew()
+) -> Iterator[Action]:
     """Yield what is to be done now; nothing where the pod is as it should be.
 
     A pod that is being deleted is not planned for: its worker stops it as a whole.
@@ -95,7 +109,7 @@ def plan(pod: Obj, observed: Observed, probes: ProbeResults) -> Iterator[Action]
     for spec in specs_of(pod, "ephemeralContainers"):
         if observed.latest(spec.name) is None:  # they are never started again
             yield StartContainer(spec.name)
-    init = _Init(pod, observed, probes)
+    init = _Init(pod, observed, probes, anew)
     initialized = init.plan()
     if init.failed:
         yield from _stop_pod(observed)
@@ -103,7 +117,7 @@ def plan(pod: Obj, observed: Observed, probes: ProbeResults) -> Iterator[Action]
     if not initialized:
         yield from init.actions
         return
-    regular = _Regular(pod, observed, probes)
+    regular = _Regular(pod, observed, probes, anew)
     regular.plan()
     if regular.kept or regular.starts:
         yield from init.actions
@@ -156,10 +170,11 @@ class _Init:
     pod got, even where the status of its predecessors is lost.
     """
 
-    def __init__(self, pod: Obj, observed: Observed, probes: ProbeResults) -> None:
+    def __init__(self, pod: Obj, observed: Observed, probes: ProbeResults, anew: Anew) -> None:
         self._pod = pod
         self._observed = observed
         self._probes = probes
+        self._anew = anew
         self._specs = specs_of(pod, "initContainers")
         self._done = False
         self.actions: list[Action] = []
@@ -199,7 +214,8 @@ class _Init:
         if latest.state != "running":
             yield _start(spec, self._observed)
             return
-        if stop := _must_stop(spec, latest, self._probes, "Init container", again=True):
+        why = self._anew.outdated.get(latest.id, "")
+        if stop := _must_stop(spec, latest, self._probes, "Init container", why=why, again=True):
             yield stop
             yield _start(spec, self._observed)
         elif self._started(spec, latest):
@@ -238,10 +254,11 @@ class _Init:
 class _Regular:
     """The containers that make up the pod; each stands for itself."""
 
-    def __init__(self, pod: Obj, observed: Observed, probes: ProbeResults) -> None:
+    def __init__(self, pod: Obj, observed: Observed, probes: ProbeResults, anew: Anew) -> None:
         self._pod = pod
         self._observed = observed
         self._probes = probes
+        self._anew = anew
         self.actions: list[Action] = []
         self.kept = 0
         self.starts = 0
@@ -252,21 +269,25 @@ class _Regular:
         for spec in specs_of(self._pod, "containers"):
             latest = self._observed.latest(spec.name)
             if latest is not None and latest.state == "running":
-                again = restarts(spec.container, self._pod, 1)
-                stop = _must_stop(spec, latest, self._probes, "Container", again=again)
+                stop = self._must_stop(spec, latest)
                 if stop is None:
                     self.kept += 1
                     continue
                 self.actions.append(stop)
-                if not stop.message.endswith("will be restarted"):
+                if not stop.again:
                     continue
-            elif not should_run(spec, self._pod, latest):
+            elif spec.name not in self._anew.stopped and not should_run(spec, self._pod, latest):
                 continue
             elif latest is not None and latest.state == "unknown":
                 self.actions.append(_unknown(spec, latest, "Container"))
             starts.append(_start(spec, self._observed))
         self.starts = len(starts)
         self.actions += starts
+
+    def _must_stop(self, spec: Spec, latest: Container) -> StopContainer | None:
+        again = restarts(spec.container, self._pod, 1)
+        why = self._anew.outdated.get(latest.id, "")
+        return _must_stop(spec, latest, self._probes, "Container", why=why, again=again)
 
 
 def should_run(spec: Spec, pod: Obj, latest: Container | None) -> bool:
@@ -284,9 +305,11 @@ def _unknown(spec: Spec, latest: Container, what: str) -> StopContainer:
 
 
 def _must_stop(
-    spec: Spec, latest: Container, probes: ProbeResults, what: str, *, again: bool
+    spec: Spec, latest: Container, probes: ProbeResults, what: str, *, why: str, again: bool
 ) -> StopContainer | None:
     """Return the stop of a running container that is outdated or failed a probe, or None."""
+    if why:
+        return StopContainer(latest.id, spec.name, why, again=True)
     reason = ""
     known = latest.annotations.get(HASH)
     if known is not None and known != container_hash(spec.container):
@@ -299,4 +322,4 @@ def _must_stop(
         return None
     if again:
         message += ", will be restarted"
-    return StopContainer(latest.id, spec.name, message, reason)
+    return StopContainer(latest.id, spec.name, message, reason, again)

@@ -341,20 +341,6 @@ def _validate_container_resize(new: Obj, old: Obj, path: Field) -> Iterator[Fiel
     for key in ("requests", "limits"):
         if (had.get(key) or {}).keys() - (wanted.get(key) or {}).keys():
             yield (path / key).forbidden(f"resource {key} cannot be removed")
-    policy = next(
-        (
-            entry.get("restartPolicy")
-            for entry in new.get("resizePolicy") or ()
-            if entry.get("resourceName") == "memory"
-        ),
-        None,
-    )
-    limit, limit_before = get(wanted, "limits.memory"), get(had, "limits.memory")
-    if policy == "RestartContainer" or limit is None or limit_before is not None:
-        return
-    yield (path / "limits")["memory"].forbidden(
-        "memory limits cannot be added unless resizePolicy is RestartContainer"
-    )
 
 
 def _validate_only_amounts(spec: Obj, before: Obj) -> Iterator[FieldError]:

@@ -1,5 +1,6 @@
 """The volumes of each pod under the kubelet's folder, and how all of a pod's files go away.
 
+    pods/<uid>/resources.json                             what it has been given (resizing.py)
     pods/<uid>/etc-hosts                                  what containers see as /etc/hosts
     pods/<uid>/volumes/kubernetes.io~<kind>/<name>        the volumes
     pods/<uid>/volume-subpaths/<name>/<container>/<n>     parts of volumes, bind-mounted
@@ -21,6 +22,7 @@ from minikube_py.agent.kubelet.volumes.kinds import Place, kind_of, set_up
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
 from minikube_py.api.object import Obj, get, uid_of
+from minikube_py.lib.fsutil import write_atomic
 
 log = logging.getLogger(__name__)
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -50,6 +52,10 @@ class PodVolumes:
         folder = self.pod_folder(uid)
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
         return folder
+
+    async def keep(self, uid: str, name: str, data: bytes) -> None:
+        """Write a file into the folder of a pod, whole and durably."""
+        await asyncio.to_thread(write_atomic, self.prepare(uid) / name, data)
 
     async def set_up(self, pod: Obj, sources: Sources) -> Mapping[str, Path]:
         """Make or refresh all volumes of a pod; return where each lies, by name.

@@ -16,6 +16,7 @@ from typing import Any
 from minikube_py.agent.cri.errors import CriError, CriNotFoundError
 from minikube_py.agent.cri.images import Image
 from minikube_py.agent.cri.runtime import Container, ExecResult, Sandbox
+from minikube_py.agent.kubelet.allocation import refusal
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.cgroups import Cgroups
 from minikube_py.agent.kubelet.config import Machine
@@ -40,6 +41,7 @@ from tests.unit.agent.kubelet.strategic import StrategicClient
 from tests.virtual_time import VirtualClock
 
 START_SECONDS = 0.1
+ALLOCATABLE = {"cpu": "2", "memory": "1Gi", "pods": "110"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class ModelRuntime:
         self.wake: Any = lambda _uid: None
         self._clock = clock
         self._nursery = nursery
+        self.limits: dict[str, Mapping[str, Any]] = {}
+        """The limits of containers, by id."""
+        self.memory_used: dict[str, int] = {}
+        """Bytes, by name of container."""
         self._numbers = itertools.count(1)
         self._stubborn: set[str] = set()
 
@@ -135,6 +141,7 @@ class ModelRuntime:
             labels=config["labels"],
             annotations=config["annotations"],
         )
+        self.limits[key] = config["linux"]["resources"]
         return key
 
     async def start_container(self, container_id: str) -> None:
@@ -172,6 +179,19 @@ class ModelRuntime:
         if container_id in self._stubborn:
             await asyncio.sleep(grace_seconds)
         self.end(container_id, 137 if container_id in self._stubborn else 143)
+
+    async def update_resources(self, container_id: str, resources: Mapping[str, Any]) -> None:
+        self._enter("update", self.containers[container_id].name)
+        self.limits[container_id] = resources
+
+    async def container_stats(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [
+            {
+                "attributes": {"id": one.id},
+                "memory": {"usage_bytes": {"value": self.memory_used.get(one.name, 0)}},
+            }
+            for one in await self.list_containers(labels)
+        ]
 
     async def remove_container(self, container_id: str) -> None:
         self.log.append(f"remove {container_id}")
@@ -219,8 +239,15 @@ class ModelVolumes:
         self._folder = folder
         self.torn_down: list[str] = []
 
+    def pod_folder(self, uid: str) -> Path:
+        return self._folder / uid
+
     def prepare(self, uid: str) -> Path:
-        return self._folder
+        self.pod_folder(uid).mkdir(exist_ok=True)
+        return self.pod_folder(uid)
+
+    async def keep(self, uid: str, name: str, data: bytes) -> None:
+        (self.prepare(uid) / name).write_bytes(data)
 
     async def set_up(self, pod: Obj, _: Sources) -> Mapping[str, Path]:
         return {volume["name"]: self._folder for volume in get(pod, "spec.volumes") or ()}
@@ -287,11 +314,13 @@ class Node:
             logs=self.folder / "logs",
             cluster_dns=["10.43.0.10"],
             cluster_domain="cluster.local",
-            allocatable={"cpu": "2", "memory": "1Gi", "pods": "110"},
+            allocatable=ALLOCATABLE,
             host_ips=["192.168.0.1"],
             resolver=Resolver,
             services=lambda: (),
             network_trouble=lambda: self.trouble,
+            resize_refusal=lambda pod: refusal(pod, self.workers.others(pod), ALLOCATABLE),
+            freed=lambda: self.workers.share_out(),  # noqa: PLW0108 -- they are made with this
             crashes=Backoffs(clock),
         )
 

@@ -241,7 +241,7 @@ def test_the_plan_follows_from_spec_and_runtime(a_pod, things, expected):
 def test_a_container_that_failed_a_probe_is_restarted(kind, reason):
     message = f"Container c failed {kind} probe, will be restarted"
     assert planned(pod(), sandbox(), running(), probes={("c-0", kind): False}) == [
-        StopContainer("c-0", "c", message, reason),
+        StopContainer("c-0", "c", message, reason, again=True),
         StartContainer("c", 1),
     ]
 
@@ -257,7 +257,7 @@ def test_one_that_may_not_restart_is_only_stopped():
 def test_a_container_with_another_image_is_replaced():
     a_pod = pod([container(image="busybox:2")], restartPolicy="Never")
     assert planned(a_pod, sandbox(), running()) == [
-        StopContainer("c-0", "c", "Container c definition changed, will be restarted"),
+        StopContainer("c-0", "c", "Container c definition changed, will be restarted", again=True),
         StartContainer("c", 1),
     ]
 
