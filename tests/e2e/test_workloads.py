@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.e2e.cluster import Cluster
 
 POD: dict[str, Any] = {
@@ -55,3 +57,37 @@ def test_a_job_made_from_a_cron_job_runs(cluster: Cluster, namespace: str) -> No
     cluster.kubectl("create", "job", "now", "--from=cronjob/yearly", "-n", namespace)
     wait = "--for=jsonpath={.status.lastSuccessfulTime}"
     cluster.kubectl("wait", wait, "cronjob/yearly", "-n", namespace, "--timeout=40s")
+
+
+@pytest.mark.conformance(
+    "ReplicaSet should serve a basic image on each replica with a public image",
+    "ReplicationController should serve a basic image on each replica with a public image",
+)
+@pytest.mark.parametrize("kind", ["ReplicaSet", "ReplicationController"])
+def test_each_replica_serves_its_own_name(cluster: Cluster, namespace: str, kind: str) -> None:
+    serve = "mkdir /www; hostname > /www/index.html; exec httpd -f -p 9376 -h /www"
+    container = {**POD["containers"][0], "command": ["busybox", "sh", "-c", serve]}
+    container["readinessProbe"] = {"httpGet": {"port": 9376, "path": "/"}, "periodSeconds": 1}
+    labels = {"app": "name"}
+    whole = kind == "ReplicaSet"
+    replicated = {
+        "apiVersion": "apps/v1" if whole else "v1",
+        "kind": kind,
+        "metadata": {"name": "basic"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": labels} if whole else labels,
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    cluster.apply(replicated, namespace=namespace)
+    wait = "--for=jsonpath={.status.readyReplicas}=2"
+    cluster.kubectl("wait", wait, f"{kind}/basic", "-n", namespace, "--timeout=40s")
+    pods = cluster.get("pods", "-n", namespace, "-l", "app=name")["items"]
+    names = [pod["metadata"]["name"] for pod in pods]
+    served = [
+        cluster.kubectl("get", "--raw", f"/api/v1/namespaces/{namespace}/pods/{name}:9376/proxy/")
+        for name in names
+    ]
+    assert [one.strip() for one in served] == names
+    cluster.kubectl("delete", kind, "basic", "-n", namespace, "--wait=false")
