@@ -35,6 +35,7 @@ from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capaci
 from minikube_py.agent.kubelet.node_status import NodeStatus
 from minikube_py.agent.kubelet.pleg import Pleg
 from minikube_py.agent.kubelet.pod import Spec, phase_of, reference
+from minikube_py.agent.kubelet.pod_worker import State
 from minikube_py.agent.kubelet.pod_workers import PodWorkers
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
