@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from minikube_py.api import times
+from minikube_py.api import local_storage, times
 from minikube_py.api.apiregistration import APISERVICES
 from minikube_py.api.core import CONFIGMAPS, ENDPOINTS, NAMESPACES, SERVICES
 from minikube_py.api.core.secret import USE_TRACKING
@@ -24,6 +24,7 @@ from minikube_py.api.object import Obj, annotations_of, evolve, get, key_of, lab
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Resource
 from minikube_py.api.scheduling import PRIORITYCLASSES
+from minikube_py.api.storage import CSIDRIVERS, STORAGECLASSES, storageclass
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.net import is_loopback
@@ -142,6 +143,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *_config_maps(config, material, clock),
         *_kubernetes_service(config, material),
         *(_dns(config) if "dns" not in config.disable else ()),
+        *_local_storage(config),
         _service_cidr(config, clock),
     ]
 
@@ -279,6 +281,34 @@ def _dns(config: ServerConfig) -> Iterator[Wanted]:
         "kubernetes.io/name": "kpy-dns",
     }
     yield Wanted(SERVICES, evolve(service, "metadata.labels", labels), keep)
+
+
+def _local_storage(config: ServerConfig) -> Iterator[Wanted]:
+    """The class of volumes on the disks of the nodes, and who makes them.
+
+    The provisioner keeps its rights where the class is not wanted: it takes away what it made.
+    """
+    role, binding = bootstrap_rbac.local_storage_access()
+    yield Wanted(CLUSTERROLES, role, merge_role)
+    yield Wanted(CLUSTERROLEBINDINGS, binding, merge_binding)
+    if "local-storage" in config.disable:
+        return
+    spec = {
+        "attachRequired": False,
+        "fsGroupPolicy": "File",
+        "storageCapacity": True,
+        "volumeLifecycleModes": ["Persistent"],
+    }
+    driver = _object("storage.k8s.io/v1", "CSIDriver", local_storage.PROVISIONER, {"spec": spec})
+    yield Wanted(CSIDRIVERS, driver, keep)
+    more = {
+        "provisioner": local_storage.PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    storage_class = _object("storage.k8s.io/v1", "StorageClass", local_storage.CLASS, more)
+    annotations = {storageclass.DEFAULT_ANNOTATION: "true"}
+    yield Wanted(STORAGECLASSES, evolve(storage_class, "metadata.annotations", annotations), keep)
 
 
 def _service_cidr(config: ServerConfig, clock: Clock) -> Wanted:

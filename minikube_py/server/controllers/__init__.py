@@ -17,9 +17,11 @@ from minikube_py.server.controllers import (
     disruption,
     endpoints,
     endpointslices,
+    ephemeral_volume,
     garbage_collector,
     job,
     legacy_token_cleaner,
+    local_storage,
     namespace,
     node_ipam,
     node_lifecycle,
@@ -37,6 +39,7 @@ from minikube_py.server.controllers import (
     tokens,
     ttl_after_finished,
     validating_admission_policy_status,
+    volume_expand,
 )
 
 CONTROLLERS: tuple[Part, ...] = (
@@ -70,6 +73,9 @@ CONTROLLERS: tuple[Part, ...] = (
     pod_gc.CONTROLLER,
     validating_admission_policy_status.CONTROLLER,
     persistent_volumes.CONTROLLER,
+    volume_expand.CONTROLLER,
+    ephemeral_volume.CONTROLLER,
+    local_storage.CONTROLLER,
     storage_protection.PVC_PROTECTION,
     storage_protection.PV_PROTECTION,
     storage_protection.VAC_PROTECTION,

@@ -20,6 +20,10 @@ EXTRA = {
     ("services", "kube-dns"),
     ("clusterroles", "kpy:cluster-dns"),
     ("clusterrolebindings", "kpy:cluster-dns"),
+    ("clusterroles", "kpy:local-storage"),
+    ("clusterrolebindings", "kpy:local-storage"),
+    ("csidrivers", "kpy.dev/local-path"),
+    ("storageclasses", "local-path"),
 }
 """What kpy makes and kube-apiserver leaves to an add-on."""
 LEFT = {"ipaddresses", "leases"}
