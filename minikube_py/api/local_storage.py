@@ -13,7 +13,7 @@ import orjson
 
 from minikube_py.api.object import Obj, annotations_of
 
-PROVISIONER: Final = "kpy.dev/local-path"
+PROVISIONER: Final = "local-path.kpy.dev"
 CLASS: Final = "local-path"
 OFFER: Final = "kpy.dev/local-storage"
 """On a Node, by the node: its `Offer`."""

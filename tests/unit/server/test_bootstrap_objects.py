@@ -22,7 +22,7 @@ EXTRA = {
     ("clusterrolebindings", "kpy:cluster-dns"),
     ("clusterroles", "kpy:local-storage"),
     ("clusterrolebindings", "kpy:local-storage"),
-    ("csidrivers", "kpy.dev/local-path"),
+    ("csidrivers", "local-path.kpy.dev"),
     ("storageclasses", "local-path"),
 }
 """What kpy makes and kube-apiserver leaves to an add-on."""
