@@ -23,7 +23,7 @@ from minikube_py.client.everything import Everything
 from minikube_py.client.executor import Executor, is_terminating
 from minikube_py.client.informer import Informer, Informers
 from minikube_py.client.protocol import Client
-from minikube_py.client.workqueue import WorkQueue
+from minikube_py.client.workqueue import SECONDS, WorkQueue
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.prometheus import Histogram
 from minikube_py.lib.tasks import Nursery
@@ -40,16 +40,12 @@ busy, is looked at less often, and a small object is not held up. Upstream has t
 a limit of 20 requests a second for all its controllers."""
 
 
-WORK_SECONDS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
-"""Bounds of the histogram of how long a look at a key takes; client-go has the same."""
-
-
 class Load:
     """How much a controller has to do, and how long it takes."""
 
     def __init__(self, queue: WorkQueue[Hashable]) -> None:
         self.queue = queue
-        self.seconds = Histogram(WORK_SECONDS)
+        self.seconds = Histogram(SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,13 @@ from typing import Generic, TypeVar
 
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock, Timer
+from minikube_py.lib.prometheus import Histogram
 
 K = TypeVar("K")
 RETRY = Backoff(first_seconds=0.005, max_seconds=60.0)
 """client-go starts at 5 ms too; it lets a key rest for up to 1000 s, longer than a user waits."""
+SECONDS = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0)
+"""Bounds of histograms of how long keys wait and take; client-go has the same."""
 
 
 class WorkQueue(Generic[K]):
@@ -25,8 +28,12 @@ class WorkQueue(Generic[K]):
         self._clock = clock
         self._backoff = backoff
         self._queue: deque[K] = deque()
-        self._dirty: set[K] = set()
-        self._busy: set[K] = set()
+        self._dirty: dict[K, float] = {}
+        """Since when each key waits."""
+        self._busy: dict[K, float] = {}
+        """Since when each key is worked on."""
+        self.waits = Histogram(SECONDS)
+        """How long keys waited before a worker took them."""
         self.adds = 0
         """How many keys have been put into the queue."""
         self.retries = 0
@@ -53,6 +60,11 @@ class WorkQueue(Generic[K]):
         """How many keys wait for their time."""
         return len(self._due)
 
+    def busy_seconds(self) -> list[float]:
+        """Return how long each key that is worked on now has been so."""
+        now = self._clock.monotonic()
+        return [now - since for since in self._busy.values()]
+
     def add(self, key: K) -> None:
         """Have the key handled, soon and once."""
         if key in self._dirty:
@@ -61,7 +73,7 @@ class WorkQueue(Generic[K]):
         if rest > 0:
             self.add_after(key, rest)
             return
-        self._dirty.add(key)
+        self._dirty[key] = self._clock.monotonic()
         self.adds += 1
         if key not in self._busy:
             self._queue.append(key)
@@ -96,8 +108,9 @@ class WorkQueue(Generic[K]):
             self._wake.clear()
             await self._wake.wait()
         key = self._queue.popleft()
-        self._dirty.discard(key)
-        self._busy.add(key)
+        now = self._clock.monotonic()
+        self.waits.observe(now - self._dirty.pop(key))
+        self._busy[key] = now
         return key
 
     def done(self, key: K, *, rest: float = 0.0) -> None:
@@ -105,14 +118,14 @@ class WorkQueue(Generic[K]):
 
         What comes in while a key rests is handled together when the rest is over.
         """
-        self._busy.discard(key)
+        self._busy.pop(key, None)
         self._forget_rests()
         if rest > 0:
             self._rests[key] = self._clock.monotonic() + rest
         if key not in self._dirty:
             return
         if rest > 0:
-            self._dirty.discard(key)
+            del self._dirty[key]
             self.add_after(key, rest)
         else:
             self._queue.append(key)

@@ -162,6 +162,25 @@ def workqueues(loads: Mapping[str, Load]) -> Iterator[str]:
         "Total number of retries handled by workqueue",
         (({"name": name}, load.queue.retries) for name, load in known),
     )
+    yield from metric(
+        "workqueue_unfinished_work_seconds",
+        "gauge",
+        "How many seconds of work has done that is in progress and hasn't been observed by "
+        "work_duration. Large values indicate stuck threads. One can deduce the number of stuck "
+        "threads by observing the rate at which this increases.",
+        (({"name": name}, sum(load.queue.busy_seconds())) for name, load in known),
+    )
+    yield from metric(
+        "workqueue_longest_running_processor_seconds",
+        "gauge",
+        "How many seconds has the longest running processor for workqueue been running.",
+        (({"name": name}, max(load.queue.busy_seconds(), default=0.0)) for name, load in known),
+    )
+    yield from histograms(
+        "workqueue_queue_duration_seconds",
+        "How long in seconds an item stays in workqueue before being requested.",
+        (({"name": name}, load.queue.waits) for name, load in known),
+    )
     yield from histograms(
         "workqueue_work_duration_seconds",
         "How long in seconds processing an item from workqueue takes.",

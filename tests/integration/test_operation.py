@@ -123,6 +123,9 @@ async def test_the_datastore_and_the_controllers_are_measured(tmp_path: Path) ->
             'etcd_request_duration_seconds_count{operation="create",type="configmaps"}',
             'workqueue_adds_total{name="namespace-controller"}',
             'workqueue_work_duration_seconds_count{name="namespace-controller"}',
+            'workqueue_queue_duration_seconds_count{name="namespace-controller"}',
+            'workqueue_unfinished_work_seconds{name="namespace-controller"}',
+            'workqueue_longest_running_processor_seconds{name="namespace-controller"}',
         )
         await eventually(
             lambda: server.call("GET", "/metrics"),

@@ -23,7 +23,9 @@ def says(*wanted: str) -> Any:
 @pytest.mark.conformance("EndpointSliceMirroring should mirror a custom Endpoints resource...")
 async def test_custom_endpoints_are_mirrored(api: Api, space: str) -> None:
     ports = [{"name": "example", "port": 80, "protocol": "TCP"}]
-    await api.create(f"{space}/services", {"metadata": {"name": "custom"}, "spec": {"ports": ports}})
+    await api.create(
+        f"{space}/services", {"metadata": {"name": "custom"}, "spec": {"ports": ports}}
+    )
     subset = {"addresses": [{"ip": "10.1.2.3"}], "ports": ports}
     endpoints = {"metadata": {"name": "custom"}, "subsets": [subset]}
     path = f"{space}/endpoints/custom"

@@ -151,3 +151,16 @@ async def test_a_rest_that_nobody_disturbs_sets_no_timer_and_is_forgotten():
     assert queue._rests == {}
     queue.add("a")
     assert len(queue) == 1
+
+
+@virtual
+async def test_a_queue_knows_how_long_keys_wait_and_are_worked_on():
+    queue = WorkQueue(VirtualClock())
+    queue.add("a")
+    await asyncio.sleep(3)
+    assert await queue.get() == "a"
+    assert (queue.waits.count, queue.waits.sum) == (1, 3)
+    await asyncio.sleep(2)
+    assert queue.busy_seconds() == [2]
+    queue.done("a")
+    assert queue.busy_seconds() == []
