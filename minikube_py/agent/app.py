@@ -33,6 +33,7 @@ from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
+from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.cni import find_plugins
@@ -232,6 +233,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
     return KubeletConfig(
         node=node,
         root=root,
+        static=_static_config(settings),
         logs=settings.logs,
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
@@ -253,6 +255,17 @@ def _stats_pages(kubelet: Kubelet) -> StatsPages:
         node_name=config.node.name,
         probes=kubelet.probe_metrics,
         configuration=lambda: configuration(config),
+    )
+
+
+def _static_config(settings: NodeSettings) -> StaticConfig:
+    given = settings.config.pod_manifest_path
+    folder = Path(given) if given else settings.folder / "pod-manifests"
+    headers = (text.partition(":") for text in settings.config.manifest_url_header)
+    return StaticConfig(
+        folder=make_dir(folder),
+        url=settings.config.manifest_url,
+        headers={name.strip(): value.strip() for name, _, value in headers},
     )
 
 

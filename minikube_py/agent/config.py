@@ -15,6 +15,11 @@ class NodeConfig:
     node_label: tuple[str, ...] = option((), "key=value label for the node at registration")
     node_taint: tuple[str, ...] = option((), "key=value:effect taint for the node at registration")
     container_runtime_endpoint: str = option("", "CRI socket (default: run containerd)")
+    pod_manifest_path: str = option(
+        "", "folder of static pods (default: agent/pod-manifests in the data folder)"
+    )
+    manifest_url: str = option("", "URL of static pods, asked every 20 seconds")
+    manifest_url_header: tuple[str, ...] = option((), "name:value sent with it", secret=True)
     pause_image: str = option("kpy.local/pause:1", "image of the pod sandbox")
 
 

@@ -40,6 +40,9 @@ from minikube_py.agent.kubelet.pod_workers import PodWorkers
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.resources import Limits, cpu_shares
+from minikube_py.agent.kubelet.static.manifest import is_static, mirror_hash
+from minikube_py.agent.kubelet.static.mirror_pods import MirrorPods
+from minikube_py.agent.kubelet.static.run import StaticConfig, StaticPods
 from minikube_py.agent.kubelet.stats.provider import Node, Provider
 from minikube_py.agent.kubelet.stats.sample import PodFacts, Sampler
 from minikube_py.agent.kubelet.status_writer import StatusWriter
@@ -67,6 +70,7 @@ class KubeletConfig:
     node: NodeFacts
     root: Path
     """Folder of volumes and other files of pods."""
+    static: StaticConfig = StaticConfig()
     logs: Path = Path("/var/log/pods")
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
@@ -98,6 +102,9 @@ class Kubelet:
         self._statuses = StatusWriter(client, clock)
         self._cgroups = cgroups.detect()
         self._volumes = PodVolumes(config.root)
+        self._mirrors = MirrorPods(
+            (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
+        )
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
         self.stats = Provider(
@@ -147,9 +154,11 @@ class Kubelet:
         make_dir(self.config.logs, 0o755)
         self._limit_pods()
         async with Nursery("kubelet") as nursery:
-            self._workers = PodWorkers(self._context(nursery), nursery)
+            self._workers = PodWorkers(self._context(nursery), nursery, self._on_end)
             self._start(nursery, "events", self._recorder.run)
             self._start(nursery, "pod statuses", self._statuses.run)
+            statics = StaticPods(self._workers, self._mirrors, self._refuse)
+            statics.start(self.config.static, self.config.node.name, nursery, self._clock)
             await self.node_status.register()
             report(f"node {self.config.node.name} registered")
             lease = NodeLease(
@@ -164,12 +173,15 @@ class Kubelet:
             self._start(nursery, "node lease", lease.run)
             self._start(nursery, "node status", self.node_status.run)
             await self._follow_pods()
+            self._mirrors.look_at_all()
+            self._start(nursery, "mirror pods", self._mirrors.run)
             self._start(nursery, "pleg", pleg.run)
             self._start(nursery, "pleg relist", pleg.run_relist)
             garbage = Garbage(
                 self.runtime, self._volumes, self._cgroups, self._clock, self._is_known
             )
             rotation = LogRotation(self.runtime, self._clock, self._running)
+            await statics.known()
             self._start(nursery, "garbage", garbage.run)
             self._start(nursery, "log rotation", rotation.run)
             await asyncio.Event().wait()
@@ -192,8 +204,15 @@ class Kubelet:
         self.pods.subscribe(self._on_pod)
         log.info("pods of this node known count=%d", len(self.workers))
 
+    def _on_end(self, pod: Obj) -> None:
+        if is_static(pod):
+            self._mirrors.unwant(pod)
+
     def _on_pod(self, old: Item | None, new: Item | None) -> None:
-        if new is not None:
+        item = new or old
+        if item is not None and mirror_hash(item.obj):
+            self._mirrors.changed(old, new)
+        elif new is not None:
             pod = new.obj
             self.workers.update(pod, lambda: self._refuse(pod))
         elif old is not None:

@@ -41,6 +41,7 @@ from minikube_py.agent.kubelet.references import (
     references_of,
 )
 from minikube_py.agent.kubelet.resizing import Resizing
+from minikube_py.agent.kubelet.static.manifest import is_static
 from minikube_py.agent.kubelet.status import OWNED, derive
 from minikube_py.agent.kubelet.sync_pod import (
     Action,
@@ -128,10 +129,15 @@ class PodWorker:
         """Take note that the pod is gone from the cluster."""
         self.removed = True
         self._stopping.set()
-        if self._grace is not None and self._grace > REMOVED_GRACE_SECONDS:
+        if self._grace is not None and self._grace > self._removed_grace:
             self._shorter.set()
         self._context.statuses.forget(self.uid)
         self._woken.set()
+
+    @property
+    def _removed_grace(self) -> int:
+        """How long a pod has that is gone; a static one ends as its manifest says."""
+        return grace_seconds(self.pod) if is_static(self.pod) else REMOVED_GRACE_SECONDS
 
     def wake(self) -> None:
         """Have everything looked at anew."""
@@ -409,7 +415,7 @@ class PodWorker:
             context.statuses.set(self.uid, self._derive())
         while self.observed.running or any(s.ready for s in self.observed.sandboxes):
             self._shorter.clear()
-            self._grace = REMOVED_GRACE_SECONDS if self.removed else grace_seconds(self.pod)
+            self._grace = self._removed_grace if self.removed else grace_seconds(self.pod)
             work = stop_pod(context, self.pod, self.observed, self._grace)
             try:
                 await unless(self._shorter, "stop pod", work)

@@ -7,8 +7,12 @@ from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.pod import TERMINAL, full_name, phase_of
 from minikube_py.agent.kubelet.pod_worker import PodWorker, State
 from minikube_py.agent.kubelet.qos import qos_class
-from minikube_py.api.object import Obj, get, uid_of
+from minikube_py.agent.kubelet.static.manifest import is_static
+from minikube_py.api.object import Key, Obj, get, key_of, uid_of
 from minikube_py.lib.tasks import Nursery
+
+Refuse = Callable[[], Failure | None]
+"""Tells why a new pod may not run here, or None."""
 
 
 def _turn(worker: PodWorker) -> tuple[int, bool, float]:
@@ -19,14 +23,23 @@ def _turn(worker: PodWorker) -> tuple[int, bool, float]:
 class PodWorkers:
     """The workers of all pods of this node, by uid."""
 
-    def __init__(self, context: NodeContext, nursery: Nursery) -> None:
+    def __init__(
+        self,
+        context: NodeContext,
+        nursery: Nursery,
+        ended: Callable[[Obj], None] = lambda _: None,
+    ) -> None:
+        """Take `ended`, which is told of each pod of which no trace is left."""
         self._context = context
+        self._ended = ended
         self._nursery = nursery
         self._workers: dict[str, PodWorker] = {}
         self._finished: set[str] = set()
         """Pods that this node is done with, while finalizers keep their objects."""
+        self._next: dict[Key, tuple[Obj, Refuse]] = {}
+        """Static pods that wait for the end of another one of their name: a changed manifest."""
 
-    def update(self, pod: Obj, refuse: Callable[[], Failure | None] = lambda: None) -> None:
+    def update(self, pod: Obj, refuse: Refuse = lambda: None) -> None:
         """Take a pod that is new or has changed; `refuse` is asked about a new one."""
         uid = uid_of(pod)
         worker = self._workers.get(uid)
@@ -34,6 +47,10 @@ class PodWorkers:
             worker.update(pod)
             return
         if uid in self._finished:
+            return
+        key = key_of(pod)
+        if is_static(pod) and any(key_of(worker.pod) == key for worker in self):
+            self._next[key] = (pod, refuse)
             return
         worker = self._workers[uid] = PodWorker(self._context, pod, refuse())
         self._nursery.start(f"pod {full_name(pod)}", self._live(worker))
@@ -45,10 +62,14 @@ class PodWorkers:
                 self._finished.add(worker.uid)
         finally:
             self._workers.pop(worker.uid, None)
+            self._ended(worker.pod)
+        if following := self._next.pop(key_of(worker.pod), None):
+            self.update(*following)
 
     def remove(self, uid: str) -> None:
         """Take note that a pod is gone from the cluster."""
         self._finished.discard(uid)
+        self._next = {key: one for key, one in self._next.items() if uid_of(one[0]) != uid}
         if uid in self._workers:
             self._workers[uid].remove()
 

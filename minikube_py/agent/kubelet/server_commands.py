@@ -6,9 +6,8 @@ from aiohttp import hdrs, web
 
 from minikube_py.agent.kubelet import streaming
 from minikube_py.agent.kubelet.pod import find_spec
-from minikube_py.agent.kubelet.server_host import UID_LABEL, Host
+from minikube_py.agent.kubelet.server_host import UID_LABEL, Host, node_uid
 from minikube_py.api.errors import BadRequestError, InternalError, NotFoundError
-from minikube_py.api.object import uid_of
 
 
 class Commands:
@@ -64,7 +63,7 @@ class Commands:
             raise NotFoundError("404 page not found")
         ports = _forwarded_ports(request)
         pod = self._host.pod(rest[0], rest[1], rest[2] if len(rest) == 3 else "")
-        sandboxes = await self._host.runtime.list_sandboxes({UID_LABEL: uid_of(pod)})
+        sandboxes = await self._host.runtime.list_sandboxes({UID_LABEL: node_uid(pod)})
         ready = [sandbox for sandbox in sandboxes if sandbox.ready]
         if not ready:
             raise InternalError(f'pod not found ("{rest[1]}_{rest[0]}")')

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Protocol
 from aiohttp import web
 
 from minikube_py.agent.cri.runtime import Container, ExecResult, Sandbox
+from minikube_py.agent.kubelet.static.manifest import mirror_hash
 from minikube_py.api.errors import InternalError, NotFoundError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, uid_of
@@ -53,6 +54,11 @@ class Pods(Protocol):
         """Return all pods."""
 
 
+def node_uid(pod: Obj) -> str:
+    """Return the uid that the node knows a pod by: a mirror stands for a static pod."""
+    return mirror_hash(pod) or uid_of(pod)
+
+
 class Target(NamedTuple):
     """The container that a path names."""
 
@@ -62,7 +68,7 @@ class Target(NamedTuple):
     @property
     def labels(self) -> dict[str, str]:
         """The labels that the runtime knows it by."""
-        return {UID_LABEL: uid_of(self.pod), NAME_LABEL: self.container}
+        return {UID_LABEL: node_uid(self.pod), NAME_LABEL: self.container}
 
 
 class Host(NamedTuple):
@@ -76,7 +82,7 @@ class Host(NamedTuple):
         pod = self.pods.get(Key(namespace, name))
         if pod is None:
             raise NotFoundError("pod does not exist")
-        if uid and uid != uid_of(pod):
+        if uid and uid not in (uid_of(pod), node_uid(pod)):
             raise NotFoundError("pod not found")
         return pod
 

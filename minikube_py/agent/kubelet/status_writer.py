@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from minikube_py.agent.kubelet.static.manifest import is_static
 from minikube_py.agent.kubelet.status import OWNED as OWNED_CONDITIONS
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
@@ -75,6 +76,8 @@ class _Pod:
     """What is known and what is to be told of one pod."""
 
     key: Key
+    target: str
+    """The uid of the object at the server, "" where there is none yet."""
     known: Obj
     """The status that the server has."""
     revision: int
@@ -96,7 +99,8 @@ class StatusWriter:
         status = pod.get("status") or {}
         known = self._pods.get(uid)
         if known is None:
-            self._pods[uid] = _Pod(key_of(pod), status, revision)
+            target = "" if is_static(pod) else uid
+            self._pods[uid] = _Pod(key_of(pod), target, status, revision)
         elif revision > known.revision:
             # What comes back as it was written is settled, even if the server left out a detail.
             changed = known.known != status
@@ -104,6 +108,17 @@ class StatusWriter:
             if changed and known.wanted is not None and status_patch(status, known.wanted):
                 known.told.clear()
                 self._queue.add(uid)
+
+    def mirrored(self, uid: str, mirror: Obj) -> None:
+        """Have the status of a static pod told to its mirror from now on."""
+        pod = self._pods.get(uid)
+        if pod is None:
+            return
+        pod.target, pod.known = uid_of(mirror), mirror.get("status") or {}
+        pod.revision = int(mirror["metadata"].get("resourceVersion") or 0)
+        if pod.wanted is not None and status_patch(pod.known, pod.wanted):
+            pod.told.clear()
+            self._queue.add(uid)
 
     def set(self, uid: str, status: Mapping[str, Any]) -> None:
         """Have a status told, in place of any before it."""
@@ -154,13 +169,14 @@ class StatusWriter:
 
     async def _write(self, uid: str) -> None:
         pod = self._pods.get(uid)
-        if pod is None or pod.wanted is None:
+        if pod is None or pod.wanted is None or not pod.target:
+            self._queue.forget(uid)
             return
         wanted = pod.wanted
         patch = status_patch(pod.known, wanted)
         if patch:
             try:
-                await self._patch(uid, pod, patch)
+                await self._patch(pod, patch)
             except (NotFoundError, ConflictError):
                 # Gone, or another pod of that name: the informer will tell.
                 log.debug("status of a pod that is gone pod=%s uid=%s", pod.key, uid)
@@ -174,11 +190,11 @@ class StatusWriter:
         else:
             self._queue.add(uid)
 
-    async def _patch(self, uid: str, pod: _Pod, patch: Mapping[str, Any]) -> None:
+    async def _patch(self, pod: _Pod, patch: Mapping[str, Any]) -> None:
         answer = await self._client.patch(
             PODS,
             pod.key.name,
-            {"metadata": {"uid": uid}, "status": patch},
+            {"metadata": {"uid": pod.target}, "status": patch},
             pod.key.namespace,
             patch_type="strategic",
             subresource="status",

@@ -271,8 +271,8 @@ class Node:
         self.volumes = ModelVolumes(folder)
         self.trouble = ""
 
-    def connect(self, cluster: ModelCluster, informers: Informers) -> None:
-        """Follow the pods of the cluster."""
+    def connect(self, cluster: ModelCluster, informers: Informers, *, follows: bool) -> None:
+        """Follow the pods of the cluster, unless told not to."""
         self.cluster = cluster
         self.client: Client = StrategicClient(cluster, "kubelet")
         self.recorder = Recorder(self.client, "kubelet", self.clock)
@@ -282,7 +282,8 @@ class Node:
         self.runtime.wake = self.workers.wake
         self.nursery.start("events", self.recorder.run())
         self.nursery.start("statuses", self.statuses.run())
-        informers.get(PODS).subscribe(self._on_pod)
+        if follows:
+            informers.get(PODS).subscribe(self._on_pod)
 
     def _on_pod(self, old: Item | None, new: Item | None) -> None:
         if new is not None:
@@ -355,7 +356,11 @@ class Node:
 
 @contextlib.asynccontextmanager
 async def model_node(
-    folder: Path, cluster: ModelCluster | None = None, runtime: ModelRuntime | None = None
+    folder: Path,
+    cluster: ModelCluster | None = None,
+    runtime: ModelRuntime | None = None,
+    *,
+    follows: bool = True,
 ) -> AsyncIterator[Node]:
     """Run a node; with the cluster and runtime of another it is that node started again."""
     async with Nursery("runtime") as outer, Nursery("node") as nursery:
@@ -363,7 +368,7 @@ async def model_node(
         node.runtime._nursery = outer
         cluster = cluster or ModelCluster(node.clock)
         async with Informers(StrategicClient(cluster, "informers"), node.clock) as informers:
-            node.connect(cluster, informers)
+            node.connect(cluster, informers, follows=follows)
             await informers.synced([PODS])
             yield node
             await nursery.cancel()
