@@ -30,3 +30,11 @@ class AgentConfig(NodeConfig):
     server: str = option("", "URL of the server to join")
     token: str = option("", "secret that the server shows or has been given", secret=True)
     data_dir: Path = option(Path("/var/lib/kpy"), "folder that holds all state")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationConfig:
+    """What a control plane is told of nodes that are only simulated."""
+
+    simulate_nodes: int = option(0, "nodes to simulate: their pods seem to run, without containers")
+    simulate_config: str = option("", "YAML file that says how simulated nodes and pods behave")

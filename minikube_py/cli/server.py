@@ -7,18 +7,24 @@ the data dir. What then fails is one line and status 1, and the next start goes 
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from minikube_py.agent.config import NodeConfig
+from minikube_py.agent.config import NodeConfig, SimulationConfig
 from minikube_py.cli.config import ProgramConfig, load, parameters
 from minikube_py.server.config import ServerConfig
+
+if TYPE_CHECKING:
+    from minikube_py.agent.simulated.app import Simulation
+
+CONFIGS = (ServerConfig, NodeConfig, SimulationConfig, ProgramConfig)
+"""Where the options of the command stand."""
 
 
 def run(**given: Any) -> None:
     """Load the options and serve until told to end."""
-    server, node, program = load(ServerConfig, NodeConfig, ProgramConfig, given=given)
+    server, node, simulation, program = load(*CONFIGS, given=given)
     from minikube_py.cli import running  # noqa: PLC0415 -- `kpy server --help` stays light
     from minikube_py.lib.log import configure  # noqa: PLC0415
     from minikube_py.server.profile import applied  # noqa: PLC0415
@@ -26,13 +32,18 @@ def run(**given: Any) -> None:
     configure(program.log_level)
     server = applied(server)
     look(server, node)
-    running.run("server", lambda: serve(server, node, running.Phases()))
+    nodes = None
+    if simulation != SimulationConfig():
+        from minikube_py.agent.simulated import app  # noqa: PLC0415 -- few clusters simulate
+
+        nodes = app.settle(simulation)
+    running.run("server", lambda: serve(server, node, nodes, running.Phases()))
 
 
 command = click.Command(
     "server",
     callback=run,
-    params=parameters(ServerConfig, NodeConfig, ProgramConfig),
+    params=parameters(*CONFIGS),
     help="Run a control plane, and a node beside it. Ctrl-C stops both; pods run on.",
 )
 
@@ -54,11 +65,17 @@ def look(server: ServerConfig, node: NodeConfig) -> None:
     check_port(server.bind_address, server.https_listen_port, flag="--https-listen-port")
 
 
-async def serve(server: ServerConfig, node: NodeConfig, report: Callable[[str], None]) -> None:
-    """Run the control plane and the node until cancelled."""
+async def serve(
+    server: ServerConfig,
+    node: NodeConfig,
+    simulation: "Simulation | None",
+    report: Callable[[str], None],
+) -> None:
+    """Run the control plane, the node and those that are simulated until cancelled."""
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
     from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
+    from minikube_py.lib.tasks import Nursery  # noqa: PLC0415
     from minikube_py.server import bootstrap  # noqa: PLC0415
     from minikube_py.server.app import ServerApp  # noqa: PLC0415
 
@@ -81,12 +98,24 @@ async def serve(server: ServerConfig, node: NodeConfig, report: Callable[[str], 
         async with app.running(report):
             report(f"kubeconfig is {server.write_kubeconfig}")
             notify("READY=1")
-            if settings is None:
-                await asyncio.Event().wait()
-            else:
-                await run_node(app, settings, report)
+            async with Nursery("server") as nursery:
+                if simulation is not None:
+                    nursery.start("simulation", simulate(app, simulation))
+                if settings is None:
+                    await asyncio.Event().wait()
+                else:
+                    await run_node(app, settings, report)
     finally:
         lock.release()
+
+
+async def simulate(app: Any, simulation: "Simulation") -> None:
+    """Be the kubelets of many nodes at once; no single node's rights are enough for that."""
+    from minikube_py.agent.simulated.app import run_simulation  # noqa: PLC0415
+    from minikube_py.server.attributes import User  # noqa: PLC0415
+
+    user = User("system:simulated-nodes", ("system:masters", "system:authenticated"))
+    await run_simulation(simulation, app.loopback(user), app.clock)
 
 
 async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> None:

@@ -11,7 +11,7 @@ from minikube_py.api.object import Key, condition_of, evolve, get, is_deleting
 from minikube_py.server.controllers import CONTROLLERS
 from minikube_py.server.scheduler.scheduler import Scheduler
 from tests.harness import harness
-from tests.kubelet_model import NEVER_READY, Kubelets, node
+from tests.kubelet_model import READY, Kubelets, node
 from tests.virtual_time import settle, virtual
 
 ALL = ("n1", "n2", "n3")
@@ -24,7 +24,6 @@ async def cluster():
         world.kubelets = Kubelets(world)
         world.kubelets.start()
         await world.kubelets.add(*map(node, ALL))
-        world.kubelets.heartbeats(*ALL)
         scheduler = Scheduler(world.cluster.client("scheduler"), world.informers, world.clock)
         world.nursery.start("scheduler", scheduler.run())
         await world.client.create(NAMESPACES, {"metadata": {"name": "d"}})
@@ -135,7 +134,7 @@ async def test_a_broken_image_stops_the_rollout_and_the_old_pods_stay():
     async with cluster() as world:
         await deploy(world, 4, progressDeadlineSeconds=60)
         await settle(20)
-        await change(world, "spec.template", template("bad", **{NEVER_READY: "yes"}))
+        await change(world, "spec.template", template("bad", **{READY: "never"}))
         await settle(50)
         assert get(condition_of(deployment(world), "Progressing"), "status") == "True"
         await settle(30)

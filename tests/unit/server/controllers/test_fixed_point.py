@@ -32,7 +32,7 @@ from minikube_py.client.actions import Create, Delete
 from minikube_py.server.controllers import CONTROLLERS
 from minikube_py.server.scheduler.scheduler import Scheduler
 from tests.harness import World, harness
-from tests.kubelet_model import EXIT, NEVER_READY, RUNS, Kubelets, node
+from tests.kubelet_model import EXIT, READY, RUNS, Kubelets, node
 from tests.virtual_time import run, settle
 
 REST_SECONDS = 900.0
@@ -175,10 +175,9 @@ class User:
 
 async def populated(world, steps):
     world.run(*CONTROLLERS)
-    kubelets = Kubelets(world)
+    kubelets = Kubelets(world, beat_seconds=40)
     kubelets.start()
     await kubelets.add(node("n1"), node("n2"))
-    kubelets.heartbeats("n1", "n2", seconds=40)
     scheduler = Scheduler(world.cluster.client("scheduler"), world.informers, world.clock)
     world.nursery.start("scheduler", scheduler.run())
     await world.client.create(NAMESPACES, {"metadata": {"name": "d"}})
@@ -250,8 +249,8 @@ def test_the_cluster_comes_to_rest_and_controllers_that_start_again_write_nothin
             again.cluster._tables = state
             again.cluster.revision = world.cluster.revision
             again.cluster.oldest = world.cluster.revision
-            kubelets = Kubelets(again)
-            kubelets.heartbeats("n1", "n2", seconds=40)
+            kubelets = Kubelets(again, beat_seconds=40)
+            kubelets.start()
             again.run(*CONTROLLERS)
             await settle(30)
             assert writes(again, 0) == []
@@ -278,7 +277,7 @@ def test_pods_that_never_get_ready_are_not_made_again_and_again():
         async with harness(root_ca="PEM") as world:
             await populated(world, [])
             spec = workload("a", 3)
-            spec["template"] = template("a", **{NEVER_READY: "yes"})
+            spec["template"] = template("a", **{READY: "never"})
             metadata = {"name": "stuck", "namespace": "d"}
             await world.client.create(DEPLOYMENTS, {"metadata": metadata, "spec": spec})
             await settle(REST_SECONDS)

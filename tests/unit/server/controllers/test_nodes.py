@@ -32,7 +32,6 @@ async def with_node(world, **more):
     kubelets = Kubelets(world)
     kubelets.start()
     await kubelets.add(node("n1", **more))
-    kubelets.heartbeats("n1")
     return kubelets
 
 

@@ -425,9 +425,8 @@ async def user(world, step):
 
 
 async def living(world):
-    kubelets = Kubelets(world)
+    kubelets = Kubelets(world, beat_seconds=40)
     kubelets.start()
-    kubelets.heartbeats("n1", seconds=40)
     world.run(*ALL)
     scheduler = Scheduler(world.cluster.client("scheduler"), world.informers, world.clock)
     world.nursery.start("scheduler", scheduler.run())

@@ -1,0 +1,1 @@
+"""Nodes without machines: they heartbeat, and what is bound to them seems to run."""
