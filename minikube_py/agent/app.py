@@ -35,6 +35,7 @@ from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
 from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
+from minikube_py.agent.local_storage import LocalStorage
 from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.cni import find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
@@ -89,6 +90,11 @@ class NodeSettings:
     def folder(self) -> Path:
         """Holds all that the node keeps."""
         return self.data_dir / "agent"
+
+    @property
+    def storage(self) -> Path:
+        """Holds the persistent volumes on this node's disk."""
+        return self.data_dir / "storage"
 
 
 def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
@@ -160,6 +166,8 @@ async def run_agent(
                 "kubelet server": lambda: _serve(server, settings, cluster),
                 "pod network": lambda: run_network(proxy_informers, network),
             }
+            storage = LocalStorage(settings.storage, settings.name, client, clock)
+            parts["local storage"] = lambda: storage.run(informers)
             if cluster.kube_proxy:
                 parts["kube-proxy"] = lambda: run_proxy(
                     proxy_informers, _proxy_settings(settings, cluster), clock
@@ -234,6 +242,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         node=node,
         root=root,
         static=_static_config(settings),
+        storage=settings.storage,
         logs=settings.logs,
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,

@@ -47,6 +47,7 @@ from minikube_py.agent.kubelet.stats.provider import Node, Provider
 from minikube_py.agent.kubelet.stats.sample import PodFacts, Sampler
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api import quantity
 from minikube_py.api.core import NODES, PODS, SERVICES
@@ -71,6 +72,8 @@ class KubeletConfig:
     root: Path
     """Folder of volumes and other files of pods."""
     static: StaticConfig = StaticConfig()
+    storage: Path | None = None
+    """Folder of persistent volumes on this node's disk; None where it offers none."""
     logs: Path = Path("/var/log/pods")
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
@@ -101,10 +104,10 @@ class Kubelet:
         self._recorder = Recorder(client, "kubelet", clock, host=name)
         self._statuses = StatusWriter(client, clock)
         self._cgroups = cgroups.detect()
-        self._volumes = PodVolumes(config.root)
         self._mirrors = MirrorPods(
             (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
         )
+        self._volumes = PodVolumes(config.root, config.storage)
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
         self.stats = Provider(
@@ -277,6 +280,7 @@ class Kubelet:
             probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
             tokens=Tokens(self._client, clock),
+            claims=Claims(self._client),
             volumes=self._volumes,
             statuses=self._statuses,
             cgroups=self._cgroups,

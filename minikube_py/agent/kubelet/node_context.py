@@ -17,6 +17,7 @@ from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api.object import Obj
 from minikube_py.client.events import EventKind, Recorder
@@ -41,6 +42,7 @@ class NodeContext:
     probes: Probes
     references: References
     tokens: Tokens
+    claims: Claims
     volumes: PodVolumes
     statuses: StatusWriter
     cgroups: Cgroups

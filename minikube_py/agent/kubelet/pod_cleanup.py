@@ -25,6 +25,7 @@ async def free(context: NodeContext, pod: Obj) -> None:
     """
     uid = uid_of(pod)
     context.references.release(uid)
+    context.claims.forget(uid)
     context.tokens.forget(uid)
     context.images.forget(pod)
     if not await context.volumes.tear_down(uid):

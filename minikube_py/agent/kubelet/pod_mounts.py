@@ -11,7 +11,7 @@ from minikube_py.agent.kubelet.pod import Spec, is_host_network, volumes_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError
 from minikube_py.agent.kubelet.volumes.pod_volumes import ALWAYS_READ_ONLY
 from minikube_py.agent.kubelet.volumes.subpath import prepare
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, get
 
 ETC_HOSTS = "/etc/hosts"
 
@@ -81,6 +81,8 @@ class ContainerFiles:
 
 def _is_read_only(pod: Obj, name: str) -> bool:
     volume = next((v for v in volumes_of(pod) if v["name"] == name), {})
+    if get(volume, "persistentVolumeClaim.readOnly"):
+        return True
     return any(kind in volume for kind in ALWAYS_READ_ONLY)
 
 

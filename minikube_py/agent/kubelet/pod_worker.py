@@ -307,14 +307,15 @@ class PodWorker:
         try:
             await context.references.hold(self.uid, references_of(pod))
             due = await context.tokens.prepare(pod)
-            self._volumes = await context.volumes.set_up(pod, self._sources())
+            persistent = await context.claims.resolve(pod)
+            self._volumes = await context.volumes.set_up(pod, self._sources(persistent))
         except (ReferencesTimeoutError, TokenError, VolumeError) as error:
             raise SyncError(str(error), "FailedMount") from None
         now = context.clock.now()
         left = (due - now).total_seconds() if due else None
         self._token_due = None if left is None else context.clock.monotonic() + left
 
-    def _sources(self) -> Sources:
+    def _sources(self, persistent: Mapping[str, Obj]) -> Sources:
         context, namespace = self._context, self.pod["metadata"].get("namespace", "")
         return Sources(
             config_map=lambda name: context.references.get(Ref("configmaps", namespace, name)),
@@ -322,6 +323,7 @@ class PodWorker:
             token=lambda source: context.tokens.token(self.pod, source),
             fields=runtime_fields(self._ips(), context.host_ips),
             allocatable=context.allocatable,
+            persistent=persistent,
         )
 
     async def _carry_out(self) -> None:

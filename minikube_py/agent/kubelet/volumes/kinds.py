@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minikube_py.agent.kubelet.volumes import atomic_writer
 from minikube_py.agent.kubelet.volumes.mounts import is_mount_point, mount_tmpfs
+from minikube_py.agent.kubelet.volumes.ownership import give
 from minikube_py.agent.kubelet.volumes.payload import (
     DEFAULT_MODE,
     Sources,
@@ -24,7 +25,10 @@ from minikube_py.agent.kubelet.volumes.payload import (
     token_ownership,
 )
 from minikube_py.api import quantity
-from minikube_py.api.object import Obj
+from minikube_py.api.core.volume_matching import PROVISIONED_BY
+from minikube_py.api.local_storage import PROVISIONER
+from minikube_py.api.object import Obj, annotations_of, get
+from minikube_py.lib.fsutil import make_dir
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,10 @@ class Place:
     sources: Sources
     group: int | None
     """fsGroup: the group that owns what is in the volume."""
+    persistent: Obj | None = None
+    """The persistent volume, where it is one."""
+    storage: Path | None = None
+    """Where this node keeps the volumes that were made for it."""
 
 
 SetUp = Callable[[Obj, Place], Path]
@@ -98,6 +106,26 @@ def host_path(source: Obj, _place: Place) -> Path:
     return path
 
 
+def local(source: Obj, place: Place) -> Path:
+    """Return a folder or file of the node that is a persistent volume.
+
+    Those that were made for this node come to be when they are first used.
+    """
+    path = Path(source["path"])
+    ours = annotations_of(place.persistent or {"metadata": {}}).get(PROVISIONED_BY) == PROVISIONER
+    if ours and path.parent == place.storage and not path.exists():
+        make_dir(path.parent, 0o711)
+        path.mkdir()
+        path.chmod(0o777)  # whoever the containers run as
+    if not path.exists():
+        raise VolumeError(f'path "{path}" does not exist')
+    if place.group is not None and path.is_dir() and not place.folder.exists():
+        policy = get(place.pod, "spec.securityContext.fsGroupChangePolicy", "Always")
+        give(path, place.group, policy)
+        place.folder.mkdir(parents=True)  # once for each pod is enough
+    return path
+
+
 def _payload_folder(place: Place, *, memory: bool) -> Path:
     place.folder.mkdir(parents=True, exist_ok=True)
     if memory and not is_mount_point(place.folder):
@@ -143,6 +171,7 @@ def projected(source: Obj, place: Place) -> Path:
 VOLUMES: Mapping[str, SetUp] = {
     "emptyDir": empty_dir,
     "hostPath": host_path,
+    "local": local,
     "configMap": config_map,
     "secret": secret,
     "downwardAPI": downward_api,

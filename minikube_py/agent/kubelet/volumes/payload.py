@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from minikube_py.agent.kubelet.field_ref import (
@@ -33,6 +33,8 @@ class Sources:
     """Source of a serviceAccountToken -> a token that is good now."""
     fields: Runtime
     allocatable: Mapping[str, str]
+    persistent: Mapping[str, Obj] = field(default_factory=dict)
+    """The persistent volumes behind volumes with claims, by the names of those."""
 
 
 def decoded(secret: Obj) -> dict[str, bytes]:

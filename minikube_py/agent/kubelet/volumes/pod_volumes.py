@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from minikube_py.agent.kubelet.pod import volumes_of
+from minikube_py.agent.kubelet.volumes.claims import as_volume
 from minikube_py.agent.kubelet.volumes.kinds import Place, kind_of, set_up
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
@@ -39,9 +40,10 @@ def _plugin(kind: str) -> str:
 class PodVolumes:
     """The files of all pods of this node."""
 
-    def __init__(self, root: Path) -> None:
-        """Take the kubelet's folder."""
+    def __init__(self, root: Path, storage: Path | None = None) -> None:
+        """Take the kubelet's folder, and that of persistent volumes on this node's disk."""
         self._pods = root / "pods"
+        self._storage = storage
 
     def pod_folder(self, uid: str) -> Path:
         """Return the folder of a pod."""
@@ -72,9 +74,12 @@ class PodVolumes:
         found = {}
         for volume in volumes_of(pod):
             name = volume["name"]
+            persistent = sources.persistent.get(name)
+            shown = volume if persistent is None else as_volume(name, persistent)
             try:
-                place = Place(pod, folder / _plugin(kind_of(volume)) / name, sources, group)
-                found[name] = set_up(volume, place)
+                own = folder / _plugin(kind_of(shown)) / name
+                place = Place(pod, own, sources, group, persistent, self._storage)
+                found[name] = set_up(shown, place)
             except VolumeError as error:
                 raise VolumeError(
                     f'MountVolume.SetUp failed for volume "{name}" : {error}'

@@ -28,6 +28,7 @@ from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.payload import Sources
 from minikube_py.api.core import PODS
 from minikube_py.api.item import Item
@@ -308,6 +309,7 @@ class Node:
             probes=Probes(runtime, clock, self.nursery, wake, lambda *_: None),
             references=References(self.client, clock, self.nursery, wake),
             tokens=Tokens(self.client, clock),
+            claims=Claims(self.client),
             volumes=self.volumes,  # type: ignore[arg-type]
             statuses=self.statuses,
             cgroups=Cgroups(),
