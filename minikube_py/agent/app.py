@@ -160,21 +160,19 @@ async def run_agent(
             kubelet.on_exit = server.container_changed
             if containerd is not None:
                 nursery.start("containerd", restarting("containerd", containerd.supervise))
-            network = _network_config(settings, cluster)
+            storage = LocalStorage(settings.storage, settings.name, client, informers, clock)
             parts: dict[str, Callable[[], object]] = {
                 "kubelet": lambda: kubelet.run(report),
                 "kubelet server": lambda: _serve(server, settings, cluster),
-                "pod network": lambda: run_network(proxy_informers, network),
+                "pod network": lambda: _run_network(settings, cluster, proxy_informers),
+                "local storage": storage.run,
             }
-            storage = LocalStorage(settings.storage, settings.name, client, clock)
-            parts["local storage"] = lambda: storage.run(informers)
             if cluster.kube_proxy:
                 parts["kube-proxy"] = lambda: run_proxy(
                     proxy_informers, _proxy_settings(settings, cluster), clock
                 )
             if cluster.dns:
-                dns = DnsConfig(addresses=_dns_addresses(cluster), domain=cluster.cluster_domain)
-                parts["cluster DNS"] = lambda: run_dns(proxy_informers, dns)
+                parts["cluster DNS"] = lambda: run_dns(proxy_informers, _dns_config(cluster))
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
             await kubelet.ready.wait()
@@ -278,8 +276,9 @@ def _static_config(settings: NodeSettings) -> StaticConfig:
     )
 
 
-def _network_config(settings: NodeSettings, cluster: ClusterInfo) -> NetworkConfig:
-    return NetworkConfig(
+async def _run_network(settings: NodeSettings, cluster: ClusterInfo, informers: Informers) -> None:
+    """Keep the network of the node's pods, for ever."""
+    config = NetworkConfig(
         node_name=settings.name,
         node_ip=settings.ips[0],
         cluster_cidr=cluster.cluster_cidr,
@@ -287,6 +286,11 @@ def _network_config(settings: NodeSettings, cluster: ClusterInfo) -> NetworkConf
         cni_conf_dir=settings.folder / "cni" / "net.d",
         cni_state_dir=settings.folder / "cni" / "state",
     )
+    await run_network(informers, config)
+
+
+def _dns_config(cluster: ClusterInfo) -> DnsConfig:
+    return DnsConfig(addresses=_dns_addresses(cluster), domain=cluster.cluster_domain)
 
 
 def _dns_addresses(cluster: ClusterInfo) -> tuple[str, ...]:

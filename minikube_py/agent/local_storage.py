@@ -37,16 +37,19 @@ GOING = ".going-"
 class LocalStorage:
     """One node's folder of volumes."""
 
-    def __init__(self, root: Path, node: str, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, root: Path, node: str, client: Client, informers: Informers, clock: Clock
+    ) -> None:
         self.root = root
         self._node = node
         self._client = client
+        self._informers = informers
         self._clock = clock
         self._changed = asyncio.Event()
 
-    async def run(self, informers: Informers) -> None:
+    async def run(self) -> None:
         """Keep the offer true and the folder clean, for ever."""
-        nodes = informers.get(NODES, Selection(field_selector=f"metadata.name={self._node}"))
+        nodes = self._informers.get(NODES, Selection(field_selector=f"metadata.name={self._node}"))
         await nodes.wait_synced()
         await asyncio.to_thread(self.prepare)
 

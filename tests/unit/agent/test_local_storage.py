@@ -22,9 +22,12 @@ from tests.harness import World, harness
 from tests.unit.server.controllers.volumes import claim, ref, storage_class, volume
 from tests.virtual_time import virtual
 
+NOBODY: Any = (None, None, None)
+"""Client, informers and clock of who needs none."""
+
 
 def storage(world: World, root: Path) -> LocalStorage:
-    return LocalStorage(root, "n", world.cluster.client("node"), world.clock)
+    return LocalStorage(root, "n", world.cluster.client("node"), world.informers, world.clock)
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -39,7 +42,7 @@ async def until(true: Callable[[], object]) -> None:
 async def begun(world: World, root: Path) -> LocalStorage:
     await world.client.create(NODES, {"metadata": {"name": "n"}})
     made = storage(world, root)
-    world.nursery.start("local storage", made.run(world.informers))
+    world.nursery.start("local storage", made.run())
     await until(lambda: offer_of(node(world)))
     return made
 
@@ -88,7 +91,7 @@ async def test_what_is_unwanted_goes_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_removal_that_a_crash_interrupted_is_finished_at_the_next_start(tmp_path: Path) -> None:
-    made = LocalStorage(tmp_path, "n", None, None)  # type: ignore[arg-type]
+    made = LocalStorage(tmp_path, "n", *NOBODY)
     (tmp_path / ".going-pvc-a" / "rest").mkdir(parents=True)
     (tmp_path / "pvc-b").mkdir()
     made.prepare()
@@ -96,7 +99,7 @@ def test_a_removal_that_a_crash_interrupted_is_finished_at_the_next_start(tmp_pa
 
 
 def test_a_removal_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    made = LocalStorage(tmp_path, "n", None, None)  # type: ignore[arg-type]
+    made = LocalStorage(tmp_path, "n", *NOBODY)
     (tmp_path / ".going-pvc-a" / "rest").mkdir(parents=True)
     assert made.remove(["pvc-a"]) == ["pvc-a"]
     assert list(tmp_path.iterdir()) == []
