@@ -19,7 +19,7 @@ from minikube_py.agent.kubelet.volumes.kinds import VOLUMES
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.resource import ALL_VERBS, Resource
 from minikube_py.server.controllers import CONTROLLERS
-from minikube_py.server.scheduler.plugins import FILTERS, SCORES
+from minikube_py.server.scheduler.plugins import DEFAULT
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -155,7 +155,7 @@ def _parts() -> Iterator[Iterable[str]]:
         "Clients that the tests drive as they are published", ("client", "of"), _clients()
     )
     yield ("## Control loops", "", *(f"- {name}" for name in _loops()), "")
-    yield _section("Scheduler", ("point", "plugins"), _scheduler())
+    yield _section("Scheduler", ("plugin", "weight"), _scheduler())
     resources = [resource for resource in BUILTIN if resource.in_discovery]
     for api_version, kinds in groupby(sorted(resources, key=_order), lambda r: r.api_version):
         rows = (_row(resource) for resource in kinds)
@@ -176,8 +176,8 @@ def _clients() -> Iterator[tuple[str, str]]:
 
 
 def _scheduler() -> Iterator[tuple[str, str]]:
-    yield "filter", ", ".join(plugin.name for plugin in FILTERS)
-    yield "score", ", ".join(plugin.name for plugin in SCORES)
+    for name, weight in DEFAULT:
+        yield name, str(weight or "")
 
 
 def _order(resource: Resource) -> tuple[str, str, str]:

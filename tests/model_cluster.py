@@ -133,6 +133,16 @@ def _is_finished(obj: Obj, resource: Resource) -> bool:
     return metadata.get("deletionGracePeriodSeconds", 0) == 0
 
 
+def _with_other_conditions(old: Obj, patch: Obj) -> Obj:
+    """Conditions are merged by type; that is all that is known here of strategic patches."""
+    conditions = get(patch, "status.conditions")
+    if conditions is None:
+        return patch
+    types = {one["type"] for one in conditions}
+    others = [one for one in get(old, "status.conditions", ()) if one["type"] not in types]
+    return evolve(patch, "status.conditions", [*others, *conditions])
+
+
 class ModelClient:
     """The Client protocol over a model cluster, as one user."""
 
@@ -318,6 +328,8 @@ class ModelClient:
             value = get(patch, f"metadata.{guard}")
             if value and value != old["metadata"][guard]:
                 raise ConflictError(f"Precondition failed: {guard} in precondition")
+        if patch_type == "strategic":
+            patch = _with_other_conditions(old, patch)
         return self._update(resource, merge(old, patch), subresource)
 
     async def delete(

@@ -93,6 +93,7 @@ class Told:
     reason: str
     message: str
     moment: datetime
+    component: str = ""
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -168,14 +169,25 @@ class Recorder:
         self._wake = asyncio.Event()
 
     def record(
-        self, obj: Obj, type_: EventKind, reason: str, message: str, *, field_path: str = ""
+        self,
+        obj: Obj,
+        type_: EventKind,
+        reason: str,
+        message: str,
+        *,
+        field_path: str = "",
+        component: str = "",
     ) -> None:
-        """Tell something of an object; dropped where the buffer is full."""
+        """Tell something of an object; dropped where the buffer is full.
+
+        `component` is who tells it, where that is not the recorder's own.
+        """
         if len(self._told) >= BUFFER_MAX:
             self.dropped += 1
             return
         involved = reference(obj, field_path)
-        self._told.append(Told(involved, type_, reason, message, self._clock.now()))
+        teller = component or self.component
+        self._told.append(Told(involved, type_, reason, message, self._clock.now(), teller))
         self._wake.set()
 
     async def run(self) -> None:
@@ -221,7 +233,7 @@ class Recorder:
 
     def _event(self, told: Told, message: str, key: Key) -> dict[str, Any]:
         now = times.format_seconds(told.moment)
-        source = {"component": self.component}
+        source = {"component": told.component}
         if self.host:
             source["host"] = self.host
         return {
@@ -237,7 +249,7 @@ class Recorder:
             "count": 1,
             "type": told.type,
             "eventTime": None,
-            "reportingComponent": self.component,
+            "reportingComponent": told.component,
             "reportingInstance": self.host,
         }
 

@@ -123,6 +123,9 @@ class Lister(Protocol):
     def get(self, key: Key) -> Obj | None:
         """Return one object, or None."""
 
+    def item(self, key: Key) -> Item | None:
+        """Return the item of one object, or None."""
+
     def items(self, namespace: str = "") -> Iterable[Item]:
         """Return the items of a namespace, or of all where it is ""; in no order."""
 

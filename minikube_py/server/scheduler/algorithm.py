@@ -5,14 +5,19 @@ a share that falls from 50 to 5 %), going on next time where this one stopped.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from minikube_py.server.scheduler.cache import Cache
-from minikube_py.server.scheduler.framework import Filter, Reasons, Score
+from minikube_py.server.scheduler.framework import (
+    Check,
+    Cycle,
+    Rejected,
+    Rejection,
+    rejection,
+)
 from minikube_py.server.scheduler.node_info import NodeInfo
-from minikube_py.server.scheduler.plugins import FILTERS, SCORES
 from minikube_py.server.scheduler.pod_info import PodInfo
+from minikube_py.server.scheduler.profile import Profile
 
 ALL_UP_TO = 100
 TIE = 1e-6
@@ -21,93 +26,187 @@ NO_NODES = "no nodes available to schedule pods"
 
 
 @dataclass
-class Rejection:
-    """Why a node was ruled out."""
-
-    plugin: Filter
-    reasons: Reasons
-
-
-@dataclass
 class Fit:
     """The outcome of filtering."""
 
+    count: int
+    """How many nodes there are."""
     nodes: list[NodeInfo] = field(default_factory=list)
-    rejected: dict[str, Rejection] = field(default_factory=dict)
+    rejected: dict[str, Rejected] = field(default_factory=dict)
+    """The nodes that were asked and ruled out."""
+    outside: Rejection | None = None
+    """Why the others were not asked, where pre-filter plugins narrowed them down."""
+    outright: Rejected | None = None
+    """Why the pod was rejected before any node was asked."""
+    narrowed_by: list[str] = field(default_factory=list)
     looked_at: int = 0
+    checks: Sequence[Check] = ()
+    """The questions that were asked of the nodes."""
 
     @property
     def plugins(self) -> frozenset[str]:
-        """The names of the plugins that rejected nodes."""
-        return frozenset(rejection.plugin.name for rejection in self.rejected.values())
+        """The names of the plugins that kept the pod from nodes."""
+        if self.outright is not None:
+            return frozenset({self.outright.plugin})
+        rejected = (one.plugin for one in self.rejected.values())
+        return frozenset({*rejected, *self.narrowed_by})
 
 
-def enough(nodes: int) -> int:
+def enough(nodes: int, percentage: int = 0) -> int:
     """Return how many fitting nodes are worth scoring."""
-    if nodes <= ALL_UP_TO:
+    percent = percentage or max(50 - nodes // 125, 5)
+    if nodes <= ALL_UP_TO or percent >= 100:
         return nodes
-    percent = max(50 - nodes // 125, 5)
     return max(nodes * percent // 100, ALL_UP_TO)
 
 
-def find(
-    pod: PodInfo,
-    cache: Cache,
-    *,
-    start: int = 0,
-    filters: Sequence[Filter] = FILTERS,
-    complete: bool = False,
-) -> Fit:
+def find(cycle: Cycle, profile: Profile, *, start: int = 0, complete: bool = False) -> Fit:
     """Ask all filters about the nodes, from a place on, until enough fit (`complete`: all)."""
-    checks = [(plugin, check) for plugin in filters if (check := plugin.filter(pod, cache))]
-    nodes = list(cache.nodes.values())
-    fit = Fit()
-    limit = len(nodes) if complete else enough(len(nodes))
-    for at in range(len(nodes)):
-        node = nodes[(start + at) % len(nodes)]
+    nodes = list(cycle.cache.nodes.values())
+    fit = Fit(len(nodes))
+    candidates = _narrowed(cycle, profile, nodes, fit)
+    if fit.outright is not None:
+        return fit
+    checks = fit.checks = questions(cycle, profile)
+    if not complete and _fits_where_nominated(cycle, checks, fit):
+        return fit
+    limit = len(nodes) if complete else enough(len(nodes), profile.percentage)
+    total = len(candidates)
+    for at in range(total):
+        node = candidates[(start + at) % total]
         fit.looked_at += 1
-        for plugin, check in checks:
-            reasons = check(node)
-            if reasons is not None:
-                fit.rejected[node.name] = Rejection(plugin, reasons)
-                break
-        else:
-            fit.nodes.append(node)
-            if len(fit.nodes) >= limit:
-                break
+        why = ask(cycle, checks, node)
+        if why is not None:
+            fit.rejected[node.name] = why
+            continue
+        fit.nodes.append(node)
+        if len(fit.nodes) >= limit:
+            break
     return fit
 
 
-def choose(
-    pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache, scores: Sequence[Score] = SCORES
-) -> str:
+def _fits_where_nominated(cycle: Cycle, checks: Sequence[Check], fit: Fit) -> bool:
+    """Tell whether the room that is held for the pod is enough by now: it looks no further."""
+    nominated = cycle.cache.nominated.get(cycle.pod.uid)
+    node = None if nominated is None else cycle.cache.nodes.get(nominated.node)
+    if node is None or ask(cycle, checks, node) is not None:
+        return False
+    fit.nodes.append(node)
+    return True
+
+
+def _narrowed(
+    cycle: Cycle, profile: Profile, nodes: list[NodeInfo], fit: Fit
+) -> Sequence[NodeInfo]:
+    """Ask the pre-filter plugins; return the nodes that are left."""
+    left: frozenset[str] | None = None
+    for plugin in profile.pre_filter:
+        said = plugin.pre_filter(cycle)
+        if said is None:
+            continue
+        if isinstance(said, Rejection):
+            fit.outright = Rejected(plugin.name, said)
+            return ()
+        fit.narrowed_by.append(plugin.name)
+        left = said.nodes if left is None else left & said.nodes
+        if not left:
+            text = f"node(s) didn't satisfy plugin(s) {_listed(fit)} simultaneously"
+            if len(fit.narrowed_by) == 1:
+                text = f"node(s) didn't satisfy plugin {plugin.name}"
+            fit.outright = Rejected(plugin.name, rejection(text, final=True))
+            return ()
+    if left is None:
+        return nodes
+    text = f"node(s) didn't satisfy plugin(s) {_listed(fit)}"
+    fit.outside = rejection(text, final=True)
+    known = cycle.cache.nodes
+    return [known[name] for name in sorted(left) if name in known]
+
+
+def _listed(fit: Fit) -> str:
+    return f"[{' '.join(sorted(fit.narrowed_by))}]"
+
+
+def questions(cycle: Cycle, profile: Profile) -> Sequence[Check]:
+    """Return the questions of all filters that concern the pod."""
+    asked = ((plugin, plugin.filter(cycle)) for plugin in profile.filter)
+    return [(plugin, question) for plugin, question in asked if question is not None]
+
+
+def ask(cycle: Cycle, checks: Sequence[Check], node: NodeInfo) -> Rejected | None:
+    """Return the first filter that rules a node out, with and without the room held there."""
+    held = cycle.cache.nominated.before(cycle.pod, node.name)
+    if held:
+        trial = node.copy()
+        for other in held:
+            trial.add(other)
+        why = first_rejection(shifted(checks, trial, held, ()), trial)
+        if why is not None:
+            return why
+    return first_rejection(checks, node)
+
+
+def first_rejection(checks: Iterable[Check], node: NodeInfo) -> Rejected | None:
+    """Return the first filter that rules a node out as it is."""
+    for plugin, question in checks:
+        why = question(node)
+        if why is not None:
+            return Rejected(plugin.name, why)
+    return None
+
+
+def shifted(
+    checks: Sequence[Check],
+    node: NodeInfo,
+    added: Sequence[PodInfo],
+    removed: Sequence[PodInfo],
+) -> Sequence[Check]:
+    """Return the questions as they would be with pods come to and gone from a node."""
+    return [
+        (plugin, question.shifted(node, added, removed))
+        if hasattr(question, "shifted")
+        else (plugin, question)
+        for plugin, question in checks
+    ]
+
+
+def choose(cycle: Cycle, nodes: Sequence[NodeInfo], profile: Profile) -> str:
     """Return the name of the best of some fitting nodes; of equals the one with fewest pods."""
     if len(nodes) == 1:
         return nodes[0].name
-    totals = total_scores(pod, nodes, cache, scores)
-    best = max(totals) - TIE
-    ties = [node for node, total in zip(nodes, totals, strict=True) if total >= best]
+    return best(nodes, total_scores(cycle, nodes, profile))
+
+
+def best(nodes: Sequence[NodeInfo], totals: Sequence[float]) -> str:
+    """Return the name of the node with the highest total; of equals that with fewest pods."""
+    least = max(totals) - TIE
+    ties = [node for node, total in zip(nodes, totals, strict=True) if total >= least]
     return min(ties, key=lambda node: (len(node.pods), node.name)).name
 
 
-def total_scores(
-    pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache, scores: Sequence[Score] = SCORES
-) -> Sequence[float]:
+def total_scores(cycle: Cycle, nodes: Sequence[NodeInfo], profile: Profile) -> list[float]:
     """Return the weighted sum of all scores for each node."""
+    for plugin in profile.pre_score:
+        plugin.pre_score(cycle, nodes)
     totals = [0.0] * len(nodes)
-    for plugin in scores:
-        values = plugin.score(pod, nodes, cache)
+    for scorer, weight in profile.score:
+        values = None if scorer.name in cycle.skipped else scorer.score(cycle, nodes)
         if values is not None:
-            weight = plugin.weight
             totals = [total + value * weight for total, value in zip(totals, values, strict=True)]
     return totals
 
 
-def explain(fit: Fit, count: int, after: str = "") -> str:
+def explain(fit: Fit, after: str = "") -> str:
     """Say why no node fits, as upstream words it; `after` tells of preemption."""
-    if not count:
+    if not fit.count:
         return NO_NODES
-    numbers = Counter(reason for rejection in fit.rejected.values() for reason in rejection.reasons)
-    reasons = sorted(f"{number} {reason}" for reason, number in numbers.items())
-    text = f"0/{count} nodes are available: {', '.join(reasons)}."
-    return f"{text} {after}" if after else text
+    if fit.outright is not None:
+        reasons = [", ".join(fit.outright.rejection.reasons)]
+    else:
+        numbers = Counter(
+            reason for one in fit.rejected.values() for reason in one.rejection.reasons
+        )
+        reasons = sorted(f"{number} {reason}" for reason, number in numbers.items())
+    text = f"0/{fit.count} nodes are available:"
+    said = f" {', '.join(reasons)}." if reasons else ""
+    return f"{text}{said} {after}" if after else f"{text}{said}"

@@ -5,12 +5,57 @@ under way. A pod that the informer shows bound takes the place of the assumed on
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from minikube_py.api.object import Key, Obj
+from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.protocol import Lister
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
+from minikube_py.server.scheduler.tally import PodIndex
+
+
+class Nominations:
+    """Pods that wait for room on a node which is held for them, by node."""
+
+    def __init__(self) -> None:
+        self._pods: dict[str, PodInfo] = {}
+        self._at: dict[str, dict[str, PodInfo]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def put(self, pod: PodInfo) -> None:
+        """Hold room for a pod on `pod.node`, and nowhere else any more."""
+        self.remove(pod.uid)
+        self._pods[pod.uid] = pod
+        self._at.setdefault(pod.node, {})[pod.uid] = pod
+
+    def remove(self, uid: str) -> bool:
+        """Hold no room for a pod; tell whether there was any."""
+        pod = self._pods.pop(uid, None)
+        if pod is None:
+            return False
+        there = self._at[pod.node]
+        del there[uid]
+        if not there:
+            del self._at[pod.node]
+        return True
+
+    def get(self, uid: str) -> PodInfo | None:
+        """Return the pod on the node that is held for it."""
+        return self._pods.get(uid)
+
+    def on(self, node: str) -> Iterable[PodInfo]:
+        """Return the pods for which room is held on a node."""
+        return self._at.get(node, {}).values()
+
+    def before(self, pod: PodInfo, node: str) -> Sequence[PodInfo]:
+        """Return those on a node that are at least as important as a pod."""
+        there = self._at.get(node)
+        if there is None:
+            return ()
+        return [o for o in there.values() if o.priority >= pod.priority and o.uid != pod.uid]
 
 
 class Cache:
@@ -26,10 +71,9 @@ class Cache:
         self._infos: dict[str, NodeInfo] = {}
         self._node_of: dict[str, str] = {}
         self._namespaces = namespaces
-        self.with_terms: dict[str, PodInfo] = {}
-        """Pods with affinity or anti-affinity to other pods, by uid."""
-        self.nominated: dict[str, PodInfo] = {}
-        """Pods that wait for victims on a node to go, by uid."""
+        self.index = PodIndex(self.nodes, self.pods)
+        """Counts of pods by domain."""
+        self.nominated = Nominations()
 
     def set_node(self, node: Obj) -> None:
         """Take up a new node or a new version of one."""
@@ -38,6 +82,7 @@ class Cache:
         self._forget_facts(info)
         info.set_node(node)
         self.nodes[name] = info
+        self.index.set_node(info)
         self.nodes_with_image.update(info.images.keys())
         if info.soft_taints:
             self.soft_tainted.add(name)
@@ -47,6 +92,7 @@ class Cache:
         info = self.nodes.pop(name, None)
         if info is not None:
             self._forget_facts(info)
+            self.index.remove_node(name)
             info.node = None
             self._drop_if_empty(info)
 
@@ -65,8 +111,7 @@ class Cache:
         self.remove_pod(pod.uid)
         self._node_of[pod.uid] = pod.node
         self._info(pod.node).add(pod)
-        if pod.terms.required or pod.terms.required_not or pod.terms.preferred:
-            self.with_terms[pod.uid] = pod
+        self.index.count(pod, 1)
 
     def remove_pod(self, uid: str) -> None:
         """Forget a pod that is gone, finished, or was assumed in vain."""
@@ -74,9 +119,14 @@ class Cache:
         if name is None:
             return
         info = self._infos[name]
+        self.index.count(info.pods[uid], -1)
         info.remove(uid)
-        self.with_terms.pop(uid, None)
         self._drop_if_empty(info)
+
+    def pod(self, uid: str) -> PodInfo | None:
+        """Return a pod that is bound or assumed to be."""
+        name = self._node_of.get(uid)
+        return None if name is None else self._infos[name].pods[uid]
 
     def has_pod(self, uid: str) -> bool:
         """Tell whether the pod is bound or assumed to be."""
@@ -93,32 +143,15 @@ class Cache:
         """Return all pods that have a node."""
         return (pod for info in self._infos.values() for pod in info.pods.values())
 
+    def namespaces_with(self, selector: LabelSelector) -> Iterable[str]:
+        """Return the names of the namespaces whose labels a selector means."""
+        if self._namespaces is None:
+            return ()
+        return [i.key.name for i in self._namespaces.items() if selector.matches(i.labels)]
+
     def namespace_labels(self, name: str) -> Mapping[str, str]:
         """Return the labels of a namespace."""
         if self._namespaces is None:
             return {}
         namespace = self._namespaces.get(Key("", name))
         return {} if namespace is None else namespace["metadata"].get("labels") or {}
-
-    def with_nominated(self, pod: PodInfo) -> "Cache":
-        """Return the state with the room taken that is held for other pods as important as this."""
-        view = self
-        for other in self.nominated.values():
-            known = view.nodes.get(other.node)
-            if known is None or other.uid == pod.uid or other.priority < pod.priority:
-                continue
-            info = known.copy()
-            info.add(other)
-            view = view.replacing(info)
-        return view
-
-    def replacing(self, info: NodeInfo) -> "Cache":
-        """Return the same state with one node as it would be."""
-        other = Cache(self._namespaces)
-        other.__dict__.update(self.__dict__)
-        other.nodes = {**self.nodes, info.name: info}
-        other._infos = {**self._infos, info.name: info}
-        gone = self._infos[info.name].pods.keys() - info.pods.keys()
-        if gone & self.with_terms.keys():
-            other.with_terms = {u: pod for u, pod in self.with_terms.items() if u not in gone}
-        return other

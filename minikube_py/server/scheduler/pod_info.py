@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from minikube_py.api import node_selectors, selectors
+from minikube_py.api import node_selectors, selectors, times
 from minikube_py.api.core.pod_resources import added, aggregate, amounts_of
 from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest
-from minikube_py.api.object import Obj, controller_of, get
+from minikube_py.api.object import Obj, annotations_of, controller_of, get
 from minikube_py.api.quantity import Quantity
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.api.taints import tolerations_of
@@ -21,6 +21,8 @@ DEFAULT_MILLI_CPU = 100
 DEFAULT_MEMORY = 200 * 1024 * 1024
 """What scores assume of a container that asks for nothing; upstream's numbers."""
 ANY_ADDRESS = "0.0.0.0"
+DEADLINE = "kpy.dev/deadline"
+"""Annotation of ours: the time by which the pod is to have a node, in RFC 3339."""
 Amounts = Mapping[str, int]
 """Resources as integers: CPU in thousandths, all others in whole units."""
 
@@ -83,6 +85,8 @@ class PodInfo:
         self.labels = item.labels
         pod = item.obj
         self.node: str = get(pod, "spec.nodeName", "")
+        self.scheduler: str = get(pod, "spec.schedulerName", "")
+        self.nominated: str = get(pod, "status.nominatedNodeName", "")
         self.priority: int = get(pod, "spec.priority", 0)
         self.owner: str = get(controller_of(pod), "uid", "")
         self.requests: Amounts = requests_of(pod)
@@ -123,6 +127,18 @@ class PodInfo:
     def gates(self) -> Sequence[str]:
         """The names of the gates that hold the pod back."""
         return [gate["name"] for gate in get(self.obj, "spec.schedulingGates", ())]
+
+    @cached_property
+    def deadline(self) -> float | None:
+        """The time by which the pod is to have a node, as seconds of the epoch.
+
+        None where the annotation is absent or no time.
+        """
+        text = annotations_of(self.obj).get(DEADLINE)
+        try:
+            return times.parse(text).timestamp() if text else None
+        except ValueError:
+            return None
 
     def on(self, node: str) -> "PodInfo":
         """Return the same pod as if it ran on a node."""

@@ -1,33 +1,29 @@
-"""Room for important pods: which less important ones have to go, and from which node.
+"""Room for important pods, decided purely: which less important ones would have to go, and where.
 
 Only nodes count whose reasons may go away with other pods. On each of them all less important pods
-are taken away in thought; where the pod then fits, as many of them are put back as possible, the
-most important first. Of the nodes, the one is chosen whose victims matter least. The victims are
-deleted with grace; the pod is nominated for the node, which holds the room for it.
+are taken away in thought; where the pod then fits, as many of them are put back as possible, those
+first whose disruption budget would be overdrawn, and the most important first. Of the nodes, the
+one is chosen whose victims matter least. The rules are those of upstream's pkg/scheduler/framework/
+preemption.
 """
 
-import logging
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from minikube_py.api import times
-from minikube_py.api.core import PODS
-from minikube_py.api.errors import NotFoundError, StatusError
-from minikube_py.api.object import get
-from minikube_py.client.events import Recorder
-from minikube_py.client.protocol import Client
-from minikube_py.lib.clock import Clock
-from minikube_py.server.scheduler.algorithm import Fit
-from minikube_py.server.scheduler.cache import Cache
+from minikube_py.api import selectors, times
+from minikube_py.api.object import Obj, condition_of, get
+from minikube_py.server.scheduler.algorithm import ask, shifted
+from minikube_py.server.scheduler.framework import Check, Cycle, Rejection, rejection
 from minikube_py.server.scheduler.node_info import NodeInfo
-from minikube_py.server.scheduler.plugins import FILTERS
 from minikube_py.server.scheduler.pod_info import PodInfo
 
-log = logging.getLogger(__name__)
-NOT_HELPFUL = "Preemption is not helpful for scheduling"
-NO_VICTIMS = "No preemption victims found for incoming pod"
-CANDIDATES_MAX = 100
-"""Nodes that are tried; upstream tries a tenth of all, at least so many."""
+NOT_HELPFUL = rejection("Preemption is not helpful for scheduling", final=True)
+NO_VICTIMS = rejection("No preemption victims found for incoming pod", final=True)
+PRIORITY_SHIFT = 2**31
+"""Makes every priority positive, so that fewer victims always sum up to less."""
+TARGET = "DisruptionTarget"
+PREEMPTED = "PreemptionByScheduler"
 
 
 @dataclass(frozen=True)
@@ -36,13 +32,17 @@ class Candidate:
 
     node: str
     victims: Sequence[PodInfo]
+    """The most important first; never empty."""
+    violations: int = 0
+    """How many of them go against a disruption budget."""
 
-    def cost(self) -> tuple[int, int, int, float, str]:
-        """Sort key: least important victims, then fewer, then those that started last."""
+    def cost(self) -> tuple[int, int, int, int, float, str]:
+        """Sort key: budgets kept, least important victims, fewest, those that started last."""
         priorities = [victim.priority for victim in self.victims]
         top = max(priorities)
         first = min(started(victim) for victim in self.victims if victim.priority == top)
-        return top, sum(priorities), len(self.victims), -first, self.node
+        total = sum(priority + PRIORITY_SHIFT for priority in priorities)
+        return self.violations, top, total, len(self.victims), -first, self.node
 
 
 def started(pod: PodInfo) -> float:
@@ -51,127 +51,108 @@ def started(pod: PodInfo) -> float:
     return times.parse(moment).timestamp() if moment else 0.0
 
 
-class Preemption:
-    """Makes room for pods that fit nowhere."""
-
-    def __init__(self, client: Client, events: Recorder, clock: Clock) -> None:
-        self._client = client
-        self._events = events
-        self._clock = clock
-
-    async def attempt(self, pod: PodInfo, cache: Cache, fit: Fit) -> str:
-        """Evict victims where that helps; return the words that explain what came of it."""
-        count = len(cache.nodes)
-        if get(pod.obj, "spec.preemptionPolicy") == "Never":
-            return "preemption: not eligible due to preemptionPolicy=Never."
-        if self._is_waiting(pod, cache):
-            return "preemption: not eligible due to a terminating pod on the nominated node."
-        candidates, hopeless = find_candidates(pod, cache, fit)
-        if candidates:
-            await self._evict(pod, min(candidates, key=Candidate.cost), cache)
-            return ""
-        reasons = {NOT_HELPFUL: hopeless, NO_VICTIMS: count - hopeless}
-        parts = sorted(f"{number} {reason}" for reason, number in reasons.items() if number)
-        return f"preemption: 0/{count} nodes are available: {', '.join(parts)}."
-
-    @staticmethod
-    def _is_waiting(pod: PodInfo, cache: Cache) -> bool:
-        """Tell whether victims of an earlier attempt are still on their way out."""
-        nominated = cache.nominated.get(pod.uid)
-        node = cache.nodes.get(nominated.node) if nominated is not None else None
-        if node is None:
-            return False
-        return any(one.deleting and one.priority < pod.priority for one in node.pods.values())
-
-    async def _evict(self, pod: PodInfo, chosen: Candidate, cache: Cache) -> None:
-        cache.nominated[pod.uid] = pod.on(chosen.node)
-        log.info(
-            "pod preempts pod=%s node=%s victims=%d", pod.key, chosen.node, len(chosen.victims)
-        )
-        for victim in chosen.victims:
-            await self._evict_one(pod, victim, chosen.node)
-        try:
-            await self._client.patch(
-                PODS,
-                pod.key.name,
-                {"status": {"nominatedNodeName": chosen.node}},
-                pod.namespace,
-                subresource="status",
-            )
-        except StatusError as error:
-            log.warning("nomination not written pod=%s error=%s", pod.key, error)
-
-    async def _evict_one(self, pod: PodInfo, victim: PodInfo, node: str) -> None:
-        condition = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "PreemptionByScheduler",
-            "message": "default-scheduler: preempting to accommodate a higher priority pod",
-            "lastTransitionTime": times.now_string(self._clock),
-        }
-        others = (
-            one
-            for one in get(victim.obj, "status.conditions", ())
-            if one["type"] != "DisruptionTarget"
-        )
-        patch = {"status": {"conditions": [*others, condition]}}
-        name, namespace = victim.key.name, victim.namespace
-        options = {"preconditions": {"uid": victim.uid}}
-        try:
-            await self._client.patch(PODS, name, patch, namespace, subresource="status")
-            await self._client.delete(PODS, name, namespace, options=options)
-        except NotFoundError:
-            return
-        except StatusError as error:
-            log.warning("victim not deleted pod=%s error=%s", victim.key, error)
-            return
-        text = f"Preempted by pod {pod.uid} on node {node}"
-        self._events.record(victim.obj, "Normal", "Preempted", text)
-
-
-def find_candidates(pod: PodInfo, cache: Cache, fit: Fit) -> tuple[list[Candidate], int]:
-    """Return the nodes that victims would make fit, and how many nodes nothing would."""
-    helpful = [
-        cache.nodes[name]
-        for name, rejection in fit.rejected.items()
-        if rejection.plugin.preemptable and name in cache.nodes
-    ]
-    found = []
-    for node in helpful:
-        victims = victims_on(pod, node, cache)
-        if victims:
-            found.append(Candidate(node.name, victims))
-            if len(found) >= CANDIDATES_MAX:
-                break
-    return found, len(fit.rejected) - len(helpful)
-
-
-def victims_on(pod: PodInfo, node: NodeInfo, cache: Cache) -> list[PodInfo]:
-    """Return the least that has to leave a node for the pod to fit; nothing where it never does."""
-    lower = [other for other in node.pods.values() if other.priority < pod.priority]
-    if not lower:
-        return []
-    trial = node.copy()
-    for other in lower:
-        trial.remove(other.uid)
-    if not fits(pod, trial, cache):
-        return []
-    victims = []
-    for other in sorted(lower, key=importance):
-        trial.add(other)
-        if not fits(pod, trial, cache):
-            trial.remove(other.uid)
-            victims.append(other)
-    return victims
-
-
 def importance(pod: PodInfo) -> tuple[int, float]:
     """Sort key: the most important and longest running first."""
     return -pod.priority, started(pod)
 
 
-def fits(pod: PodInfo, node: NodeInfo, cache: Cache) -> bool:
-    """Tell whether the pod could run on a node as it would be."""
-    trial = cache.replacing(node)
-    checks = (plugin.filter(pod, trial) for plugin in FILTERS)
-    return all(check is None or check(node) is None for check in checks)
+class Budgets:
+    """What the disruption budgets of all namespaces allow still."""
+
+    def __init__(self, budgets: Iterable[Obj]) -> None:
+        self._budgets = list(budgets)
+
+    def overdrawn(self, pods: Sequence[PodInfo]) -> frozenset[str]:
+        """Return the uids of those among some pods, in their order, whose budgets do not last."""
+        left = [int(get(one, "status.disruptionsAllowed", 0)) for one in self._budgets]
+        found = set()
+        for pod in pods:
+            for at in self._of(pod):
+                left[at] -= 1
+                if left[at] < 0:
+                    found.add(pod.uid)
+        return frozenset(found)
+
+    def _of(self, pod: PodInfo) -> Iterator[int]:
+        """Yield the places of the budgets that a pod takes from, unless it has done so already."""
+        for at, budget in enumerate(self._budgets):
+            if not pod.labels or budget["metadata"].get("namespace", "") != pod.namespace:
+                continue
+            selector = selectors.from_object(get(budget, "spec.selector"))
+            if not selector.requirements or not selector.matches(pod.labels):
+                continue
+            if pod.key.name not in get(budget, "status.disruptedPods", ()):
+                yield at
+
+
+def lesser(pod: PodInfo, node: NodeInfo) -> Sequence[PodInfo]:
+    """Return the pods of a node that a pod may take the place of."""
+    return [other for other in node.pods.values() if other.priority < pod.priority]
+
+
+def victims_on(
+    cycle: Cycle, checks: Sequence[Check], node: NodeInfo, budgets: Budgets
+) -> Candidate | Rejection:
+    """Return the least that has to leave a node for the pod to fit, or why that does not help."""
+    room = sorted(lesser(cycle.pod, node), key=importance)
+    if not room:
+        return NO_VICTIMS
+    trial = Trial(cycle, checks, node, room)
+    why = trial.why()
+    if why is not None:
+        return why
+    overdrawn = budgets.overdrawn(room)
+    against = [other for other in room if other.uid in overdrawn]
+    others = [other for other in room if other.uid not in overdrawn]
+    gone = {other.uid for other in (*against, *others) if not trial.put_back(other)}
+    victims = [other for other in room if other.uid in gone]
+    if not victims:
+        return NO_VICTIMS
+    return Candidate(node.name, victims, len(gone & overdrawn))
+
+
+class Trial:
+    """A node in thought, without some of its pods."""
+
+    def __init__(
+        self, cycle: Cycle, checks: Sequence[Check], node: NodeInfo, gone: Sequence[PodInfo]
+    ) -> None:
+        self._cycle = cycle
+        self._checks = checks
+        self._gone = {pod.uid: pod for pod in gone}
+        self._node = node.copy()
+        for pod in gone:
+            self._node.remove(pod.uid)
+
+    def why(self) -> Rejection | None:
+        """Return why the pod does not fit even so."""
+        left = tuple(self._gone.values())
+        checks = shifted(self._checks, self._node, (), left)
+        rejected = ask(self._cycle, checks, self._node)
+        return None if rejected is None else rejected.rejection
+
+    def put_back(self, other: PodInfo) -> bool:
+        """Put a pod back where that leaves room enough; tell whether it does."""
+        self._node.add(other)
+        del self._gone[other.uid]
+        if self.why() is None:
+            return True
+        self._node.remove(other.uid)
+        self._gone[other.uid] = other
+        return False
+
+
+def terminating_by_preemption(pod: PodInfo) -> bool:
+    """Tell whether a pod is on its way out to make room."""
+    if not pod.deleting:
+        return False
+    condition = condition_of(pod.obj, TARGET)
+    return (get(condition, "status"), get(condition, "reason")) == ("True", PREEMPTED)
+
+
+def explain(count: int, reasons: Iterable[Rejection], untried: int) -> str:
+    """Say why preemption helps on none of the nodes."""
+    numbers = Counter(text for one in reasons for text in one.reasons)
+    numbers[NOT_HELPFUL.reasons[0]] += untried
+    parts = sorted(f"{number} {text}" for text, number in numbers.items() if number)
+    return f"0/{count} nodes are available: {', '.join(parts)}."

@@ -5,228 +5,213 @@ then assumed to be on its node while the binding is written, so that the next de
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from minikube_py.api import times
 from minikube_py.api.core import NAMESPACES, NODES, PODS
-from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
-from minikube_py.api.item import Item
-from minikube_py.api.object import Obj, condition_of, get
+from minikube_py.api.errors import NotFoundError, StatusError
+from minikube_py.api.resource import Resource
 from minikube_py.client.events import Recorder
-from minikube_py.client.informer import Informers
-from minikube_py.client.protocol import Client
+from minikube_py.client.informer import Informer, Informers
+from minikube_py.client.protocol import Client, Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.tasks import Nursery
 from minikube_py.server.scheduler import algorithm
 from minikube_py.server.scheduler.algorithm import Fit
+from minikube_py.server.scheduler.binding import NobodyBinds, Placement, Placing
 from minikube_py.server.scheduler.cache import Cache
-from minikube_py.server.scheduler.framework import Change
+from minikube_py.server.scheduler.cluster_events import Action, pod_event
+from minikube_py.server.scheduler.following import Follower
+from minikube_py.server.scheduler.framework import Cycle, Handle, Rejected
+from minikube_py.server.scheduler.plugins import default_profiles
 from minikube_py.server.scheduler.pod_info import PodInfo
-from minikube_py.server.scheduler.preemption import Preemption
-from minikube_py.server.scheduler.queue import SchedulingQueue, Waiting
+from minikube_py.server.scheduler.profile import DEFAULT_NAME, Profile
+from minikube_py.server.scheduler.queue import NO_NODES, QueuedPod, SchedulingQueue, events_of
+from minikube_py.server.scheduler.status import FITS_NOWHERE, WENT_WRONG, PodStatus
+from minikube_py.server.scheduler.waiting import PermitWaits, WaitingPod
 
 log = logging.getLogger(__name__)
-NAME = "default-scheduler"
-BINDINGS_MAX = 64
-"""Bindings under way at a time; more wait, so that a burst does not flood the server."""
-FINISHED = frozenset({"Succeeded", "Failed"})
+Build = Callable[[Handle], Sequence[Profile]]
+"""Make the profiles; of two with one name the first counts."""
 
 
 class Scheduler:
     """One scheduler of one cluster."""
 
-    def __init__(self, client: Client, informers: Informers, clock: Clock) -> None:
-        self._client = client
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        clock: Clock,
+        build: Build = default_profiles,
+    ) -> None:
         self._clock = clock
-        self._pods = informers.get(PODS)
-        self._nodes = informers.get(NODES)
-        self._namespaces = informers.get(NAMESPACES)
-        self.cache = Cache(self._namespaces)
-        self.queue = SchedulingQueue(clock)
-        self.events = Recorder(client, NAME, clock)
-        self._preemption = Preemption(client, self.events, clock)
-        self._bindings = asyncio.Semaphore(BINDINGS_MAX)
+        self._all_informers = informers
+        self._nursery = Nursery("scheduler")
+        self._informers: dict[Resource, Informer] = {}
+        for kind in (NODES, NAMESPACES, PODS):
+            self.lister(kind)
+        self._pods = self._informers[PODS]
+        self.cache = Cache(self._informers[NAMESPACES])
+        self.events = Recorder(client, DEFAULT_NAME, clock)
+        self.waiting = PermitWaits(clock)
+        profiles = build(self._handle(client))
+        self.profiles = {profile.name: profile for profile in reversed(profiles)}
+        for kind in {one.resource for p in profiles for q in p.plugins for one in events_of(q)}:
+            self.lister(kind)
+        self.queue = SchedulingQueue(clock, self.profiles)
+        self._follower = Follower(self.cache, self.queue, self.profiles)
+        self._status = PodStatus(client, clock)
+        self._placing = Placing(self.waiting)
         self._start = 0
+
+    def lister(self, resource: Resource) -> Lister:
+        """Return the cache of a kind; it is filled before the first decision."""
+        informer = self._informers[resource] = self._all_informers.get(resource)
+        return informer
+
+    def _activate(self, uid: str) -> None:
+        self.queue.activate(uid)
+
+    def _handle(self, client: Client) -> Handle:
+        return Handle(
+            client=client,
+            lister=self.lister,
+            clock=self._clock,
+            events=self.events,
+            waiting=self.waiting,
+            activate=self._activate,
+            start=self._nursery.start,
+            cache=self.cache,
+        )
 
     async def run(self) -> None:
         """Schedule until cancelled."""
-        for informer in (self._nodes, self._namespaces, self._pods):
+        for informer in self._informers.values():
             await informer.wait_synced()
-        ends = [self._nodes.subscribe(self._node_changed), self._pods.subscribe(self._pod_changed)]
-        try:
-            async with Nursery("scheduler") as nursery:
-                nursery.start("scheduler events", self.events.run())
-                while True:
-                    waiting = await self.queue.get()
-                    await self._schedule(waiting, nursery)
-                    await asyncio.sleep(0)  # a long queue must not keep others from running
-        finally:
-            self.queue.close()
-            for end in ends:
-                end()
+        async with contextlib.AsyncExitStack() as stack:
+            stack.callback(self.queue.close)
+            for end in self._follower.follow(self._informers):
+                stack.callback(end)
+            await stack.enter_async_context(self._nursery)
+            self._nursery.start("scheduler events", self.events.run())
+            while True:
+                await self._schedule(await self.queue.get())
+                await self._placing.room()
+                await asyncio.sleep(0)  # a long queue must not keep others from running
 
-    async def _schedule(self, waiting: Waiting, nursery: Nursery) -> None:
-        pod = waiting.pod
-        if pod.gates:
-            self.queue.gate(waiting)
-            return
-        view = self.cache.with_nominated(pod)
-        fit = algorithm.find(pod, view, start=self._start)
+    async def _schedule(self, queued: QueuedPod) -> None:
+        profile, cycle = queued.profile, Cycle(queued.pod, self.cache)
+        fit = algorithm.find(cycle, profile, start=self._start)
         if not fit.nodes:
-            await self._reject(waiting, fit)
+            await self._reject(queued, cycle, fit)
             return
         self._start = (self._start + fit.looked_at) % max(len(self.cache.nodes), 1)
-        node = algorithm.choose(pod, fit.nodes, self.cache)
-        self.cache.set_pod(pod.on(node))
-        self.queue.done(waiting)
-        await self._bindings.acquire()
-        nursery.start(f"bind {pod.key}", self._bind(waiting, node))
+        node = algorithm.choose(cycle, fit.nodes, profile)
+        self._place(queued, Placement(cycle, profile, node))
 
-    async def _bind(self, waiting: Waiting, node: str) -> None:
-        pod = waiting.pod
+    def _place(self, queued: QueuedPod, placement: Placement) -> None:
+        """Count the pod as placed, and see to it that it will be."""
+        pod = queued.pod
+        self.cache.set_pod(pod.on(placement.node))
+        denied = self._placing.reserve(placement)
+        if denied is not None:
+            self.cache.remove_pod(pod.uid)
+            self._deny(queued, placement, denied)
+            return
+        permit = self._placing.permit(placement)
+        if isinstance(permit, Rejected):
+            self._take_back(placement)
+            self._deny(queued, placement, permit)
+            return
+        self._nursery.start(f"bind {pod.key}", self._bind(queued, placement, permit))
+
+    async def _bind(
+        self, queued: QueuedPod, placement: Placement, waiting: WaitingPod | None
+    ) -> None:
+        pod, node = queued.pod, placement.node
         try:
-            await self._client.create(
-                PODS, binding(pod, node), subresource="binding", name=pod.key.name
-            )
-        except StatusError as error:
-            self._unbound(waiting, error)
-        else:
-            self.cache.nominated.pop(pod.uid, None)
-            log.info("pod bound pod=%s node=%s attempts=%d", pod.key, node, waiting.attempts)
-            text = f"Successfully assigned {pod.key} to {node}"
-            self.events.record(pod.obj, "Normal", "Scheduled", text)
-        finally:
-            self._bindings.release()
+            denied = await self._placing.bind(placement, waiting)
+        except (StatusError, NobodyBinds) as error:
+            self._unbound(queued, placement, error)
+            return
+        if denied is not None:
+            self._take_back(placement)
+            self._deny(queued, placement, denied)
+            return
+        self.queue.done(queued)
+        self.cache.nominated.remove(pod.uid)
+        log.info("pod bound pod=%s node=%s attempts=%d", pod.key, node, queued.attempts)
+        text = f"Successfully assigned {pod.key} to {node}"
+        self.events.record(pod.obj, "Normal", "Scheduled", text, component=placement.profile.name)
 
-    def _unbound(self, waiting: Waiting, error: StatusError) -> None:
+    def _take_back(self, placement: Placement) -> None:
+        """Count the pod out, and give back what was set aside for it."""
+        self._placing.unreserve(placement)
+        pod = placement.cycle.pod.on(placement.node)
+        self.cache.remove_pod(pod.uid)
+        self.queue.happened(pod_event(Action.DELETE, pod, None))
+
+    def _deny(self, queued: QueuedPod, placement: Placement, denied: Rejected) -> None:
+        """Tell of a pod that had a node and was rejected all the same."""
+        fit = Fit(1, rejected={placement.node: denied})
+        self._tell(queued, algorithm.explain(fit), FITS_NOWHERE)
+        self.queue.fail(queued, {denied.plugin})
+
+    def _unbound(
+        self, queued: QueuedPod, placement: Placement, error: StatusError | NobodyBinds
+    ) -> None:
         """Take back an assumption; try again unless the pod is gone or somebody else bound it."""
-        pod = waiting.pod
-        log.warning("binding failed pod=%s reason=%s error=%s", pod.key, error.reason, error)
+        pod = queued.pod
+        log.warning("binding failed pod=%s error=%s", pod.key, error)
         item = self._pods.item(pod.key)
         if item is not None and item.fields.get("spec.nodeName"):
+            self._placing.unreserve(placement)
+            self.queue.done(queued)
             return  # bound by another; the informer has put it where it is
-        self.cache.remove_pod(pod.uid)
-        self.queue.happened(Change.POD_GONE)
+        self._take_back(placement)
         if item is None or item.uid != pod.uid or isinstance(error, NotFoundError):
+            self.queue.remove(pod.uid)
             return
-        self.queue.put(PodInfo(item))
+        queued.pod = PodInfo(item)
+        self._tell(queued, str(error), WENT_WRONG)
+        self.queue.fail(queued, None)
 
-    async def _reject(self, waiting: Waiting, fit: Fit) -> None:
-        """Say why the pod fits nowhere, make room where that helps, and let it wait."""
-        pod, count = waiting.pod, len(self.cache.nodes)
-        after = await self._preemption.attempt(pod, self.cache, fit) if count else ""
-        message = algorithm.explain(fit, count, after)
-        cures = {change for one in fit.rejected.values() for change in one.plugin.cured_by}
-        self.queue.fail(waiting, cures or {Change.NODE_ADDED})
-        self.events.record(pod.obj, "Warning", "FailedScheduling", message)
-        await self._note(pod, message)
+    async def _reject(self, queued: QueuedPod, cycle: Cycle, fit: Fit) -> None:
+        """Say why the pod fits nowhere, have plugins help, and let it wait."""
+        messages = []
+        nominated: str | None = None
+        for plugin in queued.profile.post_filter if fit.count else ():
+            found = await plugin.post_filter(cycle, fit)
+            nominated = found.node if found.node is not None else nominated
+            messages += [found.message] if found.message else []
+            if found.done:
+                break
+        self._nominate(queued.pod, nominated)
+        message = algorithm.explain(fit, " ".join(messages))
+        self.queue.fail(queued, fit.plugins or {NO_NODES})
+        self._tell(queued, message, FITS_NOWHERE, nominated)
 
-    async def _note(self, pod: PodInfo, message: str) -> None:
-        """Write the condition PodScheduled where it says something else."""
-        known = condition_of(pod.obj, "PodScheduled")
-        if known is not None and known.get("message") == message:
-            return
-        patch = {"status": {"conditions": unschedulable(pod.obj, message, self._clock)}}
-        try:
-            await self._client.patch(PODS, pod.key.name, patch, pod.namespace, subresource="status")
-        except (NotFoundError, ConflictError) as error:
-            log.debug("pod changed meanwhile pod=%s error=%s", pod.key, error)
-        except StatusError as error:
-            log.warning("condition not written pod=%s error=%s", pod.key, error)
+    def _nominate(self, pod: PodInfo, node: str | None) -> None:
+        if node:
+            self.cache.nominated.put(pod.on(node))
+        elif node is not None:
+            self.cache.nominated.remove(pod.uid)
 
-    def _node_changed(self, old: Item | None, new: Item | None) -> None:
-        if new is None:
-            if old is not None:
-                self.cache.remove_node(old.key.name)
-            return
-        before = self.cache.nodes.get(new.key.name)
-        facts = None if before is None else _facts(before)
-        self.cache.set_node(new.obj)
-        after = self.cache.nodes[new.key.name]
-        if facts is None:
-            self.queue.happened(Change.NODE_ADDED)
-        elif facts != _facts(after):
-            self.queue.happened(Change.NODE_CHANGED)
-
-    def _pod_changed(self, old: Item | None, new: Item | None) -> None:
-        item = new or old
-        if item is None:
-            return
-        if new is None or new.fields.get("status.phase") in FINISHED:
-            self._gone(item)
-        elif new.fields.get("spec.nodeName"):
-            self._placed(old, new)
-        elif new.deleting:
-            self.queue.remove(new.uid)
-        elif new.fields.get("spec.schedulerName") == NAME and not self.cache.has_pod(new.uid):
-            self._pending(old, new)
-
-    def _gone(self, item: Item) -> None:
-        self.queue.remove(item.uid)
-        self.cache.nominated.pop(item.uid, None)
-        if self.cache.has_pod(item.uid):
-            self.cache.remove_pod(item.uid)
-            self.queue.happened(Change.POD_GONE)
-
-    def _placed(self, old: Item | None, new: Item) -> None:
-        self.queue.remove(new.uid)
-        self.cache.nominated.pop(new.uid, None)
-        known = old is not None and old.fields.get("spec.nodeName") and self.cache.has_pod(new.uid)
-        if known and old is not None and not _counts(old, new):
-            return
-        self.cache.set_pod(PodInfo(new))
-        self.queue.happened(Change.POD_PLACED)
-
-    def _pending(self, old: Item | None, new: Item) -> None:
-        """A pod's own change may cure it, but not what was written of it here."""
-        if old is not None and old.labels == new.labels and old.obj["spec"] == new.obj["spec"]:
-            self.queue.refresh(PodInfo(new))
-        else:
-            self.queue.put(PodInfo(new))
+    def _tell(
+        self, queued: QueuedPod, message: str, reason: str, nominated: str | None = None
+    ) -> None:
+        """Say in an event and in the pod's status why it has no node."""
+        pod = queued.pod
+        self.events.record(
+            pod.obj, "Warning", "FailedScheduling", message, component=queued.profile.name
+        )
+        writing = self._status.write(pod, reason, message, nominated)
+        self._nursery.start(f"status {pod.key}", writing)
 
 
-def _facts(info: Any) -> Sequence[object]:
-    """Return what of a node decides whether pods fit."""
-    return (info.labels, info.taints, info.unschedulable, info.allocatable)
-
-
-def _counts(old: Item, new: Item) -> bool:
-    """Tell whether a change of a pod that has a node changes what it takes.
-
-    A pod that is resized in place carries a condition that says so until it is done.
-    """
-    if old.labels != new.labels or old.deleting != new.deleting:
-        return True
-    return b'"PodResize' in old.data or b'"PodResize' in new.data
-
-
-def binding(pod: PodInfo, node: str) -> Obj:
-    """Return the Binding of a pod to a node."""
-    metadata = {"name": pod.key.name, "namespace": pod.namespace, "uid": pod.uid}
-    target = {"apiVersion": "v1", "kind": "Node", "name": node}
-    return {"apiVersion": "v1", "kind": "Binding", "metadata": metadata, "target": target}
-
-
-def unschedulable(pod: Obj, message: str, clock: Clock) -> list[Obj]:
-    """Return the pod's conditions with the one that says that it fits nowhere."""
-    old = condition_of(pod, "PodScheduled")
-    now = times.now_string(clock)
-    same = old is not None and old.get("status") == "False"
-    new = {
-        "type": "PodScheduled",
-        "status": "False",
-        "reason": "Unschedulable",
-        "message": message,
-        "lastProbeTime": None,
-        "lastTransitionTime": old.get("lastTransitionTime", now) if same and old else now,
-    }
-    others = (one for one in get(pod, "status.conditions", ()) if one["type"] != "PodScheduled")
-    return [*others, new]
-
-
-async def run_scheduler(client: Client, clock: Clock) -> None:
+async def run_scheduler(client: Client, clock: Clock, build: Build = default_profiles) -> None:
     """Run a scheduler with informers of its own until cancelled."""
     async with Informers(client, clock) as informers:
-        await Scheduler(client, informers, clock).run()
+        await Scheduler(client, informers, clock, build).run()

@@ -1,9 +1,13 @@
-"""The questions that are asked of every node, one file each, and their order.
+"""The plugins there are, one file each, and those that are on by default, in upstream's order.
 
 The first filter that rejects a node gives the reason; cheap ones come first.
 """
 
-from minikube_py.server.scheduler.framework import Filter, Score
+from collections.abc import Mapping, Sequence
+
+from minikube_py.server.scheduler.framework import Factory, Handle
+from minikube_py.server.scheduler.plugins.default_binder import DefaultBinder
+from minikube_py.server.scheduler.plugins.default_preemption import DefaultPreemption
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from minikube_py.server.scheduler.plugins.node_affinity import NodeAffinity
@@ -15,24 +19,57 @@ from minikube_py.server.scheduler.plugins.node_resources import (
 )
 from minikube_py.server.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from minikube_py.server.scheduler.plugins.pod_topology_spread import PodTopologySpread
+from minikube_py.server.scheduler.plugins.priority_sort import PrioritySort
+from minikube_py.server.scheduler.plugins.scheduling_gates import SchedulingGates
 from minikube_py.server.scheduler.plugins.taint_toleration import TaintToleration
+from minikube_py.server.scheduler.profile import DEFAULT_NAME, Profile, compose, everywhere
 
-FILTERS: tuple[Filter, ...] = (
-    NodeUnschedulable(),
-    NodeName(),
-    TaintToleration(),
-    NodeAffinity(),
-    NodePorts(),
-    NodeResourcesFit(),
-    PodTopologySpread(),
-    InterPodAffinity(),
+FACTORIES: Mapping[str, Factory] = {
+    "SchedulingGates": lambda _, __: SchedulingGates(),
+    "PrioritySort": lambda _, __: PrioritySort(),
+    "NodeUnschedulable": lambda _, __: NodeUnschedulable(),
+    "NodeName": lambda _, __: NodeName(),
+    "TaintToleration": lambda _, __: TaintToleration(),
+    "NodeAffinity": lambda _, __: NodeAffinity(),
+    "NodePorts": lambda _, __: NodePorts(),
+    "NodeResourcesFit": lambda _, __: NodeResourcesFit(),
+    "PodTopologySpread": PodTopologySpread,
+    "InterPodAffinity": lambda _, args: InterPodAffinity(args),
+    "DefaultPreemption": DefaultPreemption,
+    "NodeResourcesBalancedAllocation": lambda _, __: NodeResourcesBalancedAllocation(),
+    "ImageLocality": lambda _, __: ImageLocality(),
+    "DefaultBinder": lambda handle, _: DefaultBinder(handle),
+}
+"""How each plugin is made, of its handle and its arguments."""
+
+DEFAULT: tuple[tuple[str, int], ...] = (
+    ("SchedulingGates", 0),
+    ("PrioritySort", 0),
+    ("NodeUnschedulable", 0),
+    ("NodeName", 0),
+    ("TaintToleration", 3),
+    ("NodeAffinity", 2),
+    ("NodePorts", 0),
+    ("NodeResourcesFit", 1),
+    ("PodTopologySpread", 2),
+    ("InterPodAffinity", 2),
+    ("DefaultPreemption", 0),
+    ("NodeResourcesBalancedAllocation", 1),
+    ("ImageLocality", 1),
+    ("DefaultBinder", 0),
 )
-SCORES: tuple[Score, ...] = (
-    TaintToleration(),
-    NodeAffinity(),
-    PodTopologySpread(),
-    InterPodAffinity(),
-    NodeResourcesFit(),
-    NodeResourcesBalancedAllocation(),
-    ImageLocality(),
-)
+"""What the default scheduler works with, at every point that a plugin has, and its score's weight.
+
+The order is upstream's (pkg/scheduler/apis/config/v1/default_plugins.go).
+"""
+
+
+def default_profile(handle: Handle, name: str = DEFAULT_NAME) -> Profile:
+    """Return a profile of the plugins that are on by default."""
+    made = [(FACTORIES[plugin](handle, {}), weight) for plugin, weight in DEFAULT]
+    return compose(everywhere(made), name=name)
+
+
+def default_profiles(handle: Handle) -> Sequence[Profile]:
+    """Return the profiles of a scheduler that nobody configured."""
+    return (default_profile(handle),)

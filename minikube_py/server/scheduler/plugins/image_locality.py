@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 
 from minikube_py.api.object import get
-from minikube_py.server.scheduler.cache import Cache
-from minikube_py.server.scheduler.framework import SCORE_MAX
+from minikube_py.server.scheduler.framework import SCORE_MAX, Cycle
 from minikube_py.server.scheduler.node_info import NodeInfo
-from minikube_py.server.scheduler.pod_info import PodInfo
 
 SMALL_BYTES = 23 * 1024 * 1024
 LARGE_BYTES = 1000 * 1024 * 1024
@@ -17,13 +15,13 @@ class ImageLocality:
     """Sums up the sizes of the images that a node has."""
 
     name = "ImageLocality"
-    weight = 1
 
-    def score(
-        self, pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache
-    ) -> Sequence[float] | None:
+    def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Return the sizes on a scale; an image on few nodes counts less, against crowding."""
-        containers = get(pod.obj, "spec.containers", ())
+        cache = cycle.cache
+        if not cache.nodes_with_image:
+            return None
+        containers = get(cycle.pod.obj, "spec.containers", ())
         images = [normalized(container.get("image", "")) for container in containers]
         spread = {image: cache.nodes_with_image[image] / len(cache.nodes) for image in images}
         if not any(spread.values()):

@@ -1,70 +1,84 @@
 """A pod goes near pods that it likes and keeps away from pods that it, or they, do not.
 
-Near means: the same value of a topology label of nodes. Only pods with such terms are looked at
-for what they think of the incoming pod; all pods only where the incoming pod has terms itself.
+Near means: the same value of a topology label of nodes. What is asked of a node are counts by such
+domains, which `tally.py` keeps current: of the pods that the incoming pod's terms mean, and of the
+terms of pods that are there.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from minikube_py.api.core import NODES, PODS
 from minikube_py.server.scheduler.cache import Cache
+from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import (
-    EVERYTHING,
     SCORE_MAX,
-    NodeFilter,
-    Reasons,
+    Cycle,
+    Question,
+    Rejection,
+    rejection,
 )
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo, Term
+from minikube_py.server.scheduler.tally import Query, Scope, Tally
 
-FAR = ("node(s) didn't match pod affinity rules",)
-NEAR = ("node(s) didn't match pod anti-affinity rules",)
-UNWANTED = ("node(s) didn't satisfy existing pods anti-affinity rules",)
+FAR = rejection("node(s) didn't match pod affinity rules", final=True)
+NEAR = rejection("node(s) didn't match pod anti-affinity rules")
+UNWANTED = rejection("node(s) didn't satisfy existing pods anti-affinity rules")
 HARD_WEIGHT = 1
 """What the required affinity of a pod that is there counts for the incoming one."""
-Domain = tuple[str, str]
-"""A topology label and its value."""
+HARD_WEIGHT_MAX = 100
 
 
 class InterPodAffinity:
     """Asks for affinity and anti-affinity between pods."""
 
     name = "InterPodAffinity"
-    weight = 2
-    cured_by = EVERYTHING
-    preemptable = True
 
-    def filter(self, pod: PodInfo, cache: Cache) -> NodeFilter | None:
+    def __init__(self, args: Mapping[str, object] | None = None) -> None:
+        given = args or {}
+        weight = given.get("hardPodAffinityWeight", HARD_WEIGHT)
+        if not isinstance(weight, int) or not 0 <= weight <= HARD_WEIGHT_MAX:
+            raise ValueError(
+                f"hardPodAffinityWeight: Invalid value: {weight}: not in valid range [0, 100]"
+            )
+        self._hard_weight = weight
+        self._own_only = bool(given.get("ignorePreferredTermsOfExistingPods", False))
+
+    def events_to_register(self) -> Iterable[Registered]:
+        """Pods that come, go or are labelled otherwise, where a term means them; other domains."""
+        return (
+            Registered(PODS, Action.ADD | Action.DELETE | Action.POD_LABEL, _concerns),
+            Registered(NODES, Action.ADD | Action.NODE_LABEL, _is_in_a_domain),
+        )
+
+    def filter(self, cycle: Cycle) -> Question | None:
         """Return the question, where the pod has terms or a pod that is there minds it."""
-        forbidden = unwanted_domains(pod, cache)
+        pod, cache = cycle.pod, cycle.cache
+        labels = cache.namespace_labels(pod.namespace)
+        minded = [tally for _, tally in cache.index.anti.meaning(pod, labels)]
         terms = pod.terms
-        if not (forbidden or terms.required or terms.required_not):
+        if not (minded or terms.required or terms.required_not):
             return None
-        liked = [domains_of(pod, term, cache) for term in terms.required]
-        disliked = [domains_of(pod, term, cache) for term in terms.required_not]
-        first = not any(liked) and all(_means_itself(pod, term, cache) for term in terms.required)
+        together = tuple(scope_of(term, cache) for term in terms.required)
+        liked = [cache.index.ask(Query(together, term.topology_key)) for term in terms.required]
+        disliked = [
+            cache.index.ask(Query((scope_of(term, cache),), term.topology_key))
+            for term in terms.required_not
+        ]
+        return Nearness(pod, cache, together, liked, disliked, minded)
 
-        def check(node: NodeInfo) -> Reasons | None:
-            if not _is_near(node, terms.required, liked, first=first):
-                return FAR
-            for term, domains in zip(terms.required_not, disliked, strict=True):
-                if _domain(term, node) in domains:
-                    return NEAR
-            if any(node.labels.get(key) == value for key, value in forbidden):
-                return UNWANTED
-            return None
-
-        return check
-
-    def score(
-        self, pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache
-    ) -> Sequence[float] | None:
+    def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Sum up the weights of the preferences of both sides that hold on each node."""
-        domains = liking(pod, cache)
-        if not domains:
+        weighted = self._weights(cycle.pod, cycle.cache)
+        if not weighted:
             return None
         raw = [
-            sum(weight for (key, value), weight in domains.items() if node.labels.get(key) == value)
+            sum(
+                weight * tally.counts.get(node.labels.get(tally.topology.key, ""), 0)
+                for weight, tally in weighted
+            )
             for node in nodes
         ]
         least, most = min(raw), max(raw)
@@ -72,83 +86,131 @@ class InterPodAffinity:
             return None
         return [SCORE_MAX * (value - least) / (most - least) for value in raw]
 
+    def _weights(self, pod: PodInfo, cache: Cache) -> Sequence[tuple[int, Tally]]:
+        """Return what a pod in each domain of a tally counts, of all terms that concern the pod."""
+        index = cache.index
+        own = [
+            (term.weight, index.ask(Query((scope_of(term, cache),), term.topology_key)))
+            for term in pod.terms.preferred
+        ]
+        if self._own_only and not own:
+            return ()
+        labels = cache.namespace_labels(pod.namespace)
+        others = [(term.weight, tally) for term, tally in index.preferred.meaning(pod, labels)]
+        hard = [(self._hard_weight, tally) for _, tally in index.required.meaning(pod, labels)]
+        return [(weight, tally) for weight, tally in (*own, *others, *hard) if weight]
 
-def _is_near(
-    node: NodeInfo, terms: Sequence[Term], liked: Sequence[set[Domain]], *, first: bool
-) -> bool:
-    """Tell whether the node is near what the pod must be near to.
 
-    The first of pods that want to be near each other may go anywhere that has the label.
-    """
-    for term, domains in zip(terms, liked, strict=True):
-        domain = _domain(term, node)
-        if domain is None or (domain not in domains and not first):
+def scope_of(term: Term, cache: Cache) -> Scope:
+    """Return which pods a term means, with its namespace selector resolved."""
+    if term.namespace_selector is None:
+        return Scope(term.namespaces, term.selector)
+    if not term.namespace_selector.requirements:
+        return Scope(None, term.selector)
+    found = cache.namespaces_with(term.namespace_selector)
+    return Scope(term.namespaces | frozenset(found), term.selector)
+
+
+@dataclass(frozen=True)
+class Nearness:
+    """What the affinity of both sides makes of a node, with pods moved in thought."""
+
+    pod: PodInfo
+    cache: Cache
+    together: tuple[Scope, ...]
+    """The pods that all of the incoming pod's affinity terms mean."""
+    liked: Sequence[Tally]
+    disliked: Sequence[Tally]
+    minded: Sequence[Tally]
+    moved: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """How many more or fewer pods there are: by tally, in the order of the lists, and domain."""
+
+    def __call__(self, node: NodeInfo) -> Rejection | None:
+        """Return which of the three rules the node breaks."""
+        if self.liked and not self._is_near(node):
+            return FAR
+        at = len(self.liked)
+        for place, tally in enumerate(self.disliked, at):
+            if self._count(place, tally, node):
+                return NEAR
+        at += len(self.disliked)
+        for place, tally in enumerate(self.minded, at):
+            if self._count(place, tally, node):
+                return UNWANTED
+        return None
+
+    def _count(self, place: int, tally: Tally, node: NodeInfo) -> int:
+        domain = node.labels.get(tally.topology.key)
+        if domain is None:
+            return 0
+        found = tally.counts.get(domain, 0)
+        return found + self.moved[place, domain] if self.moved else found
+
+    def _is_near(self, node: NodeInfo) -> bool:
+        """Tell whether the node is near what the pod must be near to.
+
+        The first of pods that want to be near each other may go anywhere that has the labels.
+        """
+        if any(tally.topology.key not in node.labels for tally in self.liked):
             return False
-    return True
+        if all(self._count(place, tally, node) > 0 for place, tally in enumerate(self.liked)):
+            return True
+        moved = sum(self.moved[at] for at in self.moved if at[0] < len(self.liked))
+        nobody = not moved + sum(tally.total for tally in self.liked)
+        return nobody and all(scope.has(self.pod) for scope in self.together)
+
+    def shifted(
+        self, node: NodeInfo, added: Iterable[PodInfo], removed: Iterable[PodInfo]
+    ) -> "Nearness":
+        """Return the same with pods come to and gone from a node."""
+        moved = Counter(self.moved)
+        for sign, pods in ((1, added), (-1, removed)):
+            for other in pods:
+                for place, tally in enumerate((*self.liked, *self.disliked, *self.minded)):
+                    domain = node.labels.get(tally.topology.key)
+                    if domain is not None:
+                        moved[place, domain] += sign * self._concerned(place, other)
+        return replace(self, moved=moved)
+
+    def _concerned(self, place: int, other: PodInfo) -> int:
+        """Return how often another pod counts in a tally."""
+        if place < len(self.liked):
+            return int(all(scope.has(other) for scope in self.together))
+        place -= len(self.liked)
+        if place < len(self.disliked):
+            scope = scope_of(self.pod.terms.required_not[place], self.cache)
+            return int(scope.has(other))
+        tally = self.minded[place - len(self.disliked)]
+        listed = self.cache.index.anti.tallies
+        return sum(1 for term in other.terms.required_not if listed.get(term) is tally)
 
 
-def _domain(term: Term, node: NodeInfo) -> Domain | None:
-    value = node.labels.get(term.topology_key)
-    return None if value is None else (term.topology_key, value)
+def _concerns(pod: PodInfo, event: ClusterEvent) -> bool:
+    """Tell whether a pod came, or went, that a term of one means in the other."""
+    before, after = event.old_pod, event.new_pod
+    if before is not None and before.uid == pod.uid:
+        return True
+    came = after is not None and any(_means(term, after) for term in pod.terms.required)
+    went = before is not None and (
+        any(_means(term, before) for term in pod.terms.required_not)
+        or any(_means(term, pod) for term in before.terms.required_not)
+    )
+    return came or went
 
 
-def _means_itself(pod: PodInfo, term: Term, cache: Cache) -> bool:
-    return term.matches(pod, cache.namespace_labels(pod.namespace))
+def _means(term: Term, pod: PodInfo) -> bool:
+    """Tell whether a term may mean a pod, whatever the labels of its namespace are."""
+    there = term.namespace_selector is not None or pod.namespace in term.namespaces
+    return there and term.selector.matches(pod.labels)
 
 
-def domains_of(pod: PodInfo, term: Term, cache: Cache) -> set[Domain]:
-    """Return the domains that hold a pod which the term means."""
-    found: set[Domain] = set()
-    for node in cache.nodes.values():
-        domain = _domain(term, node)
-        if domain is None or domain in found:
-            continue
-        for other in node.pods.values():
-            if other.uid != pod.uid and term.matches(
-                other, cache.namespace_labels(other.namespace)
-            ):
-                found.add(domain)
-                break
-    return found
-
-
-def unwanted_domains(pod: PodInfo, cache: Cache) -> set[Domain]:
-    """Return the domains where a pod is that must not have the incoming one near."""
-    labels = cache.namespace_labels(pod.namespace)
-    found: set[Domain] = set()
-    for other, node in _others_with_terms(pod, cache):
-        for term in other.terms.required_not:
-            domain = _domain(term, node)
-            if domain is not None and term.matches(pod, labels):
-                found.add(domain)
-    return found
-
-
-def _others_with_terms(pod: PodInfo, cache: Cache) -> Iterator[tuple[PodInfo, NodeInfo]]:
-    for other in cache.with_terms.values():
-        node = cache.nodes.get(other.node)
-        if node is not None and other.uid != pod.uid:
-            yield other, node
-
-
-def liking(pod: PodInfo, cache: Cache) -> Counter[Domain]:
-    """Weigh the domains by what the pod prefers and by what pods that are there prefer."""
-    domains: Counter[Domain] = Counter()
-    for term in pod.terms.preferred:
-        for node in cache.nodes.values():
-            domain = _domain(term, node)
-            if domain is not None:
-                near = sum(
-                    term.matches(other, cache.namespace_labels(other.namespace))
-                    for other in node.pods.values()
-                )
-                domains[domain] += near * term.weight
-    labels = cache.namespace_labels(pod.namespace)
-    for other, node in _others_with_terms(pod, cache):
-        weighted = [(term, term.weight) for term in other.terms.preferred]
-        weighted += [(term, HARD_WEIGHT) for term in other.terms.required]
-        for term, weight in weighted:
-            domain = _domain(term, node)
-            if domain is not None and term.matches(pod, labels):
-                domains[domain] += weight
-    return Counter({domain: weight for domain, weight in domains.items() if weight})
+def _is_in_a_domain(pod: PodInfo, event: ClusterEvent) -> bool:
+    """Tell whether a node is in a domain of one of the pod's terms in which it was not before."""
+    if event.new is None:
+        return False
+    terms = (*pod.terms.required, *pod.terms.required_not)
+    if not terms:
+        return True  # it was rejected by the terms of others
+    old = {} if event.old is None else event.old.labels
+    keys = (term.topology_key for term in terms)
+    return any(event.new.labels.get(key) != old.get(key) for key in keys)

@@ -1,21 +1,26 @@
 """A pod that names its node goes nowhere else."""
 
-from minikube_py.server.scheduler.cache import Cache
-from minikube_py.server.scheduler.framework import NODES, NodeFilter
-from minikube_py.server.scheduler.pod_info import PodInfo
+from collections.abc import Iterable
 
-REASON = ("node(s) didn't match the requested node name",)
+from minikube_py.api.core import NODES
+from minikube_py.server.scheduler.cluster_events import Action, Registered
+from minikube_py.server.scheduler.framework import Cycle, Question, rejection
+
+MISMATCH = rejection("node(s) didn't match the requested node name", final=True)
 
 
 class NodeName:
     """Asks whether the node has the requested name."""
 
     name = "NodeName"
-    cured_by = NODES
-    preemptable = False
 
-    def filter(self, pod: PodInfo, _: Cache) -> NodeFilter | None:
+    def events_to_register(self) -> Iterable[Registered]:
+        """A node that comes may be the one."""
+        return (Registered(NODES, Action.ADD),)
+
+    def filter(self, cycle: Cycle) -> Question | None:
         """Return the question, where the pod names a node."""
-        if not pod.node:
+        wanted = cycle.pod.node
+        if not wanted:
             return None
-        return lambda node: None if node.name == pod.node else REASON
+        return lambda node: None if node.name == wanted else MISMATCH

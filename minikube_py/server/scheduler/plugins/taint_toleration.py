@@ -1,41 +1,63 @@
 """A pod keeps off nodes whose taints it does not tolerate, and rather off those it should."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from minikube_py.api.core import NODES, PODS
 from minikube_py.api.taints import PREFER_NO_SCHEDULE, untolerated
-from minikube_py.server.scheduler.cache import Cache
-from minikube_py.server.scheduler.framework import NODES, NodeFilter, Reasons, scaled_to_max
+from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
+from minikube_py.server.scheduler.framework import (
+    Cycle,
+    Question,
+    Rejection,
+    rejection,
+    scaled_to_max,
+)
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
 
-REASON = ("node(s) had untolerated taint(s)",)
+TAINTED = rejection("node(s) had untolerated taint(s)", final=True)
 
 
 class TaintToleration:
     """Asks for taints that the pod does not tolerate."""
 
     name = "TaintToleration"
-    weight = 3
-    cured_by = NODES
-    preemptable = False
 
-    def filter(self, pod: PodInfo, _: Cache) -> NodeFilter | None:
+    def events_to_register(self) -> Iterable[Registered]:
+        """A node whose taints the pod tolerates helps, or a new toleration."""
+        return (
+            Registered(NODES, Action.ADD | Action.NODE_TAINT, _is_tolerated),
+            Registered(PODS, Action.POD_TOLERATION, _is_the_pod),
+        )
+
+    def filter(self, cycle: Cycle) -> Question | None:
         """Return the question."""
-        tolerations = pod.tolerations
+        tolerations = cycle.pod.tolerations
 
-        def check(node: NodeInfo) -> Reasons | None:
+        def check(node: NodeInfo) -> Rejection | None:
             hard = node.hard_taints
-            return REASON if hard and any(untolerated(hard, tolerations)) else None
+            return TAINTED if hard and any(untolerated(hard, tolerations)) else None
 
         return check
 
-    def score(
-        self, pod: PodInfo, nodes: Sequence[NodeInfo], cache: Cache
-    ) -> Sequence[float] | None:
+    def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Count the soft taints that the pod does not tolerate; fewer are better."""
-        if not cache.soft_tainted:
+        if not cycle.cache.soft_tainted:
             return None
+        pod = cycle.pod
         effects = (None, "", PREFER_NO_SCHEDULE)
         soft = [one for one in pod.tolerations if one.get("effect") in effects]
         counts = [sum(1 for _ in untolerated(node.soft_taints, soft)) for node in nodes]
         return scaled_to_max(counts, reverse=True)
+
+
+def _is_tolerated(pod: PodInfo, event: ClusterEvent) -> bool:
+    """Tell whether a node that the pod did not tolerate is one that it does."""
+    before, after = event.old_node, event.new_node
+    if after is None or any(untolerated(after.hard_taints, pod.tolerations)):
+        return False
+    return before is None or any(untolerated(before.hard_taints, pod.tolerations))
+
+
+def _is_the_pod(pod: PodInfo, event: ClusterEvent) -> bool:
+    return event.new is not None and event.new.uid == pod.uid

@@ -4,10 +4,17 @@ import itertools
 from typing import Any
 
 from minikube_py.api.core import PODS
+from minikube_py.client.events import Recorder
+from minikube_py.client.store import ItemStore
 from minikube_py.server.scheduler.cache import Cache
+from minikube_py.server.scheduler.framework import Cycle, Handle
+from minikube_py.server.scheduler.plugins import default_profile
 from minikube_py.server.scheduler.pod_info import PodInfo
+from minikube_py.server.scheduler.profile import Profile
+from minikube_py.server.scheduler.waiting import PermitWaits
 from tests.frozen import freeze
-from tests.model_cluster import FrozenItem
+from tests.model_cluster import FrozenItem, ModelCluster
+from tests.virtual_time import VirtualClock
 
 _numbers = itertools.count(1)
 
@@ -51,6 +58,9 @@ def item(
         "resourceVersion": "1",
         "creationTimestamp": spec.pop("created", "2026-01-01T00:00:00Z"),
     }
+    deadline = spec.pop("deadline", None)
+    if deadline:
+        metadata["annotations"] = {"kpy.dev/deadline": deadline}
     if spec.pop("deleting", False):
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     if owner:
@@ -59,12 +69,37 @@ def item(
     spec = {"containers": [container], "schedulerName": "default-scheduler", **spec}
     if node:
         spec["nodeName"] = node
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": {}}
+    status = spec.pop("status", {})
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
     return FrozenItem(pod, PODS)
 
 
 def pod(name: str = "p", **more: Any) -> PodInfo:
     return PodInfo(item(name, **more))
+
+
+def handle(there: Cache | None = None, **stores: ItemStore) -> Handle:
+    """What plugins are made with, in front of an empty cluster; `stores` by plural."""
+    clock = VirtualClock()
+    client = ModelCluster(clock).client()
+    return Handle(
+        client=client,
+        lister=lambda resource: stores.setdefault(resource.plural, ItemStore()),
+        clock=clock,
+        events=Recorder(client, "default-scheduler", clock),
+        waiting=PermitWaits(clock),
+        activate=lambda _: None,
+        start=lambda _, work: work.close(),
+        cache=there or cache(),
+    )
+
+
+def profile() -> Profile:
+    return default_profile(handle())
+
+
+def cycle(incoming: PodInfo, there: Cache) -> Cycle:
+    return Cycle(incoming, there)
 
 
 def cache(*nodes: Any, pods=(), namespaces=None) -> Cache:

@@ -3,7 +3,7 @@
 import pytest
 
 from minikube_py.server.scheduler.algorithm import choose, enough, explain, find
-from tests.unit.server.scheduler.builders import cache, node, pod
+from tests.unit.server.scheduler.builders import cache, cycle, node, pod, profile
 
 
 @pytest.mark.parametrize(
@@ -21,25 +21,25 @@ def test_the_reasons_are_counted_and_sorted():
         node("c", taints=[taint]),
         node("d", unschedulable=True),
     )
-    fit = find(pod(requests={"cpu": "2", "memory": "2Gi"}), there)
+    fit = find(cycle(pod(requests={"cpu": "2", "memory": "2Gi"}), there), profile())
     assert fit.nodes == []
-    assert explain(fit, 4) == (
+    assert explain(fit) == (
         "0/4 nodes are available: 1 Insufficient memory, 1 node(s) had untolerated taint(s), "
         "1 node(s) were unschedulable, 2 Insufficient cpu."
     )
-    assert explain(fit, 4, "preemption: none.").endswith("2 Insufficient cpu. preemption: none.")
+    assert explain(fit, "preemption: none.").endswith("2 Insufficient cpu. preemption: none.")
     assert fit.plugins == {"NodeResourcesFit", "TaintToleration", "NodeUnschedulable"}
 
 
 def test_a_cluster_without_nodes_says_so():
-    fit = find(pod(), cache())
-    assert explain(fit, 0) == "no nodes available to schedule pods"
+    fit = find(cycle(pod(), cache()), profile())
+    assert explain(fit) == "no nodes available to schedule pods"
 
 
 def test_the_search_goes_on_where_it_stopped():
     there = cache(*(node(f"n{number:03}") for number in range(300)))
-    first = find(pod(), there, start=0)
-    second = find(pod(), there, start=first.looked_at)
+    first = find(cycle(pod(), there), profile(), start=0)
+    second = find(cycle(pod(), there), profile(), start=first.looked_at)
     assert len(first.nodes) == len(second.nodes) == enough(300)
     names = {one.name for one in first.nodes} & {one.name for one in second.nodes}
     assert len(names) < len(first.nodes)
@@ -48,5 +48,5 @@ def test_the_search_goes_on_where_it_stopped():
 def test_the_emptiest_node_wins_and_the_name_breaks_ties():
     there = cache(node("b"), node("a"), node("c"), pods=[pod("x", node="a")])
     nodes = list(there.nodes.values())
-    assert choose(pod(), nodes, there) == "b"
-    assert choose(pod(), nodes[1:2], there) == "a"
+    assert choose(cycle(pod(), there), nodes, profile()) == "b"
+    assert choose(cycle(pod(), there), nodes[1:2], profile()) == "a"

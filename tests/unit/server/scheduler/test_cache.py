@@ -71,16 +71,20 @@ def test_what_would_be_does_not_change_what_is():
     there = cache(node("a"), pods=[pod("x", uid="x", node="a", requests={"cpu": "1"})])
     trial = there.nodes["a"].copy()
     trial.remove("x")
-    other = there.replacing(trial)
-    assert other.nodes["a"].pods == {}
+    assert trial.pods == {}
     assert list(there.nodes["a"].pods) == ["x"]
     assert there.nodes["a"].requested == {"cpu": 1000}
 
 
 def test_room_is_held_for_nominated_pods_that_are_at_least_as_important():
     there = cache(node("a"))
-    held = pod("h", uid="h", priority=5, requests={"cpu": "4"}).on("a")
-    there.nominated["h"] = held
-    assert there.with_nominated(pod(priority=1)).nodes["a"].requested == {"cpu": 4000}
-    assert there.with_nominated(pod(priority=9)).nodes["a"].requested == {}
-    assert there.with_nominated(held).nodes["a"].requested == {}
+    held = pod("h", uid="h", priority=5, requests={"cpu": "4"})
+    there.nominated.put(held.on("b"))
+    there.nominated.put(held.on("a"))
+    assert [one.uid for one in there.nominated.before(pod(priority=1), "a")] == ["h"]
+    assert there.nominated.before(pod(priority=1), "b") == ()
+    assert list(there.nominated.before(pod(priority=9), "a")) == []
+    assert list(there.nominated.before(held, "a")) == []
+    assert there.nominated.remove("h")
+    assert not there.nominated.remove("h")
+    assert there.nominated.before(pod(priority=1), "a") == ()

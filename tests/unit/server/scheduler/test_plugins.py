@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikube_py.api.core import NAMESPACES
-from minikube_py.server.scheduler.plugins import FILTERS, SCORES
+from minikube_py.api.apps import REPLICASETS
+from minikube_py.api.core import NAMESPACES, SERVICES
+from minikube_py.client.store import ItemStore
+from minikube_py.server.scheduler.plugins import FACTORIES
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from minikube_py.server.scheduler.plugins.node_affinity import NodeAffinity
@@ -18,21 +20,30 @@ from minikube_py.server.scheduler.plugins.node_resources import (
 from minikube_py.server.scheduler.plugins.node_unschedulable import NodeUnschedulable
 from minikube_py.server.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from minikube_py.server.scheduler.plugins.taint_toleration import TaintToleration
-from tests.unit.server.scheduler.builders import cache, node, pod
+from tests.model_cluster import FrozenItem
+from tests.unit.server.scheduler.builders import cache, cycle, handle, node, pod, profile
 
 ZONE = "topology.kubernetes.io/zone"
 HOST = "kubernetes.io/hostname"
 
 
+def made(plugin):
+    """Return a plugin, of its class or as it is."""
+    if isinstance(plugin, type):
+        return FACTORIES[plugin.__name__](handle(), {})
+    return plugin
+
+
 def reasons(plugin, incoming, there):
     """Return what a filter says of each node."""
-    check = plugin().filter(incoming, there)
-    return {name: check and check(info) for name, info in there.nodes.items()}
+    check = made(plugin).filter(cycle(incoming, there))
+    answers = {name: check and check(info) for name, info in there.nodes.items()}
+    return {name: answer and answer.reasons for name, answer in answers.items()}
 
 
 def scores(plugin, incoming, there):
     nodes = list(there.nodes.values())
-    values = plugin().score(incoming, nodes, there)
+    values = made(plugin).score(cycle(incoming, there), nodes)
     return None if values is None else {n.name: v for n, v in zip(nodes, values, strict=True)}
 
 
@@ -52,7 +63,7 @@ def test_a_pod_with_a_node_name_goes_there():
         "node(s) didn't match the requested node name",
     )
     assert reasons(NodeName, pod(node="b"), there)["b"] is None
-    assert NodeName().filter(pod(), there) is None
+    assert NodeName().filter(cycle(pod(), there)) is None
 
 
 TAINT = {"key": "team", "value": "a", "effect": "NoSchedule"}
@@ -305,12 +316,56 @@ def test_soft_constraints_prefer_emptier_domains():
     assert found["b"] > found["a"]
 
 
+def owners(*replica_sets, services=()):
+    """Return a spread plugin that knows some replica sets and services."""
+    stores = {"replicasets": ItemStore(), "services": ItemStore()}
+    for name, labels in replica_sets:
+        metadata = {"name": name, "namespace": "d", "uid": name, "resourceVersion": "1"}
+        spec = {"selector": {"matchLabels": labels}}
+        stores["replicasets"].put(FrozenItem({"metadata": metadata, "spec": spec}, REPLICASETS))
+    for name, labels in services:
+        metadata = {"name": name, "namespace": "d", "uid": name, "resourceVersion": "1"}
+        stores["services"].put(
+            FrozenItem({"metadata": metadata, "spec": {"selector": labels}}, SERVICES)
+        )
+    return PodTopologySpread(handle(**stores), {})
+
+
 def test_pods_of_one_controller_are_spread_without_being_asked():
-    there = cache(node("a"), node("b"), pods=[pod("x", node="a", owner="rs")])
-    found = scores(PodTopologySpread, pod(owner="rs"), there)
+    there = cache(node("a"), node("b"), pods=[pod("x", node="a", owner="rs", labels=WEB)])
+    plugin = owners(("rs", WEB))
+    found = scores(plugin, pod(owner="rs", labels=WEB), there)
     assert found["b"] > found["a"]
-    assert scores(PodTopologySpread, pod(owner="other"), there) is None
-    assert scores(PodTopologySpread, pod(), there) is None
+    assert scores(plugin, pod(owner="other", labels=WEB), there) is None
+    assert scores(plugin, pod(labels=WEB), there) is None
+
+
+def test_pods_of_one_service_are_spread_without_being_asked():
+    there = cache(node("a"), node("b"), pods=[pod("x", node="a", labels=WEB)])
+    plugin = owners(services=[("web", WEB), ("other", {"app": "other"}), ("headless", {})])
+    found = scores(plugin, pod(labels=WEB), there)
+    assert found["b"] > found["a"]
+    assert scores(plugin, pod(labels={"app": "x"}), there) is None
+
+
+def test_default_spreading_goes_by_zone_as_well():
+    there = zoned(("a", "A"), ("b", "A"), ("c", "B"), pods=[pod("x", node="a", labels=WEB)])
+    found = scores(owners(services=[("web", WEB)]), pod(labels=WEB), there)
+    assert found["c"] > found["b"] > found["a"]
+
+
+def test_default_constraints_may_be_given_and_may_be_hard():
+    one = {"topologyKey": ZONE, "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}
+    stores = {"services": ItemStore()}
+    metadata = {"name": "web", "namespace": "d", "uid": "s", "resourceVersion": "1"}
+    stores["services"].put(FrozenItem({"metadata": metadata, "spec": {"selector": WEB}}, SERVICES))
+    args = {"defaultingType": "List", "defaultConstraints": [one]}
+    plugin = PodTopologySpread(handle(**stores), args)
+    there = zoned(("a", "A"), ("b", "B"), pods=[pod("x", node="a", labels=WEB)])
+    assert reasons(plugin, pod(labels=WEB), there)["a"] is not None
+    assert reasons(plugin, pod(labels=WEB), there)["b"] is None
+    with pytest.raises(ValueError, match="defaultingType"):
+        PodTopologySpread(handle(), {"defaultConstraints": [one]})
 
 
 def near(kind, how="required", key=HOST, weight=10, **term):
@@ -352,12 +407,12 @@ def test_a_pod_keeps_off_what_it_does_not_like_and_the_other_way_round():
 
 
 def test_terms_mean_their_own_namespace_unless_they_say_otherwise():
-    class Namespaces:
-        def get(self, key):
-            return {"kind": NAMESPACES.kind, "metadata": {"labels": {"team": key.name}}}
-
+    namespaces = ItemStore()
+    for name in ("d", "elsewhere"):
+        metadata = {"name": name, "labels": {"team": name}, "resourceVersion": "1"}
+        namespaces.put(FrozenItem({"metadata": metadata}, NAMESPACES))
     other = pod("x", node="a", labels=WEB, namespace="elsewhere")
-    there = cache(node("a"), pods=[other], namespaces=Namespaces())
+    there = cache(node("a"), pods=[other], namespaces=namespaces)
 
     def said(**term):
         return reasons(InterPodAffinity, pod(**near("podAntiAffinity", **term)), there)["a"]
@@ -448,9 +503,9 @@ def test_what_plugins_say_of_a_node_does_not_depend_on_the_order_of_nodes_or_pod
         known = built(nodes, pods)
         info = next(p for p in known.pods() if p.uid == f"p{number}")
         other.set_pod(info)
-    for plugin in FILTERS:
-        assert reasons(type(plugin), incoming, one) == reasons(type(plugin), incoming, other)
-    for plugin in SCORES:
-        left = scores(type(plugin), incoming, one)
-        right = scores(type(plugin), incoming, other)
+    for plugin in profile().filter:
+        assert reasons(plugin, incoming, one) == reasons(plugin, incoming, other)
+    for plugin, _ in profile().score:
+        left = scores(plugin, incoming, one)
+        right = scores(plugin, incoming, other)
         assert left == (right and pytest.approx(right))

@@ -82,7 +82,7 @@ async def test_a_pod_that_fits_nowhere_says_why_once_and_goes_when_it_can():
         await settle(10)
         message = (
             "0/1 nodes are available: 1 Insufficient cpu. preemption: 0/1 nodes are available: "
-            "1 No preemption victims found for incoming pod."
+            "1 Preemption is not helpful for scheduling."
         )
         assert told(world, "FailedScheduling") == [("big", message)]
         condition = condition_of(world.cluster.objects(PODS)[0], "PodScheduled")
