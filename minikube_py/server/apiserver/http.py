@@ -35,6 +35,7 @@ from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.compression import GZIP_BYTES_MIN, compressed
 from minikube_py.server.apiserver.connect import Connector
+from minikube_py.server.apiserver.connection import Connection
 from minikube_py.server.apiserver.delete_options import delete_options
 from minikube_py.server.apiserver.incoming import (
     check_scope,
@@ -60,18 +61,18 @@ from minikube_py.server.apiserver.parameters import (
 )
 from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
+from minikube_py.server.apiserver.reply import Reply
 from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
 from minikube_py.server.apiserver.request import RequestInfo, parse
 from minikube_py.server.apiserver.request_metrics import RequestMetrics
 from minikube_py.server.apiserver.requests import Requests, Task, timed_out
 from minikube_py.server.apiserver.socket_watch import asks_for_socket, send_watch_over_socket
 from minikube_py.server.apiserver.streams import (
-    NO_CACHE,
     WATCH_SECONDS_MIN,
     Watch,
-    add_warnings,
     send_list,
     send_watch,
+    warning_headers,
 )
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import Attributes, Credentials, User
@@ -83,7 +84,8 @@ from minikube_py.server.flowcontrol.headers import SEAT, too_many
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Verb = Callable[[web.BaseRequest, Call], Awaitable[web.StreamResponse]]
+Sent = web.StreamResponse | Reply
+Verb = Callable[[web.BaseRequest, Call], Awaitable[Sent]]
 PUBLIC_PATHS = ("/healthz", "/livez", "/readyz")
 """Probes of a load balancer or of systemd carry no credentials; these answer anyone."""
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -136,9 +138,9 @@ class Frontend:
             "deletecollection": self._delete_collection,
         }
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> Sent:
         """Answer one request, and log what became of it where the audit policy says so."""
-        response: web.StreamResponse | None = None
+        response: Sent | None = None
         task, started = asyncio.current_task(), time.perf_counter()
         try:
             response = await self._handle(request, task)
@@ -158,7 +160,7 @@ class Frontend:
         await self.auditor.written()
         return response
 
-    async def _handle(self, request: web.BaseRequest, task: Task) -> web.StreamResponse:
+    async def _handle(self, request: web.BaseRequest, task: Task) -> Sent:
         try:
             return await _sent(request, await self._answer(request, task))
         except StatusError as error:
@@ -171,7 +173,7 @@ class Frontend:
             log.exception("request failed method=%s path=%s", request.method, request.path)
             return self._refusal(request, InternalError("Internal error occurred; see the log"))
 
-    async def _answer(self, request: web.BaseRequest, task: Task) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, task: Task) -> Sent:
         if request.path in PUBLIC_PATHS:
             return await self.nonresource.handle(request, None)
         if request.path.startswith(self.nonresource.open_prefixes):
@@ -207,9 +209,7 @@ class Frontend:
             await self.auditor.written()
         return impersonated
 
-    async def _answer_to(
-        self, request: web.BaseRequest, user: User, info: RequestInfo
-    ) -> web.StreamResponse:
+    async def _answer_to(self, request: web.BaseRequest, user: User, info: RequestInfo) -> Sent:
         if self.forwarder.routes:
             remote = self.forwarder.routes.find(info.path)
             if remote is not None:
@@ -230,10 +230,9 @@ class Frontend:
     async def authenticate(self, request: web.BaseRequest) -> User:
         """Return who asks; raises UnauthorizedError."""
         transport, headers = request.transport, request.headers
-        certificate: bytes | None = None
         tls = transport.get_extra_info("ssl_object") if transport is not None else None
-        if tls is not None:
-            certificate = tls.getpeercert(binary_form=True)
+        connection = request.protocol
+        certificate = connection.certificate if isinstance(connection, Connection) else None
         return await self.authenticator.authenticate(
             Credentials(headers.get("Authorization", ""), certificate, headers, tls, request.path)
         )
@@ -258,7 +257,7 @@ class Frontend:
 
     async def _serve(
         self, request: web.BaseRequest, user: User, info: RequestInfo, resource: Resource
-    ) -> web.StreamResponse:
+    ) -> Sent:
         call = Call(
             user=user,
             audit=request.get(edge.RECORD),
@@ -314,19 +313,19 @@ class Frontend:
 
     # Reading
 
-    async def _get(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _get(self, request: web.BaseRequest, call: Call) -> Sent:
         if version := request.query.get("resourceVersion"):
             check_reached(self.api.store, parse_revision(version))
         return await self._reply(request, call, await self.api.get(call))
 
-    async def _list(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _list(self, request: web.BaseRequest, call: Call) -> Sent:
         options = list_options(call.resource, request.query)
         listing = await self.api.list(call, options)
         if call.audit is not None:
             call.audit.answered(partial(listing.document, call.resource))
         return await send_list(request, request[FORM], call.resource, listing, call.warnings)
 
-    async def _watch(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _watch(self, request: web.BaseRequest, call: Call) -> Sent:
         self.api.find(call)
         form = request[FORM]
         options = list_options(call.resource, request.query, name=call.name, watch=True)
@@ -346,7 +345,7 @@ class Frontend:
 
     # Writing
 
-    async def _write(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _write(self, request: web.BaseRequest, call: Call) -> Sent:
         self.api.find(call)
         content_type = request.headers.get("Content-Type", "")
         kind = patch_type(content_type) if call.verb == "patch" else None
@@ -388,14 +387,14 @@ class Frontend:
                 self.api.store.get(call.resource, call.namespace, call.name)
             raise
 
-    async def _delete(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _delete(self, request: web.BaseRequest, call: Call) -> Sent:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
         call = _replace(call, options=write_options_of_delete(options))
         return await self._reply(request, call, await _whole(self.api.delete(call, options)))
 
-    async def _delete_collection(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _delete_collection(self, request: web.BaseRequest, call: Call) -> Sent:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
@@ -406,7 +405,7 @@ class Frontend:
 
     # Answering
 
-    async def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> web.Response:
+    async def _reply(self, request: web.BaseRequest, call: Call, answer: Answer) -> Reply:
         form = request[FORM]
         if call.audit is not None:
             call.audit.answered(lambda: answer.shown)  # few policies keep what was answered
@@ -414,15 +413,17 @@ class Frontend:
             data = form.item(call.resource, answer.item)
         else:
             data = form.answered(answer.document or {"kind": "Status"})
-        headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
+        more: Mapping[str, str] = {}
         if len(data) > GZIP_BYTES_MIN:
             data, more = await compressed(request, data)
-            headers.update(more)
-        response = web.Response(body=data, status=answer.status, headers=headers)
-        add_warnings(response, call.warnings)
-        return response
+        reply = Reply(answer.status, form.accepted.content_type, data)
+        if more:
+            reply.add(more.items())
+        if call.warnings:
+            reply.add(warning_headers(call.warnings))
+        return reply
 
-    def _out_of_time(self, request: web.BaseRequest) -> web.Response:
+    def _out_of_time(self, request: web.BaseRequest) -> Reply:
         """Return the answer to a request that took too long; half an answer is cut off."""
         if request.writer.output_size:
             if request.transport is not None:
@@ -430,21 +431,19 @@ class Frontend:
             raise ConnectionResetError("the answer took too long")
         return self._refusal(request, timed_out())
 
-    def _refusal(self, request: web.BaseRequest, error: StatusError) -> web.Response:
+    def _refusal(self, request: web.BaseRequest, error: StatusError) -> Reply:
         record = request.get(edge.RECORD)
         if record is not None:
             record.refused(error.status())
         form = self._refusal_form(request)
-        headers = {**NO_CACHE, "Content-Type": form.accepted.content_type}
+        reply = Reply(error.code, form.accepted.content_type, form.document(error.status()))
         retry = error.details.get("retryAfterSeconds")
         if retry:
-            headers["Retry-After"] = str(retry)
+            reply.add((("Retry-After", str(retry)),))
         if isinstance(error, MethodNotAllowedError) and error.details.get("allow"):
-            headers["Allow"] = error.details["allow"]
-        data = form.document(error.status())
-        response = web.Response(body=data, status=error.code, headers=headers)
-        add_warnings(response, request.get(WARNINGS, ()))
-        return response
+            reply.add((("Allow", str(error.details["allow"])),))
+        reply.add(warning_headers(request.get(WARNINGS, ())))
+        return reply
 
     def _refusal_form(self, request: web.BaseRequest) -> Form:
         """Return how a Status is written: it has no other view, and JSON where nothing fits."""
@@ -456,8 +455,12 @@ class Frontend:
         return Form(chosen, self.clock.now(), pretty=chosen.pretty or wants_pretty(query, agent))
 
 
-async def _sent(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+async def _sent(request: web.BaseRequest, response: Sent) -> Sent:
     """Send a large answer while the request's time still counts: its reader may be slow."""
+    if isinstance(response, Reply):
+        if len(response.body) <= LARGE_BYTES:
+            return response
+        response = response.in_general()
     data = response.body if type(response) is web.Response else None
     if type(data) is bytes and len(data) > LARGE_BYTES:
         await response.prepare(request)

@@ -85,8 +85,11 @@ async def read_body(request: web.BaseRequest) -> bytes:
     length = request.content_length
     if length is not None and length > body.BODY_BYTES_MAX:
         raise body.too_large()
+    content = request.content
+    if content.is_eof() and content.exception() is None and length is not None:
+        return content.read_nowait()  # all of it came with the head, or before anybody looked
     data = bytearray()
-    async for chunk in request.content.iter_any():
+    async for chunk in content.iter_any():
         data += chunk
         if len(data) > body.BODY_BYTES_MAX:
             raise body.too_large()

@@ -40,9 +40,19 @@ class LabelledRequest(web.BaseRequest):
         seat = self.get(SEAT)
         if seat is not None:
             headers.update(seat.headers)
+        self._started(response.status)
+
+    def labels(self, status: int) -> str:
+        """Return the same for an answer that is written as text: lines of its head."""
+        self._started(status)
+        seat = self.get(SEAT)
+        given = self.get(GIVEN_ID) or audit_id(self.headers)
+        return f"{AUDIT_ID}: {given}\r\n{'' if seat is None else seat.lines}"
+
+    def _started(self, status: int) -> None:
         record = self.get(RECORD)
         if record is not None:
-            record.started(response.status)
+            record.started(status)
 
 
 def _text(value: str) -> str:

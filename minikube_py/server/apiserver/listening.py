@@ -8,6 +8,7 @@ import ssl
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from minikube_py.server.apiserver.connection import Listener
 from minikube_py.server.apiserver.http import Frontend
 from minikube_py.server.apiserver.labelled import LabelledRequest
 
@@ -32,8 +33,8 @@ class HttpServer:
 
     def __init__(self, frontend: Frontend, host: str, port: int, tls: ssl.SSLContext) -> None:
         # A watch or list whose client has left is cancelled; writes are not, see `_whole`.
-        self._server = web.Server(
-            frontend.handle,
+        self._server = Listener(
+            frontend.handle,  # type: ignore[arg-type]
             request_factory=LabelledRequest.make,
             handler_cancellation=True,
             access_log=None,

@@ -1,7 +1,7 @@
 """Long answers over HTTP: lists in chunks and watches, one socket write for each loop tick."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,8 +37,14 @@ WARNING_RUNES_MAX, WARNINGS_RUNES_MAX = 256, 4 * 1024
 """How long one warning may be where all together are longer than they may be."""
 
 
-def add_warnings(response: web.StreamResponse, warnings: Iterable[str]) -> None:
-    """Add a Warning header for each text, in the form that RFC 7234 gives it.
+def add_warnings(response: web.StreamResponse, warnings: Sequence[str]) -> None:
+    """Add a Warning header for each text."""
+    for name, value in warning_headers(warnings):
+        response.headers.add(name, value)
+
+
+def warning_headers(warnings: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield a Warning header for each text, in the form that RFC 7234 gives it.
 
     Where they are too long together each is cut, and there are no more than fit.
     """
@@ -53,7 +59,7 @@ def add_warnings(response: web.StreamResponse, warnings: Iterable[str]) -> None:
     for text in texts:
         if text.isprintable():  # a header cannot hold the others
             quoted = text.replace("\\", "\\\\").replace('"', '\\"')
-            response.headers.add("Warning", f'299 - "{quoted}"')
+            yield "Warning", f'299 - "{quoted}"'
 
 
 async def send_list(

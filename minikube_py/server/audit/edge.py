@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from aiohttp import web
 
+from minikube_py.server.apiserver.reply import Reply
 from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.attributes import User
 from minikube_py.server.audit.event import Origin
@@ -62,7 +63,7 @@ def source_ips(remote: str | None, headers: Mapping[str, str]) -> list[str]:
     return ips
 
 
-def end(request: web.BaseRequest, response: web.StreamResponse | None) -> None:
+def end(request: web.BaseRequest, response: web.StreamResponse | Reply | None) -> None:
     """End the record of a request; no response means that the client has left."""
     record = request.get(RECORD)
     if record is not None:

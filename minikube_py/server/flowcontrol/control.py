@@ -77,6 +77,11 @@ class Class:
     flow: int
     headers: Mapping[str, str]
     counts: "Counts"
+    lines: str = ""
+    """The headers as lines of an answer's head."""
+
+    def __post_init__(self) -> None:
+        self.lines = "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
 
 
 @dataclass
@@ -110,6 +115,11 @@ class Seat:
     def headers(self) -> Mapping[str, str]:
         """The headers that tell a client how its request was classified."""
         return self._class.headers
+
+    @property
+    def lines(self) -> str:
+        """The same as lines of an answer's head."""
+        return self._class.lines
 
     @property
     def waits(self) -> bool:
