@@ -2,7 +2,8 @@
 
 A node lives as long as its Lease is renewed (or its status written) within the grace time. When
 that runs out is a timer per node, set anew at each look; a heartbeat only notes the time. The
-times are this process' own, so the clocks of nodes do not matter.
+times are this process' own, so the clocks of nodes do not matter. How fast pods are driven off
+silent nodes is up to `node_zones`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from minikube_py.api.taints import (
 )
 from minikube_py.client.actions import Action, Emit, Patch, Update, update_status
 from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.server.controllers.node_zones import Census, Seen, zone_of
 from minikube_py.server.controllers.pods import NODE, index_nodes
 
 LEASE_NAMESPACE = "kube-node-lease"
@@ -38,6 +40,10 @@ BY_CONDITION = {
 }
 OURS = frozenset({*BY_CONDITION.values(), UNSCHEDULABLE})
 EVICTING = (NOT_READY, UNREACHABLE)
+CENSUS = ("census",)
+"""Under what the census is remembered; no node is called so."""
+STARTUP_SECONDS = 60.0
+"""A node that never said how it is has at least this long."""
 STOPPED = "Kubelet stopped posting node status."
 NEVER = "Kubelet never posted node status."
 
@@ -51,21 +57,55 @@ class Heartbeat:
 
 
 async def reconcile(key: Key, ctx: Context) -> float | None:
-    """See to one node; look again when its grace time is over."""
+    """See to one node; look again when its grace time is over, or when it may be given up."""
     node = ctx.lister(NODES).get(key)
     if node is None:
         ctx.memory.pop(key.name, None)
         return None
     beat = heard(node, ctx)
-    left = beat.moment + ctx.settings.node_monitor_grace_seconds - ctx.clock.monotonic()
+    left = beat.moment + grace_seconds(node, ctx) - ctx.clock.monotonic()
     now = times.now_string(ctx.clock)
     silent = left <= 0
     if silent and (lost := with_unknown(node, now)) is not node:
-        (node,) = await ctx.apply([update_status(NODES, lost)])
-    await ctx.apply(plan_taints(node, now))
-    if get(condition_of(node, "Ready"), "status") != "True":
+        await ctx.apply(plan_unknown(node, lost))
+        node = ctx.lister(NODES).get(key) or lost
+    wait = eviction_wait(node, ctx)
+    await ctx.apply(plan_taints(node, now, evicts=wait == 0))
+    if get(condition_of(node, "Ready"), "status") == "Unknown":
         await ctx.apply(plan_pods(node, ctx, now))
-    return None if silent else left
+    return min((one for one in (wait, None if silent else left) if one), default=None)
+
+
+def grace_seconds(node: Obj, ctx: Context) -> float:
+    """Return for how long a node may be silent."""
+    grace = ctx.settings.node_monitor_grace_seconds
+    return grace if condition_of(node, "Ready") is not None else max(grace, STARTUP_SECONDS)
+
+
+def plan_unknown(node: Obj, lost: Obj) -> Iterator[Action]:
+    """Say that nobody knows how a node is, once."""
+    yield update_status(NODES, lost)
+    if get(condition_of(node, "Ready"), "status") == "True":
+        name = node["metadata"]["name"]
+        yield Emit(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
+
+
+def eviction_wait(node: Obj, ctx: Context) -> float | None:
+    """Return in how many seconds pods may be driven off a node; None for not as things are."""
+    census, name = census_of(ctx), node["metadata"]["name"]
+    if not any(key in EVICTING for key, _ in wanted_taints(node)):
+        census.forget(name)
+        return None
+    if census.all_disrupted:
+        return None
+    given_up = any(one["key"] in EVICTING for one in taints_of(node, NO_EXECUTE))
+    return 0.0 if given_up else census.wait(name, ctx.clock.monotonic())
+
+
+def census_of(ctx: Context) -> Census:
+    """Return the nodes by zone."""
+    census: Census = ctx.memory.setdefault(CENSUS, Census())
+    return census
 
 
 def heard(node: Obj, ctx: Context) -> Heartbeat:
@@ -110,10 +150,15 @@ def _never(kind: str, node: Obj, now: str) -> dict[str, Any]:
     }
 
 
-def plan_taints(node: Obj, now: str) -> Iterator[Action]:
-    """Give the node the taints that its conditions and its cordon call for."""
+def plan_taints(node: Obj, now: str, *, evicts: bool = True) -> Iterator[Action]:
+    """Give the node the taints that its conditions and its cordon call for.
+
+    `evicts` says whether pods may be driven off it now.
+    """
     taints = list(taints_of(node))
     wanted = wanted_taints(node)
+    if not evicts:
+        wanted = {one for one in wanted if one[1] != NO_EXECUTE}
     kept = [one for one in taints if one["key"] not in OURS or _id(one) in wanted]
     there = {_id(one) for one in kept}
     added = [
@@ -121,9 +166,6 @@ def plan_taints(node: Obj, now: str) -> Iterator[Action]:
     ]
     if added or len(kept) != len(taints):
         yield Update(NODES, evolve(node, "spec.taints", [*kept, *added]))
-    if any(one["key"] in EVICTING and one["effect"] == NO_EXECUTE for one in added):
-        name = node["metadata"]["name"]
-        yield Emit(node, "Normal", "NodeNotReady", f"Node {name} status is now: NodeNotReady")
 
 
 def _id(taint: Obj) -> tuple[str, str]:
@@ -159,6 +201,27 @@ def plan_pods(node: Obj, ctx: Context, now: str) -> Iterator[Action]:
         yield Emit(pod, "Warning", "NodeNotReady", "Node is not ready")
 
 
+def of_node(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
+    """Look at the nodes whose lot another one's coming, going or change of mind changes."""
+    item = new or old
+    if item is None:
+        return
+    if old is None and new is not None:
+        text = f"Node {item.key.name} event: Registered Node {item.key.name} in Controller"
+        ctx.events.record(new.obj, "Normal", "RegisteredNode", text)
+    elif new is None:
+        text = f"Node {item.key.name} event: Removing Node {item.key.name} from Controller"
+        ctx.events.record(item.obj, "Normal", "RemovingNode", text)
+    for name in census_of(ctx).count(item.key.name, None if new is None else seen(new)):
+        yield Key("", name)
+
+
+def seen(item: Item) -> Seen:
+    """Return what counts of a node for its zone."""
+    ready = get(condition_of(item.obj, "Ready"), "status") == "True"
+    return Seen(zone_of(item.labels), ready)
+
+
 def of_lease(_old: Item | None, new: Item | None, ctx: Context) -> Iterable[Key]:
     """Note a heartbeat; nobody has to look for that."""
     if new is not None and new.key.namespace == LEASE_NAMESPACE:
@@ -171,7 +234,7 @@ def of_lease(_old: Item | None, new: Item | None, ctx: Context) -> Iterable[Key]
 CONTROLLER = Controller(
     name="node-controller",
     watches=NODES,
-    also=(Also(LEASES, of_lease),),
+    also=(Also(NODES, of_node), Also(LEASES, of_lease)),
     reads=(PODS,),
     reconcile=reconcile,
     start=index_nodes,

@@ -1,17 +1,20 @@
-"""Pods that nobody will clean up: of nodes that are gone, and finished ones beyond a number.
+"""Pods that nobody will clean up, and finished ones beyond a number.
 
-A node may come back under its name, so its pods get some time; then the server is asked whether it
-is really not there.
+Nobody sees to the pods of a node that is gone; of one that is out of service, as its taint says,
+while it is not ready; and to those that are to go and never came to a node. A node may come back
+under its name, so its pods get some time; then the server is asked whether it is really not there.
 """
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import NamedTuple
 
 from minikube_py.api import times
 from minikube_py.api.core import NODES, PODS
 from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, get, key_of, uid_of
+from minikube_py.api.object import Key, Obj, get, has_condition, is_deleting, key_of, uid_of
+from minikube_py.api.taints import taints_of
 from minikube_py.client.actions import Action, Delete, Patch
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.server.controllers.pods import NODE, index_nodes, is_finished
@@ -24,16 +27,38 @@ TERMINATED = Key("", "")
 """Stands for all finished pods."""
 PHASES = frozenset({"Succeeded", "Failed"})
 BATCH_MAX = 500
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service"
 
 
-async def reconcile(key: Key, ctx: Context) -> float | None:
-    """See to one node that may be gone, or to the finished pods."""
+class Unscheduled(NamedTuple):
+    """A pod that is to go and is on no node."""
+
+    key: Key
+
+
+async def reconcile(key: Key | Unscheduled, ctx: Context) -> float | None:
+    """See to one node and its pods, to one pod without a node, or to the finished pods."""
+    if isinstance(key, Unscheduled):
+        pod = ctx.lister(PODS).get(key.key)
+        if pod is not None and is_deleting(pod) and not get(pod, "spec.nodeName"):
+            await ctx.apply(plan_removal(pod))
+        return None
     if key == TERMINATED:
         await ctx.apply(plan_finished(ctx))
         return None
-    if ctx.lister(NODES).item(key) is not None:
-        ctx.memory.pop(key, None)
-        return None
+    node = ctx.lister(NODES).get(key)
+    if node is None:
+        return await see_to_absent(key, ctx)
+    ctx.memory.pop(key, None)
+    if is_out_of_service(node):
+        for item in ctx.lister(PODS).indexed(NODE, key.name):
+            if item.deleting:
+                await ctx.apply(plan_removal(item.obj))
+    return None
+
+
+async def see_to_absent(key: Key, ctx: Context) -> float | None:
+    """Remove the pods of a node that has been absent for long enough."""
     pods = ctx.lister(PODS).indexed(NODE, key.name)
     if not pods:
         return None
@@ -49,19 +74,30 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     return None
 
 
+def is_out_of_service(node: Obj) -> bool:
+    """Tell whether somebody has said that a node that is not ready will not come back as it was."""
+    marked = any(taint["key"] == OUT_OF_SERVICE for taint in taints_of(node))
+    return marked and not has_condition(node, "Ready")
+
+
 def plan_orphan(pod: Obj, now: datetime) -> Iterator[Action]:
     """Fail a pod whose node is gone, and delete it at once."""
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "DeletionByPodGC",
+        "message": "PodGC: node no longer exists",
+        "lastTransitionTime": times.format_seconds(now),
+    }
+    others = [c for c in get(pod, "status.conditions", ()) if c["type"] != "DisruptionTarget"]
+    yield from plan_removal(pod, {"conditions": [*others, condition]})
+
+
+def plan_removal(pod: Obj, status: Obj | None = None) -> Iterator[Action]:
+    """Fail a pod where its end is open, and delete it at once."""
     if not is_finished(pod):
-        condition = {
-            "type": "DisruptionTarget",
-            "status": "True",
-            "reason": "DeletionByPodGC",
-            "message": "PodGC: node no longer exists",
-            "lastTransitionTime": times.format_seconds(now),
-        }
-        others = [c for c in get(pod, "status.conditions", ()) if c["type"] != "DisruptionTarget"]
-        status = {"phase": "Failed", "conditions": [*others, condition]}
-        yield Patch(PODS, key_of(pod), {"status": status}, subresource="status")
+        patch = {"status": {"phase": "Failed", **(status or {})}}
+        yield Patch(PODS, key_of(pod), patch, subresource="status", missing_ok=True)
     yield Delete(PODS, key_of(pod), uid_of(pod), options={"gracePeriodSeconds": 0})
 
 
@@ -81,12 +117,15 @@ def _by_age(pod: Obj) -> tuple[bool, str]:
     return not evicted, pod["metadata"].get("creationTimestamp", "")
 
 
-def of_pod(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
-    """Look at the node of a pod where it is not known, and at the number of finished pods."""
+def of_pod(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key | Unscheduled]:
+    """Look at a pod's node, at a pod that is to go without one, and at how many are finished."""
     if new is None:
         return
     name = new.fields.get("spec.nodeName")
-    if name and ctx.lister(NODES).item(Key("", name)) is None:
+    going = new.deleting and (old is None or not old.deleting)
+    if going and not name:
+        yield Unscheduled(new.key)
+    if name and (going or ctx.lister(NODES).item(Key("", name)) is None):
         yield Key("", name)
     ended = new.fields.get("status.phase") in PHASES and (old is None or old.fields != new.fields)
     if ended and surplus_of(ctx) > 0:

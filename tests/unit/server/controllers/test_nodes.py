@@ -28,11 +28,24 @@ def one(world, resource=NODES):
     return world.cluster.objects(resource)[0]
 
 
-async def with_node(world, **more):
+async def with_nodes(world, *names, **more):
     kubelets = Kubelets(world)
     kubelets.start()
-    await kubelets.add(node("n1", **more))
+    await kubelets.add(*(node(name, **more) for name in names))
     return kubelets
+
+
+async def with_node(world, **more):
+    """Run a node, and another one that never falls silent."""
+    return await with_nodes(world, "n1", "n2", **more)
+
+
+def told(world):
+    return [
+        (e["reason"], e["message"])
+        for e in world.cluster.objects(EVENTS)
+        if e["reason"] != "RegisteredNode"
+    ]
 
 
 @virtual
@@ -42,7 +55,10 @@ async def test_a_node_that_renews_its_lease_is_left_alone():
         await with_node(world)
         await settle(3600)
         assert get(condition_of(one(world), "Ready"), "status") == "True"
-        assert not [r for r in world.cluster.requests if r[0] == "node-controller"]
+        written = [r for r in world.cluster.requests if r[0] == "node-controller"]
+        assert {resource for _, _, resource, _ in written} == {"events"}
+        registered = [event["message"] for event in world.cluster.objects(EVENTS)]
+        assert registered[0] == "Node n1 event: Registered Node n1 in Controller"
 
 
 @virtual
@@ -64,8 +80,7 @@ async def test_a_silent_node_is_unknown_after_its_grace_and_tainted():
         )
         assert condition_of(found, "DiskPressure")["reason"] == "NodeStatusNeverUpdated"
         assert keys(found) == [("unreachable", "NoExecute"), ("unreachable", "NoSchedule")]
-        events = [(e["reason"], e["message"]) for e in world.cluster.objects(EVENTS)]
-        assert events == [("NodeNotReady", "Node n1 status is now: NodeNotReady")]
+        assert told(world) == [("NodeNotReady", "Node n1 status is now: NodeNotReady")]
 
 
 @virtual
@@ -80,6 +95,39 @@ async def test_pods_of_a_silent_node_are_not_ready():
         kubelets.silent.add("n1")
         await settle(100)
         assert get(condition_of(one(world, PODS), "Ready"), "status") == "False"
+
+
+@virtual
+async def test_when_all_nodes_fall_silent_nobody_is_driven_off():
+    async with harness() as world:
+        world.run(node_lifecycle.CONTROLLER)
+        kubelets = await with_nodes(world, "n1", "n2")
+        await settle(20)
+        kubelets.silent.update(("n1", "n2"))
+        await settle(200)
+        for found in world.cluster.objects(NODES):
+            assert keys(found) == [("unreachable", "NoSchedule")]
+        await world.client.create(NODES, node("n3"))
+        await settle(30)
+        given_up = [keys(found) for found in world.cluster.objects(NODES)]
+        assert given_up.count([("unreachable", "NoExecute"), ("unreachable", "NoSchedule")]) == 2
+
+
+@virtual
+async def test_a_node_that_is_not_ready_by_its_own_word_keeps_its_pods_as_they_are():
+    async with harness() as world:
+        world.run(node_lifecycle.CONTROLLER)
+        await with_node(world)
+        metadata = {"name": "p", "namespace": "d"}
+        await world.client.create(PODS, {"metadata": metadata, "spec": {**SPEC, "nodeName": "n1"}})
+        await settle(10)
+        status = node("n1")["status"]
+        status["conditions"][0]["status"] = "False"
+        await world.client.patch(NODES, "n1", {"status": status}, subresource="status")
+        await settle(5)
+        assert keys(one(world)) == [("not-ready", "NoExecute"), ("not-ready", "NoSchedule")]
+        assert get(condition_of(one(world, PODS), "Ready"), "status") == "True"
+        assert told(world) == []
 
 
 @virtual
@@ -231,6 +279,37 @@ async def test_pods_of_a_node_that_is_gone_go_after_a_while():
         assert len(world.cluster.objects(PODS)) == 1
         await settle(2)
         assert world.cluster.objects(PODS) == []
+
+
+@virtual
+async def test_a_pod_that_is_to_go_and_is_on_no_node_goes():
+    async with harness() as world:
+        world.run(pod_gc.CONTROLLER)
+        metadata = {"name": "p", "namespace": "d", "finalizers": ["a/b"]}
+        await world.client.create(PODS, {"metadata": metadata, "spec": SPEC})
+        await world.client.delete(PODS, "p", "d")
+        await settle(1)
+        assert get(one(world, PODS), "status.phase") == "Failed"
+
+
+@virtual
+async def test_pods_that_are_to_leave_a_node_out_of_service_are_let_go():
+    async with harness() as world:
+        world.run(pod_gc.CONTROLLER)
+        out = {"key": "node.kubernetes.io/out-of-service", "effect": "NoExecute"}
+        await world.client.create(NODES, node("n1"))
+        await make_pod(world, "p")
+        await make_pod(world, "stays")
+        await world.client.delete(PODS, "p", "d")
+        await settle(100)
+        assert len(world.cluster.objects(PODS)) == 2
+        await world.client.update(NODES, evolve(one(world), "spec.taints", [out]))
+        await settle(1)
+        assert len(world.cluster.objects(PODS)) == 2
+        silent = {"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}}
+        await world.client.patch(NODES, "n1", silent, subresource="status")
+        await settle(1)
+        assert [found["metadata"]["name"] for found in world.cluster.objects(PODS)] == ["stays"]
 
 
 @virtual
