@@ -97,6 +97,8 @@ class Census:
         before, was_disrupted = self.nodes.get(name), self.all_disrupted
         if seen == before:
             return ()
+        if before is not None and (seen is None or seen.zone != before.zone):
+            self.forget(name)
         for one, number in ((before, -1), (seen, 1)):
             if one is not None:
                 self._add(one, number)

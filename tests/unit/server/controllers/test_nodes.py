@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.api.core import EVENTS, NODES, PODS
-from minikube_py.api.object import condition_of, evolve, get, is_deleting
+from minikube_py.api.object import Key, condition_of, evolve, get, is_deleting
 from minikube_py.api.taints import taints_of
 from minikube_py.server.controllers import node_lifecycle, pod_gc, taint_eviction
 from minikube_py.server.controllers.node_lifecycle import plan_taints, wanted_taints
@@ -117,15 +117,20 @@ async def test_when_all_nodes_fall_silent_nobody_is_driven_off():
 async def test_a_node_that_is_not_ready_by_its_own_word_keeps_its_pods_as_they_are():
     async with harness() as world:
         world.run(node_lifecycle.CONTROLLER)
-        await with_node(world)
-        metadata = {"name": "p", "namespace": "d"}
-        await world.client.create(PODS, {"metadata": metadata, "spec": {**SPEC, "nodeName": "n1"}})
-        await settle(10)
+        await with_nodes(world, "n2")
+        await world.client.create(NODES, evolve(node("n1"), "metadata.labels", {}))
+        await make_pod(world, "p")
+        ready = {
+            "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        }
+        await world.client.patch(PODS, "p", ready, "d", subresource="status")
+        await settle(1)
         status = node("n1")["status"]
         status["conditions"][0]["status"] = "False"
         await world.client.patch(NODES, "n1", {"status": status}, subresource="status")
         await settle(5)
-        assert keys(one(world)) == [("not-ready", "NoExecute"), ("not-ready", "NoSchedule")]
+        found = world.cluster.table(NODES)[Key("", "n1")].obj
+        assert keys(found) == [("not-ready", "NoExecute"), ("not-ready", "NoSchedule")]
         assert get(condition_of(one(world, PODS), "Ready"), "status") == "True"
         assert told(world) == []
 
