@@ -5,6 +5,7 @@ missing. Two authorities rather than one, so that a serving certificate can neve
 """
 
 import base64
+import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,10 @@ from minikube_py.lib import authority, net, pki, renewal
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
 from minikube_py.lib.pki import Pair, Subject
+from minikube_py.server import join_tokens
 from minikube_py.server.config import ServerConfig
 
+log = logging.getLogger(__name__)
 ADMIN = Subject(name="kubernetes-admin", organizations=("system:masters",))
 KUBELET_CLIENT = Subject(name="kube-apiserver-kubelet-client", organizations=("system:masters",))
 FRONT_PROXY_CLIENT = Subject(name="front-proxy-client")
@@ -220,8 +223,16 @@ def _file_mode(text: str) -> int:
 
 
 def _token(path: Path, given: str, ca: Pair) -> str:
-    """Return the join token in full form and keep it; a new secret where there is none."""
+    """Return the join token in full form and keep it; a new secret where there is none.
+
+    One that is given but was replaced by `kpy token rotate` stays replaced.
+    """
     kept = (read_if_there(path) or b"").decode().strip()
+    if given and join_tokens.standing(path.parent, given.rpartition(":")[2]) == "earlier":
+        log.warning(
+            "the token of --token was rotated away, the newer one counts; leave --token out"
+        )
+        given = ""
     token = full_token(given or kept.rpartition(":")[2] or secrets.token_hex(16), ca)
     if token != kept:
         write_atomic(path, f"{token}\n".encode())

@@ -11,7 +11,7 @@ import yaml
 
 from minikube_py.lib import pki
 from minikube_py.lib.errors import StartError
-from minikube_py.server import bootstrap
+from minikube_py.server import bootstrap, join_tokens
 from minikube_py.server.config import ServerConfig
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -80,6 +80,15 @@ def test_the_token_names_the_ca_and_keeps_the_given_secret(tmp_path: Path) -> No
     assert made.token.rpartition(":")[2] == "s3cret"
     assert prepare(config(tmp_path)).token == made.token
     assert (tmp_path / "data" / "server" / "token").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_given_token_that_was_rotated_away_stays_away(tmp_path: Path) -> None:
+    told = replace(config(tmp_path), token="s3cret-one")
+    made = prepare(told)
+    newer = join_tokens.rotate(tmp_path / "data" / "server")
+    assert prepare(told).token == newer
+    assert prepare(replace(told, token=made.token)).token == newer
+    assert prepare(replace(told, token="s3cret-two")).token.endswith(":s3cret-two")
 
 
 def test_secrets_do_not_show(tmp_path: Path) -> None:
