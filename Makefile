@@ -20,7 +20,7 @@ setup: system $(READY) $(IMAGES) $(CLIENTS) ## install what is missing: apt pack
 system:
 	@packaging/setup.sh
 
-$(READY): pyproject.toml packaging/backend.py packaging/images/pause.c packaging/build_schema.py packaging/go_facts.py packaging/go_types.py packaging/extension_types.txt | system
+$(READY): pyproject.toml packaging/backend.py packaging/images/pause.c packaging/build_schema.py packaging/go_facts.py packaging/go_types.py packaging/extension_types.txt packaging/more_definitions.json | system
 	@echo "venv: $(VENV)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install -qq --disable-pip-version-check --editable '.[dev]'

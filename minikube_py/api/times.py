@@ -160,3 +160,24 @@ def _unit(unit: str, text: str) -> float:
     if unit not in _UNITS:
         raise ValueError(f'time: unknown unit "{unit}" in duration "{text}"')
     return _UNITS[unit]
+
+
+def format_duration(nanoseconds: int) -> str:
+    """Return a duration as Go writes it: `0s`, `250ms`, `15.1s`, `1m0s`."""
+    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
+    if rest < 1_000_000_000:
+        for unit, size in (("ms", 1_000_000), ("\u00b5s", 1000), ("ns", 1)):
+            if rest >= size:
+                return f"{sign}{_decimal(rest, size)}{unit}"
+        return "0s"
+    minutes, left = divmod(rest, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    head = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{head}{_decimal(left, 1_000_000_000)}s"
+
+
+def _decimal(amount: int, unit: int) -> str:
+    whole, part = divmod(amount, unit)
+    if not part:
+        return str(whole)
+    return f"{whole}.{part:0{len(str(unit)) - 1}d}".rstrip("0")

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from minikube_py.api import metrics as metrics_kinds
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
@@ -83,6 +84,12 @@ class ServerApp:
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
+
+    def __post_init__(self) -> None:
+        """Serve also the kinds that are built in by choice."""
+        if self.config.serves_metrics:
+            for resource in metrics_kinds.RESOURCES:
+                self.scheme.add(resource)
 
     @functools.cached_property
     def auditor(self) -> Auditor:

@@ -62,6 +62,9 @@ API_SERVICES: Mapping[str, tuple[int, int]] = {
 }
 """Name -> priority of the group and of the version; discovery's order follows them."""
 
+METRICS_API: Mapping[str, tuple[int, int]] = {"v1beta1.metrics.k8s.io": (100, 100)}
+"""As metrics-server registers it: after everything else, so that `pods` are first of all pods."""
+
 PRIORITY_CLASSES: Mapping[str, tuple[int, str]] = {
     "system-cluster-critical": (
         2_000_000_000,
@@ -139,13 +142,24 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *_rbac(),
         *_flow_control(clock),
         *(_priority_class(name) for name in PRIORITY_CLASSES),
-        *(_api_service(name, clock) for name in API_SERVICES),
+        *(_api_service(name, clock) for name in api_services(config)),
         *_config_maps(config, material, clock),
         *_kubernetes_service(config, material),
         *(_dns(config) if "dns" not in config.disable else ()),
         *_local_storage(config),
+        *(_metrics_access() if config.serves_metrics else ()),
         _service_cidr(config, clock),
     ]
+
+
+def api_services(config: ServerConfig) -> Sequence[str]:
+    """Return the names of the APIServices of built-in groups."""
+    return (*API_SERVICES, *(METRICS_API if config.serves_metrics else ()))
+
+
+def _metrics_access() -> Iterator[Wanted]:
+    """Yield the role that lets whoever may view objects also see what they use."""
+    yield Wanted(CLUSTERROLES, bootstrap_rbac.metrics_reader(), merge_role)
 
 
 def _rbac() -> Iterator[Wanted]:
@@ -177,7 +191,7 @@ def _priority_class(name: str) -> Wanted:
 
 def _api_service(name: str, clock: Clock) -> Wanted:
     version, _, group = name.partition(".")
-    group_priority, version_priority = API_SERVICES[name]
+    group_priority, version_priority = {**API_SERVICES, **METRICS_API}[name]
     spec = {
         "version": version,
         "groupPriorityMinimum": group_priority,

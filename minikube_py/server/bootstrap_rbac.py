@@ -130,6 +130,14 @@ def role_bindings() -> Iterator[Obj]:
         yield _binding("RoleBinding", _metadata(name, namespace), ("Role", role), subjects)
 
 
+def metrics_reader() -> Obj:
+    """Return the role by which metrics are seen, aggregated as metrics-server's manifest has it."""
+    name = "system:aggregated-metrics-reader"
+    labels = {f"{AGGREGATE}{role}": "true" for role in ("admin", "edit", "view")}
+    rule = "read of pods nodes in metrics.k8s.io"
+    return _role("ClusterRole", _metadata(name, **labels), (rule,))
+
+
 def dns_access() -> tuple[Obj, Obj]:
     """Return the role and binding that let nodes answer cluster DNS: what kube-proxy lacks."""
     name = "kpy:cluster-dns"

@@ -119,3 +119,8 @@ class ServerConfig:
     authentication_config: str = option(
         "", "AuthenticationConfiguration: issuers of tokens, who may come without one"
     )
+
+    @property
+    def serves_metrics(self) -> bool:
+        """Whether the metrics API is built in; `--disable=metrics-server` leaves it to another."""
+        return "metrics-server" not in self.disable

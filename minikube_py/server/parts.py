@@ -26,6 +26,7 @@ from minikube_py.api.core import (
 )
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
+from minikube_py.api.metrics import NODEMETRICS, PODMETRICS
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Convert, Resource
@@ -53,7 +54,7 @@ from minikube_py.server.admission.webhook_set import WebhookSet
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
-from minikube_py.server.apiserver.connect import Connector
+from minikube_py.server.apiserver.connect import Connector, kubelet_base
 from minikube_py.server.apiserver.crd import CustomResources
 from minikube_py.server.apiserver.endpoints.access_reviews import AccessReviews
 from minikube_py.server.apiserver.endpoints.binding import Binding
@@ -93,7 +94,7 @@ from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
 from minikube_py.server.authz.webhook import Terms, WebhookAuthorizer
 from minikube_py.server.bootstrap import Bootstrap
-from minikube_py.server.bootstrap_objects import API_SERVICES
+from minikube_py.server.bootstrap_objects import api_services
 from minikube_py.server.bootstrap_rbac import node_rules
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
@@ -101,6 +102,8 @@ from minikube_py.server.flowcontrol import metrics as flow_control_metrics
 from minikube_py.server.flowcontrol.control import FlowControl
 from minikube_py.server.flowcontrol.estimate import Stored
 from minikube_py.server.join import Join
+from minikube_py.server.metrics_api.endpoints import MetricsApi
+from minikube_py.server.metrics_api.scraper import FETCH_SECONDS, PAGE_BYTES_MAX, Scraper
 from minikube_py.server.profile import plugin_configuration
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
@@ -164,11 +167,14 @@ class Parts:
             ),
             hooks=hooks(setting, cache.kind, authorizer),
         )
-        answers = endpoints(self.store, authorizer, rbac, tokens)
+        answers = {
+            **endpoints(self.store, authorizer, rbac, tokens),
+            **_metrics_api(setting, cache, proxy, certificates),
+        }
         self.api = Api(setting.scheme, self.store, authorizer, answers, setting.auditor)
         self.flow_control = _flow_control(setting, cache)
         self.aggregator = Aggregator(
-            setting.scheme, self.store, certificates, proxy, frozenset(API_SERVICES)
+            setting.scheme, self.store, certificates, proxy, frozenset(api_services(setting.config))
         )
         self.request_metrics = RequestMetrics(setting.scheme)
         self.requests = Requests(parse_duration(setting.config.request_timeout))
@@ -450,6 +456,26 @@ def endpoints(store: Store, authorizer: Authorizer, rbac: Rbac, tokens: Tokens) 
             create=reviews.self_subject
         ),
         ("selfsubjectrulesreviews.authorization.k8s.io", ""): Endpoint(create=reviews.rules),
+    }
+
+
+def _metrics_api(
+    setting: Setting, cache: Cache, proxy: Proxy, certificates: Certificates
+) -> Endpoints:
+    """Return what answers for metrics.k8s.io, nothing where it is left out."""
+    if not setting.config.serves_metrics:
+        return {}
+    tls = certificates.kubelet
+
+    async def fetch(node: Obj) -> str:
+        url = f"{kubelet_base(node)}/metrics/resource"
+        return await proxy.fetch(url, tls, bytes_max=PAGE_BYTES_MAX, seconds=FETCH_SECONDS)
+
+    nodes = cache.kind(NODES)
+    made = MetricsApi(nodes, cache.kind(PODS), Scraper(nodes, fetch, setting.clock))
+    return {
+        (NODEMETRICS.group_resource, ""): made.nodes(),
+        (PODMETRICS.group_resource, ""): made.pods(),
     }
 
 

@@ -87,3 +87,36 @@ def test_the_kubelet_tells_what_node_pods_and_containers_use(cluster: Cluster, b
     assert values(detailed, "container_cpu_cfs_throttled_periods_total", **labels)
     assert values(detailed, "container_network_receive_bytes_total", pod="busy", interface="eth0")
     assert values(raw(cluster, "metrics"), "kubelet_running_pods")
+
+
+def test_kubectl_top_shows_nodes_pods_and_containers(cluster: Cluster, busy: str) -> None:
+    header, node = cluster.kubectl("top", "node", "n1").splitlines()
+    assert header.split()[:2] == ["NAME", "CPU(cores)"]
+    assert int(node.split()[1].removesuffix("m")) > 0
+    assert node.split()[3].endswith("Mi")
+
+    def shown() -> Any:
+        done = cluster.run("top", "pod", "-n", busy, "--containers", "--no-headers")
+        rows = {line.split()[1]: line.split() for line in done.stdout.splitlines()}
+        busiest = int(rows["burn"][2].removesuffix("m")) if "burn" in rows else 0
+        return rows if busiest > 50 else None
+
+    rows = wait_until(shown, 20, "kubectl top shows the busy container")
+    assert set(rows) == {"burn", "rest"}
+    assert int(rows["rest"][2].removesuffix("m")) < 50
+
+    listed = json.loads(
+        cluster.kubectl("get", "--raw", f"/apis/metrics.k8s.io/v1beta1/namespaces/{busy}/pods")
+    )
+    assert listed["kind"] == "PodMetricsList"
+    (one,) = listed["items"]
+    assert {"timestamp", "window", "containers", "metadata"} <= set(one)
+    table = cluster.kubectl("get", "pods.metrics.k8s.io", "-n", busy)
+    assert table.split()[:4] == ["NAME", "CPU", "MEMORY", "WINDOW"]
+    gone = cluster.run("get", "pods.metrics.k8s.io", "nothing", "-n", busy)
+    assert 'pods "nothing" not found' in gone.stderr
+    service = cluster.get("apiservice", "v1beta1.metrics.k8s.io")
+    assert service["status"]["conditions"][0]["reason"] == "Local"
+    assert "usage" in cluster.kubectl(
+        "explain", "pods.containers", "--api-version=metrics.k8s.io/v1beta1"
+    )

@@ -138,7 +138,9 @@ class Api:
 
     async def list(self, call: Call, options: ListOptions) -> Listing:
         """Return a page of a list."""
-        self.find(call)
+        _, endpoint = self.find(call)
+        if endpoint is not None and endpoint.list is not None:
+            return await endpoint.list(call, options)
         return await list_items(self.store, call.resource, call.namespace, options)
 
     # Writing

@@ -8,7 +8,8 @@ from minikube_py.api import names
 from minikube_py.api.field_selectors import FieldSelector
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
-from minikube_py.server.apiserver.parameters import WriteOptions
+from minikube_py.server.apiserver.listing import Listing
+from minikube_py.server.apiserver.parameters import ListOptions, WriteOptions
 from minikube_py.server.attributes import Attributes, AuditAnnotations, Operation, User
 from minikube_py.server.audit.record import Record
 from minikube_py.server.authz.selection import fields_of, labels_of
@@ -114,11 +115,13 @@ Create = Callable[[Call, dict[str, Any]], Awaitable[Obj]]
 class Endpoint:
     """A subresource with a kind of its own, or a kind that is answered and never stored.
 
-    It has the functions whose verbs its resource has: `get` for GET, `create` for POST, `update`
-    for PUT and PATCH. Where it keeps the owners of its fields, `apply` is for server-side apply.
+    It has the functions whose verbs its resource has: `get` and `list` for GET, `create` for POST,
+    `update` for PUT and PATCH. Where it keeps the owners of its fields, `apply` is for server-side
+    apply.
     """
 
     get: Callable[[Call], Awaitable[Obj]] | None = None
+    list: Callable[[Call, ListOptions], Awaitable[Listing]] | None = None
     create: Create | None = None
     update: Callable[[Call, Change], Awaitable[Obj]] | None = None
     apply: Callable[[Call, Change], Awaitable[Obj]] | None = None

@@ -90,12 +90,7 @@ class Connector:
         return f"{self._kubelet_base(str(node))}/{path}" + (f"?{urlencode(flags)}" if flags else "")
 
     def _kubelet_base(self, node_name: str) -> str:
-        node = self._store.get(NODES, "", node_name).obj
-        address = node_address(node)
-        if address is None:
-            raise ServiceUnavailableError(f"no preferred addresses found; node {node_name!r}")
-        port = get(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT)
-        return f"https://{_bracketed(address)}:{port}"
+        return kubelet_base(self._store.get(NODES, "", node_name).obj)
 
     async def _forward(
         self, request: web.BaseRequest, call: Call, info: RequestInfo, obj: Obj
@@ -245,6 +240,16 @@ def node_address(node: Obj) -> str | None:
         if kind in addresses:
             return addresses[kind]
     return None
+
+
+def kubelet_base(node: Obj) -> str:
+    """Return the URL of a node's kubelet; raises ServiceUnavailableError where it has none."""
+    address = node_address(node)
+    if address is None:
+        name = node["metadata"]["name"]
+        raise ServiceUnavailableError(f"no preferred addresses found; node {name!r}")
+    port = get(node, "status.daemonEndpoints.kubeletEndpoint.Port", KUBELET_PORT)
+    return f"https://{_bracketed(address)}:{port}"
 
 
 def _bracketed(address: str) -> str:

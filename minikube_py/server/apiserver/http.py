@@ -327,6 +327,10 @@ class Frontend:
 
     async def _watch(self, request: web.BaseRequest, call: Call) -> Sent:
         self.api.find(call)
+        if "watch" not in call.resource.verbs:
+            raise MethodNotAllowedError(
+                f'watch is not supported on resources of kind "{call.resource.group_resource}"'
+            )
         form = request[FORM]
         options = list_options(call.resource, request.query, name=call.name, watch=True)
         lasts = float(options.timeout_seconds) or WATCH_SECONDS_MIN * (1 + random.random())  # noqa: S311 -- spreads reconnects

@@ -4,6 +4,7 @@ Bodies stream both ways and are never held whole. A request ends when its client
 a server made with `handler_cancellation=True`.
 """
 
+import asyncio
 import ssl as tls
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -127,6 +128,27 @@ class Proxy:
                 raise await _refusal(far, target)
             kind = far.headers.get(hdrs.CONTENT_TYPE, "text/plain")
             return await _relay(request, far, [(hdrs.CONTENT_TYPE, kind)])
+
+    async def fetch(self, url: str, ssl: tls.SSLContext, *, bytes_max: int, seconds: float) -> str:
+        """Return a text that the far end has.
+
+        Raises:
+            ServiceUnavailableError: it cannot be reached, does not answer in time, answers with
+                an error, or with more than `bytes_max`.
+
+        """
+        try:
+            async with asyncio.timeout(seconds), await self._open("GET", url, ssl) as far:
+                data = await far.content.read(bytes_max)
+                while len(data) <= bytes_max and (more := await far.content.read(bytes_max)):
+                    data += more
+        except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
+            raise ServiceUnavailableError(f'Get "{url}": {why(error)}') from error
+        if far.status != 200:
+            raise ServiceUnavailableError(f'Get "{url}": status {far.status}')
+        if len(data) > bytes_max:
+            raise ServiceUnavailableError(f'Get "{url}": more than {bytes_max} bytes')
+        return data.decode(errors="replace")
 
     async def _open(
         self,

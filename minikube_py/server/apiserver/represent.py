@@ -168,7 +168,9 @@ def _plain(document: Obj) -> Resource:
 
 def list_metadata(listing: Listing) -> dict[str, Any]:
     """Return the ListMeta of a page."""
-    metadata: dict[str, Any] = {"resourceVersion": str(listing.revision)}
+    metadata: dict[str, Any] = {}
+    if listing.revision:  # what is never stored has none
+        metadata["resourceVersion"] = str(listing.revision)
     if listing.continue_:
         metadata["continue"] = listing.continue_
     if listing.remaining:

@@ -72,6 +72,7 @@ def wanted(tmp_path: Path, clock: Any) -> list[Wanted]:
         service_cidr="10.96.0.0/12",
         advertise_address="198.18.0.1",
         https_listen_port=26444,
+        disable=("metrics-server",),
     )
     material = bootstrap.prepare(config, now=datetime(2026, 11, 22, tzinfo=UTC))
     return bootstrap_objects.wanted(config, material, clock)
