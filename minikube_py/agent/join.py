@@ -1,12 +1,14 @@
 """How a node becomes part of a cluster: with a token it fetches certificates, and keeps them.
 
-The token names the CA by its hash, so the first answer can be trusted although nothing is known
-of the server yet. What was given is kept in a folder; a later start needs the server only when
-something in there is missing or ends soon. The steps, in order:
+The token names the CA by its hash, or is a bootstrap token with which the server signs the CA, so
+the first answer can be trusted although nothing is known of the server yet. What was given is kept
+in a folder; a later start needs the server only when something in there is missing or ends soon.
+The steps, in order:
 
-    cacerts   fetch the CA unverified, compare its hash with the token's
+    cacerts   fetch the CA unverified, compare its hash with the token's or check the signature
     join      over verified TLS, with the secret: name, password and keys; get certificates
 
+Only what is missing is asked for. Who has joined needs no token any more: its own certificate does.
 A node password, made once and kept on both sides, stops a second machine from taking the name.
 """
 
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from minikube_py.lib import authority, pki, renewal
+from minikube_py.lib import authority, jws, pki, renewal
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
@@ -30,7 +32,10 @@ from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
 
 log = logging.getLogger(__name__)
 PATH = "/v1-kpy"
-TOKEN = re.compile(r"K10([0-9a-f]{64})::[a-z]+:(\S+)", re.ASCII)
+BOOTSTRAP = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
+TOKEN = re.compile(
+    rf"(?:K10([0-9a-f]{{64}})::)?({BOOTSTRAP.pattern})|K10([0-9a-f]{{64}})::[a-z]+:(\S+)", re.ASCII
+)
 RETRY = Backoff(first_seconds=0.5, max_seconds=15.0)
 REQUEST_SECONDS = 15.0
 ANSWER_BYTES_MAX = 1 << 20
@@ -73,26 +78,31 @@ class Membership:
     @property
     def serving(self) -> tuple[Path, Path]:
         """Certificate and key of the kubelet's server."""
-        return self._pair("kubelet-serving")
+        return self.pair("kubelet-serving")
 
     @property
     def kubelet(self) -> tuple[Path, Path]:
         """Certificate and key of the user system:node:<name>."""
-        return self._pair("kubelet-client")
+        return self.pair("kubelet-client")
 
     @property
     def proxy(self) -> tuple[Path, Path]:
         """Certificate and key of the user system:kube-proxy, which DNS and routes use too."""
-        return self._pair("proxy-client")
+        return self.pair("proxy-client")
 
     @property
     def due(self) -> datetime:
         """When the first certificate has to be renewed."""
-        kept = (pki.load_certificate(self._pair(name)[0]) for name in LEAVES)
+        kept = (pki.load_certificate(self.pair(name)[0]) for name in LEAVES)
         return renewal.due(certificate for certificate in kept if certificate is not None)
 
-    def _pair(self, name: str) -> tuple[Path, Path]:
+    def pair(self, name: str) -> tuple[Path, Path]:
+        """Return certificate and key of one of `LEAVES`."""
         return self.folder / f"{name}.crt", self.folder / f"{name}.key"
+
+    def is_good(self, name: str, now: datetime) -> bool:
+        """Tell whether one of `LEAVES` is there, fits and lasts."""
+        return _is_good(self.folder, name, {self.node_name, *self.addresses}, now)
 
 
 RENEW = "renew"
@@ -105,6 +115,7 @@ class Token:
     """A join token, taken apart."""
 
     ca_hash: str
+    """"" in a bootstrap token that stands alone."""
     secret: str
 
     def __repr__(self) -> str:
@@ -121,10 +132,11 @@ def parse_token(text: str) -> Token:
     match = TOKEN.fullmatch(text.strip())
     if match is None:
         raise StartError(
-            "--token is not a join token (K10<hash>::server:<secret>); "
-            "`kpy token` on the server prints it"
+            "--token is not a join token (K10<hash>::server:<secret>) nor a bootstrap token; "
+            "`kpy token` on the server prints the one, `kpy token create` makes the other"
         )
-    return Token(*match.groups())
+    bootstrap_hash, bootstrap, _, _, ca_hash, secret = match.groups()
+    return Token(ca_hash or bootstrap_hash or "", secret or bootstrap)
 
 
 def parse_server(text: str) -> str:
@@ -159,7 +171,7 @@ async def join(
     failures = 0
     while True:
         try:
-            return await _join_once(parsed, wanted, node_name, addresses, folder)
+            return await _join_once(parsed, wanted, node_name, addresses, folder, clock.now())
         except (TimeoutError, _Unavailable) as error:
             failures += 1
             wait = RETRY.wait_seconds(failures)
@@ -181,7 +193,9 @@ def load(
     """Return what is kept, None where a part is missing, ends soon or is of something else."""
     data = read_if_there(folder / "cluster.json")
     ca = read_if_there(folder / "cluster-ca.crt")
-    if data is None or ca is None or not authority.vouched(ca, b"", token.ca_hash):
+    if data is None or ca is None:
+        return None
+    if token.ca_hash and not authority.vouched(ca, b"", token.ca_hash):
         return None
     if (folder / RENEW).exists():
         return None
@@ -228,11 +242,17 @@ class _Unavailable(Exception):  # noqa: N818 -- a state of the server, not a fau
 
 
 async def _join_once(
-    server: str, token: Token, node_name: str, addresses: Sequence[str], folder: Path
+    server: str,
+    token: Token,
+    node_name: str,
+    addresses: Sequence[str],
+    folder: Path,
+    now: datetime,
 ) -> Membership:
     ca = await _fetch_ca(server, token)
     write_atomic(folder / "cluster-ca.crt", ca, 0o644)
-    keys = {name: pki.ensure_key(folder / f"{name}.key") for name in LEAVES}
+    wanted = _wanted(folder, {node_name, *addresses}, now)
+    keys = {name: pki.ensure_key(folder / f"{name}.key") for name in wanted}
     subject = pki.Subject(name=node_name)
     body = {
         "nodeName": node_name,
@@ -240,8 +260,7 @@ async def _join_once(
         "addresses": list(addresses),
         "requests": {name: pki.request(subject, key).decode() for name, key in keys.items()},
     }
-    context = ssl.create_default_context(cadata=ca.decode())
-    answer = await _ask(f"{server}{PATH}/join", context, token, body)
+    answer = await _ask_to_join(f"{server}{PATH}/join", ca, token, body, folder)
     for name, pem in answer["certificates"].items():
         if name in LEAVES:
             write_atomic(folder / f"{name}.crt", pem.encode(), 0o644)
@@ -259,15 +278,46 @@ async def _join_once(
     )
 
 
+def _wanted(folder: Path, names: set[str], now: datetime) -> Sequence[str]:
+    """Return which certificates to ask for: those that do not do, or all where one was told to."""
+    if (folder / RENEW).exists():
+        return LEAVES
+    return [name for name in LEAVES if not _is_good(folder, name, names, now)] or LEAVES
+
+
+async def _ask_to_join(
+    url: str, ca: bytes, token: Token, body: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Ask with the token; where it is good no more, with the certificate of who has joined."""
+    context = ssl.create_default_context(cadata=ca.decode())
+    try:
+        return await _ask(url, context, token, body)
+    except StartError as refused:
+        try:
+            context.load_cert_chain(folder / "kubelet-client.crt", folder / "kubelet-client.key")
+            return await _ask(url, context, None, body)
+        except (OSError, StartError, _Unavailable):
+            raise refused from None
+
+
 async def _fetch_ca(server: str, token: Token) -> bytes:
     """Fetch the CA from a server that is not verified yet; the token says if it is right."""
     unverified = ssl.create_default_context()
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE
-    answer = await _ask(f"{server}{PATH}/cacerts", unverified, None, None)
-    offered, chain = (str(answer.get(name, "")).encode() for name in ("cacerts", "chain"))
+    name, _, secret = token.secret.partition(".")
+    query = "" if token.ca_hash else f"?token-id={name}"
+    answer = await _ask(f"{server}{PATH}/cacerts{query}", unverified, None, None)
+    text, chain, signature = (str(answer.get(n, "")) for n in ("cacerts", "chain", "signature"))
+    if not token.ca_hash:
+        if not jws.holds(signature, text, name, secret):
+            raise StartError(
+                f"{server} does not know the bootstrap token, or it is over; check --server, "
+                "or make another with `kpy token create` there"
+            )
+        return text.encode()
     try:
-        ca = authority.vouched(offered, chain, token.ca_hash)
+        ca = authority.vouched(text.encode(), chain.encode(), token.ca_hash)
     except ValueError:
         ca = b""
     if not ca:

@@ -52,6 +52,7 @@ def look(config: AgentConfig) -> None:
 
 async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     """Join and run the node until cancelled."""
+    from minikube_py.agent import certificates  # noqa: PLC0415
     from minikube_py.agent.app import run_agent, settle  # noqa: PLC0415
     from minikube_py.agent.join import join  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
@@ -77,9 +78,6 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             clock=clock,
         )
 
-        async def renew() -> datetime:
-            return (await joining()).due
-
         member = await joining()
         report(f"joined {member.server} as {member.node_name}")
         notify("READY=1")
@@ -94,6 +92,11 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             )
             for certificate, key in (member.kubelet, member.proxy)
         )
+
+        async def renew() -> datetime:
+            await certificates.renew(member, kubelet, clock)
+            return (await joining()).due
+
         try:
             async with Nursery("node") as nursery:
                 nursery.start(

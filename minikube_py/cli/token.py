@@ -22,12 +22,12 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import read_if_there
 from minikube_py.server import join_tokens
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.join_tokens import JOIN_GROUP
 
 T = TypeVar("T")
 NAMESPACE = "kube-system"
 TYPE = "bootstrap.kubernetes.io/token"
 PREFIX = "bootstrap-token-"
-DEFAULT_GROUP = "system:bootstrappers:kpy:default-node-token"
 USAGES = ("authentication", "signing")
 _ALPHABET = string.digits + string.ascii_lowercase
 _TOKEN = re.compile(r"([a-z0-9]{6})\.([a-z0-9]{16})", re.ASCII)
@@ -265,7 +265,7 @@ command = click.Group(
             params=[
                 click.Argument(["token"], default=""),
                 _text("--description", "", "what the token is for"),
-                _text("--groups", DEFAULT_GROUP, "groups of who comes with it"),
+                _text("--groups", JOIN_GROUP, "groups of who comes with it"),
                 _text("--ttl", "24h0m0s", "how long it is good; 0 for ever"),
                 _text("--usages", "signing,authentication", "what it is for"),
                 *_place(),

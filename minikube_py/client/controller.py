@@ -58,6 +58,8 @@ class Settings:
     """Returns an authority by name (`client-ca`, `cluster-ca`); None where nobody here signs."""
     legacy_token: Callable[[Obj, Obj], str] | None = None
     """(secret, account) -> the token that the Secret is to hold; None where nobody here signs."""
+    own_names: frozenset[str] = frozenset()
+    """Names and addresses of the API server, which nobody else may have a certificate for."""
     cluster_cidr: str = "10.42.0.0/16"
     """The network that nodes get their pods' addresses from."""
     node_monitor_grace_seconds: float = 50.0

@@ -261,6 +261,16 @@ def requested_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
+def public_key_of(pem: bytes) -> object:
+    """Return the key that a certificate is for, the first one of the text.
+
+    Raises:
+        ValueError: the text begins with no certificate.
+
+    """
+    return x509.load_pem_x509_certificate(pem).public_key()
+
+
 def subject_name(subject: Subject) -> x509.Name:
     """Return the distinguished name, organizations first as upstream writes it."""
     organizations = [

@@ -253,6 +253,7 @@ class ServerApp:
                     root_ca=self._root_ca.decode(),
                     authority=lambda name: self.bootstrap.authority(name, self.clock.now()),
                     legacy_token=self._legacy_token,
+                    own_names=self.bootstrap.own_names,
                     cluster_cidr=self.config.cluster_cidr,
                     loads=self._loads,
                 )

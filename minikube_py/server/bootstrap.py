@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 ADMIN = Subject(name="kubernetes-admin", organizations=("system:masters",))
 KUBELET_CLIENT = Subject(name="kube-apiserver-kubelet-client", organizations=("system:masters",))
 FRONT_PROXY_CLIENT = Subject(name="front-proxy-client")
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 TOKEN_PREFIX = "K10"  # noqa: S105 -- the mark of the token's format, k3s' own
 AUTHORITIES: Mapping[str, str] = {
     "cluster-ca": "kpy-cluster-ca",
@@ -74,6 +75,11 @@ class Bootstrap:
         """Return the same with the authorities as they are now."""
         cluster, client, front = (self.authority(name, now) for name in AUTHORITIES)
         return replace(self, cluster_ca=cluster, client_ca=client, front_proxy_ca=front)
+
+    @property
+    def own_names(self) -> frozenset[str]:
+        """The names and addresses by which others know the API server; loopback is everybody's."""
+        return frozenset(pki.alternatives_of(self.serving.certificate) - LOOPBACK)
 
     def authority(self, name: str, now: datetime) -> Pair:
         """Return an authority as it is now, `cluster-ca` for one: it may have been replaced."""

@@ -148,6 +148,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *(_dns(config) if "dns" not in config.disable else ()),
         *_local_storage(config),
         *(_metrics_access() if config.serves_metrics else ()),
+        *(_renewal() if not config.disable_controller_manager else ()),
         _service_cidr(config, clock),
     ]
 
@@ -270,6 +271,13 @@ def _kubernetes_service(config: ServerConfig, material: Bootstrap) -> Iterator[W
     labels = {"kubernetes.io/service-name": "kubernetes"}
     merge = merge_fields("endpoints", "ports")
     yield Wanted(ENDPOINTSLICES, evolve(slice_, "metadata.labels", labels), merge)
+
+
+def _renewal() -> Iterator[Wanted]:
+    """Let nodes renew their own certificates, for which our controllers approve and sign."""
+    for role, binding in bootstrap_rbac.certificate_renewal():
+        yield Wanted(CLUSTERROLES, role, merge_role)
+        yield Wanted(CLUSTERROLEBINDINGS, binding, merge_binding)
 
 
 def _dns(config: ServerConfig) -> Iterator[Wanted]:

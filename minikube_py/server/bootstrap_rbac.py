@@ -160,3 +160,27 @@ def local_storage_access() -> tuple[Obj, Obj]:
     role = _role("ClusterRole", _metadata(name), sentences)
     subjects = (f"ServiceAccount {account}",)
     return role, _binding("ClusterRoleBinding", _metadata(name), ("ClusterRole", name), subjects)
+
+
+def certificate_renewal() -> Iterator[tuple[Obj, Obj]]:
+    """Yield roles and bindings by which nodes renew their own certificates by request.
+
+    Nodes have what they ask for approved; the controller may approve those of kubelets' servers,
+    which upstream's does not do.
+    """
+    requests = "certificatesigningrequests"
+    for name, sentence, subject in (
+        (
+            "kpy:node-certificate-renewal",
+            f"create of {requests}/selfnodeclient {requests}/selfnodeserver in certificates.k8s.io",
+            "Group system:nodes",
+        ),
+        (
+            "kpy:kubelet-serving-approver",
+            "approve of signers in certificates.k8s.io named kubernetes.io/kubelet-serving",
+            "ServiceAccount certificate-controller",
+        ),
+    ):
+        role = _role("ClusterRole", _metadata(name), (sentence,))
+        reference = ("ClusterRole", name)
+        yield role, _binding("ClusterRoleBinding", _metadata(name), reference, (subject,))

@@ -1,19 +1,23 @@
-"""How agents join: two paths below /v1-kpy that need the join token, not a certificate.
+"""How agents join: two paths below /v1-kpy that need a token, not a certificate.
 
-    GET  /v1-kpy/cacerts   the cluster CA; public, the agent checks it with its token's hash
+    GET  /v1-kpy/cacerts   the cluster CA; public, the agent checks it with its token's hash, or
+                           by the signature that a bootstrap token (?token-id=) makes of it
     POST /v1-kpy/join      keys, node name and node password in; certificates and facts out
 
 The first machine that joins under a name sets the name's password, whose hash is kept in a
-Secret; another machine without it is refused, so that no token alone makes anyone any node.
+Secret; another machine without it is refused, so that no token alone makes anyone any node. A node
+that has joined may come again with an earlier token, or with its own certificate. Nobody gets a
+certificate for a name or an address by which others know the API server.
 """
 
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -31,9 +35,11 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.object import Obj, get
 from minikube_py.client.protocol import Client
-from minikube_py.lib import net, pki
+from minikube_py.lib import jws, net, pki
 from minikube_py.lib.clock import Clock
 from minikube_py.server import join_tokens
+from minikube_py.server.attributes import User
+from minikube_py.server.authn.bootstrap_token import BootstrapTokens
 from minikube_py.server.bootstrap import Bootstrap, cluster_dns_ip, node_subjects
 from minikube_py.server.config import ServerConfig
 
@@ -42,9 +48,18 @@ PREFIX = "/v1-kpy/"
 BODY_BYTES_MAX = 64 << 10
 """A join request is about 2 KB."""
 ADDRESSES_MAX = 16
+LEAVES = frozenset({"kubelet-serving", "kubelet-client", "proxy-client"})
 PROXY = pki.Subject(name="system:kube-proxy")
 NAMESPACE = "kube-system"
 WRONG_TOKEN = "the token is wrong; `kpy token` on the server prints it"  # noqa: S105
+
+
+class Known(NamedTuple):
+    """Who may join beside those that have the join token."""
+
+    tokens: BootstrapTokens
+    by_certificate: Callable[[web.BaseRequest], User | None]
+    """Whom the certificate of a connection names."""
 
 
 class Join:
@@ -58,8 +73,10 @@ class Join:
         bootstrap: Bootstrap,
         client: Callable[[], Client],
         clock: Clock,
+        known: Known | None = None,
     ) -> None:
-        """Take how to reach the API as the server itself."""
+        """Take how to reach the API as the server itself, and who else may join."""
+        self._known = known
         self._config = config
         self._bootstrap = bootstrap
         self._client = client
@@ -74,17 +91,34 @@ class Join:
         if request.method != method:
             raise MethodNotAllowedError(f"{request.path} takes {method} only")
         if what == "cacerts":
-            ca = self._authority("cluster-ca")
-            return _reply({"cacerts": ca.bundle_pem.decode(), "chain": ca.chain_pem.decode()})
-        stands = self._standing(request.headers.get("Authorization", ""))
-        return _reply(await self.join(await _body(request), known_only=stands == "earlier"))
+            return _reply(self._authorities(request.query.get("token-id", "")))
+        wanted = await _body(request)
+        stands = await self._standing(request, _node_of(wanted))
+        return _reply(await self.join(wanted, known_only=stands == "earlier"))
 
-    def _standing(self, authorization: str) -> join_tokens.Standing:
-        given = authorization.removeprefix("Bearer ")
+    def _authorities(self, token_id: str) -> dict[str, str]:
+        """Return the CA, signed by a bootstrap token where one is named that may sign."""
+        ca = self._authority("cluster-ca")
+        text = ca.bundle_pem.decode()
+        secret = self._known.tokens.signing_secret(token_id) if self._known else ""
+        signed = {"signature": jws.detached(text, token_id, secret)} if secret else {}
+        return {"cacerts": text, "chain": ca.chain_pem.decode(), **signed}
+
+    async def _standing(self, request: web.BaseRequest, node: str) -> join_tokens.Standing:
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         stands = join_tokens.standing(self._bootstrap.folder, given)
-        if stands is None:
+        if stands is not None:
+            return stands
+        if self._known is None:
             raise UnauthorizedError(WRONG_TOKEN)
-        return stands
+        found = await self._known.tokens.verify(given, (self._config.service_account_issuer,))
+        if found is not None and join_tokens.JOIN_GROUP in found.user.groups:
+            return "current"
+        user = self._known.by_certificate(request)
+        client, _ = node_subjects(node, ())
+        if not given and user is not None and user.name == client.name:
+            return "earlier"
+        raise UnauthorizedError(WRONG_TOKEN)
 
     async def join(self, wanted: Mapping[str, Any], *, known_only: bool = False) -> dict[str, Any]:
         """Make a machine a node: check its name and password, sign its keys.
@@ -102,6 +136,7 @@ class Join:
             raise ForbiddenError(
                 f"node name {node!r} is the server's own; pass another --node-name"
             )
+        self._refuse_own_names((node, *addresses))
         keys = _keys_of(wanted)
         password = _text(wanted, "nodePassword")
         if known_only and await self._kept(secret_name(node)) is None:
@@ -116,6 +151,14 @@ class Join:
             "clientCA": self._authority("client-ca").bundle_pem.decode(),
             "cluster": cluster_facts(self._config),
         }
+
+    def _refuse_own_names(self, names: Sequence[str]) -> None:
+        """Refuse a node by whose certificate it could pass for the API server."""
+        for name in names:
+            if name in self._bootstrap.own_names:
+                raise ForbiddenError(
+                    f"{name!r} is the API server's own; pass another --node-name or --node-ip"
+                )
 
     def _sign(self, name: str, key: Any, node: str, addresses: Sequence[str]) -> str:
         client, serving = node_subjects(node, addresses)
@@ -231,14 +274,15 @@ def _addresses_of(wanted: Mapping[str, Any]) -> tuple[str, ...]:
         raise BadRequestError("the join request has no list of addresses")
     if not all(isinstance(address, str) and net.is_address(address) for address in addresses):
         raise BadRequestError("an address of the join request is no IP address")
-    return tuple(addresses)
+    return tuple(str(ipaddress.ip_address(address)) for address in addresses)
 
 
 def _keys_of(wanted: Mapping[str, Any]) -> dict[str, Any]:
     requests = wanted.get("requests")
-    expected = {"kubelet-serving", "kubelet-client", "proxy-client"}
-    if not isinstance(requests, dict) or set(requests) != expected:
-        raise BadRequestError(f"the join request needs the keys {', '.join(sorted(expected))}")
+    if not isinstance(requests, dict) or not requests or not set(requests) <= LEAVES:
+        raise BadRequestError(
+            f"the join request needs keys for some of {', '.join(sorted(LEAVES))}"
+        )
     try:
         return {name: pki.requested_key(str(pem).encode()) for name, pem in requests.items()}
     except ValueError as error:

@@ -16,6 +16,8 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import read_if_there, write_atomic
 
 TOKEN, EARLIER = "token", "token.earlier"
+JOIN_GROUP = "system:bootstrappers:kpy:default-node-token"
+"""Bootstrap tokens of that group make nodes, too; `kpy token create` gives it."""
 EARLIER_MAX = 100
 """Hashes that are kept; nodes that joined before all of these have to be given a new token."""
 SECRET_BYTES = 16

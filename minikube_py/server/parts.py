@@ -101,7 +101,7 @@ from minikube_py.server.config import ServerConfig
 from minikube_py.server.flowcontrol import metrics as flow_control_metrics
 from minikube_py.server.flowcontrol.control import FlowControl
 from minikube_py.server.flowcontrol.estimate import Stored
-from minikube_py.server.join import Join
+from minikube_py.server.join import Join, Known
 from minikube_py.server.metrics_api.endpoints import MetricsApi
 from minikube_py.server.metrics_api.scraper import FETCH_SECONDS, PAGE_BYTES_MAX, Scraper
 from minikube_py.server.profile import plugin_configuration
@@ -178,7 +178,7 @@ class Parts:
         )
         self.request_metrics = RequestMetrics(setting.scheme)
         self.requests = Requests(parse_duration(setting.config.request_timeout))
-        nonresource = _nonresource(setting, self, tokens.signer)
+        nonresource = _nonresource(setting, self, tokens, certificates.trust)
         self.aggregator.changed = nonresource.changed
         self.custom_resources = CustomResources(
             setting.scheme,
@@ -342,6 +342,7 @@ class Tokens:
         self.signer = TokenSigner(setting.bootstrap.service_account_key)
         path = setting.config.authentication_config
         self.issuers = Issuers(Path(path), (issuer,), setting.clock) if path else None
+        self.bootstrap = BootstrapTokens(lister(SECRETS), (issuer,), setting.clock)
         self.bearer = BearerTokens(
             (
                 ServiceAccountTokens(self.signer, issuer, bound, setting.clock),
@@ -352,7 +353,7 @@ class Tokens:
                     lambda: setting.loopback(APISERVER),
                     setting.clock,
                 ),
-                BootstrapTokens(lister(SECRETS), (issuer,), setting.clock),
+                self.bootstrap,
                 *((self.issuers,) if self.issuers is not None else ()),
                 *webhook_tokens(setting.config, client.post, setting.clock),
             ),
@@ -379,17 +380,18 @@ def _authenticator(config: ServerConfig, tokens: Tokens, trust: Trust) -> Chain:
     return Chain(methods)
 
 
-def _nonresource(setting: Setting, parts: Parts, signer: TokenSigner) -> Nonresource:
+def _nonresource(setting: Setting, parts: Parts, tokens: Tokens, trust: Trust) -> Nonresource:
     config, bootstrap = setting.config, setting.bootstrap
     address = f"{bootstrap.advertise_address}:{config.https_listen_port}"
     health = Health(setting.checks)
+    client, known = lambda: setting.loopback(APISERVER), Known(tokens.bootstrap, trust.of)
     return Nonresource(
         setting.scheme,
         health=health,
-        documents=_documents(config, signer),
+        documents=_documents(config, tokens.signer),
         pages=metrics.pages(_sources(setting, parts), health),
         published=Published(setting.scheme, parts.aggregator, setting.clock, address),
-        open_paths=(Join(config, bootstrap, lambda: setting.loopback(APISERVER), setting.clock),),
+        open_paths=(Join(config, bootstrap, client, setting.clock, known),),
     )
 
 

@@ -34,21 +34,23 @@ class BootstrapTokens:
         if match is None or not matching:
             return None
         name, given = match.groups()
-        secret = self._secrets.get(Key("kube-system", f"bootstrap-token-{name}"))
-        if secret is None or secret.get("type") != SECRET_TYPE:
-            return None
-        data = _decoded(secret)
-        if not self._is_good(data, name, given):
+        data = self._data(name, "authentication")
+        if not hmac.compare_digest(data.get("token-secret", "").encode(), given.encode()):
             return None
         return Verified(User(f"system:bootstrap:{name}", _groups(data)), matching)
 
-    def _is_good(self, data: Mapping[str, str], name: str, given: str) -> bool:
-        return (
-            hmac.compare_digest(data.get("token-secret", "").encode(), given.encode())
-            and data.get("token-id") == name
-            and not self._is_over(data.get("expiration", ""))
-            and data.get("usage-bootstrap-authentication") == "true"
-        )
+    def signing_secret(self, name: str) -> str:
+        """Return the secret that a token may sign for strangers with; "" where it may not."""
+        return self._data(name, "signing").get("token-secret", "")
+
+    def _data(self, name: str, usage: str) -> Mapping[str, str]:
+        """Return what a token's Secret says; nothing where it is not good for that."""
+        secret = self._secrets.get(Key("kube-system", f"bootstrap-token-{name}"))
+        if secret is None or secret.get("type") != SECRET_TYPE:
+            return {}
+        data = _decoded(secret)
+        good = data.get("token-id") == name and data.get(f"usage-bootstrap-{usage}") == "true"
+        return data if good and not self._is_over(data.get("expiration", "")) else {}
 
     def _is_over(self, expiration: str) -> bool:
         if not expiration:

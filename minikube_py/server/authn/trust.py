@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from aiohttp import web
+
 from minikube_py.server.attributes import User
 
 CACHE_MAX = 1024
@@ -68,6 +70,13 @@ class Trust:
                 self._known.clear()
             known = self._known[der] = self._read(der, connection)
         return known
+
+    def of(self, request: web.BaseRequest) -> User | None:
+        """Return the user that the certificate of a request's connection names."""
+        transport = request.transport
+        connection = transport.get_extra_info("ssl_object") if transport is not None else None
+        der = connection.getpeercert(binary_form=True) if connection is not None else None
+        return self.identity(der, connection).user if der else None
 
     def _read(self, der: bytes, connection: Any) -> Identity:
         from cryptography import x509  # noqa: PLC0415

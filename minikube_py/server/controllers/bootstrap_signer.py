@@ -5,10 +5,6 @@ checks the signature (a JSON Web Signature without its payload, RFC 7515, append
 trusts the CA in it.
 """
 
-import base64
-import hashlib
-import hmac
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from minikube_py.api.core import CONFIGMAPS, SECRETS
@@ -17,6 +13,7 @@ from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, evolve
 from minikube_py.client.actions import Action, Update
 from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.lib import jws
 
 INFO = Key("kube-public", "cluster-info")
 NAMESPACE = "kube-system"
@@ -51,22 +48,12 @@ def plan(info: Obj, tokens: Mapping[str, str]) -> Iterator[Action]:
     content = data.get("kubeconfig")
     if content is None:
         return
-    signed = {f"{PREFIX}{name}": signature(content, name, tokens[name]) for name in sorted(tokens)}
+    signed = {
+        f"{PREFIX}{name}": jws.detached(content, name, tokens[name]) for name in sorted(tokens)
+    }
     wanted = {key: value for key, value in data.items() if not key.startswith(PREFIX)} | signed
     if wanted != data:
         yield Update(CONFIGMAPS, evolve(info, "data", wanted))
-
-
-def signature(content: str, name: str, token: str) -> str:
-    """Return the signature of a text by a token, without the text."""
-    header = _base64url(json.dumps({"alg": "HS256", "kid": name}, separators=(",", ":")).encode())
-    signed = f"{header}.{_base64url(content.encode())}".encode()
-    mac = hmac.new(token.encode(), signed, hashlib.sha256).digest()
-    return f"{header}..{_base64url(mac)}"
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def of_secret(old: Item | None, new: Item | None, _: Context) -> Iterator[Key]:

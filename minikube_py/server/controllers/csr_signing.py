@@ -14,7 +14,14 @@ from minikube_py.api.certificates import CERTIFICATESIGNINGREQUESTS
 from minikube_py.api.object import Key, Obj, get, has_condition
 from minikube_py.client.actions import update_status
 from minikube_py.client.controller import Context, Controller
-from minikube_py.server.controllers.csr_approving import KUBELET_CLIENT, NODE_PREFIX, NODES, USAGES
+from minikube_py.server.controllers.csr_approving import (
+    KUBELET_CLIENT,
+    KUBELET_SERVING,
+    NODE_PREFIX,
+    NODES,
+    SERVING_USAGES,
+    USAGES,
+)
 
 if TYPE_CHECKING:
     from minikube_py.lib.csr import Request
@@ -22,10 +29,6 @@ if TYPE_CHECKING:
 LIFE = timedelta(days=365)
 """What is signed lives so long, or as long as the request asks for where that is less."""
 SHORTEST = timedelta(minutes=10)
-SERVING_USAGES = (
-    frozenset({"digital signature", "server auth"}),
-    frozenset({"digital signature", "key encipherment", "server auth"}),
-)
 WRONG_NAME = "subject common name does not begin with system:node:"
 
 
@@ -155,7 +158,7 @@ def anything(request: "Request", usages: frozenset[str]) -> str:
 SIGNERS: Mapping[str, Signer] = {
     "kubernetes.io/kube-apiserver-client": Signer("client-ca", client),
     KUBELET_CLIENT: Signer("client-ca", kubelet_client),
-    "kubernetes.io/kubelet-serving": Signer("cluster-ca", kubelet_serving),
+    KUBELET_SERVING: Signer("cluster-ca", kubelet_serving),
     "kubernetes.io/legacy-unknown": Signer("cluster-ca", anything),
 }
 

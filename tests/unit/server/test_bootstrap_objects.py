@@ -19,6 +19,11 @@ FACTS = Path(__file__).parents[4] / "shared" / "reference" / "facts" / "bootstra
 EXTRA = {
     ("services", "kube-dns"),
     ("clusterroles", "kpy:cluster-dns"),
+    *(
+        (plural, f"kpy:{name}")
+        for plural in ("clusterroles", "clusterrolebindings")
+        for name in ("node-certificate-renewal", "kubelet-serving-approver")
+    ),
     ("clusterrolebindings", "kpy:cluster-dns"),
     ("clusterroles", "kpy:local-storage"),
     ("clusterrolebindings", "kpy:local-storage"),

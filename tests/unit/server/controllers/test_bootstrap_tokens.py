@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from minikube_py.api.core import CONFIGMAPS, SECRETS
+from minikube_py.lib import jws
 from minikube_py.server.controllers import bootstrap_signer, token_cleaner
-from minikube_py.server.controllers.bootstrap_signer import plan, signature, tokens_of
+from minikube_py.server.controllers.bootstrap_signer import plan, tokens_of
 from minikube_py.server.controllers.token_cleaner import seconds_left
 from tests.frozen import freeze
 from tests.harness import harness
@@ -75,7 +76,7 @@ def test_only_tokens_for_signing_sign() -> None:
 
 
 def test_signatures_are_json_web_signatures_without_payload() -> None:
-    header, payload, mac = signature(KUBECONFIG, "abcdef", "secret").split(".")
+    header, payload, mac = jws.detached(KUBECONFIG, "abcdef", "secret").split(".")
 
     def decoded(text: str) -> bytes:
         return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -103,7 +104,7 @@ async def test_the_config_map_is_signed_anew_when_tokens_come_and_go() -> None:
         await world.client.create(SECRETS, token(usage_bootstrap_signing="true"))
         await settle()
         (signed,) = world.cluster.objects(CONFIGMAPS)
-        assert signed["data"]["jws-kubeconfig-abcdef"] == signature(
+        assert signed["data"]["jws-kubeconfig-abcdef"] == jws.detached(
             KUBECONFIG, "abcdef", "0123456789abcdef"
         )
         await world.client.delete(SECRETS, "bootstrap-token-abcdef", "kube-system")
