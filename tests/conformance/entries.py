@@ -2,8 +2,9 @@
 
 A test names the entries it covers: `@pytest.mark.conformance("Discovery should honor...")`,
 with the entry's codename less what stands in brackets, whole, or a beginning that is its alone with
-three dots. The markers are read from the syntax of the test files, so that no test needs to be
-imported, or its clients installed, to count.
+three dots. A row of a table of tests says the same: `entry("Discovery should honor...", ...)`.
+The markers are read from the syntax of the test files, so that no test needs to be imported, or its
+clients installed, to count.
 """
 
 import ast
@@ -61,7 +62,7 @@ def claims(folder: Path = ROOT / "tests") -> Iterator[Claim]:
     """Yield what the tests below a folder say they cover."""
     for path in sorted(folder.rglob("test_*.py")):
         text = path.read_text()
-        if "mark.conformance(" in text:
+        if "mark.conformance(" in text or "entry(" in text:
             yield from claims_of(path.relative_to(ROOT).as_posix(), ast.parse(text))
 
 
@@ -73,6 +74,8 @@ def claims_of(where: str, tree: ast.Module) -> Iterator[Claim]:
                 assert isinstance(mark, ast.Call)
                 for argument in mark.args:
                     yield Claim(str(ast.literal_eval(argument)), f"{where}::{node.name}")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "entry":
+            yield Claim(str(ast.literal_eval(node.args[0])), where)
 
 
 def is_mark(node: ast.expr) -> bool:
