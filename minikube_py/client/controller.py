@@ -40,6 +40,17 @@ busy, is looked at less often, and a small object is not held up. Upstream has t
 a limit of 20 requests a second for all its controllers."""
 
 
+class TryAgainError(Exception):
+    """Something outside of the cluster failed, or is not done yet: the key is looked at again.
+
+    Where `seconds` is given, after that time, and that is no failure.
+    """
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
 class Load:
     """How much a controller has to do, and how long it takes."""
 
@@ -260,6 +271,9 @@ class _Loop:
                 return  # the deletion of the namespace is an event too
             log.warning("reconcile failed controller=%s key=%s error=%s", name, key, error)
             self._queue.retry(key)
+        except TryAgainError as error:
+            log.warning("looking again later controller=%s key=%s error=%s", name, key, error)
+            self._again(key, error.seconds)
         except Exception:
             log.exception("reconcile failed controller=%s key=%s", name, key)
             self._queue.retry(key)
@@ -267,3 +281,10 @@ class _Loop:
             self._queue.forget(key)
             if again is not None:
                 self._queue.add_after(key, again)
+
+    def _again(self, key: Hashable, seconds: float | None) -> None:
+        if seconds is None:
+            self._queue.retry(key)
+        else:
+            self._queue.forget(key)
+            self._queue.add_after(key, seconds)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from datetime import timedelta
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from minikube_py.api.coordination import LEASES
@@ -248,6 +248,8 @@ ROADS = st.tuples(st.integers(0, 2), st.booleans(), st.sampled_from([0, 0.3, 2, 
     skews=st.lists(st.integers(-100_000, 100_000), min_size=2, max_size=3),
     story=st.lists(st.tuples(ROADS, st.floats(0.1, 40)), max_size=12),
 )
+@example(skews=[0, 50], story=[((0, False, 0), 5.0), ((0, True, 0), 40.0)])
+@example(skews=[0, 50], story=[((0, False, 0), 5.0), ((0, False, 25), 40.0)])
 @settings(max_examples=60, deadline=None)
 def test_never_do_two_lead_and_when_all_is_well_one_does(skews, story):
     async def body():

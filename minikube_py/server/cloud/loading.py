@@ -1,0 +1,43 @@
+"""Finds a provider by its name: one of ours, or one that a Python package brings.
+
+A package says so by an entry point of the group `kpy.cloud`; its name is that of the provider,
+its value a function from a `CloudSetting` to a `Provider`.
+"""
+
+import importlib
+from collections.abc import Mapping
+from importlib import metadata
+from typing import cast
+
+from minikube_py.lib.errors import StartError
+from minikube_py.server.cloud.provider import CloudSetting, MakeProvider, Provider
+
+GROUP = "kpy.cloud"
+LOCAL, EXTERNAL, NONE = "local", "external", "none"
+WITHOUT = (EXTERNAL, NONE)
+"""Names that stand for no provider: others look after the nodes, or nobody does."""
+OURS: Mapping[str, str] = {
+    LOCAL: "minikube_py.server.cloud.local",
+    "aws": "minikube_py.server.cloud.aws.provider",
+}
+"""Name -> the module with `make`; imported when it is asked for."""
+
+
+def load(name: str, setting: CloudSetting) -> Provider:
+    """Return the provider of a name.
+
+    Raises:
+        StartError: there is none, or its configuration cannot be used.
+
+    """
+    if name in OURS:
+        make = cast("MakeProvider", importlib.import_module(OURS[name]).make)
+        return make(setting)
+    for entry in metadata.entry_points(group=GROUP, name=name):
+        return cast("MakeProvider", entry.load())(setting)
+    raise StartError(f"cloud provider {name!r} is not known; pass one of {', '.join(names())}")
+
+
+def names() -> list[str]:
+    """Return the names of all providers there are."""
+    return sorted({*OURS, *WITHOUT, *(entry.name for entry in metadata.entry_points(group=GROUP))})
