@@ -73,6 +73,8 @@ class ClusterInfo:
     kube_proxy: bool = True
     dns: bool = True
     """Whether nodes answer on `cluster_dns` themselves."""
+    cloud_provider: str = ""
+    """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,6 +237,8 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         labels=dict(parse_label(text) for text in settings.config.node_label),
         taints=[parse_taint(text) for text in settings.config.node_taint],
         kubelet_port=settings.kubelet_port,
+        cloud_provider=cluster.cloud_provider,
+        given_ips=settings.config.node_ip,
     )
     return KubeletConfig(
         node=node,

@@ -52,6 +52,8 @@ class ClusterFacts:
     kube_proxy: bool = True
     network_policy: bool = True
     dns: bool = True
+    cloud_provider: str = ""
+    """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,4 +55,5 @@ def cluster_info(member: Membership) -> ClusterInfo:
         client_ca=member.client_ca,
         kube_proxy=facts.kube_proxy,
         dns=facts.dns,
+        cloud_provider=facts.cloud_provider,
     )

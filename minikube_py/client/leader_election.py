@@ -24,7 +24,7 @@ from minikube_py.client.events import Recorder
 from minikube_py.client.protocol import Client
 from minikube_py.lib import prometheus
 from minikube_py.lib.clock import Clock
-from minikube_py.lib.tasks import Nursery, StoppedError, unless
+from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
 
 log = logging.getLogger(__name__)
 JITTER = 1.2
@@ -69,7 +69,7 @@ class LeaderElector:
     """One contender in one election."""
 
     def __init__(self, contender: Contender, clock: Clock, terms: Terms | None = None) -> None:
-        self._contender = contender
+        self.contender = contender
         self._clock = clock
         self._terms = terms or Terms()
         self._lease: Obj | None = None
@@ -93,7 +93,7 @@ class LeaderElector:
             try:
                 await self._lead(work)
             except StoppedError:
-                log.warning("lead lost lease=%s", self._contender.lease)
+                log.warning("lead lost lease=%s", self.contender.lease)
             else:
                 return
 
@@ -104,7 +104,7 @@ class LeaderElector:
 
     async def _lead(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Work until that ends; raises StoppedError where the lead was lost."""
-        name, lost = f"lead {self._contender.lease.name}", asyncio.Event()
+        name, lost = f"lead {self.contender.lease.name}", asyncio.Event()
         self.leading = True
         self._tell("became leader")
         try:
@@ -133,7 +133,7 @@ class LeaderElector:
             async with asyncio.timeout(seconds):
                 taken = await self._take()
         except (StatusError, TimeoutError) as error:
-            log.debug("lease not taken lease=%s error=%r", self._contender.lease, error)
+            log.debug("lease not taken lease=%s error=%r", self.contender.lease, error)
             return False
         if taken:
             self._good_until = began + self._terms.renew
@@ -145,7 +145,7 @@ class LeaderElector:
                 return await self._write(self._lease)
             except (ConflictError, NotFoundError) as error:
                 log.debug("lease changed meanwhile error=%s", error)
-        contender, (namespace, name) = self._contender, self._contender.lease
+        contender, (namespace, name) = self.contender, self.contender.lease
         try:
             lease = await contender.client.get(LEASES, name, namespace)
         except NotFoundError:
@@ -161,7 +161,7 @@ class LeaderElector:
         self._lease = lease
 
     def _is_ours(self) -> bool:
-        return _holder(self._lease) == self._contender.identity
+        return _holder(self._lease) == self.contender.identity
 
     def _is_free(self) -> bool:
         if self._is_ours() or not _holder(self._lease):
@@ -171,24 +171,24 @@ class LeaderElector:
 
     async def _write(self, lease: Obj) -> bool:
         spec = {**(lease.get("spec") or {}), **self._claim()}
-        if _holder(lease) == self._contender.identity:
+        if _holder(lease) == self.contender.identity:
             spec["acquireTime"] = get(lease, "spec.acquireTime", spec["acquireTime"])
         else:
             spec["leaseTransitions"] = get(lease, "spec.leaseTransitions", 0) + 1
-        self._observe(await self._contender.client.update(LEASES, {**lease, "spec": spec}))
+        self._observe(await self.contender.client.update(LEASES, {**lease, "spec": spec}))
         return True
 
     def _claim(self) -> dict[str, Any]:
         now = times.now_micros(self._clock)
         return {
-            "holderIdentity": self._contender.identity,
+            "holderIdentity": self.contender.identity,
             "leaseDurationSeconds": self._terms.lease,
             "acquireTime": now,
             "renewTime": now,
         }
 
     def _new(self) -> Obj:
-        namespace, name = self._contender.lease
+        namespace, name = self.contender.lease
         return {
             "apiVersion": LEASES.api_version,
             "kind": LEASES.kind,
@@ -209,22 +209,22 @@ class LeaderElector:
         lease, self._lease = self._lease, None
         try:
             async with asyncio.timeout(self._terms.retry):
-                await self._contender.client.update(LEASES, {**lease, "spec": spec})
+                await self.contender.client.update(LEASES, {**lease, "spec": spec})
         except (StatusError, TimeoutError) as error:
-            log.info("lease not released lease=%s error=%r", self._contender.lease, error)
+            log.info("lease not released lease=%s error=%r", self.contender.lease, error)
 
     def _tell(self, what: str) -> None:
-        identity = self._contender.identity
-        log.info("election lease=%s identity=%s %s", self._contender.lease, identity, what)
+        identity = self.contender.identity
+        log.info("election lease=%s identity=%s %s", self.contender.lease, identity, what)
         about = self._lease if self._lease is not None else self._new()
-        self._contender.events.record(about, "Normal", "LeaderElection", f"{identity} {what}")
+        self.contender.events.record(about, "Normal", "LeaderElection", f"{identity} {what}")
 
     def problem(self) -> str | None:
         """Return what is wrong where we lead and the Lease has run out; for /healthz."""
         late = self._clock.monotonic() - self._good_until + self._terms.renew - self._terms.lease
         if not self.leading or late <= GRACE_SECONDS:
             return None
-        name = self._contender.lease.name
+        name = self.contender.lease.name
         return f"failed election to renew leadership on lease {name}"
 
     def metrics(self) -> Iterator[str]:
@@ -233,8 +233,26 @@ class LeaderElector:
             "leader_election_master_status",
             "gauge",
             "Whether the process is the leader of the election of that name: 1 or 0.",
-            [({"name": self._contender.lease.name}, int(self.leading))],
+            [({"name": self.contender.lease.name}, int(self.leading))],
         )
+
+
+def elector_of(lease: Key, client: Client, clock: Clock) -> LeaderElector:
+    """Return a contender of this process; its events come from the component of that name."""
+    events = Recorder(client, lease.name, clock)
+    contender = Contender(lease=lease, identity=new_identity(), client=client, events=events)
+    return LeaderElector(contender, clock)
+
+
+async def run_elected(
+    elector: LeaderElector, work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Run `work` whenever we lead, and write the events of the election; until cancelled."""
+    name = elector.contender.lease.name
+    async with Nursery(f"election {name}") as nursery:
+        events = elector.contender.events
+        nursery.start(f"{name} events", restarting(f"{name} events", events.run))
+        await elector.run(work)
 
 
 def _holder(lease: Obj | None) -> str:

@@ -10,7 +10,7 @@ import functools
 import gc
 import logging
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,7 +19,8 @@ from minikube_py.api import metrics as metrics_kinds
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
-from minikube_py.client.controller import Load, Settings
+from minikube_py.client.controller import Load, Part, Settings
+from minikube_py.client.leader_election import elector_of, run_elected
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
@@ -242,22 +243,20 @@ class ServerApp:
 
     def _start_loops(self, nursery: Nursery, report: Report) -> None:
         """Start what drives the cluster, unless told not to."""
-        if not self.config.disable_controller_manager:
+        cloud = self._start_cloud(nursery, report)
+        if cloud or not self.config.disable_controller_manager:
+            from minikube_py.server.controllers import CONTROLLERS  # noqa: PLC0415
             from minikube_py.server.controllers.run import run_controllers  # noqa: PLC0415
+
+            own = () if self.config.disable_controller_manager else CONTROLLERS
 
             async def run_with_newest_ca() -> None:
                 """Run until another CA is to be published, then `restarting` begins again."""
                 self._root_ca_changed.clear()
                 self._root_ca = self.bootstrap.cluster_ca.bundle_pem
-                settings = Settings(
-                    root_ca=self._root_ca.decode(),
-                    authority=lambda name: self.bootstrap.authority(name, self.clock.now()),
-                    legacy_token=self._legacy_token,
-                    own_names=self.bootstrap.own_names,
-                    cluster_cidr=self.config.cluster_cidr,
-                    loads=self._loads,
+                loops = run_controllers(
+                    self.loopback, self.scheme, self.clock, self._settings(), (*own, *cloud)
                 )
-                loops = run_controllers(self.loopback, self.scheme, self.clock, settings)
                 with contextlib.suppress(StoppedError):
                     await unless(self._root_ca_changed, "controllers", loops)
 
@@ -270,6 +269,42 @@ class ServerApp:
             run = functools.partial(run_scheduler, client, self.clock)
             nursery.start("scheduler", restarting("scheduler", run))
             report("scheduler is running")
+
+    def _settings(self) -> Settings:
+        return Settings(
+            root_ca=self._root_ca.decode(),
+            authority=lambda name: self.bootstrap.authority(name, self.clock.now()),
+            legacy_token=self._legacy_token,
+            own_names=self.bootstrap.own_names,
+            cluster_cidr=self.config.cluster_cidr,
+            loads=self._loads,
+        )
+
+    def _start_cloud(self, nursery: Nursery, report: Report) -> Sequence[Part]:
+        """Start the cloud's controllers; return those that may run among the others.
+
+        The local cloud is this cluster's own, so no other process can be at work on it.
+        """
+        name = self.config.cloud
+        if name in ("none", "external"):
+            return ()
+        from minikube_py.server.cloud import loading, run  # noqa: PLC0415 -- clouds are heavy
+
+        setting = loading.setting_of(self.config)
+        provider = loading.load(name, setting)
+        report(f"cloud provider is {provider.name}")
+        if name == loading.LOCAL:
+            return tuple(run.parts(provider, setting))
+        elector = elector_of(run.LEASE, self.loopback(run.USER), self.clock)
+
+        async def work() -> None:
+            await run.run_cloud_controllers(
+                provider, setting, self.loopback, self.scheme, self.clock, self._settings()
+            )
+
+        elected = functools.partial(run_elected, elector, work)
+        nursery.start("cloud", restarting("cloud", elected))
+        return ()
 
     def _setting(self) -> Setting:
         return Setting(

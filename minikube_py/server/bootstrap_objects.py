@@ -149,6 +149,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *_local_storage(config),
         *(_metrics_access() if config.serves_metrics else ()),
         *(_renewal() if not config.disable_controller_manager else ()),
+        *_access("system:cloud-controller-manager"),
         _service_cidr(config, clock),
     ]
 
@@ -171,6 +172,12 @@ def _rbac() -> Iterator[Wanted]:
         (ROLEBINDINGS, bootstrap_rbac.role_bindings(), merge_binding),
     ):
         yield from (Wanted(resource, obj, merge) for obj in objects)
+
+
+def _access(name: str) -> Iterator[Wanted]:
+    role, binding = bootstrap_rbac.own_access(name)
+    yield Wanted(CLUSTERROLES, role, merge_role)
+    yield Wanted(CLUSTERROLEBINDINGS, binding, merge_binding)
 
 
 def _flow_control(clock: Clock) -> Iterator[Wanted]:
@@ -282,9 +289,7 @@ def _renewal() -> Iterator[Wanted]:
 
 def _dns(config: ServerConfig) -> Iterator[Wanted]:
     """The Service that pods find the cluster DNS by; each node answers on its address itself."""
-    role, binding = bootstrap_rbac.dns_access()
-    yield Wanted(CLUSTERROLES, role, merge_role)
-    yield Wanted(CLUSTERROLEBINDINGS, binding, merge_binding)
+    yield from _access("kpy:cluster-dns")
     cluster_ip = bootstrap.cluster_dns_ip(config)
     spec = {
         "type": "ClusterIP",
@@ -310,9 +315,7 @@ def _local_storage(config: ServerConfig) -> Iterator[Wanted]:
 
     The provisioner keeps its rights where the class is not wanted: it takes away what it made.
     """
-    role, binding = bootstrap_rbac.local_storage_access()
-    yield Wanted(CLUSTERROLES, role, merge_role)
-    yield Wanted(CLUSTERROLEBINDINGS, binding, merge_binding)
+    yield from _access("kpy:local-storage")
     if "local-storage" in config.disable:
         return
     spec = {

@@ -9,9 +9,9 @@ from minikube_py.server.bootstrap_roles import (
     AGGREGATED,
     AGGREGATED_INTO,
     BINDINGS,
-    EVENTS,
     NAMESPACE_BINDINGS,
     NAMESPACE_ROLES,
+    OWN_ROLES,
     ROLES,
 )
 
@@ -138,27 +138,10 @@ def metrics_reader() -> Obj:
     return _role("ClusterRole", _metadata(name, **labels), (rule,))
 
 
-def dns_access() -> tuple[Obj, Obj]:
-    """Return the role and binding that let nodes answer cluster DNS: what kube-proxy lacks."""
-    name = "kpy:cluster-dns"
-    role = _role("ClusterRole", _metadata(name), ("list watch of namespaces",))
-    subjects = ("User system:kube-proxy",)
-    return role, _binding("ClusterRoleBinding", _metadata(name), ("ClusterRole", name), subjects)
-
-
-def local_storage_access() -> tuple[Obj, Obj]:
-    """Return the role and binding of the provisioner of local volumes."""
-    name, account = "kpy:local-storage", "local-path-provisioner"
-    sentences = (
-        "read create delete update of persistentvolumes",
-        "read update of persistentvolumeclaims",
-        "read patch of nodes",
-        "read of storageclasses in storage.k8s.io",
-        "read create delete update of csistoragecapacities in storage.k8s.io",
-        EVENTS,
-    )
+def own_access(name: str) -> tuple[Obj, Obj]:
+    """Return a role of `OWN_ROLES` and its binding."""
+    sentences, subjects = OWN_ROLES[name]
     role = _role("ClusterRole", _metadata(name), sentences)
-    subjects = (f"ServiceAccount {account}",)
     return role, _binding("ClusterRoleBinding", _metadata(name), ("ClusterRole", name), subjects)
 
 

@@ -320,3 +320,40 @@ NAMESPACE_BINDINGS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 """`namespace/name` -> the role in that namespace, and who has it."""
+
+OWN_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "kpy:cluster-dns": (
+        ("list watch of namespaces",),
+        ("User system:kube-proxy",),
+    ),
+    "kpy:local-storage": (
+        (
+            "read create delete update of persistentvolumes",
+            "read update of persistentvolumeclaims",
+            "read patch of nodes",
+            "read of storageclasses in storage.k8s.io",
+            "read create delete update of csistoragecapacities in storage.k8s.io",
+            EVENTS,
+        ),
+        ("ServiceAccount local-path-provisioner",),
+    ),
+    "system:cloud-controller-manager": (
+        (
+            EVENTS,
+            "read delete patch update of nodes",
+            "patch update of nodes/status",
+            "read patch update of services",
+            "patch update of services/status",
+            "list watch of pods",
+            "list watch of endpointslices in discovery.k8s.io",
+            "create of leases in coordination.k8s.io",
+            "get update of leases in coordination.k8s.io named cloud-controller-manager",
+        ),
+        (
+            "User system:cloud-controller-manager",
+            "ServiceAccount cloud-controller-manager",
+        ),
+    ),
+}
+"""Cluster roles that upstream leaves to add-ons: name -> rules and who has them. Nodes answer
+cluster DNS with kube-proxy's rights and the first; the others are controllers'."""

@@ -38,6 +38,11 @@ class ServerConfig:
     disable_scheduler: bool = option(False, "run no scheduler")
     disable_controller_manager: bool = option(False, "run no controllers")
     disable_cloud_controller: bool = option(False, "run no cloud controllers")
+    cloud_provider: str = option(
+        "local", "who gives nodes and load balancers: local, aws, one of a package, external, none"
+    )
+    cloud_config: str = option("", "configuration of the cloud provider")
+    cluster_name: str = option("kubernetes", "marks in the cloud what belongs to this cluster")
     disable_kube_proxy: bool = option(False, "run no kube-proxy on the nodes")
     disable_network_policy: bool = option(False, "enforce no network policies")
     cluster_cidr: str = option("10.42.0.0/16", "network that pods get addresses from")
@@ -124,3 +129,8 @@ class ServerConfig:
     def serves_metrics(self) -> bool:
         """Whether the metrics API is built in; `--disable=metrics-server` leaves it to another."""
         return "metrics-server" not in self.disable
+
+    @property
+    def cloud(self) -> str:
+        """The cloud provider that counts: `none` where its controllers are disabled."""
+        return "none" if self.disable_cloud_controller else self.cloud_provider

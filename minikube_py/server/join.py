@@ -209,6 +209,7 @@ def cluster_facts(config: ServerConfig) -> dict[str, Any]:
         "kube_proxy": not config.disable_kube_proxy,
         "network_policy": not config.disable_network_policy,
         "dns": "dns" not in config.disable,
+        "cloud_provider": {"none": "", "local": "local"}.get(config.cloud, "external"),
     }
 
 

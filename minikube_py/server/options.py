@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from minikube_py.api import names, times
@@ -69,6 +70,18 @@ def problems(config: ServerConfig) -> Iterator[str]:
             for name in names
         ),
         *_tls_checks(config),
+        (
+            "--cloud-provider",
+            config.cloud_provider,
+            _is_cloud_provider,
+            "local, aws, external, none or the name of a provider that is installed",
+        ),
+        (
+            "--cloud-config",
+            config.cloud_config,
+            lambda value: not value or Path(value).is_file(),
+            "a file that exists",
+        ),
         ("--cluster-domain", config.cluster_domain, _is_domain, "a domain such as cluster.local"),
         ("--write-kubeconfig-mode", config.write_kubeconfig_mode, _is_mode, "a mode such as 0600"),
         (
@@ -183,6 +196,12 @@ def _either(values: tuple[str, ...]) -> str:
 
 def _is_count(value: int) -> bool:
     return value >= 0
+
+
+def _is_cloud_provider(name: str) -> bool:
+    from minikube_py.server.cloud import loading  # noqa: PLC0415 -- looks through all packages
+
+    return name in (loading.LOCAL, *loading.WITHOUT) or name in loading.names()
 
 
 def _is_plugin(name: str) -> bool:

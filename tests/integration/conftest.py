@@ -64,7 +64,11 @@ class Server:
 @contextlib.asynccontextmanager
 async def running(data_dir: Path, **options: Any) -> AsyncIterator[Server]:
     """Run a control plane for the length of the block; no loops, unless the options say so."""
-    loops_off = {"disable_scheduler": True, "disable_controller_manager": True}
+    loops_off = {
+        "disable_scheduler": True,
+        "disable_controller_manager": True,
+        "disable_cloud_controller": True,
+    }
     config = ServerConfig(
         data_dir=data_dir,
         https_listen_port=free_port(),

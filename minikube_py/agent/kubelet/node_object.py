@@ -17,6 +17,13 @@ MEMORY_RESERVED_BYTES = 100 << 20
 DISK_RESERVED_PART = 0.1
 """Kept back from pods: that of the node's file system."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
+UNINITIALIZED = {
+    "key": "node.cloudprovider.kubernetes.io/uninitialized",
+    "value": "true",
+    "effect": "NoSchedule",
+}
+"""Keeps pods off the node until a cloud controller has looked at it, which takes it away."""
+PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
 SUFFICIENT = (
     ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     ("DiskPressure", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -54,6 +61,15 @@ class NodeFacts:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: Sequence[Mapping[str, str]] = ()
     kubelet_port: int = 10250
+    cloud_provider: str = ""
+    """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
+    given_ips: str = ""
+    """The addresses as a user gave them, "" where they were found."""
+
+    @property
+    def is_external(self) -> bool:
+        """Whether the node's addresses are a cloud controller's to say."""
+        return self.cloud_provider == "external"
 
 
 def capacity(machine: MachineFacts) -> dict[str, str]:
@@ -96,15 +112,19 @@ def own_labels(facts: NodeFacts) -> dict[str, str]:
 def node_object(facts: NodeFacts, status: Obj) -> dict[str, Any]:
     """Return the object that a node registers with."""
     spec: dict[str, Any] = {}
-    if facts.taints:
-        spec["taints"] = [dict(taint) for taint in facts.taints]
+    taints = [*facts.taints, *((UNINITIALIZED,) if facts.cloud_provider else ())]
+    if taints:
+        spec["taints"] = [dict(taint) for taint in taints]
+    annotations = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+    if facts.is_external and facts.given_ips:
+        annotations[PROVIDED_IP] = facts.given_ips
     return {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
             "name": facts.name,
             "labels": own_labels(facts),
-            "annotations": {"volumes.kubernetes.io/controller-managed-attach-detach": "true"},
+            "annotations": annotations,
         },
         "spec": spec,
         "status": dict(status),
@@ -116,9 +136,8 @@ def node_status(
 ) -> dict[str, Any]:
     """Return the status of a node; `trouble` is why it is not ready, "" where it is."""
     machine = facts.machine
-    addresses = [{"type": "InternalIP", "address": ip} for ip in facts.ips]
     return {
-        "addresses": [*addresses, {"type": "Hostname", "address": facts.hostname}],
+        **_addresses(facts, old),
         "allocatable": allocatable(machine),
         "capacity": capacity(machine),
         "conditions": _conditions(trouble, old, now),
@@ -137,6 +156,17 @@ def node_status(
             "systemUUID": machine.system_uuid,
         },
     }
+
+
+def _addresses(facts: NodeFacts, old: Obj) -> dict[str, Any]:
+    """Return the addresses, or nothing where they are for a cloud controller to tell.
+
+    Before that has told them, a node tells those that a user has given it.
+    """
+    if facts.is_external and (get(old, "addresses") or not facts.given_ips):
+        return {}
+    addresses = [{"type": "InternalIP", "address": ip} for ip in facts.ips]
+    return {"addresses": [*addresses, {"type": "Hostname", "address": facts.hostname}]}
 
 
 def _conditions(trouble: str, old: Obj, now: str) -> list[dict[str, Any]]:
@@ -172,6 +202,13 @@ def _images(images: Sequence[Image]) -> list[dict[str, Any]]:
         for image in largest
         if image.tags or image.digests
     ]
+
+
+def own_part(status: Obj) -> dict[str, Any]:
+    """Return what of a status a node tells: others' conditions may have changed meanwhile."""
+    own = {kind for kind, _, _ in SUFFICIENT} | {"Ready"}
+    conditions = get(status, "conditions") or ()
+    return {**status, "conditions": [one for one in conditions if one["type"] in own]}
 
 
 def without_times(status: Obj) -> dict[str, Any]:

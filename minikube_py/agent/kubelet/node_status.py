@@ -17,6 +17,7 @@ from minikube_py.agent.kubelet.node_object import (
     node_object,
     node_status,
     own_labels,
+    own_part,
     without_times,
 )
 from minikube_py.api import times
@@ -155,7 +156,7 @@ class NodeStatus:
         )
         if same and self._told_at and now - self._told_at < TELL_SECONDS:
             return
-        patch = {"status": status}
+        patch = {"status": own_part(status)}
         node = await self._client.patch(
             NODES, self.facts.name, patch, patch_type="strategic", subresource="status"
         )

@@ -100,8 +100,12 @@ def started_labels(node: Obj, metadata: InstanceMetadata) -> dict[str, str]:
     ):
         if value:
             labels.update(dict.fromkeys(keys, value))
-    more = {k: v for k, v in metadata.additional_labels.items() if not _is_kubernetes(k)}
-    return {**more, **labels}
+    return {**_more(metadata), **labels}
+
+
+def _more(metadata: InstanceMetadata) -> dict[str, str]:
+    labels = metadata.additional_labels.items()
+    return {key: value for key, value in labels if not _is_kubernetes(key)}
 
 
 def plan_labels(node: Obj) -> Iterator[Action]:
@@ -117,10 +121,13 @@ def plan_labels(node: Obj) -> Iterator[Action]:
 
 
 def plan_follow(node: Obj, metadata: InstanceMetadata) -> Iterator[Action]:
-    """Give a node the addresses and additional labels that its machine has by now."""
+    """Give a node the addresses and additional labels that its machine has by now.
+
+    Now the cloud's labels replace others, as upstream's do.
+    """
     yield from _plan_addresses(node, wanted_addresses(node, metadata.addresses))
     labels = labels_of(node)
-    more = {k: v for k, v in metadata.additional_labels.items() if labels.get(k) != v}
+    more = {k: v for k, v in _more(metadata).items() if labels.get(k) != v}
     if more:
         yield _patch(node, {"metadata": {"labels": more}})
 

@@ -7,10 +7,12 @@ its value a function from a `CloudSetting` to a `Provider`.
 import importlib
 from collections.abc import Mapping
 from importlib import metadata
+from pathlib import Path
 from typing import cast
 
 from minikube_py.lib.errors import StartError
 from minikube_py.server.cloud.provider import CloudSetting, MakeProvider, Provider
+from minikube_py.server.config import ServerConfig
 
 GROUP = "kpy.cloud"
 LOCAL, EXTERNAL, NONE = "local", "external", "none"
@@ -18,7 +20,6 @@ WITHOUT = (EXTERNAL, NONE)
 """Names that stand for no provider: others look after the nodes, or nobody does."""
 OURS: Mapping[str, str] = {
     LOCAL: "minikube_py.server.cloud.local",
-    "aws": "minikube_py.server.cloud.aws.provider",
 }
 """Name -> the module with `make`; imported when it is asked for."""
 
@@ -36,6 +37,16 @@ def load(name: str, setting: CloudSetting) -> Provider:
     for entry in metadata.entry_points(group=GROUP, name=name):
         return cast("MakeProvider", entry.load())(setting)
     raise StartError(f"cloud provider {name!r} is not known; pass one of {', '.join(names())}")
+
+
+def setting_of(config: ServerConfig) -> CloudSetting:
+    """Return what a provider beside a server is made from."""
+    return CloudSetting(
+        config_file=Path(config.cloud_config) if config.cloud_config else None,
+        cluster_name=config.cluster_name,
+        cluster_cidr=config.cluster_cidr,
+        api_server_port=config.https_listen_port,
+    )
 
 
 def names() -> list[str]:

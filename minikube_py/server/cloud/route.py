@@ -15,8 +15,8 @@ from typing import TypeVar
 from minikube_py.api import times
 from minikube_py.api.core import NODES
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, condition_of, get, is_deleting, uid_of
-from minikube_py.client.actions import Action, Emit, Patch
+from minikube_py.api.object import Key, Obj, condition_of, evolve, get, is_deleting, uid_of
+from minikube_py.client.actions import Action, Emit, update_status
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.lib.tasks import together
 from minikube_py.server.cloud.provider import CloudError, CloudSetting, Route, Routes
@@ -84,11 +84,14 @@ def plan(nodes: Iterable[Obj], routes: Iterable[Route], cluster_cidr: str) -> Wo
         if not is_deleting(node)
         for cidr in get(node, "spec.podCIDRs") or ()
     }
-    ours = [route for route in routes if is_ours(route, cluster_cidr)]
+    known = list(routes)
     delete = [
-        route for route in ours if route.blackhole or (route.node, route.destination) not in wanted
+        route
+        for route in known
+        if is_ours(route, cluster_cidr)
+        and (route.blackhole or (route.node, route.destination) not in wanted)
     ]
-    there = {(route.node, route.destination) for route in ours if not route.blackhole}
+    there = {(route.node, route.destination) for route in known if not route.blackhole}
     create = [
         (uid_of(node), _route(node, cidr))
         for (name, cidr), node in wanted.items()
@@ -136,8 +139,8 @@ def plan_node(node: Obj, failed: dict[tuple[str, str], Exception], now: str) -> 
         "lastTransitionTime": now,
         "lastHeartbeatTime": now,
     }
-    patch = {"status": {"conditions": [condition]}}
-    yield Patch(NODES, Key("", name), patch, "strategic", subresource="status")
+    others = [one for one in get(node, "status.conditions") or () if one["type"] != CONDITION]
+    yield update_status(NODES, evolve(node, "status.conditions", [*others, condition]))
 
 
 def of_node(old: Item | None, new: Item | None, _: Context) -> Iterable[Key]:

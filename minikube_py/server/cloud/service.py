@@ -13,10 +13,9 @@ from enum import Enum
 from typing import Any
 
 from minikube_py.api.core import NODES, SERVICES
-from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, annotations_of, get, is_deleting, key_of, uid_of
-from minikube_py.client.actions import Action, Emit, Patch
+from minikube_py.client.actions import Action, Patch
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.lib.backoff import Backoff
 from minikube_py.server.cloud.nodes import may_be_balanced
@@ -79,7 +78,7 @@ async def reconcile(balancers: LoadBalancers, cluster: str, key: Key, ctx: Conte
         return None
     now = ctx.clock.monotonic()
     if made is not None and now < made.retry_at and is_same(service, made.service):
-        return made.retry_at - now
+        return float(made.retry_at - now)
     made = ctx.memory[key] = Made(service, failures=made.failures if made else 0)
     try:
         await work.carry_out(step, made)

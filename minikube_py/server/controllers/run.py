@@ -24,9 +24,10 @@ async def run_controllers(
     clock: Clock,
     settings: Settings,
     controllers: Sequence[Part] = CONTROLLERS,
+    reader: str = READER,
 ) -> None:
     """Run the controllers until cancelled; `client_for` makes the client of a user name."""
-    async with Informers(client_for(READER), clock) as informers, Nursery("controllers") as nursery:
+    async with Informers(client_for(reader), clock) as informers, Nursery("controllers") as nursery:
         everything = Everything(informers, scheme)
         for part in controllers:
             client = client_for(user_of(part))

@@ -29,6 +29,8 @@ EXTRA = {
     ("clusterrolebindings", "kpy:local-storage"),
     ("csidrivers", "local-path.kpy.dev"),
     ("storageclasses", "local-path"),
+    ("clusterroles", "system:cloud-controller-manager"),
+    ("clusterrolebindings", "system:cloud-controller-manager"),
 }
 """What kpy makes and kube-apiserver leaves to an add-on."""
 LEFT = {"ipaddresses", "leases"}

@@ -15,6 +15,7 @@ from minikube_py.agent.kubelet.node_object import (
     capacity,
     node_object,
     node_status,
+    own_part,
     parse_label,
     parse_taint,
     without_times,
@@ -78,7 +79,42 @@ def test_a_condition_keeps_the_time_of_its_change():
 
 def test_conditions_of_others_are_kept():
     foreign = {"type": "NetworkUnavailable", "status": "False"}
-    assert foreign in status(old={"conditions": [foreign]})["conditions"]
+    found = status(old={"conditions": [foreign]})
+    assert foreign in found["conditions"]
+    assert own_part(found)["conditions"] == status()["conditions"]  # and not told again
+
+
+def test_a_node_of_a_cloud_waits_until_it_is_initialised():
+    node = node_object(replace(FACTS, cloud_provider="local"), {})
+    assert node["spec"]["taints"][1:] == [
+        {
+            "key": "node.cloudprovider.kubernetes.io/uninitialized",
+            "value": "true",
+            "effect": "NoSchedule",
+        }
+    ]
+    assert "alpha.kubernetes.io/provided-node-ip" not in node["metadata"]["annotations"]
+    given = replace(FACTS, cloud_provider="external", given_ips="10.0.0.1")
+    annotations = node_object(given, {})["metadata"]["annotations"]
+    assert annotations["alpha.kubernetes.io/provided-node-ip"] == "10.0.0.1"
+
+
+def addresses(facts: NodeFacts, old: Any) -> Any:
+    return node_status(facts, "", (), old, NOW).get("addresses")
+
+
+def test_an_external_cloud_has_the_say_over_addresses():
+    own = status()["addresses"]
+    assert [one["type"] for one in own] == ["InternalIP", "Hostname"]
+    told = {"addresses": [{"type": "InternalIP", "address": "10.9.9.9"}]}
+    for facts, old, wanted in (
+        (replace(FACTS, cloud_provider="local"), told, own),
+        (replace(FACTS, cloud_provider="external"), {}, None),
+        (replace(FACTS, cloud_provider="external"), told, None),
+        (replace(FACTS, cloud_provider="external", given_ips="10.0.0.1"), {}, own),
+        (replace(FACTS, cloud_provider="external", given_ips="10.0.0.1"), told, None),
+    ):
+        assert addresses(facts, old) == wanted
 
 
 def test_the_largest_images_are_told():
