@@ -70,18 +70,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             for name in names
         ),
         *_tls_checks(config),
-        (
-            "--cloud-provider",
-            config.cloud_provider,
-            _is_cloud_provider,
-            "local, aws, external, none or the name of a provider that is installed",
-        ),
-        (
-            "--cloud-config",
-            config.cloud_config,
-            lambda value: not value or Path(value).is_file(),
-            "a file that exists",
-        ),
+        *_cloud_checks(config),
         ("--cluster-domain", config.cluster_domain, _is_domain, "a domain such as cluster.local"),
         ("--write-kubeconfig-mode", config.write_kubeconfig_mode, _is_mode, "a mode such as 0600"),
         (
@@ -110,6 +99,23 @@ def _audit_checks(config: ServerConfig) -> tuple[Check, ...]:
             config.audit_log_format,
             sink.FORMATS.__contains__,
             _either(sink.FORMATS),
+        ),
+    )
+
+
+def _cloud_checks(config: ServerConfig) -> tuple[Check, ...]:
+    return (
+        (
+            "--cloud-provider",
+            config.cloud_provider,
+            _is_cloud_provider,
+            "local, aws, external, none or the name of a provider that is installed",
+        ),
+        (
+            "--cloud-config",
+            config.cloud_config,
+            lambda value: not value or Path(value).is_file(),
+            "a file that exists",
         ),
     )
 
