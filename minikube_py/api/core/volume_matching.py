@@ -4,13 +4,22 @@ The rules and their order are those of upstream's `component-helpers/storage/vol
 `mismatch` are those of its `pv_controller.go`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 from minikube_py.api import quantity, selectors
 from minikube_py.api.core.persistentvolume import class_of
-from minikube_py.api.node_selectors import compile_selector
-from minikube_py.api.object import Obj, annotations_of, get, is_deleting, labels_of, uid_of
+from minikube_py.api.node_selectors import NodeTest, compile_selector
+from minikube_py.api.object import (
+    Key,
+    Obj,
+    annotations_of,
+    evolve,
+    get,
+    is_deleting,
+    labels_of,
+    uid_of,
+)
 
 BIND_COMPLETED: Final = "pv.kubernetes.io/bind-completed"
 """On a claim: it was bound once; without its volume it is lost."""
@@ -58,10 +67,10 @@ def has_modes(volume: Obj, claim: Obj) -> bool:
     return set(get(claim, "spec.accessModes", ())) <= set(get(volume, "spec.accessModes", ()))
 
 
-def has_affinity(volume: Obj, name: str, labels: Mapping[str, str]) -> bool:
-    """Tell whether a volume can be reached from a node with that name and those labels."""
+def reach_of(volume: Obj) -> NodeTest | None:
+    """Return the test for nodes from which a volume can be reached; None where from all."""
     wanted = get(volume, "spec.nodeAffinity.required")
-    return wanted is None or compile_selector(wanted)(name, labels)
+    return None if wanted is None else compile_selector(wanted)
 
 
 def mismatch(volume: Obj, claim: Obj) -> str:
@@ -83,25 +92,21 @@ def _mode(obj: Obj) -> Any:
     return get(obj, "spec.volumeMode", "Filesystem")
 
 
-Node = tuple[str, Mapping[str, str]]
-"""Name and labels of a node."""
-
-
 def best_match(
     claim: Obj,
     volumes: Iterable[Obj],
     *,
-    node: Node | None = None,
+    reaches: Callable[[Obj], bool] | None = None,
     taken: Collection[str] = (),
     delayed: bool = False,
 ) -> Obj | None:
     """Return the volume that is already meant for a claim, else the smallest that suits it.
 
-    `node` is given by the scheduler, which wants volumes that can be reached from there; `taken`
-    are the names of those it has chosen for other claims. `delayed`, for the binder, is that the
-    scheduler is to choose: then only what is meant for the claim already is returned. The binder
-    spares volumes with more access modes than are asked for. Of equal volumes the first by name
-    is taken, so that the order of events makes no difference.
+    `reaches` is given by the scheduler, which wants volumes that can be reached from a node;
+    `taken` are the names of those it has chosen for other claims. `delayed`, for the binder, is
+    that the scheduler is to choose: then only what is meant for the claim already is returned. The
+    binder spares volumes with more access modes than are asked for. Of equal volumes the first by
+    name is taken, so that the order of events makes no difference.
     """
     suits = _suitability(claim)
     free: list[tuple[int, quantity.Quantity, str, Obj]] = []
@@ -109,11 +114,11 @@ def best_match(
         name = volume["metadata"]["name"]
         if name in taken or not suits(volume):
             continue
-        reachable = has_modes(volume, claim) if node is None else has_affinity(volume, *node)
+        reachable = has_modes(volume, claim) if reaches is None else reaches(volume)
         if is_bound_to(volume, claim):
             return volume if reachable else None
-        if (node is not None or not delayed) and reachable and _is_free(volume, claim):
-            modes = len(volume["spec"]["accessModes"]) if node is None else 0
+        if (reaches is not None or not delayed) and reachable and _is_free(volume, claim):
+            modes = len(volume["spec"]["accessModes"]) if reaches is None else 0
             free.append((modes, capacity_of(volume), name, volume))
     return min(free, key=lambda found: found[:3])[3] if free else None
 
@@ -145,3 +150,37 @@ def _is_free(volume: Obj, claim: Obj) -> bool:
 def is_bound(claim: Obj) -> bool:
     """Tell whether the binding of a claim is complete on its own side."""
     return bool(get(claim, "spec.volumeName")) and BIND_COMPLETED in annotations_of(claim)
+
+
+def bound_volume(volume: Obj, claim: Obj) -> Obj:
+    """Return the volume with the claim in its spec; the same where it is there already."""
+    annotations, new = annotations_of(volume), volume
+    if get(volume, "spec.claimRef.uid") != uid_of(claim) or not is_bound_to(volume, claim):
+        new = evolve(new, "spec.claimRef", _reference(claim))
+    if not is_bound_to(volume, claim) and BOUND_BY_CONTROLLER not in annotations:
+        new = evolve(new, "metadata.annotations", {**annotations, BOUND_BY_CONTROLLER: "yes"})
+    return new
+
+
+def _reference(claim: Obj) -> dict[str, Any]:
+    metadata = claim["metadata"]
+    found = {
+        "kind": "PersistentVolumeClaim",
+        "namespace": metadata.get("namespace"),
+        "name": metadata["name"],
+        "uid": metadata.get("uid"),
+        "apiVersion": "v1",
+        "resourceVersion": metadata.get("resourceVersion"),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def claims_of(pod: Obj) -> Iterator[tuple[Obj, Key]]:
+    """Yield the volumes of a pod that have claims, and where those are."""
+    metadata = pod["metadata"]
+    for volume in get(pod, "spec.volumes", ()):
+        name = get(volume, "persistentVolumeClaim.claimName")
+        if volume.get("ephemeral") is not None:
+            name = f"{metadata['name']}-{volume['name']}"
+        if name:
+            yield volume, Key(metadata.get("namespace", ""), name)

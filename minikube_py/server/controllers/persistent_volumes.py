@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from minikube_py.api.core.persistentvolume import class_of
-from minikube_py.api.core.volume_matching import BIND_COMPLETED
+from minikube_py.api.core.volume_matching import BIND_COMPLETED, claims_of
 from minikube_py.api.default_class import newest_default
 from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
@@ -192,12 +192,7 @@ def _claims_of(item: Item) -> Iterator[str]:
     """Index pods that have no node yet by their claims: those are waited for."""
     if item.fields.get("spec.nodeName") or b"laim" not in item.data:
         return
-    for volume in get(item.obj, "spec.volumes", ()):
-        name = get(volume, "persistentVolumeClaim.claimName")
-        if volume.get("ephemeral") is not None:
-            name = f"{item.key.name}-{volume['name']}"
-        if name:
-            yield str(Key(item.key.namespace, name))
+    yield from (str(key) for _, key in claims_of(item.obj))
 
 
 CONTROLLER = Controller(

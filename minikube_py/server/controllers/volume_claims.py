@@ -17,13 +17,13 @@ from minikube_py.api.core.volume_matching import (
     SELECTED_NODE,
     STORAGE_PROVISIONER,
     best_match,
+    bound_volume,
     is_bound_to,
     mismatch,
     waits_for_consumer,
 )
 from minikube_py.api.object import Obj, annotations_of, evolve, get, is_deleting, uid_of, without
 from minikube_py.client.actions import Action, Emit, Update, update_status
-from minikube_py.client.events import reference
 
 PRE_RESIZE_CAPACITY = "volume.alpha.kubernetes.io/pre-resize-capacity"
 """On a volume that is being made larger: the size that its file system still has."""
@@ -182,16 +182,6 @@ def plan_binding(volume: Obj, claim: Obj) -> Iterator[Action]:
             yield _update(named)
         else:
             yield from _set_status(claim, "Bound", volume)
-
-
-def bound_volume(volume: Obj, claim: Obj) -> Obj:
-    """Return the volume with the claim in its spec; the same where it is there already."""
-    annotations, new = annotations_of(volume), volume
-    if get(volume, "spec.claimRef.uid") != uid_of(claim) or not is_bound_to(volume, claim):
-        new = evolve(new, "spec.claimRef", reference(claim))
-    if not is_bound_to(volume, claim) and BOUND_BY_CONTROLLER not in annotations:
-        new = evolve(new, "metadata.annotations", {**annotations, BOUND_BY_CONTROLLER: "yes"})
-    return new
 
 
 def _naming(claim: Obj, name: str) -> Obj:

@@ -6,11 +6,11 @@ not bound yet is asked for again at the pod's next try. The words are those of u
 `desired_state_of_world_populator.go`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from minikube_py.agent.kubelet.pod import volumes_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Key, Obj, controller_of, get, is_deleting, uid_of
 from minikube_py.client.protocol import Client
@@ -74,17 +74,6 @@ class Claims:
                 f"found PV object {name} with unexpected pvc.UID {uid}; expected {uid_of(claim)}"
             )
         return volume
-
-
-def claims_of(pod: Obj) -> Iterator[tuple[Obj, Key]]:
-    """Yield the volumes of a pod that have claims, and where those are."""
-    metadata = pod["metadata"]
-    for volume in volumes_of(pod):
-        name = get(volume, "persistentVolumeClaim.claimName")
-        if volume.get("ephemeral") is not None:
-            name = f"{metadata['name']}-{volume['name']}"
-        if name:
-            yield volume, Key(metadata.get("namespace", ""), name)
 
 
 def check(pod: Obj, volume: Obj, claim: Obj) -> None:

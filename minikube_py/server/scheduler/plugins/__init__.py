@@ -18,10 +18,14 @@ from minikube_py.server.scheduler.plugins.node_resources import (
     NodeResourcesFit,
 )
 from minikube_py.server.scheduler.plugins.node_unschedulable import NodeUnschedulable
+from minikube_py.server.scheduler.plugins.node_volume_limits import NodeVolumeLimits
 from minikube_py.server.scheduler.plugins.pod_topology_spread import PodTopologySpread
 from minikube_py.server.scheduler.plugins.priority_sort import PrioritySort
 from minikube_py.server.scheduler.plugins.scheduling_gates import SchedulingGates
 from minikube_py.server.scheduler.plugins.taint_toleration import TaintToleration
+from minikube_py.server.scheduler.plugins.volume_binding import VolumeBinding
+from minikube_py.server.scheduler.plugins.volume_restrictions import VolumeRestrictions
+from minikube_py.server.scheduler.plugins.volume_zone import VolumeZone
 from minikube_py.server.scheduler.profile import DEFAULT_NAME, Profile, compose, everywhere
 
 FACTORIES: Mapping[str, Factory] = {
@@ -32,6 +36,10 @@ FACTORIES: Mapping[str, Factory] = {
     "TaintToleration": lambda _, __: TaintToleration(),
     "NodeAffinity": lambda _, __: NodeAffinity(),
     "NodePorts": lambda _, __: NodePorts(),
+    "NodeVolumeLimits": lambda handle, _: NodeVolumeLimits(handle),
+    "VolumeBinding": VolumeBinding,
+    "VolumeRestrictions": lambda handle, _: VolumeRestrictions(handle),
+    "VolumeZone": lambda handle, _: VolumeZone(handle),
     "NodeResourcesFit": lambda _, __: NodeResourcesFit(),
     "PodTopologySpread": PodTopologySpread,
     "InterPodAffinity": lambda _, args: InterPodAffinity(args),
@@ -51,6 +59,10 @@ DEFAULT: tuple[tuple[str, int], ...] = (
     ("NodeAffinity", 2),
     ("NodePorts", 0),
     ("NodeResourcesFit", 1),
+    ("VolumeRestrictions", 0),
+    ("NodeVolumeLimits", 0),
+    ("VolumeBinding", 0),
+    ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
     ("DefaultPreemption", 0),

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from minikube_py.api.core.volume_matching import best_match, mismatch
+from minikube_py.api.core.volume_matching import best_match, mismatch, reach_of
 from minikube_py.api.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -80,9 +80,14 @@ def test_what_is_to_wait_for_the_scheduler_is_bound_only_to_what_its_user_chose(
 def test_the_scheduler_asks_for_volumes_that_can_be_reached_from_a_node() -> None:
     terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
     bound = volume(nodeAffinity={"required": {"nodeSelectorTerms": terms}})
-    assert names(best_match(claim(), [bound], node=("n", {"zone": "a"}))) == "v"
-    assert best_match(claim(), [bound], node=("n", {"zone": "b"})) is None
-    assert best_match(claim(), [bound], node=("n", {"zone": "a"}), taken={"v"}) is None
+    test = reach_of(bound)
+    assert test is not None
+    assert test("n", {"zone": "a"})
+    assert not test("n", {"zone": "b"})
+    assert reach_of(volume()) is None
+    assert names(best_match(claim(), [bound], reaches=lambda _: True)) == "v"
+    assert best_match(claim(), [bound], reaches=lambda _: False) is None
+    assert best_match(claim(), [bound], reaches=lambda _: True, taken={"v"}) is None
 
 
 @pytest.mark.parametrize(
