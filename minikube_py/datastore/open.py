@@ -45,3 +45,14 @@ async def open_backend(
         f"datastore endpoint {scheme!r} is not known; leave it empty for SQLite in the data dir, "
         "or use memory:// for a store that ends with the process"
     )
+
+
+def size_bytes(endpoint: str, data_dir: Path) -> int | None:
+    """Return how much room a datastore takes on disk, None where it takes none or that is unknown.
+
+    What waits in SQLite's log to be brought into the file counts, too.
+    """
+    if endpoint:
+        return None
+    files = (data_dir / FILE, data_dir / f"{FILE}-wal")
+    return sum(file.stat().st_size for file in files if file.exists())

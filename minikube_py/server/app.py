@@ -24,7 +24,7 @@ from minikube_py.client.leader_election import elector_of, run_elected
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
-from minikube_py.datastore.open import open_backend
+from minikube_py.datastore.open import open_backend, size_bytes
 from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
@@ -323,6 +323,8 @@ class ServerApp:
         """Yield what is counted outside of the API server itself."""
         if self._measured is not None:
             yield from self._measured.lines()
+        size = size_bytes(self.config.datastore_endpoint, self.config.data_dir)
+        yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)
 
     def _registration(self) -> str | None:

@@ -69,6 +69,16 @@ class Slis:
         )
 
 
+def storage_size(size: int | None) -> Iterator[str]:
+    """Yield how much room the datastore takes."""
+    yield from metric(
+        "apiserver_storage_size_bytes",
+        "gauge",
+        "[STABLE] Size of the storage database file physically allocated in bytes.",
+        () if size is None else (({"storage_cluster_id": "kpy"}, size),),
+    )
+
+
 def storage(store: Store) -> Iterator[str]:
     """Yield what is stored, and what the watch cache has seen of it."""
     kinds = sorted(store.cache.kinds(), key=lambda kind: kind.resource.group_resource)

@@ -398,6 +398,7 @@ def _nonresource(setting: Setting, parts: Parts, tokens: Tokens, trust: Trust) -
 def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
     """List what counts for itself, in the order of the metrics page."""
     return (
+        parts.store.admission.lines,
         parts.webhook_metrics.lines,
         parts.aggregator.metrics,
         functools.partial(flow_control_metrics.lines, parts.flow_control),

@@ -87,6 +87,14 @@ async def test_requests_are_counted_under_upstreams_names(server: Server) -> Non
     count = f'apiserver_request_duration_seconds_count{{{labels}verb="POST",version="v1"}} 2'
     assert count in lines
     assert "made-up-by-the-client" not in answer.raw.decode()
+    of_sizes = labels.replace('dry_run="",', "")
+    sizes = f"apiserver_response_sizes_count{{{of_sizes}"
+    assert f'{sizes}verb="GET",version="v1"}} 1' in lines
+    assert not any(line.startswith(sizes) and 'verb="POST"' in line for line in lines)
+    step = 'apiserver_admission_step_admission_duration_seconds_count{operation="CREATE"'
+    for kind in ("admit", "validate"):
+        assert any(line.startswith(f'{step},rejected="false",type="{kind}"}}') for line in lines)
+    assert any(line.startswith("apiserver_storage_size_bytes{") for line in lines)
     heads = [line.split()[2:4] for line in lines if line.startswith("# TYPE ")]
     assert len(heads) == len({name for name, _ in heads})
     assert ["process_resident_memory_bytes", "gauge"] in heads

@@ -156,7 +156,8 @@ class Frontend:
         info = request.get(INFO)
         if info is not None:
             seconds = time.perf_counter() - started
-            self.metrics.count(info, request.headers, response.status, seconds)
+            size = len(response.body) if isinstance(response, Reply) else response.body_length
+            self.metrics.count(info, request.headers, response.status, seconds, size)
         await self.auditor.written()
         return response
 

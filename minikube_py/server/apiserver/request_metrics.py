@@ -16,6 +16,8 @@ SECONDS = (
     10.0, 15.0, 20.0, 30.0, 45.0, 60.0,
 )  # fmt: skip
 SLI_SECONDS = SECONDS[2:]
+BYTES = tuple(10.0**exponent for exponent in range(3, 10))
+READS = frozenset({"GET", "LIST"})
 PATHS = frozenset({
     "api", "apis", "debug", "healthz", "livez", "metrics", "openapi", "readyz", "version",
 })  # fmt: skip
@@ -50,11 +52,12 @@ class Kind(NamedTuple):
 class _Series:
     """The counts of one kind."""
 
-    __slots__ = ("codes", "seconds")
+    __slots__ = ("codes", "seconds", "sizes")
 
-    def __init__(self) -> None:
+    def __init__(self, *, reads: bool) -> None:
         self.codes: dict[int, int] = {}
         self.seconds = Histogram(SECONDS)
+        self.sizes = Histogram(BYTES) if reads else None
 
 
 class RequestMetrics:
@@ -67,9 +70,14 @@ class RequestMetrics:
         """The series of requests that look alike: most are counted without a second look."""
 
     def count(
-        self, info: RequestInfo, headers: Mapping[str, str], code: int, seconds: float
+        self,
+        info: RequestInfo,
+        headers: Mapping[str, str],
+        code: int,
+        seconds: float,
+        size: int = 0,
     ) -> None:
-        """Count one request that has been answered."""
+        """Count one request that has been answered with so many bytes."""
         # What one who patches wants to do stands in a header, and what is no resource in the path.
         looks = (
             info.verb, info.group, info.version, info.plural, info.subresource,
@@ -80,6 +88,8 @@ class RequestMetrics:
             series = self._find(info, headers, looks)
         series.codes[code] = series.codes.get(code, 0) + 1
         series.seconds.observe(seconds)
+        if series.sizes is not None:
+            series.sizes.observe(size)
 
     def _find(
         self, info: RequestInfo, headers: Mapping[str, str], looks: tuple[str | bool, ...]
@@ -87,7 +97,7 @@ class RequestMetrics:
         kind = self._kind(info, headers)
         series = self._series.get(kind)
         if series is None:
-            series = _Series()
+            series = _Series(reads=bool(kind.resource) and kind.verb in READS)
             if len(self._series) < KINDS_MAX:
                 self._series[kind] = series
         if kind.resource and kind.subresource == info.subresource and kind in self._series:
@@ -139,6 +149,16 @@ class RequestMetrics:
             "Response latency distribution in seconds for each verb, group, version, resource, "
             "subresource, scope and component.",
             ((kind.labels(), counts.seconds) for kind, counts in series),
+        )
+        yield from histograms(
+            "apiserver_response_sizes",
+            "Response size distribution in bytes for each group, version, verb, resource, "
+            "subresource, scope and component.",
+            (
+                ({k: v for k, v in kind.labels().items() if k != "dry_run"}, counts.sizes)
+                for kind, counts in series
+                if counts.sizes is not None
+            ),
         )
         yield from histograms(
             "apiserver_request_sli_duration_seconds",

@@ -1,12 +1,31 @@
 """Admission around a write: all plugins change the object, and once it is checked all check it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from time import perf_counter
 
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.lib.prometheus import Histogram, histograms
 from minikube_py.server.attributes import Admission, AdmissionPlugin, Reinvocation
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.valid_owners import with_valid_owners
+
+SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5)
+
+
+class _Timing:
+    """Takes the time of a step; the parts of the key are labels."""
+
+    __slots__ = ("_began", "_histogram")
+
+    def __init__(self, histogram: tuple[Histogram, Histogram]) -> None:
+        self._histogram = histogram
+
+    def __enter__(self) -> None:
+        self._began = perf_counter()
+
+    def __exit__(self, kind: object, _error: object, _traceback: object) -> None:
+        self._histogram[kind is not None].observe(perf_counter() - self._began)
 
 
 class Admitting:
@@ -14,6 +33,8 @@ class Admitting:
 
     def __init__(self, plugins: Sequence[AdmissionPlugin]) -> None:
         self._plugins = tuple(plugins)
+        self._seconds: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
+        """By operation and step: of what went through, and of what was refused."""
         self._about: dict[str, tuple[AdmissionPlugin, ...]] = {}
 
     def _asked(self, resource: Resource) -> tuple[AdmissionPlugin, ...]:
@@ -50,17 +71,39 @@ class Admitting:
         if write.view is not None:
             obj, old = (None if one is None else write.view.of(one) for one in (obj, old))
         admission = _admission(write, obj, old)
-        for plugin in self._asked(write.resource):
-            write.warnings.extend(await plugin.validate(admission))
+        with self._timing(write, "validate"):
+            for plugin in self._asked(write.resource):
+                write.warnings.extend(await plugin.validate(admission))
 
     async def _admit(self, write: Write, obj: Obj | None, old: Obj | None) -> Obj | None:
         """Let all plugins change the object; a second time where one of them wants that."""
         reinvocation = Reinvocation()
-        obj = await self._admit_once(write, obj, old, reinvocation)
-        if reinvocation.wanted:
-            reinvocation.again = True
+        with self._timing(write, "admit"):
             obj = await self._admit_once(write, obj, old, reinvocation)
+            if reinvocation.wanted:
+                reinvocation.again = True
+                obj = await self._admit_once(write, obj, old, reinvocation)
         return obj
+
+    def _timing(self, write: Write, step: str) -> _Timing:
+        found = self._seconds.get((write.operation, step))
+        if found is None:
+            found = self._seconds[write.operation, step] = (Histogram(SECONDS), Histogram(SECONDS))
+        return _Timing(found)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the lines of the metrics page."""
+        yield from histograms(
+            "apiserver_admission_step_admission_duration_seconds",
+            "[STABLE] Admission sub-step latency histogram in seconds, broken out for each "
+            "operation and API resource and step type (validate or admit).",
+            (
+                ({"operation": operation, "rejected": rejected, "type": step}, histogram)
+                for (operation, step), pair in sorted(self._seconds.items())
+                for rejected, histogram in zip(("false", "true"), pair, strict=True)
+                if histogram.count
+            ),
+        )
 
     async def _admit_once(
         self, write: Write, obj: Obj | None, old: Obj | None, reinvocation: Reinvocation
