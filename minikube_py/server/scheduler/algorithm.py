@@ -4,8 +4,9 @@ In a large cluster only as many fitting nodes are looked for as upstream does (a
 a share that falls from 50 to 5 %), going on next time where this one stopped.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.server.scheduler.framework import (
@@ -18,10 +19,11 @@ from minikube_py.server.scheduler.framework import (
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
 from minikube_py.server.scheduler.profile import Profile
+from minikube_py.server.scheduler.ranking import TIE, summed
 
 ALL_UP_TO = 100
-TIE = 1e-6
-"""Totals this close are equal: sums of floats differ by the order they are made in."""
+NODES_AT_ONCE = 500
+"""Asked without letting others run: some milliseconds."""
 NO_NODES = "no nodes available to schedule pods"
 
 
@@ -40,6 +42,7 @@ class Fit:
     """Why the pod was rejected before any node was asked."""
     narrowed_by: list[str] = field(default_factory=list)
     looked_at: int = 0
+    done: bool = False
     checks: Sequence[Check] = ()
     """The questions that were asked of the nodes."""
 
@@ -60,16 +63,34 @@ def enough(nodes: int, percentage: int = 0) -> int:
     return max(nodes * percent // 100, ALL_UP_TO)
 
 
-def find(cycle: Cycle, profile: Profile, *, start: int = 0, complete: bool = False) -> Fit:
-    """Ask all filters about the nodes, from a place on, until enough fit (`complete`: all)."""
+async def find(cycle: Cycle, profile: Profile, *, start: int = 0, complete: bool = False) -> Fit:
+    """Ask all filters about the nodes, from a place on, until enough fit (`complete`: all).
+
+    In a large cluster others may run in between.
+    """
+    for fit in steps(cycle, profile, start=start, complete=complete):
+        if fit.done:
+            return fit
+        await asyncio.sleep(0)
+    raise AssertionError("the last step is the whole")
+
+
+def steps(
+    cycle: Cycle, profile: Profile, *, start: int = 0, complete: bool = False
+) -> Iterator[Fit]:
+    """Do the same bit by bit; the last that comes is done."""
     nodes = list(cycle.cache.nodes.values())
     fit = Fit(len(nodes))
     candidates = _narrowed(cycle, profile, nodes, fit)
     if fit.outright is not None:
-        return fit
+        fit.done = True
+        yield fit
+        return
     checks = fit.checks = questions(cycle, profile)
     if not complete and _fits_where_nominated(cycle, checks, fit):
-        return fit
+        fit.done = True
+        yield fit
+        return
     limit = len(nodes) if complete else enough(len(nodes), profile.percentage)
     total = len(candidates)
     for at in range(total):
@@ -78,11 +99,14 @@ def find(cycle: Cycle, profile: Profile, *, start: int = 0, complete: bool = Fal
         why = ask(cycle, checks, node)
         if why is not None:
             fit.rejected[node.name] = why
-            continue
-        fit.nodes.append(node)
-        if len(fit.nodes) >= limit:
-            break
-    return fit
+        else:
+            fit.nodes.append(node)
+            if len(fit.nodes) >= limit:
+                break
+        if fit.looked_at % NODES_AT_ONCE == 0:
+            yield fit
+    fit.done = True
+    yield fit
 
 
 def _fits_where_nominated(cycle: Cycle, checks: Sequence[Check], fit: Fit) -> bool:
@@ -188,12 +212,8 @@ def total_scores(cycle: Cycle, nodes: Sequence[NodeInfo], profile: Profile) -> l
     """Return the weighted sum of all scores for each node."""
     for plugin in profile.pre_score:
         plugin.pre_score(cycle, nodes)
-    totals = [0.0] * len(nodes)
-    for scorer, weight in profile.score:
-        values = None if scorer.name in cycle.skipped else scorer.score(cycle, nodes)
-        if values is not None:
-            totals = [total + value * weight for total, value in zip(totals, values, strict=True)]
-    return totals
+    scorers = (one for one in profile.score if one[0].name not in cycle.skipped)
+    return summed(cycle, nodes, scorers)
 
 
 def explain(fit: Fit, after: str = "") -> str:

@@ -4,15 +4,40 @@ It runs ahead of the informers by the pods that were assumed: placed, with their
 under way. A pod that the informer shows bound takes the place of the assumed one.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from minikube_py.api.object import Key, Obj
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.protocol import Lister
-from minikube_py.server.scheduler.node_info import NodeInfo
+from minikube_py.server.scheduler.node_info import NodeInfo, same_facts
 from minikube_py.server.scheduler.pod_info import PodInfo
 from minikube_py.server.scheduler.tally import PodIndex
+
+CHANGES_MAX = 4096
+"""Remembered; who asks more seldom looks at every node anew."""
+
+
+class Changes:
+    """The names of nodes in the order in which they, or their pods, changed."""
+
+    def __init__(self) -> None:
+        self._names: deque[str] = deque(maxlen=CHANGES_MAX)
+        self.count = 0
+        """How many changes there have been."""
+
+    def add(self, name: str) -> None:
+        """Note that a node is another one."""
+        self._names.append(name)
+        self.count += 1
+
+    def since(self, count: int) -> Collection[str] | None:
+        """Return the nodes that changed after so many changes, each once; None: too many."""
+        new = self.count - count
+        if count < 0 or new > len(self._names):
+            return None
+        return dict.fromkeys(itertools.islice(self._names, len(self._names) - new, None))
 
 
 class Nominations:
@@ -74,11 +99,16 @@ class Cache:
         self.index = PodIndex(self.nodes, self.pods)
         """Counts of pods by domain."""
         self.nominated = Nominations()
+        self.changes = Changes()
 
     def set_node(self, node: Obj) -> None:
         """Take up a new node or a new version of one."""
         name = node["metadata"]["name"]
         info = self._info(name)
+        if info.node is not None and same_facts(info.node, node):
+            info.node = node
+            return
+        self.changes.add(name)
         self._forget_facts(info)
         info.set_node(node)
         self.nodes[name] = info
@@ -91,6 +121,7 @@ class Cache:
         """Forget a node; its pods stay known until they are gone themselves."""
         info = self.nodes.pop(name, None)
         if info is not None:
+            self.changes.add(name)
             self._forget_facts(info)
             self.index.remove_node(name)
             info.node = None
@@ -111,6 +142,7 @@ class Cache:
         self.remove_pod(pod.uid)
         self._node_of[pod.uid] = pod.node
         self._info(pod.node).add(pod)
+        self.changes.add(pod.node)
         self.index.count(pod, 1)
 
     def remove_pod(self, uid: str) -> None:
@@ -119,6 +151,7 @@ class Cache:
         if name is None:
             return
         info = self._infos[name]
+        self.changes.add(name)
         self.index.count(info.pods[uid], -1)
         info.remove(uid)
         self._drop_if_empty(info)

@@ -12,7 +12,7 @@ pod, a question that is then asked of each node. A plugin that rejects the pod w
 or that knows by name the few nodes that come into question, has `pre_filter` as well.
 """
 
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -84,7 +84,9 @@ class Cycle:
     state: dict[str, Any] = field(default_factory=dict)
     """What plugins have found out, by their names."""
     skipped: set[str] = field(default_factory=set)
-    """Plugins whose question does not concern the pod."""
+    """Plugins that pre-score found not to concern the pod."""
+    standing: Mapping[str, int] = field(default_factory=dict)
+    """For how many nodes one that is scored stands, where that is not for itself alone."""
 
 
 class Waiting(Protocol):

@@ -8,6 +8,17 @@ from minikube_py.api.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, 
 from minikube_py.server.scheduler.pod_info import Amounts, PodInfo
 
 
+def same_facts(old: Obj, new: Obj) -> bool:
+    """Tell whether two versions of a node are alike in all that is known of it here."""
+    return (
+        labels_of(old) == labels_of(new)
+        and old.get("spec") == new.get("spec")
+        and all(
+            get(old, path) == get(new, path) for path in ("status.allocatable", "status.images")
+        )
+    )
+
+
 class NodeInfo:
     """One node and the pods that are bound, or assumed to be bound, to it."""
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import orjson
+
 from minikube_py.api import node_selectors, selectors, times
 from minikube_py.api.core.pod_resources import added, aggregate, amounts_of
 from minikube_py.api.item import Item
@@ -127,6 +129,17 @@ class PodInfo:
     def gates(self) -> Sequence[str]:
         """The names of the gates that hold the pod back."""
         return [gate["name"] for gate in get(self.obj, "spec.schedulingGates", ())]
+
+    @cached_property
+    def signature(self) -> bytes:
+        """All that a node's own answer to the pod depends on; alike for pods of one template."""
+        spec = self.obj["spec"]
+        affinity = get(spec, "affinity.nodeAffinity")
+        images = [one.get("image") for one in get(spec, "containers", ())]
+        ports = [(one.address, one.protocol, one.number) for one in self.ports]
+        asked = [dict(self.requests), self.weight, ports, images, self.node]
+        wanted = [spec.get("nodeSelector"), affinity, spec.get("tolerations")]
+        return orjson.dumps([asked, wanted], option=orjson.OPT_SORT_KEYS)
 
     @cached_property
     def deadline(self) -> float | None:

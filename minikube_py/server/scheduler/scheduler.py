@@ -28,6 +28,7 @@ from minikube_py.server.scheduler.plugins import default_profiles
 from minikube_py.server.scheduler.pod_info import PodInfo
 from minikube_py.server.scheduler.profile import DEFAULT_NAME, Profile
 from minikube_py.server.scheduler.queue import NO_NODES, QueuedPod, SchedulingQueue, events_of
+from minikube_py.server.scheduler.ranking import Rankings
 from minikube_py.server.scheduler.status import FITS_NOWHERE, WENT_WRONG, PodStatus
 from minikube_py.server.scheduler.waiting import PermitWaits, WaitingPod
 
@@ -64,7 +65,9 @@ class Scheduler:
         self._follower = Follower(self.cache, self.queue, self.profiles)
         self._status = PodStatus(client, clock)
         self._placing = Placing(self.waiting)
+        self._rankings = Rankings()
         self._start = 0
+        """The place from which the next pod's nodes are asked."""
 
     def lister(self, resource: Resource) -> Lister:
         """Return the cache of a kind; it is filled before the first decision."""
@@ -103,12 +106,16 @@ class Scheduler:
 
     async def _schedule(self, queued: QueuedPod) -> None:
         profile, cycle = queued.profile, Cycle(queued.pod, self.cache)
-        fit = algorithm.find(cycle, profile, start=self._start)
-        if not fit.nodes:
-            await self._reject(queued, cycle, fit)
-            return
-        self._start = (self._start + fit.looked_at) % max(len(self.cache.nodes), 1)
-        node = algorithm.choose(cycle, fit.nodes, profile)
+        node = self._rankings.choose(cycle, profile)
+        if node is None:
+            cycle = Cycle(queued.pod, self.cache)
+            fit = await algorithm.find(cycle, profile, start=self._start)
+            self._start = (self._start + fit.looked_at) % max(len(self.cache.nodes), 1)
+            fitting = [one for one in fit.nodes if one.name in self.cache.nodes]
+            if not fitting:
+                await self._reject(queued, cycle, fit)
+                return
+            node = algorithm.choose(cycle, fitting, profile)
         self._place(queued, Placement(cycle, profile, node))
 
     def _place(self, queued: QueuedPod, placement: Placement) -> None:

@@ -114,6 +114,18 @@ class Tally:
         else:
             del self.counts[domain]
 
+    @property
+    def single(self) -> bool:
+        """Whether each domain is one node, so that its count changes with that node alone."""
+        return len(self.topology.nodes) == len(self.topology.at)
+
+    def place(self, node: NodeInfo, *, single: bool) -> str | int | None:
+        """Return what of a node decides its count: its domain, or the count where it is single."""
+        domain = node.labels.get(self.topology.key)
+        if domain is None or not single:
+            return domain
+        return self.counts.get(domain, 0)
+
     def least(self) -> int:
         """Return the count of the emptiest domain; 0 where there is none."""
         if len(self.topology.nodes) > len(self.counts):

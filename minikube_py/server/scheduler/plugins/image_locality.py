@@ -15,6 +15,7 @@ class ImageLocality:
     """Sums up the sizes of the images that a node has."""
 
     name = "ImageLocality"
+    absolute = True
 
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Return the sizes on a scale; an image on few nodes counts less, against crowding."""

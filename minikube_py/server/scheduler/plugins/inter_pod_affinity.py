@@ -6,7 +6,7 @@ terms of pods that are there.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from minikube_py.api.core import NODES, PODS
@@ -86,6 +86,11 @@ class InterPodAffinity:
             return None
         return [SCORE_MAX * (value - least) / (most - least) for value in raw]
 
+    def grouped(self, cycle: Cycle) -> "Places | None":
+        """Group nodes by their places in the tallies that count."""
+        weighted = self._weights(cycle.pod, cycle.cache)
+        return Places(tuple(tally for _, tally in weighted)) if weighted else None
+
     def _weights(self, pod: PodInfo, cache: Cache) -> Sequence[tuple[int, Tally]]:
         """Return what a pod in each domain of a tally counts, of all terms that concern the pod."""
         index = cache.index
@@ -99,6 +104,22 @@ class InterPodAffinity:
         others = [(term.weight, tally) for term, tally in index.preferred.meaning(pod, labels)]
         hard = [(self._hard_weight, tally) for _, tally in index.required.meaning(pod, labels)]
         return [(weight, tally) for weight, tally in (*own, *others, *hard) if weight]
+
+
+@dataclass(frozen=True)
+class Places:
+    """The places of nodes in some tallies."""
+
+    tallies: Sequence[Tally]
+
+    @property
+    def basis(self) -> Hashable:
+        """The tallies, and which of them count single nodes."""
+        return tuple((tally, tally.single) for tally in self.tallies)
+
+    def group(self, node: NodeInfo) -> Hashable:
+        """Return the node's place in each tally."""
+        return tuple([tally.place(node, single=tally.single) for tally in self.tallies])
 
 
 def scope_of(term: Term, cache: Cache) -> Scope:
@@ -124,6 +145,18 @@ class Nearness:
     minded: Sequence[Tally]
     moved: Counter[tuple[int, str]] = field(default_factory=Counter)
     """How many more or fewer pods there are: by tally, in the order of the lists, and domain."""
+
+    @property
+    def basis(self) -> Hashable:
+        """The tallies, and which of them count single nodes."""
+        return tuple((tally, tally.single) for tally in self._tallies())
+
+    def group(self, node: NodeInfo) -> Hashable:
+        """Return the node's place in each tally."""
+        return tuple([tally.place(node, single=tally.single) for tally in self._tallies()])
+
+    def _tallies(self) -> Iterable[Tally]:
+        return (*self.liked, *self.disliked, *self.minded)
 
     def __call__(self, node: NodeInfo) -> Rejection | None:
         """Return which of the three rules the node breaks."""
@@ -166,7 +199,7 @@ class Nearness:
         moved = Counter(self.moved)
         for sign, pods in ((1, added), (-1, removed)):
             for other in pods:
-                for place, tally in enumerate((*self.liked, *self.disliked, *self.minded)):
+                for place, tally in enumerate(self._tallies()):
                     domain = node.labels.get(tally.topology.key)
                     if domain is not None:
                         moved[place, domain] += sign * self._concerned(place, other)

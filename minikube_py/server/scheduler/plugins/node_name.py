@@ -13,6 +13,7 @@ class NodeName:
     """Asks whether the node has the requested name."""
 
     name = "NodeName"
+    own_node = True
 
     def events_to_register(self) -> Iterable[Registered]:
         """A node that comes may be the one."""

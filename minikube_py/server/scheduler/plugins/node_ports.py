@@ -15,6 +15,7 @@ class NodePorts:
     """Asks whether the node's other pods leave the ports free."""
 
     name = "NodePorts"
+    own_node = True
 
     def events_to_register(self) -> Iterable[Registered]:
         """A pod that frees one of the ports helps, or another node."""

@@ -13,6 +13,8 @@ class NodeResourcesFit:
     """Asks whether what is left of the node is enough; prefers where most is left."""
 
     name = "NodeResourcesFit"
+    own_node = True
+    absolute = True
 
     def events_to_register(self) -> Iterable[Registered]:
         """Room that is freed or added helps, or a pod that asks for less."""
@@ -88,6 +90,7 @@ class NodeResourcesBalancedAllocation:
     """Prefers nodes where CPU and memory would be used in equal shares."""
 
     name = "NodeResourcesBalancedAllocation"
+    absolute = True
 
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Return how little the two shares differ."""

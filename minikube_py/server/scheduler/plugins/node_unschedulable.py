@@ -17,6 +17,7 @@ class NodeUnschedulable:
     """Asks whether the node is cordoned."""
 
     name = "NodeUnschedulable"
+    own_node = True
 
     def events_to_register(self) -> Iterable[Registered]:
         """A node that is no longer cordoned helps, or a toleration of it."""

@@ -8,7 +8,7 @@ are spread by those of the configuration among the pods of their services and co
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -115,17 +115,33 @@ class PodTopologySpread:
         tallies = [tally_of(pod, one, constraints, cache) for one in constraints]
         return Evenness(pod, constraints, tallies)
 
+    def grouped(self, cycle: Cycle) -> "Crowds | None":
+        """Group nodes by what their crowding comes from."""
+        pod = cycle.pod
+        constraints = self.constraints(pod, SOFT)
+        if not constraints:
+            return None
+        together = constraints if self._needs_all_labels(pod) else ()
+        keys = tuple(one.topology_key for one in constraints)
+        tallies = [tally_of(pod, one, together, cycle.cache) for one in constraints]
+        return Crowds(keys, tallies)
+
+    def _needs_all_labels(self, pod: PodInfo) -> bool:
+        """Tell whether nodes without one of the labels get nothing; not so by system default."""
+        return not self._system or bool(get(pod.obj, "spec.topologySpreadConstraints", ()))
+
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Prefer nodes whose domains hold fewer of the matching pods."""
         pod, cache = cycle.pod, cycle.cache
         constraints = self.constraints(pod, SOFT)
         if not constraints:
             return None
-        all_labels = not self._system or bool(get(pod.obj, "spec.topologySpreadConstraints", ()))
-        together = constraints if all_labels else ()
+        together = constraints if self._needs_all_labels(pod) else ()
         keys = [one.topology_key for one in together]
         scored = [node for node in nodes if all(key in node.labels for key in keys)]
-        raw = _crowding(pod, scored, constraints, together, cache)
+        size = sum(cycle.standing.get(node.name, 1) for node in scored)
+        tallies = [tally_of(pod, one, together, cache) for one in constraints]
+        raw = _crowding(scored, constraints, tallies, size)
         found = dict(zip((node.name for node in scored), _inverted(raw), strict=True))
         return [found.get(node.name, 0.0) for node in nodes]
 
@@ -168,6 +184,15 @@ class Evenness:
     tallies: Sequence[Tally]
     moved: Counter[tuple[int, str]] = field(default_factory=Counter)
     """How many more or fewer pods count: by constraint and domain; of one node's domains."""
+
+    @property
+    def basis(self) -> Hashable:
+        """The tallies, and which of them count single nodes."""
+        return tuple((tally, tally.single) for tally in self.tallies)
+
+    def group(self, node: NodeInfo) -> Hashable:
+        """Return the node's place in each tally."""
+        return tuple([tally.place(node, single=tally.single) for tally in self.tallies])
 
     def __call__(self, node: NodeInfo) -> Rejection | None:
         """Return whether a label is missing or a domain would get too far ahead."""
@@ -216,19 +241,39 @@ def _least(tally: Tally, moved: Mapping[str, int]) -> int:
     return min((tally.counts.get(at, 0) + moved.get(at, 0) for at in domains), default=0)
 
 
+@dataclass(frozen=True)
+class Crowds:
+    """What the crowding of nodes comes from: counts on nodes, and domains."""
+
+    keys: Sequence[str]
+    tallies: Sequence[Tally]
+
+    @property
+    def basis(self) -> Hashable:
+        """The tallies, which are of one key each."""
+        return tuple(self.tallies)
+
+    def group(self, node: NodeInfo) -> Hashable:
+        """Return the count on the node, or its domain, by constraint."""
+        return tuple(
+            [
+                (node.labels.get(key), tally.on(node.name))[key == HOSTNAME]
+                for key, tally in zip(self.keys, self.tallies, strict=True)
+            ]
+        )
+
+
 def _crowding(
-    pod: PodInfo,
     nodes: Sequence[NodeInfo],
     constraints: Sequence[Constraint],
-    together: Sequence[Constraint],
-    cache: Cache,
+    tallies: Sequence[Tally],
+    fitting: int,
 ) -> list[int]:
     """Return for each node the weighted number of matching pods in its domains."""
     totals = [0.0] * len(nodes)
-    for one in constraints:
+    for one, tally in zip(constraints, tallies, strict=True):
         key, per_node = one.topology_key, one.topology_key == HOSTNAME
-        tally = tally_of(pod, one, together, cache)
-        size = len(nodes) if per_node else len({node.labels.get(key) for node in nodes})
+        size = fitting if per_node else len({node.labels.get(key) for node in nodes})
         factor, more = math.log(size + 2), one.max_skew - 1
         counts = tally.counts
         for at, node in enumerate(nodes):

@@ -1,8 +1,10 @@
 """A pod keeps off nodes whose taints it does not tolerate, and rather off those it should."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from minikube_py.api.core import NODES, PODS
+from minikube_py.api.object import Obj
 from minikube_py.api.taints import PREFER_NO_SCHEDULE, untolerated
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import (
@@ -22,6 +24,7 @@ class TaintToleration:
     """Asks for taints that the pod does not tolerate."""
 
     name = "TaintToleration"
+    own_node = True
 
     def events_to_register(self) -> Iterable[Registered]:
         """A node whose taints the pod tolerates helps, or a new toleration."""
@@ -40,15 +43,35 @@ class TaintToleration:
 
         return check
 
+    def grouped(self, cycle: Cycle) -> "Counted | None":
+        """Group nodes by how many of their soft taints the pod does not tolerate."""
+        return Counted(soft_tolerations(cycle.pod)) if cycle.cache.soft_tainted else None
+
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Count the soft taints that the pod does not tolerate; fewer are better."""
         if not cycle.cache.soft_tainted:
             return None
-        pod = cycle.pod
-        effects = (None, "", PREFER_NO_SCHEDULE)
-        soft = [one for one in pod.tolerations if one.get("effect") in effects]
-        counts = [sum(1 for _ in untolerated(node.soft_taints, soft)) for node in nodes]
+        counted = Counted(soft_tolerations(cycle.pod))
+        counts = [counted.group(node) for node in nodes]
         return scaled_to_max(counts, reverse=True)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Counts the soft taints of nodes that some tolerations do not mean."""
+
+    tolerations: Sequence[Obj]
+    basis = "TaintToleration"
+
+    def group(self, node: NodeInfo) -> int:
+        """Return how many there are."""
+        return sum(1 for _ in untolerated(node.soft_taints, self.tolerations))
+
+
+def soft_tolerations(pod: PodInfo) -> Sequence[Obj]:
+    """Return the tolerations that mean taints which pods rather avoid."""
+    effects = (None, "", PREFER_NO_SCHEDULE)
+    return [one for one in pod.tolerations if one.get("effect") in effects]
 
 
 def _is_tolerated(pod: PodInfo, event: ClusterEvent) -> bool:

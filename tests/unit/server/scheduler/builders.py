@@ -6,6 +6,7 @@ from typing import Any
 from minikube_py.api.core import PODS
 from minikube_py.client.events import Recorder
 from minikube_py.client.store import ItemStore
+from minikube_py.server.scheduler.algorithm import Fit, steps
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.framework import Cycle, Handle
 from minikube_py.server.scheduler.plugins import default_profile
@@ -100,6 +101,12 @@ def profile() -> Profile:
 
 def cycle(incoming: PodInfo, there: Cache) -> Cycle:
     return Cycle(incoming, there)
+
+
+def find(attempt: Cycle, within: Profile, **more: Any) -> Fit:
+    """All steps of filtering at once."""
+    *_, fit = steps(attempt, within, **more)
+    return fit
 
 
 def cache(*nodes: Any, pods=(), namespaces=None) -> Cache:

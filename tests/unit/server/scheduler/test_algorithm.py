@@ -2,8 +2,8 @@
 
 import pytest
 
-from minikube_py.server.scheduler.algorithm import choose, enough, explain, find
-from tests.unit.server.scheduler.builders import cache, cycle, node, pod, profile
+from minikube_py.server.scheduler.algorithm import choose, enough, explain
+from tests.unit.server.scheduler.builders import cache, cycle, find, node, pod, profile
 
 
 @pytest.mark.parametrize(

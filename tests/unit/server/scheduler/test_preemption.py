@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikube_py.server.scheduler.algorithm import find, first_rejection, questions
+from minikube_py.server.scheduler.algorithm import first_rejection, questions
 from minikube_py.server.scheduler.plugins.default_preemption import ineligible
 from minikube_py.server.scheduler.preemption import (
     NO_VICTIMS,
@@ -13,7 +13,7 @@ from minikube_py.server.scheduler.preemption import (
     explain,
     victims_on,
 )
-from tests.unit.server.scheduler.builders import cache, cycle, node, pod, profile
+from tests.unit.server.scheduler.builders import cache, cycle, find, node, pod, profile
 
 WEB = {"app": "web"}
 
