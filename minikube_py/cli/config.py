@@ -118,6 +118,15 @@ def _flag(known: Option) -> click.Option:
     shown = default is not MISSING and default not in ("", (), False)
     if shown and not known.field.metadata["secret"] and "default:" not in text:
         text = f"{text} (default: {default})"
+    if default is True:  # can only be turned off: --leader-elect=false, as upstream's flags
+        return click.Option(
+            [known.flag, known.name],
+            is_flag=False,
+            flag_value="true",
+            default=None,
+            metavar="[true|false]",
+            help=text,
+        )
     if known.type is bool:
         return click.Option([known.flag, known.name], is_flag=True, default=None, help=text)
     metavar = {int: "NUMBER", Path: "PATH"}.get(known.type, "TEXT")

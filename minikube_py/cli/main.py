@@ -16,6 +16,10 @@ from minikube_py.lib.errors import StartError
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "server": ("server", "run a control plane, and a node beside it"),
     "agent": ("agent", "run a node of a cluster"),
+    "cloud-controller-manager": (
+        "cloud_controller_manager",
+        "run a cloud's controllers by themselves",
+    ),
     "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
     "certificate": ("certificate", "show, renew and replace certificates"),
     "security": ("security", "look at how safe this machine and its cluster are"),

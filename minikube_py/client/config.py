@@ -1,9 +1,10 @@
 """Where a server is and how a client proves who it is: what a kubeconfig's context says."""
 
-import os
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from minikube_py.lib.tls import load_from_memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +39,7 @@ class ClientConfig:
         )
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate_data and self.key_data:
-            _load_from_memory(context, self.certificate_data + b"\n" + self.key_data)
+            load_from_memory(context, self.certificate_data + b"\n" + self.key_data)
         elif self.certificate_file and self.key_file:
             context.load_cert_chain(self.certificate_file, self.key_file)
         return context
-
-
-def _load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
-    """Load a certificate and its key, which OpenSSL only reads from files, off the disk."""
-    handle = os.memfd_create("client-certificate")
-    try:
-        os.write(handle, pem)
-        context.load_cert_chain(f"/proc/self/fd/{handle}")
-    finally:
-        os.close(handle)

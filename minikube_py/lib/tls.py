@@ -5,6 +5,7 @@ at that time, so certificates change without a restart and open connections go o
 """
 
 import logging
+import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -104,3 +105,13 @@ async def follow(
 
 def _contents(files: Sequence[Path]) -> tuple[bytes | None, ...]:
     return tuple(read_if_there(path) for path in files)
+
+
+def load_from_memory(context: ssl.SSLContext, pem: bytes) -> None:
+    """Load a certificate and its key, which OpenSSL only reads from files, off the disk."""
+    handle = os.memfd_create("certificate")
+    try:
+        os.write(handle, pem)
+        context.load_cert_chain(f"/proc/self/fd/{handle}")
+    finally:
+        os.close(handle)
