@@ -357,6 +357,8 @@ def user_headers(config: ServerConfig) -> tuple[str, ...]:
 
 def named_user(name: str) -> User:
     """Return the user of that name with the groups that such a user has."""
+    if name == APISERVER.name:
+        return APISERVER
     groups = ["system:authenticated"]
     parts = name.split(":")
     if name.startswith("system:serviceaccount:") and len(parts) == 4:

@@ -1,13 +1,15 @@
 """Addresses and ports of services: never given twice, never lost."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import orjson
 
 from minikube_py.api.networking import IPADDRESSES
 from minikube_py.server.registry.services import ip_address
-from tests.integration.conftest import Server
+from tests.integration.conftest import Server, running
+from tests.integration.patience import eventually
 
 PATH = "/api/v1/namespaces/default/services"
 ADDRESSES = "/apis/networking.k8s.io/v1/ipaddresses"
@@ -118,3 +120,31 @@ async def test_an_address_outside_of_the_range_is_refused(server: Server) -> Non
     (cause,) = answer.body["details"]["causes"]
     assert cause["field"] == "spec.clusterIPs"
     assert cause["message"].startswith('Invalid value: ["192.0.2.1"]: failed to allocate IP')
+
+
+async def test_a_second_range_gives_addresses_when_the_first_has_none_left(tmp_path: Path) -> None:
+    async with running(
+        tmp_path, service_cidr="10.43.0.0/28", disable_controller_manager=False
+    ) as server:
+        ranges = "/apis/networking.k8s.io/v1/servicecidrs"
+        body = {"metadata": {"name": "more"}, "spec": {"cidrs": ["10.44.0.0/24"]}}
+        assert (await server.call("POST", ranges, body)).status == 201
+        wanted = {"clusterIP": "10.44.0.7", "ports": [{"port": 80}]}
+        chosen = {"metadata": {"name": "chosen"}, "spec": wanted}
+        path = "/api/v1/namespaces/default/services"
+        assert (await server.call("POST", path, chosen)).status == 201
+        for number in range(16):
+            made = {"metadata": {"name": f"s{number}"}, "spec": {"ports": [{"port": 80}]}}
+            answer = await server.call("POST", path, made)
+            assert answer.status == 201, answer.raw
+        assert answer.body["spec"]["clusterIP"].startswith("10.44.0.")
+        await server.call("DELETE", f"{ranges}/more")
+        await eventually(
+            lambda: server.call("GET", f"{ranges}/more"),
+            lambda answer: answer.body["status"]["conditions"][0]["status"] == "False",
+        )
+        await server.call("DELETE", "/apis/networking.k8s.io/v1/ipaddresses/10.44.0.7")
+        await eventually(
+            lambda: server.call("GET", "/apis/networking.k8s.io/v1/ipaddresses/10.44.0.7"),
+            lambda answer: answer.status == 200,
+        )

@@ -11,6 +11,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from minikube_py.api.addresses import Address, Network
 from minikube_py.api.core import SERVICES
 from minikube_py.api.core.service_families import with_families
 from minikube_py.api.core.service_spec import needs_health_port
@@ -23,8 +24,8 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.fields import Field
 from minikube_py.api.item import Item
-from minikube_py.api.networking import IPADDRESSES
-from minikube_py.api.object import Obj, evolve, get, without
+from minikube_py.api.networking import IPADDRESSES, SERVICECIDRS
+from minikube_py.api.object import Obj, condition_of, evolve, get, without
 from minikube_py.server.attributes import User
 from minikube_py.server.registry.hooks import Undo, Write, nothing
 from minikube_py.server.registry.refusals import invalid
@@ -113,7 +114,7 @@ class ServiceHook:
             await self._take_wanted(store, write, obj, wanted)
             address = wanted
         elif write.dry_run:
-            address = str(next(self._candidates()))
+            address = str(next(self._candidates(store)))
         else:
             address = await self._take_any(store, obj)
         if not write.dry_run:
@@ -123,8 +124,7 @@ class ServiceHook:
     async def _take_wanted(self, store: Store, write: Write, obj: Obj, address: str) -> None:
         path = Field("spec") / "clusterIPs"
         name = obj["metadata"]["name"]
-        inside = ipaddress.ip_address(address) in self._network
-        if not inside:
+        if not any(ipaddress.ip_address(address) in one for one in self._networks(store)):
             error = path.invalid(
                 [address],
                 "failed to allocate IP "
@@ -142,21 +142,35 @@ class ServiceHook:
 
     async def _take_any(self, store: Store, obj: Obj) -> str:
         used = {item.key.name for item in store.kind(IPADDRESSES).items()}
-        for address in self._candidates():
+        for address in self._candidates(store):
             text = str(address)
             if text not in used and await self._claim(store, text, obj):
                 return text
         raise InternalError(f"failed to allocate a serviceIP: range {self._network} is full")
 
-    def _candidates(self) -> Iterator[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-        """Yield addresses, random ones first; the low part of the range is left for wishes."""
-        size = self._network.num_addresses
-        low = min(max(16, size // 16), 256)
-        first, last = min(low, size - 2), size - 2
-        for _ in range(TRIES_MAX):
-            yield self._network[random.randint(max(first, 1), max(last, 1))]  # noqa: S311 -- no secret
-        for index in range(1, last + 1):
-            yield self._network[index]
+    def _networks(self, store: Store) -> list[Network]:
+        """Return the ranges that addresses are taken from now, this server's own first.
+
+        A range counts as long as it is neither going nor said not to be ready.
+        """
+        usable = [item.obj for item in store.kind(SERVICECIDRS).items() if _is_usable(item)]
+        cidrs = (cidr for one in usable for cidr in get(one, "spec.cidrs") or ())
+        found = {ipaddress.ip_network(cidr) for cidr in cidrs}
+        same = [one for one in found if one.version == self._network.version]
+        if not same and not list(store.kind(SERVICECIDRS).items()):
+            return [self._network]  # at the first start, before there is any object
+        return sorted(same, key=lambda one: (one != self._network, one))
+
+    def _candidates(self, store: Store) -> Iterator[Address]:
+        """Yield addresses, random ones first; the low part of a range is left for wishes."""
+        for network in self._networks(store):
+            size = network.num_addresses
+            low = min(max(16, size // 16), 256)
+            first, last = min(low, size - 2), size - 2
+            for _ in range(TRIES_MAX):
+                yield network[random.randint(max(first, 1), max(last, 1))]  # noqa: S311 -- no secret
+            for index in range(1, last + 1):
+                yield network[index]
 
     async def _claim(self, store: Store, address: str, service: Obj) -> bool:
         """Create the IPAddress of an address; False where another service has it.
@@ -284,6 +298,11 @@ class ServiceHook:
             if number not in used and number not in own:
                 return number
         raise InternalError("failed to allocate a nodePort: range is full")
+
+
+def _is_usable(item: Item) -> bool:
+    """Tell whether a range is neither going nor said not to be ready."""
+    return not item.deleting and get(condition_of(item.obj, "Ready"), "status", "True") == "True"
 
 
 def _dummy_port(ports: Sequence[Obj]) -> int:
