@@ -35,4 +35,5 @@ async def keep(
         with contextlib.suppress(StoppedError):
             await unless(changed, "renewal", clock.until(moment))
         changed.clear()
-        moment = max(await renew(), clock.now() + AT_LEAST)
+        began = clock.now()  # where the clock is set meanwhile, what was done may not do
+        moment = max(await renew(), began + AT_LEAST)

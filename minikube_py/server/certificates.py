@@ -130,14 +130,15 @@ class Certificates:
             authorities, serving, kubelet = self._authorities(), self._serving(), self._kubelet()
             self.trust.replace(authorities)
             self.proxy_client()
+            self.authorities = authorities
+            self.serving.current, self.kubelet.current = serving, kubelet
+            for watcher in self._watchers:
+                watcher()  # reads some of the files, too
         except (OSError, ValueError) as error:
             log.warning("changed certificates cannot be used, keeping the old error=%s", error)
             return
-        self._seen, self.authorities = contents, authorities
-        self.serving.current, self.kubelet.current = serving, kubelet
+        self._seen = contents
         log.info("certificates reloaded")
-        for watcher in self._watchers:
-            watcher()
 
     def _contents(self) -> tuple[bytes, ...]:
         return tuple(path.read_bytes() for path in self.files.all())

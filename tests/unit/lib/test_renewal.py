@@ -46,6 +46,32 @@ async def test_a_change_renews_at_once_and_what_stays_due_is_no_hot_loop() -> No
     keeping.cancel()
 
 
+@virtual
+async def test_a_clock_that_is_set_while_something_is_renewed_leaves_nothing_due() -> None:
+    clock, renewed = JumpingClock(), []
+
+    async def renew() -> datetime:
+        renewed.append(clock.now())
+        due = clock.now() + YEAR
+        if len(renewed) == 1:
+            clock.ahead = 10 * YEAR
+        return due
+
+    keeping = asyncio.create_task(renewal.keep(renew, clock.now(), clock))
+    await settle()
+    assert [moment.year for moment in renewed] == [2026, 2035]
+    keeping.cancel()
+
+
+class JumpingClock(VirtualClock):
+    """Virtual time that somebody sets."""
+
+    ahead = timedelta()
+
+    def now(self) -> datetime:
+        return super().now() + self.ahead
+
+
 async def test_the_wall_clock_wakes_who_waits_for_a_time_that_is_past() -> None:
     async with asyncio.timeout(10):
         await reached_or_set(datetime(1970, 1, 1, tzinfo=UTC))
