@@ -6,6 +6,7 @@ of each other: they meet in the objects only.
 
 from minikube_py.client.controller import Part
 from minikube_py.server.controllers import (
+    attach_detach,
     bootstrap_signer,
     clusterrole_aggregation,
     cronjob,
@@ -82,6 +83,7 @@ CONTROLLERS: tuple[Part, ...] = (
     volume_expand.CONTROLLER,
     ephemeral_volume.CONTROLLER,
     local_storage.CONTROLLER,
+    attach_detach.CONTROLLER,
     storage_protection.PVC_PROTECTION,
     storage_protection.PV_PROTECTION,
     storage_protection.VAC_PROTECTION,
