@@ -4,6 +4,7 @@ The attempts are data; every one is a request as a client would send it. Beside 
 that the same users are there to make, so that a server which refuses everything fails, too.
 """
 
+import base64
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,11 +14,12 @@ import orjson
 import pytest
 from multidict import CIMultiDict
 
+from minikube_py.lib import pki
 from tests.integration.conftest import Server, running
 from tests.integration.patience import eventually
 
 CORE, RBAC = "/api/v1", "/apis/rbac.authorization.k8s.io/v1"
-OWN, OTHER = f"{CORE}/namespaces/own", f"{CORE}/namespaces/other"
+OWN, OTHER, STRICT = (f"{CORE}/namespaces/{name}" for name in ("own", "other", "strict"))
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 CSRS = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
 MERGE = "application/merge-patch+json"
@@ -38,6 +40,7 @@ class Try(NamedTuple):
     method: str
     path: str
     body: Any = None
+    refusal: int = 403
 
 
 def named(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, Any]:
@@ -48,6 +51,24 @@ def named(kind: str, name: str, version: str = "v1", **more: Any) -> dict[str, A
 def pod(name: str, node: str, **spec: Any) -> dict[str, Any]:
     containers = [{"name": "c", "image": "i"}]
     return named("Pod", name, spec={"nodeName": node, "containers": containers, **spec})
+
+
+def mirror(node: str, **spec: Any) -> dict[str, Any]:
+    notes = {"kubernetes.io/config.mirror": "hash", "kubernetes.io/config.hash": "hash"}
+    made = pod("mirror", node, **spec)
+    return {**made, "metadata": {"name": "mirror", "annotations": notes}}
+
+
+def certificate(signer: str, name: str, usage: str, group: str = "system:nodes") -> dict[str, Any]:
+    names = ("10.0.0.9",) if usage == "server auth" else ()
+    subject = pki.Subject(name=name, organizations=(group,), alternatives=names)
+    request = base64.b64encode(pki.request(subject, pki.new_key())).decode()
+    return named(
+        "CertificateSigningRequest",
+        "evil",
+        "certificates.k8s.io/v1",
+        spec={"signerName": signer, "request": request, "usages": ["digital signature", usage]},
+    )
 
 
 def role(kind: str, name: str, *verbs: str, of: str = "secrets") -> dict[str, Any]:
@@ -130,6 +151,57 @@ REFUSED_TO_A_NODE = (
         "/apis/resource.k8s.io/v1/namespaces/own/resourceclaims/any"),
     Try("another node's CSI drivers", "POST", "/apis/storage.k8s.io/v1/csinodes",
         named("CSINode", "there", "storage.k8s.io/v1", spec={"drivers": []})),
+    Try("another node's devices", "POST", "/apis/resource.k8s.io/v1/resourceslices",
+        named("ResourceSlice", "evil", "resource.k8s.io/v1", spec={
+            "driver": "d.example.com", "nodeName": "there",
+            "pool": {"name": "there", "resourceSliceCount": 1, "generation": 1}})),
+    Try("devices of every node", "POST", "/apis/resource.k8s.io/v1/resourceslices",
+        named("ResourceSlice", "evil", "resource.k8s.io/v1", spec={
+            "driver": "d.example.com", "allNodes": True,
+            "pool": {"name": "all", "resourceSliceCount": 1, "generation": 1}})),
+    Try("a label of Kubernetes' own", "PATCH", f"{CORE}/nodes/here",
+        {"metadata": {"labels": {"kubernetes.io/evil": "yes"}}}),
+    Try("a role of nodes", "PATCH", f"{CORE}/nodes/here",
+        {"metadata": {"labels": {"node-role.kubernetes.io/control-plane": ""}}}),
+    Try("the labels of another node by its status", "PATCH", f"{CORE}/nodes/there/status", LABELS),
+    Try("evicting a pod elsewhere", "POST", f"{OWN}/pods/there/eviction",
+        named("Eviction", "there", "policy/v1")),
+    Try("binding a pod to itself", "POST", f"{OWN}/pods/there/binding",
+        named("Binding", "there", target={"kind": "Node", "name": "here"})),
+    Try("a mirror pod that mounts a secret", "POST", f"{OWN}/pods",
+        mirror("here", volumes=[{"name": "v", "secret": {"secretName": "theirs"}}])),
+    Try("a mirror pod that reads a config map", "POST", f"{OWN}/pods",
+        mirror("here", volumes=[{"name": "v", "configMap": {"name": "spare"}}])),
+    Try("a mirror pod with an account", "POST", f"{OWN}/pods",
+        mirror("here", serviceAccountName="default")),
+    Try("a mirror pod elsewhere", "POST", f"{OWN}/pods", mirror("there")),
+    Try("a container in its pod", "PATCH", f"{OWN}/pods/here/ephemeralcontainers",
+        {"spec": {"ephemeralContainers": [{"name": "e", "image": "i"}]}}),
+    Try("more for its pod", "PATCH", f"{OWN}/pods/here/resize", {"spec": {}}),
+    Try("a token for an audience that its pod does not want", "POST",
+        f"{OWN}/serviceaccounts/default/token",
+        {**TOKEN, "spec": {"audiences": ["vault"],
+                           "boundObjectRef": {"kind": "Pod", "name": "here", "uid": "HERE"}}}),
+    Try("a claim of a pod elsewhere", "GET", f"{OWN}/persistentvolumeclaims/any"),
+    Try("growing a claim", "PATCH", f"{OWN}/persistentvolumeclaims/any", {"spec": {}}),
+    Try("a volume that none of its pods uses", "GET", f"{CORE}/persistentvolumes/any"),
+    Try("attaching a volume", "POST", "/apis/storage.k8s.io/v1/volumeattachments",
+        named("VolumeAttachment", "evil", "storage.k8s.io/v1", spec={
+            "attacher": "a", "nodeName": "here", "source": {"persistentVolumeName": "any"}})),
+    Try("a certificate of another node's kubelet", "POST", CSRS,
+        certificate("kubernetes.io/kubelet-serving", "system:node:there", "server auth")),
+    Try("a certificate as another node", "POST", CSRS,
+        certificate("kubernetes.io/kube-apiserver-client-kubelet", "system:node:there",
+                    "client auth")),
+    Try("a certificate of the server's operators", "POST", CSRS,
+        certificate("kubernetes.io/kube-apiserver-client", "root", "client auth",
+                    "system:masters")),
+    Try("whom the server trusts", "PATCH",
+        f"{CORE}/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+        {"data": {}}),
+    Try("its password as a node", "GET",
+        f"{CORE}/namespaces/kube-system/secrets/here.node-password.kpy"),
+    Try("bootstrap tokens", "GET", f"{CORE}/namespaces/kube-system/secrets"),
 )  # fmt: skip
 
 REFUSED_TO_A_POD = (
@@ -153,6 +225,20 @@ REFUSED_TO_A_POD = (
         named("MutatingWebhookConfiguration", "evil", "admissionregistration.k8s.io/v1")),
     Try("aggregated APIs", "GET", "/apis/apiregistration.k8s.io/v1/apiservices"),
     Try("ephemeral containers", "PATCH", f"{OWN}/pods/here/ephemeralcontainers", {"spec": {}}),
+    Try("running something in its own pod", "POST", f"{OWN}/pods/here/exec?command=id&stdout=1"),
+    Try("a kubelet", "GET", f"{CORE}/nodes/here/proxy/pods"),
+    Try("a service of its namespace by proxy", "GET", f"{OWN}/services/any/proxy/"),
+    Try("a certificate", "POST", CSRS,
+        certificate("kubernetes.io/kube-apiserver-client", "root", "client auth")),
+    Try("a lease that leads the scheduler", "PATCH",
+        "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-scheduler", {"spec": {}}),
+    Try("definitions of kinds", "GET",
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"),
+    Try("who may do what", "GET", f"{RBAC}/clusterroles"),
+    Try("what is queued", "GET",
+        "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"),
+    Try("a watch on secrets", "GET", f"{OWN}/secrets?watch=1"),
+    Try("deleting all pods of its namespace", "DELETE", f"{OWN}/pods"),
 )  # fmt: skip
 
 REFUSED_TO_AN_ADMIN = (
@@ -206,6 +292,46 @@ REFUSED_TO_AN_ADMIN = (
         named("ValidatingAdmissionPolicy", "evil", "admissionregistration.k8s.io/v1", spec={})),
     Try("approving a certificate", "PATCH", f"{CSRS}/any/approval", {"status": {}}),
     Try("a token of another namespace", "POST", f"{OTHER}/serviceaccounts/default/token", TOKEN),
+    Try("a privileged pod where those are forbidden", "POST", f"{STRICT}/pods",
+        pod("evil", "", hostPID=True)),
+    Try("the same by a template of an update", "POST", f"{STRICT}/pods",
+        pod("evil", "", volumes=[{"name": "v", "hostPath": {"path": "/"}}])),
+    Try("letting itself do more in that namespace", "PATCH", STRICT,
+        {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "privileged"}}}),
+    Try("devices as an administrator", "POST",
+        "/apis/resource.k8s.io/v1/namespaces/own/resourceclaims",
+        named("ResourceClaim", "evil", "resource.k8s.io/v1", spec={"devices": {"requests": [
+            {"name": "r", "exactly": {"deviceClassName": "c", "adminAccess": True}}]}}),
+        refusal=422),
+    Try("the status of a claim", "PATCH",
+        "/apis/resource.k8s.io/v1/namespaces/own/resourceclaims/any/status", {"status": {}}),
+    Try("a class of devices", "POST", "/apis/resource.k8s.io/v1/deviceclasses",
+        named("DeviceClass", "evil", "resource.k8s.io/v1", spec={})),
+    Try("a class of storage", "POST", "/apis/storage.k8s.io/v1/storageclasses",
+        named("StorageClass", "evil", "storage.k8s.io/v1", provisioner="p")),
+    Try("a way to run pods", "POST", "/apis/node.k8s.io/v1/runtimeclasses",
+        named("RuntimeClass", "evil", "node.k8s.io/v1", handler="h")),
+    Try("the order of requests", "POST",
+        "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas",
+        named("FlowSchema", "evil", "flowcontrol.apiserver.k8s.io/v1", spec={})),
+    Try("an API of its own", "POST", "/apis/apiregistration.k8s.io/v1/apiservices",
+        named("APIService", "v1.evil.example.com", "apiregistration.k8s.io/v1", spec={})),
+    Try("being somebody else", "POST", f"{RBAC}/namespaces/own/roles",
+        role("Role", "evil", "impersonate", of="users")),
+    Try("running something elsewhere", "POST", f"{OTHER}/pods/any/exec?command=id&stdout=1"),
+    Try("evicting elsewhere", "POST", f"{OTHER}/pods/any/eviction",
+        named("Eviction", "any", "policy/v1")),
+    Try("whom the server trusts", "PATCH",
+        f"{CORE}/namespaces/kube-system/configmaps/extension-apiserver-authentication",
+        {"data": {}}),
+    Try("a bootstrap token", "POST", f"{CORE}/namespaces/kube-system/secrets",
+        named("Secret", "bootstrap-token-abcdef", type="bootstrap.kubernetes.io/token")),
+    Try("leading the controllers", "PATCH",
+        "/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/kube-controller-manager",
+        {"spec": {}}),
+    Try("its namespace's status", "PATCH", f"{OWN}/status", {"status": {}}),
+    Try("addresses of services", "POST", "/apis/networking.k8s.io/v1/servicecidrs",
+        named("ServiceCIDR", "evil", "networking.k8s.io/v1", spec={"cidrs": ["10.99.0.0/16"]})),
 )  # fmt: skip
 
 ALLOWED = (
@@ -244,6 +370,10 @@ async def prepare(cluster: Server) -> None:
     """Make two nodes, a pod on each, what they use, and an admin of one namespace."""
     for path, body in (
         *((f"{CORE}/namespaces", named("Namespace", name)) for name in ("own", "other")),
+        (f"{CORE}/namespaces", named("Namespace", "strict", metadata={
+            "labels": {"pod-security.kubernetes.io/enforce": "baseline"}})),
+        (f"{CORE}/namespaces/strict/serviceaccounts", named("ServiceAccount", "default")),
+        (f"{RBAC}/namespaces/strict/rolebindings", binding("RoleBinding", "admins", "admin")),
         *((f"{CORE}/nodes", named("Node", name)) for name in ("here", "there")),
         *((f"{CORE}/namespaces/{n}/serviceaccounts", named("ServiceAccount", "default"))
           for n in ("own", "other")),
@@ -287,7 +417,7 @@ async def test_nobody_reaches_for_more_than_is_theirs(
     got = []
     for wish in wishes:
         status, said = await attempt(cluster, who, wish)
-        if status != 403:
+        if status != wish.refusal:
             got.append(f"{wish.what}: {status} {said}")
     assert not got, "\n".join(got)
 
