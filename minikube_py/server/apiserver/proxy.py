@@ -23,6 +23,8 @@ from minikube_py.api.errors import (
     StatusError,
     from_status,
 )
+from minikube_py.server.apiserver.socket_stream import send_over_socket
+from minikube_py.server.apiserver.socket_watch import asks_for_socket
 
 CONNECT_SECONDS = 30.0
 CONNECTIONS_MAX = 200
@@ -113,6 +115,8 @@ class Proxy:
     ) -> web.StreamResponse:
         """Answer with the body of a kubelet's endpoint, such as a container's log, as it comes.
 
+        A client that asks for a WebSocket gets it in messages.
+
         `target` names what was asked for in errors: `pods/log web-1`.
 
         Raises:
@@ -126,6 +130,8 @@ class Proxy:
         async with far:
             if not 200 <= far.status <= 206:
                 raise await _refusal(far, target)
+            if asks_for_socket(request):
+                return await send_over_socket(request, far.content)
             kind = far.headers.get(hdrs.CONTENT_TYPE, "text/plain")
             return await _relay(request, far, [(hdrs.CONTENT_TYPE, kind)])
 
