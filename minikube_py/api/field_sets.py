@@ -64,12 +64,24 @@ def difference(one: FieldSet, other: FieldSet) -> FieldSet:
 
 
 def _difference_nodes(node: FieldSet, taken: FieldSet) -> FieldSet | None:
-    """Return what is left of an element, None where nothing is."""
-    member = _is_member(node) and not _is_member(taken)
-    children = difference(dict(_children(node)), dict(_children(taken)))
-    if member:
-        return {MEMBER: LEAF, **children} if children else LEAF
-    return children or None
+    """Return what is left of an element, None where nothing is; the same where all is."""
+    if not node:
+        return None if _is_member(taken) else node
+    out: dict[str, Any] = {}
+    if MEMBER in node and not _is_member(taken):
+        out[MEMBER] = LEAF
+    for key, child in node.items():
+        if key == MEMBER:
+            continue
+        match = taken.get(key)
+        left = child if match is None else _difference_nodes(child, match)
+        if left is not None:
+            out[key] = left
+    if len(out) == len(node) and all(out[key] is child for key, child in node.items()):
+        return node
+    if len(out) == 1 and MEMBER in out:
+        return LEAF
+    return out or None
 
 
 def without_all_below(one: FieldSet, other: FieldSet) -> FieldSet:

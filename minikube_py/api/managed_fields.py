@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 from minikube_py.api import times
@@ -115,6 +116,7 @@ def manager_name(field_manager: str, user_agent: str) -> str:
     return name[:MANAGER_BYTES_MAX] or "unknown"
 
 
+@lru_cache(256)
 def reset_fields(*paths: tuple[str, ...]) -> FieldSet:
     """Make the `ignored` of a writer: `reset_fields(("status",))`."""
     return of_paths(*paths)
@@ -242,10 +244,12 @@ def with_entries(obj: Obj, entries: Sequence[Entry]) -> Obj:
     """Return the object with these entries, in upstream's order."""
     if not entries:
         return without(obj, "metadata.managedFields")
-    order = sorted(
-        entries, key=lambda e: (e.operation, e.time, e.manager, e.api_version, e.subresource)
-    )
+    order = entries if len(entries) == 1 else sorted(entries, key=_place)
     return evolve(obj, "metadata.managedFields", [entry.encode() for entry in order])
+
+
+def _place(entry: Entry) -> tuple[str, ...]:
+    return entry.operation, entry.time, entry.manager, entry.api_version, entry.subresource
 
 
 _METADATA: Final = (("metadata",),)

@@ -1,10 +1,11 @@
 """Reading JSON bodies strictly: a key that stands twice is noticed.
 
 The fast parser keeps the last of equal keys and says nothing. Whether there are any is seen by
-counting: the text holds at least one `":` for every key, so where there are no more of them than
-keys in the parsed document nothing was lost. Only else the body is read again, slowly, with every
-pair kept, so that duplicate and unknown fields are named in the order of the text, and equal keys
-are merged as Go's decoder merges them.
+writing the document again, which gives the same text where a program wrote it without spaces, or
+else by counting: the text holds at least one `":` for every key, so where there are no more of them
+than keys in the parsed document nothing was lost. Only else the body is read again, slowly, with
+every pair kept, so that duplicate and unknown fields are named in the order of the text, and equal
+keys are merged as Go's decoder merges them.
 """
 
 import json
@@ -50,6 +51,9 @@ def decode(kind: Type, data: bytes, *, strict: bool) -> Decoded:
 
 def has_duplicates(data: bytes, document: Any) -> bool:
     """Tell whether the text may hold a key twice; True also where a text value looks like a key."""
+    written = orjson.dumps(document)
+    if data.startswith(written) and not data[len(written) :].strip():
+        return False
     return len(_COLON.findall(data)) > _keys(document)
 
 

@@ -83,12 +83,14 @@ def _complaint(text: str) -> str:
 
 def format_seconds(moment: datetime) -> str:
     """Return a time as `Time` fields have it: `2026-01-31T08:00:00Z`."""
-    return f"{moment.astimezone(UTC).isoformat()[:19]}Z"  # strftime takes five times as long
+    moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{moment.isoformat()[:19]}Z"  # strftime takes five times as long
 
 
 def format_micros(moment: datetime) -> str:
     """Return a time as `MicroTime` fields have it: `2026-01-31T08:00:00.000000Z`."""
-    return f"{moment.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
+    moment = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return f"{moment.isoformat(timespec='microseconds')[:26]}Z"
 
 
 def now_string(clock: Clock) -> str:

@@ -126,6 +126,9 @@ class AuditAnnotations:
     def __init__(self) -> None:
         self._texts: dict[str, tuple[str, AuditLevel]] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
     def add(self, key: str, value: str, level: AuditLevel = "Metadata") -> None:
         """Note a text that is logged from a level of detail on."""
         self._texts.setdefault(key, (value, level))

@@ -29,6 +29,7 @@ from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import PatchType
 from minikube_py.lib.tasks import uninterrupted
+from minikube_py.lib.values import changed
 from minikube_py.server.aggregator.forward import Forwarder
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.api import NOT_SUPPORTED, Answer, Api
@@ -271,8 +272,8 @@ class Frontend:
             label_selector="" if info.name else request.query.get("labelSelector", ""),
         )
         if resource.plural == "namespaces" and not resource.group:
-            call = _replace(call, namespace="")
-        asked = call if resource.namespaced else _replace(call, namespace=info.namespace)
+            call = changed(call, namespace="")
+        asked = call if resource.namespaced else changed(call, namespace=info.namespace)
         attributes = asked.attributes
         if self.api.asks_others:
             await self.api.prepare(attributes)
@@ -364,9 +365,9 @@ class Frontend:
             data = await read_body(request)
             patch = await self._parse_patch(call, kind, data)
             if kind != "apply":
-                call = _replace(call, options=options, raw=data)
+                call = changed(call, options=options, raw=data)
             else:
-                call = _replace(call, options=options, found=await _repeated(data, options))
+                call = changed(call, options=options, found=await _repeated(data, options))
             return await self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
         form = body.format_of(content_type)
         data = await read_body(request)
@@ -374,7 +375,7 @@ class Frontend:
         document = await body.off_loop(form, data, read)
         found = await _repeated(data, options) if form == "yaml" else ()
         raw = data if form == "json" else b""
-        call = _replace(call, options=options, raw=raw, found=found)
+        call = changed(call, options=options, raw=raw, found=found)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)
         is_known = (lambda *_: True) if call.resource.custom else self.api.is_known
@@ -396,14 +397,14 @@ class Frontend:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
-        call = _replace(call, options=write_options_of_delete(options))
+        call = changed(call, options=write_options_of_delete(options))
         return await self._reply(request, call, await _whole(self.api.delete(call, options)))
 
     async def _delete_collection(self, request: web.BaseRequest, call: Call) -> Sent:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
-        call = _replace(call, options=write_options_of_delete(options))
+        call = changed(call, options=write_options_of_delete(options))
         chosen = list_options(call.resource, request.query)
         listing = await _whole(self.api.delete_collection(call, options, chosen))
         return await send_list(request, request[FORM], call.resource, listing, call.warnings)
@@ -487,7 +488,3 @@ async def _whole(write: Coroutine[Any, Any, T]) -> T:
 def write_options_of_delete(options: Obj) -> Any:
     """Return the write options that a DeleteOptions document has."""
     return write_options({"dryRun": "All"} if options.get("dryRun") else {}, "delete")
-
-
-def _replace(call: Call, **changes: Any) -> Call:
-    return Call(**{**vars(call), **changes})

@@ -41,18 +41,21 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     if rest[0] == "watch" and len(rest) > 1:
         verb, rest = "watch", rest[1:]
     namespace, rest = _namespace(rest)
-    plural, name, subresource = (*rest[:3], "", "", "")[:3]
+    many = len(rest)
+    plural, name = rest[0], rest[1] if many > 1 else ""
+    subresource, more = (rest[2], "/".join(rest[3:])) if many > 2 else ("", "")
+    verb = _collection_verb(verb, name, query)
     return RequestInfo(
-        path=path,
-        verb=_collection_verb(verb, name, query),
-        is_resource=True,
-        group=group,
-        version=version,
-        namespace=namespace,
-        plural=plural,
-        name=name,
-        subresource=subresource,
-        rest="/".join(rest[3:]),
+        path,
+        verb,
+        True,
+        group,
+        version,
+        namespace,
+        plural,
+        name,
+        subresource,
+        more,  # noqa: FBT003
     )
 
 
@@ -75,11 +78,12 @@ def _namespace(rest: list[str]) -> tuple[str, list[str]]:
 
 
 def _collection_verb(verb: str, name: str, query: Mapping[str, str]) -> str:
-    if verb == "get" and is_true(query.get("watch")):
+    if verb == "get" and query and is_true(query.get("watch")):
         return "watch"
-    if not name:
-        return {"get": "list", "delete": "deletecollection"}.get(verb, verb)
-    return verb
+    return verb if name else _OF_COLLECTIONS.get(verb, verb)
+
+
+_OF_COLLECTIONS = {"get": "list", "delete": "deletecollection"}
 
 
 def is_true(text: str | None) -> bool:

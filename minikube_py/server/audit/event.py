@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from minikube_py.api.object import Obj, without
 from minikube_py.api.times import format_micros
@@ -11,8 +11,7 @@ from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.attributes import User
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where a request came from, and how it asked."""
 
     audit_id: str
@@ -55,27 +54,27 @@ def event(
         "requestURI": origin.uri,
         "verb": content.info.verb,
         "user": user_info(content.user),
-        "impersonatedUser": user_info(content.impersonated),
-        "sourceIPs": origin.source_ips,
-        "userAgent": origin.user_agent,
-        "objectRef": _reference(content) if content.info.is_resource else None,
-        "responseStatus": _status(content) if content.code else None,
-        "requestObject": content.request,
-        "responseObject": content.response,
-        "requestReceivedTimestamp": format_micros(origin.received),
-        "stageTimestamp": format_micros(now),
-        "annotations": content.annotations,
     }
-    for name in _OPTIONAL:
-        if made[name] is None or made[name] in _NOTHING:
-            del made[name]
+    if content.impersonated is not None:
+        made["impersonatedUser"] = user_info(content.impersonated)
+    made["sourceIPs"] = origin.source_ips
+    if origin.user_agent:
+        made["userAgent"] = origin.user_agent
+    if content.info.is_resource:
+        made["objectRef"] = _reference(content)
+    if content.code:
+        made["responseStatus"] = _status(content)
+    if content.request is not None and content.request not in _NOTHING:
+        made["requestObject"] = content.request
+    if content.response is not None and content.response not in _NOTHING:
+        made["responseObject"] = content.response
+    made["requestReceivedTimestamp"] = format_micros(origin.received)
+    made["stageTimestamp"] = format_micros(now)
+    if content.annotations:
+        made["annotations"] = content.annotations
     return made
 
 
-_OPTIONAL = (
-    *("impersonatedUser", "userAgent", "objectRef", "responseStatus"),
-    *("requestObject", "responseObject", "annotations"),
-)
 _NOTHING: tuple[Any, ...] = ("", {})
 
 

@@ -5,6 +5,7 @@ The form is that of `audit.k8s.io/v1` Policy, the matching that of apiserver's `
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,10 +115,16 @@ class Policy:
     otherwise: Kept = Kept("None")
     _decided: dict[object, Kept] = field(default_factory=dict, compare=False)
 
+    @cached_property
+    def _by_name(self) -> bool:
+        """Whether a rule is about single objects."""
+        return any(one.names for rule in self.rules for one in rule.resources)
+
     def decide(self, user: User | None, info: RequestInfo) -> Kept:
         """Return what is kept of a request."""
         who = (user.name, user.groups) if user is not None else None
-        what = (info.group, info.plural, info.subresource, info.namespace, info.name)
+        name = info.name if self._by_name else ""
+        what = (info.group, info.plural, info.subresource, info.namespace, name)
         key = (who, info.verb, what if info.is_resource else info.path)
         kept = self._decided.get(key)
         if kept is None:

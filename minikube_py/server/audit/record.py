@@ -110,8 +110,9 @@ class Record:
             return
         level = self._kept.level
         content = self._content
-        said = self.annotations.at("Request" if self._kept.has_request else "Metadata")
-        content.annotations = {**content.annotations, **said}
+        if self.annotations:
+            said = self.annotations.at("Request" if self._kept.has_request else "Metadata")
+            content.annotations = {**content.annotations, **said}
         now = self._auditor.clock.now()
         entry = event(level, stage, self._origin, content, now)
         self._auditor.log(entry, omit_managed_fields=self._kept.omit_managed_fields)

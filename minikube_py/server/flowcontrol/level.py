@@ -121,9 +121,9 @@ class Demand:
 
     def set(self, value: int, now: float) -> None:
         """Tell that the demand is another from now on."""
-        passed = now - self._since
-        self._sum += passed * self.value
-        self._squares += passed * self.value * self.value
+        area = (now - self._since) * self.value
+        self._sum += area
+        self._squares += area * self.value
         self._since, self.value = now, value
         self.highest = max(self.highest, value)
 

@@ -5,10 +5,9 @@ Reads come from the watch cache. A writer who names no resourceVersion gets the 
 the newest object, however often others write meanwhile (bounded); one who names it gets a 409.
 """
 
-import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from minikube_py.api import metadata, times
@@ -31,6 +30,7 @@ from minikube_py.datastore.kv import (
 )
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.patience import patiently
+from minikube_py.lib.values import changed, random_uid
 from minikube_py.server.attributes import AdmissionPlugin
 from minikube_py.server.registry import deletion
 from minikube_py.server.registry.admitting import Admitting
@@ -164,7 +164,7 @@ class Store:
 
         Admission sees it as its maker wants it: without a generated name, a uid or a time.
         """
-        write = replace(write, name=obj["metadata"].get("name") or "")
+        write = _named(write, obj)
         obj = self._unidentified(write, obj)
         obj = await self.admission.admit(write, tracked(write, obj, None, self.clock.now()), None)
         if write.resource.namespaced and obj["metadata"].get("namespace") != write.namespace:
@@ -173,8 +173,7 @@ class Store:
         for _ in range(GENERATED_NAME_TRIES_MAX if generated else 1):
             named = self._identify(obj)
             try:
-                name = named["metadata"].get("name", "")
-                return await self._create(replace(write, name=name), named)
+                return await self._create(_named(write, named), named)
             except AlreadyExistsError:
                 if not generated:
                     raise
@@ -197,7 +196,7 @@ class Store:
         """Give the object its name, uid and time stamp."""
         prepared = metadata.prepare_for_create(
             obj["metadata"],
-            uid=str(uuid.uuid4()),
+            uid=random_uid(),
             now=times.now_string(self.clock),
             suffix="" if obj["metadata"].get("name") else random_suffix(),
         )
@@ -463,6 +462,12 @@ class Store:
         if item is not None and item.revision == revision:
             return item
         return kind.item_of(value, revision, document)
+
+
+def _named(write: Write, obj: Obj) -> Write:
+    """Return the write with the name of the object that it creates."""
+    name = obj["metadata"].get("name") or ""
+    return write if name == write.name else changed(write, name=name)
 
 
 @contextmanager
