@@ -69,6 +69,32 @@ def test_a_killed_worker_goes_on_where_it_was(
     assert state["state"].keys() == {"running"}
 
 
+def test_a_volume_lies_on_the_machine_of_its_pod_and_goes_also_after_a_crash(
+    cluster: Cluster, worker: Program, namespace: str
+) -> None:
+    asked = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data"}}
+    made = pod("writer", "")
+    spec = {key: value for key, value in made["spec"].items() if key != "nodeName"}
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    mounts = [{"name": "v", "mountPath": "/www"}]
+    command = ["sh", "-c", "hostname > /www/file; exec sleep 3600"]
+    container = {**spec["containers"][0], "volumeMounts": mounts, "command": command}
+    selector = {"kubernetes.io/hostname": "n2"}
+    spec |= {"volumes": [volume], "containers": [container], "nodeSelector": selector}
+    cluster.apply({**claim, "spec": asked}, {**made, "spec": spec}, namespace=namespace)
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/writer", "-n", namespace, "--timeout=60s")
+    name = cluster.get("pvc", "data", "-n", namespace)["spec"]["volumeName"]
+    folder = cluster.folder / "n2" / "storage" / name
+    wait_until((folder / "file").exists, 20, "the pod has written")
+    worker.stop(signal.SIGKILL)
+    cluster.kubectl("delete", "pod", "writer", "-n", namespace, "--force", "--grace-period=0")
+    cluster.kubectl("delete", "pvc", "data", "-n", namespace)
+    worker.start()
+    wait_until(lambda: not folder.exists(), 40, "the data is gone")
+    cluster.kubectl("wait", "--for=delete", f"pv/{name}", "--timeout=30s")
+
+
 def test_a_third_machine_cannot_take_the_name(cluster: Cluster, worker: Program) -> None:
     token = (cluster.folder / "n1" / "server" / "token").read_text().strip()
     line = [

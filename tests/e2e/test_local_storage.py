@@ -107,6 +107,24 @@ def test_a_claim_that_no_disk_can_meet_says_so(cluster: Cluster, namespace: str)
     assert "WaitFor" in told, told
 
 
+def test_a_volume_that_a_pod_brings_goes_with_it(cluster: Cluster, namespace: str) -> None:
+    made = pod("scratch", "")
+    template = {"spec": claim("", "1Mi")["spec"]}
+    volume = {"name": "data", "ephemeral": {"volumeClaimTemplate": template}}
+    mounts = [{"name": "data", "mountPath": "/data"}]
+    command = ["sh", "-c", "echo written > /data/file; exec sleep 3600"]
+    container = {**made["spec"]["containers"][0], "volumeMounts": mounts, "command": command}
+    spec = {"terminationGracePeriodSeconds": 0, "volumes": [volume], "containers": [container]}
+    cluster.apply({**made, "spec": spec}, namespace=namespace)
+    ready = ("--for=condition=Ready", "--timeout=60s")
+    cluster.kubectl("wait", "pod/scratch", "-n", namespace, *ready)
+    bound = cluster.get("pvc", "scratch-data", "-n", namespace)
+    path = cluster.get("pv", bound["spec"]["volumeName"])["spec"]["local"]["path"]
+    wait_until(Path(path, "file").exists, 20, "the pod has written")
+    cluster.kubectl("delete", "pod", "scratch", "-n", namespace)
+    wait_until(lambda: not Path(path).exists(), 30, "the data is gone")
+
+
 def test_tables_show_volumes_claims_and_classes(cluster: Cluster, namespace: str) -> None:
     cluster.apply(claim("small", "1Mi"), pod("small", "small"), namespace=namespace)
     cluster.kubectl("wait", "pod/small", "-n", namespace, "--for=condition=Ready", "--timeout=60s")

@@ -194,7 +194,8 @@ def new_volume(claim: Obj, node: Obj, offer: Offer, classes: Mapping[str, Obj]) 
 
 def _plan_removal(view: NodeView) -> Iterator[Action]:
     """Have the data of volumes removed that nobody wants, then let the volumes go."""
-    going = {v["metadata"]["name"]: v for v in view.volumes if _is_going(v)}
+    ended = [volume for volume in view.volumes if _is_over(volume)]
+    going = {v["metadata"]["name"]: v for v in ended if is_deleted_with_its_data(v)}
     removed = set(view.offer.removed) if view.offer is not None else set()
     if view.node is not None:
         known = unwanted_of(view.node)
@@ -203,9 +204,10 @@ def _plan_removal(view: NodeView) -> Iterator[Action]:
             patch = {"metadata": {"annotations": annotations}}
             yield Patch(NODES, Key("", view.name), patch, missing_ok=True)
         removed &= known
-    for name, volume in going.items():
-        # What was on a node that is gone is out of reach.
-        if view.node is None or name in removed:
+    for volume in ended:
+        name = volume["metadata"]["name"]
+        # What was on a node that is gone is out of reach; what is to be retained is let be.
+        if view.node is None or name in removed or name not in going:
             kept = [one for one in volume["metadata"]["finalizers"] if one != FINALIZER]
             yield Update(PERSISTENTVOLUMES, evolve(volume, "metadata.finalizers", kept))
     for volume in view.volumes:
@@ -213,16 +215,18 @@ def _plan_removal(view: NodeView) -> Iterator[Action]:
             yield Delete(PERSISTENTVOLUMES, key_of(volume), uid_of(volume))
 
 
+def is_deleted_with_its_data(volume: Obj) -> bool:
+    """Tell whether the data of a volume goes with it."""
+    return bool(get(volume, "spec.persistentVolumeReclaimPolicy") == "Delete")
+
+
 def is_released(volume: Obj) -> bool:
     """Tell whether a volume has lost its claim and is to go with it."""
-    return bool(
-        get(volume, "status.phase") == "Released"
-        and get(volume, "spec.persistentVolumeReclaimPolicy") == "Delete"
-    )
+    return get(volume, "status.phase") == "Released" and is_deleted_with_its_data(volume)
 
 
-def _is_going(volume: Obj) -> bool:
-    """Tell whether a volume is deleted and only its data is left; one in use is not."""
+def _is_over(volume: Obj) -> bool:
+    """Tell whether a volume is deleted, and only we hold it; one in use is not."""
     mine = FINALIZER in (volume["metadata"].get("finalizers") or ())
     return mine and is_deleting(volume) and get(volume, "status.phase") != "Bound"
 

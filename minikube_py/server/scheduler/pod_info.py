@@ -12,9 +12,10 @@ import orjson
 
 from minikube_py.api import node_selectors, selectors, times
 from minikube_py.api.core.pod_resources import added, aggregate, amounts_of
+from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest
-from minikube_py.api.object import Obj, annotations_of, controller_of, get
+from minikube_py.api.object import Key, Obj, annotations_of, controller_of, get
 from minikube_py.api.quantity import Quantity
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.api.taints import tolerations_of
@@ -124,6 +125,11 @@ class PodInfo:
     def preferred_nodes(self) -> Sequence[tuple[int, NodeTest]]:
         """The nodes that the pod would rather run on."""
         return node_selectors.preferred(self.obj)
+
+    @cached_property
+    def claims(self) -> Sequence[tuple[Obj, Key]]:
+        """The pod's volumes that have claims, and where those are."""
+        return tuple(claims_of(self.obj))
 
     @cached_property
     def gates(self) -> Sequence[str]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from typing import cast
 
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PODS
-from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, get
 from minikube_py.api.storage import CSINODES, VOLUMEATTACHMENTS
@@ -47,7 +46,7 @@ class NodeVolumeLimits:
 
     def filter(self, cycle: Cycle) -> Question | None:
         """Return the question, where the pod has volumes of drivers."""
-        wanted = frozenset(self._used(cycle.pod.obj))
+        wanted = frozenset(self._used(cycle.pod))
         if not wanted:
             return None
 
@@ -73,13 +72,13 @@ class NodeVolumeLimits:
     def _there(self, node: NodeInfo) -> Iterator[Used]:
         for pod in node.pods.values():
             if b'"persistentVolumeClaim"' in pod.item.data or b'"ephemeral"' in pod.item.data:
-                yield from self._used(pod.obj)
+                yield from self._used(pod)
         for item in self._attachments.indexed(ON_NODE, node.name):
             name = get(item.obj, "spec.source.persistentVolumeName", "")
             yield from _handle(self._stores.volumes.get(Key("", name)))
 
-    def _used(self, pod: Obj) -> Iterator[Used]:
-        for _, key in claims_of(pod):
+    def _used(self, pod: PodInfo) -> Iterator[Used]:
+        for _, key in pod.claims:
             claim = self._stores.claims.get(key)
             if claim is None:
                 continue
@@ -103,4 +102,4 @@ def _node(item: Item) -> tuple[str, ...]:
 
 
 def _had_claims(_: PodInfo, event: ClusterEvent) -> bool:
-    return event.old is None or any(True for _ in claims_of(event.old.obj))
+    return event.old is None or event.old_pod is None or bool(event.old_pod.claims)

@@ -17,7 +17,6 @@ from minikube_py.api.core.volume_matching import (
     SELECTED_NODE,
     best_match,
     bound_volume,
-    claims_of,
     is_bound,
     reach_of,
     requested,
@@ -150,7 +149,7 @@ class VolumeBinding:
         waiting: list[Obj] = []
         keys: list[Key] = []
         missing = immediate = False
-        for volume, key in claims_of(pod.obj):
+        for volume, key in pod.claims:
             keys.append(key)
             claim = self._stores.claims.get(key)
             trouble = trouble_of(pod, volume, key, claim)
@@ -318,4 +317,4 @@ def _key(claim: Obj) -> Key:
 
 def _is_its_claim(pod: PodInfo, event: ClusterEvent) -> bool:
     item = event.new or event.old
-    return item is not None and any(key == item.key for _, key in claims_of(pod.obj))
+    return item is not None and any(key == item.key for _, key in pod.claims)

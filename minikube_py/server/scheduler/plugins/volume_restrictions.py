@@ -7,7 +7,6 @@ names itself, without a claim, are one pod's on each node, except where all only
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from minikube_py.api.core import NODES, PERSISTENTVOLUMECLAIMS, PODS
-from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.object import Key, Obj, get
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import Cycle, Handle, Question, Rejection, rejection
@@ -61,7 +60,7 @@ class VolumeRestrictions:
         """Return the question, where the pod has such claims or disks."""
         pod = cycle.pod
         disks = [v for v in get(pod.obj, "spec.volumes", ()) if any(kind in v for kind in DISKS)]
-        keys = [key for _, key in claims_of(pod.obj) if self._is_for_one(key)]
+        keys = [key for _, key in pod.claims if self._is_for_one(key)]
         if not disks and not keys:
             return None
         users = frozenset(users_of(keys, cycle.cache.pods())) if keys else frozenset()
@@ -106,7 +105,7 @@ def users_of(keys: Collection[Key], pods: Iterable[PodInfo]) -> Iterable[str]:
     for pod in pods:
         # Parsing is dear: first see whether the name stands anywhere in the pod.
         if any(name in pod.item.data or b'"ephemeral"' in pod.item.data for name in names) and any(
-            key in keys for _, key in claims_of(pod.obj)
+            key in keys for _, key in pod.claims
         ):
             yield pod.uid
 
@@ -130,7 +129,7 @@ def _held_it(pod: PodInfo, event: ClusterEvent) -> bool:
     gone = event.old_pod
     if gone is None:
         return True
-    mine = {key for _, key in claims_of(pod.obj)}
-    if any(key in mine for _, key in claims_of(gone.obj)):
+    mine = {key for _, key in pod.claims}
+    if any(key in mine for _, key in gone.claims):
         return True
     return any(collides(volume, gone) for volume in get(pod.obj, "spec.volumes", ()))

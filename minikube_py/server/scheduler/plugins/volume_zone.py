@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 from minikube_py.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from minikube_py.api.core.volume_matching import claims_of, waits_for_consumer
+from minikube_py.api.core.volume_matching import waits_for_consumer
 from minikube_py.api.object import Key, Obj, get, labels_of
 from minikube_py.api.storage import STORAGECLASSES
 from minikube_py.server.scheduler.cluster_events import Action, Registered
@@ -49,7 +49,7 @@ class VolumeZone:
     def pre_filter(self, cycle: Cycle) -> Rejection | None:
         """Find where the volumes of the pod are."""
         places: list[Place] = []
-        for _, key in claims_of(cycle.pod.obj):
+        for _, key in cycle.pod.claims:
             found = self._places(key)
             if isinstance(found, str):
                 return rejection(found, final=True)

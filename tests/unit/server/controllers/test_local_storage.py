@@ -219,7 +219,11 @@ async def test_a_retained_volume_keeps_its_data() -> None:
         found = world.cluster.table(PERSISTENTVOLUMES)[Key("", name)].obj
         assert found["status"]["phase"] == "Released"
         assert FINALIZER in found["metadata"]["finalizers"]
-        assert unwanted(world) == frozenset()
+        await world.client.delete(PERSISTENTVOLUMES, name)
+        await settle(10)
+        assert not world.cluster.table(PERSISTENTVOLUMES)
+        asked = [r for r in world.cluster.requests if r[:2] == ("local-path-provisioner", "patch")]
+        assert asked == []
 
 
 @virtual
