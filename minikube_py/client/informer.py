@@ -22,6 +22,8 @@ from minikube_py.lib.tasks import Nursery
 log = logging.getLogger(__name__)
 Handler = Callable[[Item | None, Item | None], None]
 """(old, new): old is None when an object came, new when it went. Must not wait."""
+EVENTS_MAX = 200
+"""So many events are told before the loop goes on with something else."""
 WAIT_SECONDS = 10.0
 """An informer this far behind is broken; whoever waits gives up and tries again later."""
 
@@ -86,9 +88,13 @@ class Informer(ItemStore):
             async for change in feed:
                 if isinstance(change, Listed):
                     self._replace(change)
-                else:
-                    self._apply(change)
-                self._wake()
+                    self._wake()
+                    continue
+                for start in range(0, len(change), EVENTS_MAX):
+                    if start:
+                        await asyncio.sleep(0)
+                    self._apply(change[start : start + EVENTS_MAX])
+                    self._wake()
 
     def clear(self) -> None:
         """Drop all items, as if they had been deleted."""

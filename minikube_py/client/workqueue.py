@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock, Timer
 from minikube_py.lib.prometheus import Histogram
+from minikube_py.lib.tasks import TURN_SECONDS
 
 K = TypeVar("K")
 RETRY = Backoff(first_seconds=0.005, max_seconds=60.0)
@@ -45,6 +46,7 @@ class WorkQueue(Generic[K]):
         self._entries = 0
         self._timer: Timer | None = None
         self._timer_at = 0.0
+        self._turn_ends = 0.0
         self._wake = asyncio.Event()
 
     def __len__(self) -> int:
@@ -103,7 +105,13 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
 
     async def get(self) -> K:
-        """Wait for a key and take it; `done` must follow."""
+        """Wait for a key and take it; `done` must follow.
+
+        Who takes key after key without waiting for anything lets others run now and then.
+        """
+        if self._queue and self._clock.monotonic() > self._turn_ends:
+            await asyncio.sleep(0)
+            self._turn_ends = self._clock.monotonic() + TURN_SECONDS
         while not self._queue:
             self._wake.clear()
             await self._wake.wait()

@@ -11,9 +11,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from minikube_py.lib.backoff import Backoff
+from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+R = TypeVar("R")
+TURN_SECONDS = 0.002
+"""So long work that waits for nothing holds the loop before it lets others run."""
 RESTART = Backoff(first_seconds=0.2, max_seconds=30.0)
 HEALTHY_SECONDS = 60.0
 """A part that ran this long before it failed starts over with the shortest wait."""
@@ -103,6 +107,44 @@ async def together(works: Iterable[Coroutine[Any, Any, T]]) -> list[T | Exceptio
     finally:
         for work in begun:  # one that was cancelled before it began is awaited by nobody
             work.close()
+
+
+async def for_each(
+    items: Iterable[T], work: Callable[[T], Awaitable[object]], *, at_once: int
+) -> None:
+    """Do some work for each item, for so many at once; there are never more tasks than that.
+
+    Raises:
+        Exception: what the first that failed raised; those that were not begun are left out.
+
+    """
+    waiting = iter(items)
+    failures: list[Exception] = []
+
+    async def one_after_the_other() -> None:
+        for item in waiting:
+            try:
+                await work(item)
+            except Exception as error:  # noqa: BLE001 -- raised below, when all have ended
+                failures.append(error)
+            if failures:
+                return
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(at_once)))
+    if failures:
+        raise failures[0]
+
+
+async def unhurried(work: Callable[[T], R], items: Iterable[T], clock: Clock) -> list[R]:
+    """Return what a function makes of each item; every 2 ms others get their turn."""
+    made: list[R] = []
+    ends = clock.monotonic() + TURN_SECONDS
+    for item in items:
+        made.append(work(item))
+        if clock.monotonic() > ends:
+            await asyncio.sleep(0)
+            ends = clock.monotonic() + TURN_SECONDS
+    return made
 
 
 async def _outcome(work: Awaitable[T]) -> T | Exception:

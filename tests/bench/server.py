@@ -20,6 +20,7 @@ import yaml
 
 from tests.ports import free_port
 
+COMMAND = "KPY_BENCH_SERVER"
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
 
@@ -35,6 +36,8 @@ class Server:
     """Trusts the server and carries the administrator's certificate."""
     ready_seconds: float
     """From the start of the process to the first `ok` of /readyz."""
+    blocking: Path | None = None
+    """Where `tests.bench.blocking` writes what held the loop, if it runs there."""
 
     def cpu_seconds(self) -> float:
         """Return the CPU time that all threads have used."""
@@ -44,12 +47,21 @@ class Server:
 
     def rss_megabytes(self) -> float:
         """Return the resident memory."""
-        return sum(_rss_megabytes(pid) for pid in self.pids)
+        return sum(_megabytes(pid, "VmRSS") for pid in self.pids)
+
+    def peak_megabytes(self) -> float:
+        """Return the most memory that was resident since the start or `forget_peak`."""
+        return sum(_megabytes(pid, "VmHWM") for pid in self.pids)
+
+    def forget_peak(self) -> None:
+        """Begin to look for the peak anew; see proc(5), clear_refs."""
+        for pid in self.pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _rss_megabytes(pid: int) -> float:
+def _megabytes(pid: int, what: str) -> float:
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    line = next(line for line in status if line.startswith("VmRSS:"))
+    line = next(line for line in status if line.startswith(f"{what}:"))
     return int(line.split()[1]) / 1024
 
 
@@ -84,7 +96,7 @@ async def running(*flags: str) -> AsyncIterator[Server]:
 def _command(folder: str, kubeconfig: Path, port: int, flags: Sequence[str]) -> list[str]:
     usual = f"{Path(sys.executable).with_name('kpy')} server"
     return [
-        *os.environ.get("KPY_BENCH_SERVER", usual).split(),
+        *os.environ.get(COMMAND, usual).split(),
         "--disable-agent",
         *("--data-dir", f"{folder}/data", "--write-kubeconfig", str(kubeconfig)),
         *("--https-listen-port", str(port), "--bind-address", "127.0.0.1"),

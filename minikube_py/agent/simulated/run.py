@@ -6,6 +6,7 @@ but since when it is at its stage, and the cluster is the only memory: a simulat
 again goes on with the nodes and pods that are there.
 """
 
+import functools
 import ipaddress
 import logging
 from typing import Any, NamedTuple
@@ -31,7 +32,7 @@ from minikube_py.client.protocol import Client
 from minikube_py.client.watcher import Selection
 from minikube_py.client.workqueue import WorkQueue
 from minikube_py.lib.clock import Clock
-from minikube_py.lib.tasks import Nursery, together
+from minikube_py.lib.tasks import Nursery, for_each
 
 log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
@@ -98,15 +99,11 @@ class SimulatedNodes:
         listed = await self._client.list(NODES, label_selector=GROUP)
         there = {item.key.name for item in listed.items}
         made = [new_node(*wanted[name], now) for name in wanted if name not in there]
-        for start in range(0, len(made), WORKERS):
-            batch = made[start : start + WORKERS]
-            for done in await together(self._client.create(NODES, node) for node in batch):
-                if isinstance(done, Exception):
-                    raise done
+        create = functools.partial(self._client.create, NODES)
+        await for_each(made, create, at_once=WORKERS)
         own = tuple(f"{name}-" for name in self._groups)
         surplus = [name for name in there if name.startswith(own) and name not in wanted]
-        for name in surplus:
-            await self._client.delete(NODES, name)
+        await for_each(surplus, functools.partial(self._client.delete, NODES), at_once=WORKERS)
         log.info("nodes are simulated nodes=%d made=%d", count, len(made))
 
     async def run(self) -> None:

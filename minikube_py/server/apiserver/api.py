@@ -5,7 +5,6 @@ defaulted (`body.decode`), then handed to the store; subresources with a kind of
 kinds that are answered and never stored, are endpoints.
 """
 
-import asyncio
 import contextlib
 import functools
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from minikube_py.api.resource import Resource, Subresource
 from minikube_py.api.schema_report import DecodeError
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.protocol import PatchType
+from minikube_py.lib.tasks import for_each
 from minikube_py.server.apiserver import body
 from minikube_py.server.apiserver.applying import (
     applied,
@@ -314,16 +314,14 @@ class Api:
             call.audit.requested(options)
         _warn_of_orphans(call, options)
         listing = await list_items(self.store, call.resource, call.namespace, list_options)
-        gate = asyncio.Semaphore(DELETES_AT_ONCE_MAX)
 
         async def delete(item: Item) -> None:
             one = replace(call, namespace=item.key.namespace, name=item.key.name, verb="delete")
-            async with gate:
-                with contextlib.suppress(NotFoundError):
-                    write = replace(one.write("DELETE", options), of_collection=True)
-                    await self.store.delete(write, options)
+            with contextlib.suppress(NotFoundError):
+                write = replace(one.write("DELETE", options), of_collection=True)
+                await self.store.delete(write, options)
 
-        await asyncio.gather(*(delete(item) for item in listing.items))
+        await for_each(listing.items, delete, at_once=DELETES_AT_ONCE_MAX)
         return replace(listing, revision=self.store.cache.revision)
 
 

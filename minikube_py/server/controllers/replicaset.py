@@ -32,6 +32,7 @@ from minikube_py.client.actions import Action, Create, Delete, update_status
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.client.executor import is_terminating as is_namespace_terminating
 from minikube_py.client.informer import Informer
+from minikube_py.lib.tasks import unhurried
 from minikube_py.server.controllers.adoption import adopters, claim, index_orphans
 from minikube_py.server.controllers.pod_facts import PodFacts, deletion_order, facts
 from minikube_py.server.controllers.pods import new_pod
@@ -74,21 +75,21 @@ async def reconcile(variant: Variant, key: Key, ctx: Context) -> float | None:
     await ctx.apply(claimed.actions)
     failure = None
     try:
-        await ctx.apply(plan(rs, observe(variant, rs, ctx)))
+        await ctx.apply(plan(rs, await observe(variant, rs, ctx)))
     except StatusError as error:
         failure = error
-    seen = observe(variant, rs, ctx)
+    seen = await observe(variant, rs, ctx)
     await ctx.apply(plan_status(variant.resource, rs, seen, failure))
     if failure is not None and not is_namespace_terminating(failure):
         raise failure
     return seconds_to_next(rs, seen)
 
 
-def observe(variant: Variant, rs: Obj, ctx: Context) -> Observed:
+async def observe(variant: Variant, rs: Obj, ctx: Context) -> Observed:
     """Return what the caches hold of a replica set, after its adoptions are written."""
     pods = ctx.lister(PODS)
     owned = claim(rs, variant.selector_of(rs), PODS, pods).owned
-    observed = Observed([facts(item) for item in owned], ctx.now())
+    observed = Observed(await unhurried(facts, owned, ctx.clock), ctx.now())
     if len(observed.active) <= rs["spec"]["replicas"]:
         return observed
     related = related_pods(rs, ctx.lister(variant.resource), pods)

@@ -115,7 +115,7 @@ async def test_who_stops_gives_the_lease_up_and_the_next_need_not_wait():
         leader, other = (first, second) if first.working else (second, first)
         assert leader is first
         task.cancel()
-        await settle(0.1)
+        await settle(1e-6)  # before the other looks
         assert not leader.working
         released = lease_of(cluster)["spec"]
         assert released["holderIdentity"] == ""
