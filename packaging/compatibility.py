@@ -123,7 +123,12 @@ NODE = (
     ("Probes, lifecycle hooks, restart policies, termination messages", "yes"),
     ("Logs, exec, attach, port-forward", "yes"),
     ("Volumes", ", ".join(VOLUMES)),
-    ("Persistent volumes, CSI, in-tree drivers", "no"),
+    (
+        "Persistent volumes",
+        "bound as upstream binds them; `local-path` by default, local and hostPath on nodes",
+    ),
+    ("CSI drivers", "provisioned, attached and scheduled for; their node side: no"),
+    ("In-tree drivers, recycling", "no"),
     ("Static pods, resource metrics of pods, eviction under pressure", "no"),
     ("Service proxy", "nftables; ClusterIP and NodePort"),
     ("Network policies", "no"),

@@ -71,3 +71,43 @@ async def test_a_claim_stays_while_a_pod_uses_it(api: Api, space: str) -> None:
     await api.patch(f"{space}/pods/p", {"metadata": {"finalizers": None}})
     await api.call("DELETE", f"{space}/pods/p", {"gracePeriodSeconds": 0})
     await api.until_gone(f"{claims}/a")
+
+
+async def test_a_claim_finds_its_volume_and_both_say_so(api: Api, space: str) -> None:
+    one, its = f"{VOLUMES}/a", f"{space}/persistentvolumeclaims/a"
+    made = volume("a")
+    reclaim = {"persistentVolumeReclaimPolicy": "Retain"}
+    await api.create(VOLUMES, {**made, "spec": {**made["spec"], **reclaim}})
+    await api.until(one, lambda found: found["status"]["phase"] == "Available")
+    patch = {"status": {"message": "StatusPatched", "reason": "E2E patchStatus"}}
+    patched = await api.patch(f"{one}/status", patch)
+    assert patched["status"]["message"] == "StatusPatched"
+    await api.create(f"{space}/persistentvolumeclaims", claim("a"))
+    bound = await api.until(its, lambda found: found["status"]["phase"] == "Bound")
+    assert bound["spec"]["volumeName"] == "a"
+    assert bound["status"]["capacity"] == {"storage": "1Gi"}
+    its_volume = await api.get(one)
+    assert its_volume["status"]["phase"] == "Bound"
+    assert its_volume["spec"]["claimRef"]["uid"] == bound["metadata"]["uid"]
+    condition = {"type": "StatusPatched", "status": "True", "reason": "E2E patchedStatus"}
+    await api.patch(f"{its}/status", {"status": {"conditions": [condition]}})
+    deleted = await api.delete(one)
+    assert deleted["metadata"]["finalizers"] == ["kubernetes.io/pv-protection"]
+    kept = await api.get(its)
+    assert kept["status"]["phase"] == "Bound"
+    assert kept["status"]["conditions"][0]["type"] == "StatusPatched"
+    await api.delete(its)
+    await api.until_gone(its)
+    await api.until_gone(one)
+
+
+async def test_a_claim_gets_the_default_class_and_waits_for_its_pod(api: Api, space: str) -> None:
+    wanted = claim("a")
+    spec = {key: value for key, value in wanted["spec"].items() if key != "storageClassName"}
+    made = await api.create(f"{space}/persistentvolumeclaims", {**wanted, "spec": spec})
+    assert made["spec"]["storageClassName"] == "local-path"
+    path = f"{space}/events?fieldSelector=reason=WaitForFirstConsumer"
+    found = await api.until(path, lambda events: events["items"])
+    [event] = found["items"]
+    assert event["message"] == "waiting for first consumer to be created before binding"
+    assert event["source"]["component"] == "persistentvolume-controller"
