@@ -58,7 +58,7 @@ def offer_of(node: Obj) -> Offer | None:
             available=int(found["available"]),
             removed=tuple(str(name) for name in found["removed"]),
         )
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         return None
 
 

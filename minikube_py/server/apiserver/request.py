@@ -48,14 +48,14 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     return RequestInfo(
         path,
         verb,
-        True,
+        True,  # noqa: FBT003
         group,
         version,
         namespace,
         plural,
         name,
         subresource,
-        more,  # noqa: FBT003
+        more,
     )
 
 

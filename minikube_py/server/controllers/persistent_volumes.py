@@ -15,7 +15,12 @@ from typing import Any, Literal, NamedTuple
 
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from minikube_py.api.core.persistentvolume import class_of
-from minikube_py.api.core.volume_matching import BIND_COMPLETED, claims_of
+from minikube_py.api.core.volume_matching import (
+    BIND_COMPLETED,
+    best_match,
+    claims_of,
+    waits_for_consumer,
+)
 from minikube_py.api.default_class import newest_default
 from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
@@ -96,16 +101,18 @@ def observe(claim: Obj, ctx: Context) -> ClaimView:
     key, volumes = key_of(claim), ctx.lister(PERSISTENTVOLUMES)
     name, class_name = get(claim, "spec.volumeName", ""), class_of(claim)
     classes = ctx.lister(STORAGECLASSES)
+    storage_class = classes.get(Key("", class_name)) if class_name else None
     candidates: list[Item] = []
     waiting: list[Item] = []
     if not name:
-        meant = volumes.indexed(CLAIMED, str(key))
-        candidates = [*meant, *volumes.indexed(FREE, class_name)]
+        candidates = [*volumes.indexed(CLAIMED, str(key))]
         waiting = [*ctx.lister(PODS).indexed(USED_BY, str(key))]
+    if not name and not waits_for_consumer(storage_class):
+        candidates += volumes.indexed(FREE, class_name)
     return ClaimView(
         volume=volumes.get(Key("", name)) if name else None,
         candidates=[item.obj for item in candidates],
-        storage_class=classes.get(Key("", class_name)) if class_name else None,
+        storage_class=storage_class,
         default_class=newest_default(
             (item.obj for item in classes.items()), DEFAULT_ANNOTATION, BETA_DEFAULT_ANNOTATION
         ),
@@ -142,7 +149,17 @@ def of_volume(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Subj
         if ref is not None:
             yield Subject("claim", Key(ref.get("namespace", ""), ref.get("name", "")))
         elif item is new and get(item.obj, "status.phase") == "Available":
-            yield from waiting_for(class_of(item.obj), ctx)
+            yield from suited_by(item.obj, ctx)
+
+
+def suited_by(volume: Obj, ctx: Context) -> Iterator[Subject]:
+    """Yield the unbound claims that may have a free volume; others need not hear of it."""
+    name = class_of(volume)
+    if waits_for_consumer(ctx.lister(STORAGECLASSES).get(Key("", name)) if name else None):
+        return
+    for item in ctx.lister(PERSISTENTVOLUMECLAIMS).indexed(WAITING, name):
+        if best_match(item.obj, [volume]) is not None:
+            yield Subject("claim", item.key)
 
 
 def waiting_for(class_name: str, ctx: Context) -> Iterable[Subject]:

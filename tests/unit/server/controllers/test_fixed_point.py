@@ -16,6 +16,8 @@ from minikube_py.api.batch import JOBS
 from minikube_py.api.core import (
     CONFIGMAPS,
     NAMESPACES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
     PODS,
     REPLICATIONCONTROLLERS,
     SERVICES,
@@ -33,6 +35,7 @@ from minikube_py.server.controllers import CONTROLLERS
 from minikube_py.server.scheduler.scheduler import Scheduler
 from tests.harness import World, harness
 from tests.kubelet_model import EXIT, READY, RUNS, Kubelets, node
+from tests.unit.server.controllers import volumes
 from tests.virtual_time import run, settle
 
 REST_SECONDS = 900.0
@@ -59,7 +62,15 @@ number = st.integers(0, 5)
 image = st.sampled_from(IMAGES)
 name = st.sampled_from(["one", "two"])
 policy = st.sampled_from(["Background", "Foreground", "Orphan"])
-DELETED = (DEPLOYMENTS, REPLICASETS, DAEMONSETS, JOBS, SERVICES)
+DELETED = (
+    DEPLOYMENTS,
+    REPLICASETS,
+    DAEMONSETS,
+    JOBS,
+    SERVICES,
+    PERSISTENTVOLUMES,
+    PERSISTENTVOLUMECLAIMS,
+)
 STEPS = st.one_of(
     st.tuples(
         st.just("deployment"), name, number, image, st.sampled_from(["RollingUpdate", "Recreate"])
@@ -74,6 +85,8 @@ STEPS = st.one_of(
         st.just("daemonset"), name, image, st.sampled_from(["OnDelete", "RollingUpdate", "Surge"])
     ),
     st.tuples(st.just("service"), name),
+    st.tuples(st.just("volume"), name, st.sampled_from(["Retain", "Delete"])),
+    st.tuples(st.just("claim"), name),
     st.tuples(st.just("delete"), st.sampled_from(DELETED), name, policy),
     st.tuples(st.just("kill"), number),
     st.tuples(st.just("relabel"), number),
@@ -154,8 +167,17 @@ class User:
         spec = {"selector": {"app": "web"}, "ports": ports, "clusterIP": "10.0.0.1"}
         await self._create(SERVICES, name, {**spec, "ipFamilies": ["IPv4"]})
 
+    async def volume(self, name, policy):
+        made = volumes.volume(name, persistentVolumeReclaimPolicy=policy)
+        await self.client.create(PERSISTENTVOLUMES, made)
+
+    async def claim(self, name):
+        await self.client.create(PERSISTENTVOLUMECLAIMS, volumes.claim(name))
+
     async def delete(self, resource, name, policy):
-        await self.client.delete(resource, name, "d", options={"propagationPolicy": policy})
+        namespace = "d" if resource.namespaced else ""
+        options = {"propagationPolicy": policy}
+        await self.client.delete(resource, name, namespace, options=options)
 
     async def kill(self, at):
         pods = self.world.cluster.objects(PODS, "d")
@@ -228,7 +250,9 @@ def disturb(world, faults, lags):
     steps=st.lists(STEPS, max_size=12),
     faults=st.sets(st.integers(0, 80), max_size=20),
     lags=st.dictionaries(
-        st.sampled_from(["pods", "replicasets", "deployments", "jobs", "endpointslices"]),
+        st.sampled_from(
+            ["pods", "replicasets", "deployments", "jobs", "endpointslices", "persistentvolumes"]
+        ),
         st.floats(0.01, 5.0),
         max_size=3,
     ),

@@ -435,3 +435,22 @@ async def test_a_claim_waits_for_a_class_and_gets_the_default_afterwards() -> No
         assert found["spec"]["storageClassName"] == "fast"
         called = found["metadata"]["annotations"]["volume.kubernetes.io/storage-provisioner"]
         assert called == "example.com/disk"
+
+
+@virtual
+async def test_claims_hear_only_of_volumes_that_suit_them() -> None:
+    async with harness() as world:
+        world.run(persistent_volumes.CONTROLLER)
+        for number in range(20):
+            wanted = claim(f"c{number}", "9Gi", storageClassName="")
+            await world.client.create(PERSISTENTVOLUMECLAIMS, wanted)
+        await settle(1)
+        before = len(world.cluster.requests)
+        for number in range(20):
+            await world.client.create(PERSISTENTVOLUMES, volume(f"v{number}"))
+        await settle(1)
+        ours = [r for r in world.cluster.requests[before:] if r[0].startswith("persistentv")]
+        assert {r[2] for r in ours} == {"persistentvolumes"}
+        await world.client.create(PERSISTENTVOLUMES, volume("large", "10Gi"))
+        await settle(1)
+        assert list(outcome(world).values()) == ["large"]
