@@ -265,10 +265,12 @@ class ServerApp:
             nursery.start("controllers", restarting("controllers", run_with_newest_ca))
             report("controllers are running")
         if not self.config.disable_scheduler:
+            from minikube_py.server.scheduler import configuration  # noqa: PLC0415
             from minikube_py.server.scheduler.scheduler import run_scheduler  # noqa: PLC0415
 
             client = self.loopback("system:kube-scheduler")
-            run = functools.partial(run_scheduler, client, self.clock)
+            told = configuration.load(self.config.scheduler_config)
+            run = functools.partial(run_scheduler, client, self.clock, told)
             nursery.start("scheduler", restarting("scheduler", run))
             report("scheduler is running")
 

@@ -36,6 +36,9 @@ class ServerConfig:
     anonymous_auth: bool = option(False, "let in requests without credentials as system:anonymous")
     disable_agent: bool = option(False, "run no node on this machine")
     disable_scheduler: bool = option(False, "run no scheduler")
+    scheduler_config: str = option(
+        "", "KubeSchedulerConfiguration: profiles, plugins and extenders of the scheduler"
+    )
     disable_controller_manager: bool = option(False, "run no controllers")
     disable_cloud_controller: bool = option(False, "run no cloud controllers")
     cloud_provider: str = option(

@@ -6,7 +6,7 @@ a share that falls from 50 to 5 %), going on next time where this one stopped.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minikube_py.server.scheduler.framework import (
@@ -194,11 +194,23 @@ def shifted(
     ]
 
 
-def choose(cycle: Cycle, nodes: Sequence[NodeInfo], profile: Profile) -> str:
-    """Return the name of the best of some fitting nodes; of equals the one with fewest pods."""
+def choose(
+    cycle: Cycle,
+    nodes: Sequence[NodeInfo],
+    profile: Profile,
+    more: Mapping[str, float] | None = None,
+) -> str:
+    """Return the name of the best of some fitting nodes; of equals the one with fewest pods.
+
+    `more` is added to the scores of nodes by name.
+    """
     if len(nodes) == 1:
         return nodes[0].name
-    return best(nodes, total_scores(cycle, nodes, profile))
+    totals = total_scores(cycle, nodes, profile)
+    if more:
+        named = zip(nodes, totals, strict=True)
+        totals = [total + more.get(node.name, 0.0) for node, total in named]
+    return best(nodes, totals)
 
 
 def best(nodes: Sequence[NodeInfo], totals: Sequence[float]) -> str:

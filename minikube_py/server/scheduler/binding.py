@@ -8,6 +8,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from minikube_py.server.scheduler.extender import Extenders
 from minikube_py.server.scheduler.framework import (
     Cycle,
     Rejected,
@@ -38,8 +39,9 @@ class NobodyBinds(Exception):  # noqa: N818 -- it is a state of the configuratio
 class Placing:
     """Carries out placements; knows neither the queue nor what becomes of those that fail."""
 
-    def __init__(self, waits: PermitWaits) -> None:
+    def __init__(self, waits: PermitWaits, extenders: Extenders) -> None:
         self._waits = waits
+        self._extenders = extenders
         self._bindings = asyncio.Semaphore(BINDINGS_MAX)
 
     async def room(self) -> None:
@@ -79,6 +81,7 @@ class Placing:
 
         Raises:
             StatusError: the API server refused something, or could not be reached.
+            ExtenderError: the extender that binds the pod did not.
             NobodyBinds: no bind plugin took the pod.
 
         """
@@ -97,8 +100,11 @@ class Placing:
             after.post_bind(cycle, node)
         return None
 
-    @staticmethod
-    async def _bind(placement: Placement) -> None:
+    async def _bind(self, placement: Placement) -> None:
+        extender = self._extenders.binder(placement.cycle.pod)
+        if extender is not None:
+            await extender.bind(placement.cycle.pod, placement.node)
+            return
         for plugin in placement.profile.bind:
             if await plugin.bind(placement.cycle, placement.node):
                 return

@@ -21,6 +21,7 @@ from minikube_py.client.events import Recorder
 from minikube_py.client.protocol import Client, Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.server.scheduler.cache import Cache
+from minikube_py.server.scheduler.candidate import Candidate
 from minikube_py.server.scheduler.cluster_events import Registered
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
@@ -131,6 +132,14 @@ class Handle:
     start: Callable[[str, Coroutine[Any, Any, None]], object]
     """Run something beside the scheduling, under a name; it ends with the scheduler."""
     cache: Cache
+    extenders: "Preempting"
+
+
+class Preempting(Protocol):
+    """Whoever else has a say in who is evicted."""
+
+    async def preempt(self, cycle: Cycle, candidates: Sequence[Candidate]) -> Sequence[Candidate]:
+        """Return those candidates that may be chosen."""
 
 
 class Plugin(Protocol):

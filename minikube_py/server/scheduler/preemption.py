@@ -9,46 +9,19 @@ preemption.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
-from minikube_py.api import selectors, times
+from minikube_py.api import selectors
 from minikube_py.api.object import Obj, condition_of, get
 from minikube_py.server.scheduler.algorithm import ask, shifted
+from minikube_py.server.scheduler.candidate import Candidate, started
 from minikube_py.server.scheduler.framework import Check, Cycle, Rejection, rejection
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
 
 NOT_HELPFUL = rejection("Preemption is not helpful for scheduling", final=True)
 NO_VICTIMS = rejection("No preemption victims found for incoming pod", final=True)
-PRIORITY_SHIFT = 2**31
-"""Makes every priority positive, so that fewer victims always sum up to less."""
 TARGET = "DisruptionTarget"
 PREEMPTED = "PreemptionByScheduler"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A node and who would have to leave it."""
-
-    node: str
-    victims: Sequence[PodInfo]
-    """The most important first; never empty."""
-    violations: int = 0
-    """How many of them go against a disruption budget."""
-
-    def cost(self) -> tuple[int, int, int, int, float, str]:
-        """Sort key: budgets kept, least important victims, fewest, those that started last."""
-        priorities = [victim.priority for victim in self.victims]
-        top = max(priorities)
-        first = min(started(victim) for victim in self.victims if victim.priority == top)
-        total = sum(priority + PRIORITY_SHIFT for priority in priorities)
-        return self.violations, top, total, len(self.victims), -first, self.node
-
-
-def started(pod: PodInfo) -> float:
-    """Return when the pod started, as seconds of the epoch."""
-    moment = get(pod.obj, "status.startTime") or get(pod.obj, "metadata.creationTimestamp")
-    return times.parse(moment).timestamp() if moment else 0.0
 
 
 def importance(pod: PodInfo) -> tuple[int, float]:

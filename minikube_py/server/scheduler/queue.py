@@ -33,6 +33,8 @@ from minikube_py.server.scheduler.profile import Profile
 BACKOFF = Backoff(first_seconds=1.0, max_seconds=10.0)
 STUCK_SECONDS = 300.0
 """After this a pod is tried again whatever happened, as upstream does, against missed changes."""
+EXTENDER = "Extender"
+"""What rejected a pod that an extender did: whatever happens may help."""
 EVENTS_MAX = 10_000
 """Remembered for pods under way; one that missed more is tried again."""
 NO_NODES = ""
@@ -390,7 +392,12 @@ def hints_of(profiles: Iterable[Profile]) -> HintTable:
     table: dict[tuple[str, Action], dict[tuple[str, str], list[Hint | None]]] = {}
     for profile in profiles:
         nodes = (NO_NODES, (Registered(NODES, Action.ADD),))
-        for name, registered in (nodes, *((one.name, events_of(one)) for one in profile.plugins)):
+        extenders = (EXTENDER, EVERYTHING)
+        for name, registered in (
+            nodes,
+            extenders,
+            *((one.name, events_of(one)) for one in profile.plugins),
+        ):
             for one in registered:
                 for action in (each for each in SINGLE if each in one.actions):
                     at = table.setdefault((one.resource.path(), action), {})

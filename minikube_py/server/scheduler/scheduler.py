@@ -7,7 +7,6 @@ then assumed to be on its node while the binding is written, so that the next de
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
 
 from minikube_py.api.core import NAMESPACES, NODES, PODS
 from minikube_py.api.errors import NotFoundError, StatusError
@@ -22,19 +21,19 @@ from minikube_py.server.scheduler.algorithm import Fit
 from minikube_py.server.scheduler.binding import NobodyBinds, Placement, Placing
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.cluster_events import Action, pod_event
+from minikube_py.server.scheduler.configuration import Configuration
+from minikube_py.server.scheduler.extender import ExtenderError, Extenders
 from minikube_py.server.scheduler.following import Follower
 from minikube_py.server.scheduler.framework import Cycle, Handle, Rejected
-from minikube_py.server.scheduler.plugins import default_profiles
 from minikube_py.server.scheduler.pod_info import PodInfo
-from minikube_py.server.scheduler.profile import DEFAULT_NAME, Profile
+from minikube_py.server.scheduler.profile import DEFAULT_NAME
 from minikube_py.server.scheduler.queue import NO_NODES, QueuedPod, SchedulingQueue, events_of
 from minikube_py.server.scheduler.ranking import Rankings
 from minikube_py.server.scheduler.status import FITS_NOWHERE, WENT_WRONG, PodStatus
 from minikube_py.server.scheduler.waiting import PermitWaits, WaitingPod
 
 log = logging.getLogger(__name__)
-Build = Callable[[Handle], Sequence[Profile]]
-"""Make the profiles; of two with one name the first counts."""
+DEFAULTS = Configuration()
 
 
 class Scheduler:
@@ -45,7 +44,7 @@ class Scheduler:
         client: Client,
         informers: Informers,
         clock: Clock,
-        build: Build = default_profiles,
+        configuration: Configuration = DEFAULTS,
     ) -> None:
         self._clock = clock
         self._all_informers = informers
@@ -57,14 +56,15 @@ class Scheduler:
         self.cache = Cache(self._informers[NAMESPACES])
         self.events = Recorder(client, DEFAULT_NAME, clock)
         self.waiting = PermitWaits(clock)
-        profiles = build(self._handle(client))
-        self.profiles = {profile.name: profile for profile in reversed(profiles)}
+        self._extenders = Extenders(configuration.extenders)
+        profiles = configuration.build(self._handle(client))
+        self.profiles = {profile.name: profile for profile in profiles}
         for kind in {one.resource for p in profiles for q in p.plugins for one in events_of(q)}:
             self.lister(kind)
-        self.queue = SchedulingQueue(clock, self.profiles)
+        self.queue = SchedulingQueue(clock, self.profiles, backoff=configuration.backoff)
         self._follower = Follower(self.cache, self.queue, self.profiles)
         self._status = PodStatus(client, clock)
-        self._placing = Placing(self.waiting)
+        self._placing = Placing(self.waiting, self._extenders)
         self._rankings = Rankings()
         self._start = 0
         """The place from which the next pod's nodes are asked."""
@@ -87,6 +87,7 @@ class Scheduler:
             activate=self._activate,
             start=self._nursery.start,
             cache=self.cache,
+            extenders=self._extenders,
         )
 
     async def run(self) -> None:
@@ -95,6 +96,7 @@ class Scheduler:
             await informer.wait_synced()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.queue.close)
+            stack.push_async_callback(self._extenders.close)
             for end in self._follower.follow(self._informers):
                 stack.callback(end)
             await stack.enter_async_context(self._nursery)
@@ -105,18 +107,37 @@ class Scheduler:
                 await asyncio.sleep(0)  # a long queue must not keep others from running
 
     async def _schedule(self, queued: QueuedPod) -> None:
-        profile, cycle = queued.profile, Cycle(queued.pod, self.cache)
-        node = self._rankings.choose(cycle, profile)
+        profile, pod = queued.profile, queued.pod
+        asked = self._extenders.concern(pod)
+        cycle = Cycle(pod, self.cache)
+        node = None if asked else self._rankings.choose(cycle, profile)
         if node is None:
-            cycle = Cycle(queued.pod, self.cache)
-            fit = await algorithm.find(cycle, profile, start=self._start)
-            self._start = (self._start + fit.looked_at) % max(len(self.cache.nodes), 1)
-            fitting = [one for one in fit.nodes if one.name in self.cache.nodes]
-            if not fitting:
-                await self._reject(queued, cycle, fit)
-                return
-            node = algorithm.choose(cycle, fitting, profile)
-        self._place(queued, Placement(cycle, profile, node))
+            cycle = Cycle(pod, self.cache)
+            try:
+                node = await self._find(queued, cycle)
+            except ExtenderError as error:
+                self._failed(queued, error)
+        if node is not None:
+            self._place(queued, Placement(cycle, profile, node))
+
+    async def _find(self, queued: QueuedPod, cycle: Cycle) -> str | None:
+        """Ask nodes and extenders; return the best node, or say why there is none."""
+        profile, pod = queued.profile, queued.pod
+        fit = await algorithm.find(cycle, profile, start=self._start)
+        self._start = (self._start + fit.looked_at) % max(len(self.cache.nodes), 1)
+        await self._extenders.filter(pod, fit)
+        fitting = [one for one in fit.nodes if one.name in self.cache.nodes]
+        if not fitting:
+            await self._reject(queued, cycle, fit)
+            return None
+        more = await self._extenders.scores(pod, fitting) if len(fitting) > 1 else {}
+        return algorithm.choose(cycle, fitting, profile, more)
+
+    def _failed(self, queued: QueuedPod, error: Exception) -> None:
+        """Tell of what went wrong, and try again after a while."""
+        log.warning("scheduling failed pod=%s error=%s", queued.pod.key, error)
+        self._tell(queued, str(error), WENT_WRONG)
+        self.queue.fail(queued, None)
 
     def _place(self, queued: QueuedPod, placement: Placement) -> None:
         """Count the pod as placed, and see to it that it will be."""
@@ -140,7 +161,7 @@ class Scheduler:
         pod, node = queued.pod, placement.node
         try:
             denied = await self._placing.bind(placement, waiting)
-        except (StatusError, NobodyBinds) as error:
+        except (StatusError, ExtenderError, NobodyBinds) as error:
             self._unbound(queued, placement, error)
             return
         if denied is not None:
@@ -167,11 +188,13 @@ class Scheduler:
         self.queue.fail(queued, {denied.plugin})
 
     def _unbound(
-        self, queued: QueuedPod, placement: Placement, error: StatusError | NobodyBinds
+        self,
+        queued: QueuedPod,
+        placement: Placement,
+        error: StatusError | ExtenderError | NobodyBinds,
     ) -> None:
         """Take back an assumption; try again unless the pod is gone or somebody else bound it."""
         pod = queued.pod
-        log.warning("binding failed pod=%s error=%s", pod.key, error)
         item = self._pods.item(pod.key)
         if item is not None and item.fields.get("spec.nodeName"):
             self._placing.unreserve(placement)
@@ -182,8 +205,7 @@ class Scheduler:
             self.queue.remove(pod.uid)
             return
         queued.pod = PodInfo(item)
-        self._tell(queued, str(error), WENT_WRONG)
-        self.queue.fail(queued, None)
+        self._failed(queued, error)
 
     async def _reject(self, queued: QueuedPod, cycle: Cycle, fit: Fit) -> None:
         """Say why the pod fits nowhere, have plugins help, and let it wait."""
@@ -218,7 +240,9 @@ class Scheduler:
         self._nursery.start(f"status {pod.key}", writing)
 
 
-async def run_scheduler(client: Client, clock: Clock, build: Build = default_profiles) -> None:
+async def run_scheduler(
+    client: Client, clock: Clock, configuration: Configuration = DEFAULTS
+) -> None:
     """Run a scheduler with informers of its own until cancelled."""
     async with Informers(client, clock) as informers:
-        await Scheduler(client, informers, clock, build).run()
+        await Scheduler(client, informers, clock, configuration).run()

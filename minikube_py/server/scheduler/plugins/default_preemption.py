@@ -15,6 +15,7 @@ from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
 from minikube_py.api.object import Obj, condition_of, get
 from minikube_py.api.policy import PODDISRUPTIONBUDGETS
 from minikube_py.server.scheduler import preemption
+from minikube_py.server.scheduler.candidate import Candidate
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import (
     Cycle,
@@ -25,7 +26,7 @@ from minikube_py.server.scheduler.framework import (
     rejection,
 )
 from minikube_py.server.scheduler.pod_info import PodInfo
-from minikube_py.server.scheduler.preemption import Budgets, Candidate
+from minikube_py.server.scheduler.preemption import Budgets
 
 log = logging.getLogger(__name__)
 UNDER_WAY = rejection("waiting for the preemption for this pod to be finished", final=True)
@@ -73,7 +74,10 @@ class DefaultPreemption:
         if not candidates:
             text = preemption.explain(len(cycle.cache.nodes), reasons, untried)
             return Help(f"preemption: {text}", node="")
-        chosen = min(candidates, key=Candidate.cost)
+        left = await self._handle.extenders.preempt(cycle, candidates)
+        if not left:
+            return Help("preemption: no candidate node for preemption")
+        chosen = min(left, key=Candidate.cost)
         self._begin(cycle.pod, chosen)
         return Help(node=chosen.node, done=True)
 

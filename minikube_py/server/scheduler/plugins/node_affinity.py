@@ -1,15 +1,26 @@
 """A pod goes to nodes that its nodeSelector and node affinity mean."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from minikube_py.api import node_selectors
 from minikube_py.api.core import NODES
+from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest
+from minikube_py.api.object import Obj
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
-from minikube_py.server.scheduler.framework import Cycle, Question, rejection, scaled_to_max
+from minikube_py.server.scheduler.framework import (
+    Cycle,
+    Question,
+    Rejection,
+    rejection,
+    scaled_to_max,
+)
 from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
 
+NOT_ENFORCED = rejection("node(s) didn't match scheduler-enforced node affinity", final=True)
 MISMATCH = rejection("node(s) didn't match Pod's node affinity/selector", final=True)
 
 
@@ -19,20 +30,32 @@ class NodeAffinity:
     name = "NodeAffinity"
     own_node = True
 
+    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+        added: Obj = (args or {}).get("addedAffinity") or {}
+        spec = {"spec": {"affinity": {"nodeAffinity": added}}}
+        self._added = node_selectors.required(spec)
+        self._added_preferred = tuple(node_selectors.preferred(spec))
+
     def events_to_register(self) -> Iterable[Registered]:
         """A node that the pod means and did not mean before helps."""
-        return (Registered(NODES, Action.ADD | Action.NODE_LABEL, _is_meant),)
+        return (Registered(NODES, Action.ADD | Action.NODE_LABEL, self._is_meant),)
 
     def filter(self, cycle: Cycle) -> Question | None:
         """Return the question, where the pod asks for certain nodes."""
-        test = cycle.pod.required_nodes
-        if test is None:
+        test, added = cycle.pod.required_nodes, self._added
+        if test is None and added is None:
             return None
-        return lambda node: None if test(node.name, node.labels) else MISMATCH
+
+        def check(node: NodeInfo) -> Rejection | None:
+            if added is not None and not added(node.name, node.labels):
+                return NOT_ENFORCED
+            return None if test is None or test(node.name, node.labels) else MISMATCH
+
+        return check
 
     def grouped(self, cycle: Cycle) -> "Preference | None":
         """Group nodes by how much the pod prefers them."""
-        preferred = cycle.pod.preferred_nodes
+        preferred = (*cycle.pod.preferred_nodes, *self._added_preferred)
         return Preference(preferred) if preferred else None
 
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
@@ -41,6 +64,16 @@ class NodeAffinity:
         if preference is None:
             return None
         return scaled_to_max([preference.group(node) for node in nodes])
+
+    def _is_meant(self, pod: PodInfo, event: ClusterEvent) -> bool:
+        old, new = event.old, event.new
+        if new is None or not self._means(pod, new):
+            return False
+        return old is None or not self._means(pod, old)
+
+    def _means(self, pod: PodInfo, item: Item) -> bool:
+        tests = (pod.required_nodes, self._added)
+        return all(test is None or test(item.key.name, item.labels) for test in tests)
 
 
 @dataclass(frozen=True)
@@ -53,12 +86,3 @@ class Preference:
     def group(self, node: NodeInfo) -> int:
         """Return the sum of the weights that hold."""
         return sum(weight for weight, test in self.preferred if test(node.name, node.labels))
-
-
-def _is_meant(pod: PodInfo, event: ClusterEvent) -> bool:
-    test, old, new = pod.required_nodes, event.old, event.new
-    if test is None or new is None:
-        return True
-    if not test(new.key.name, new.labels):
-        return False
-    return old is None or not test(old.key.name, old.labels)

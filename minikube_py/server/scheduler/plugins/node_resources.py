@@ -1,32 +1,56 @@
 """A pod goes to nodes that have what it asks for; rather to empty and evenly used ones."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from minikube_py.api.core import NODES, PODS
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import SCORE_MAX, Cycle, Question, Rejection
 from minikube_py.server.scheduler.node_info import NodeInfo
-from minikube_py.server.scheduler.pod_info import PodInfo
+from minikube_py.server.scheduler.plugins.resource_scores import (
+    BOTH,
+    amounts,
+    evenness,
+    least,
+    most,
+    resources_of,
+    shape_of,
+    shaped,
+    weighted,
+)
+from minikube_py.server.scheduler.pod_info import Amounts, PodInfo
+
+Scores = Callable[[PodInfo, Sequence[NodeInfo]], Sequence[float]]
+STRATEGIES = ("LeastAllocated", "MostAllocated", "RequestedToCapacityRatio")
 
 
 class NodeResourcesFit:
-    """Asks whether what is left of the node is enough; prefers where most is left."""
+    """Asks whether what is left of the node is enough; prefers by default where most is left."""
 
     name = "NodeResourcesFit"
     own_node = True
     absolute = True
 
+    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+        given = args or {}
+        self._ignored = frozenset(given.get("ignoredResources") or ())
+        self._ignored_groups = frozenset(given.get("ignoredResourceGroups") or ())
+        if any("/" in group for group in self._ignored_groups):
+            raise ValueError(
+                "ignoredResourceGroups: Invalid value: resource group name can't contain '/'"
+            )
+        self._scores = scores_of(given.get("scoringStrategy") or {})
+
     def events_to_register(self) -> Iterable[Registered]:
         """Room that is freed or added helps, or a pod that asks for less."""
         return (
             Registered(PODS, Action.DELETE | Action.POD_SCALE_DOWN, _frees_something),
-            Registered(NODES, Action.ADD | Action.NODE_ALLOCATABLE, _is_large_enough),
+            Registered(NODES, Action.ADD | Action.NODE_ALLOCATABLE, self._is_large_enough),
         )
 
     def filter(self, cycle: Cycle) -> Question | None:
         """Return the question."""
-        pod = cycle.pod
-        wanted = tuple(pod.requests.items())
+        wanted = self._wanted(cycle.pod)
 
         def check(node: NodeInfo) -> Rejection | None:
             allocatable, requested = node.allocatable, node.requested
@@ -36,14 +60,36 @@ class NodeResourcesFit:
                         break
                 else:
                     return None
-            return _shortages(pod, node)
+            return _shortages(wanted, node)
 
         return check
 
+    def _wanted(self, pod: PodInfo) -> Sequence[tuple[str, int]]:
+        """Return what the pod asks for, without what is not to be looked at."""
+        if not self._ignored and not self._ignored_groups:
+            return tuple(pod.requests.items())
+        return tuple(
+            (name, amount)
+            for name, amount in pod.requests.items()
+            if name not in self._ignored
+            and ("/" not in name or name.partition("/")[0] not in self._ignored_groups)
+        )
+
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
-        """Return the mean share of CPU and memory that would be left."""
-        half = SCORE_MAX / 2
-        return [(2.0 - cpu - memory) * half for cpu, memory in usage(cycle.pod, nodes)]
+        """Return what the strategy makes of the use that the nodes would have."""
+        return self._scores(cycle.pod, nodes)
+
+    def _is_large_enough(self, pod: PodInfo, event: ClusterEvent) -> bool:
+        """Tell whether the pod would fit on the node alone, and has gained something."""
+        before, after = event.old_node, event.new_node
+        if after is None or _shortages(self._wanted(pod), after) is not None:
+            return False
+        if before is None:
+            return True
+        return any(
+            after.allocatable.get(name, 0) > before.allocatable.get(name, 0)
+            for name in ("pods", *pod.requests)
+        )
 
 
 def _frees_something(pod: PodInfo, event: ClusterEvent) -> bool:
@@ -57,45 +103,97 @@ def _frees_something(pod: PodInfo, event: ClusterEvent) -> bool:
     return any(before.requests.get(name, 0) > left.get(name, 0) for name in pod.requests)
 
 
-def _is_large_enough(pod: PodInfo, event: ClusterEvent) -> bool:
-    """Tell whether the pod would fit on the node alone, and has gained something."""
-    before, after = event.old_node, event.new_node
-    if after is None or _shortages(pod, after) is not None:
-        return False
-    if before is None:
-        return True
-    return any(
-        after.allocatable.get(name, 0) > before.allocatable.get(name, 0)
-        for name in ("pods", *pod.requests)
-    )
-
-
-def _shortages(pod: PodInfo, node: NodeInfo) -> Rejection | None:
+def _shortages(wanted: Sequence[tuple[str, int]], node: NodeInfo) -> Rejection | None:
     """Name everything that the node has too little of."""
     full = len(node.pods) >= node.allocatable.get("pods", 0)
     short = [
-        name
-        for name, amount in pod.requests.items()
+        (name, amount)
+        for name, amount in wanted
         if amount > node.allocatable.get(name, 0) - node.requested.get(name, 0)
     ]
-    reasons = (*(("Too many pods",) if full else ()), *(f"Insufficient {name}" for name in short))
+    reasons = (
+        *(("Too many pods",) if full else ()),
+        *(f"Insufficient {name}" for name, _ in short),
+    )
     if not reasons:
         return None
-    return Rejection(
-        reasons, any(pod.requests[name] > node.allocatable.get(name, 0) for name in short)
-    )
+    return Rejection(reasons, any(amount > node.allocatable.get(name, 0) for name, amount in short))
+
+
+def scores_of(strategy: Mapping[str, Any]) -> Scores:
+    """Return the scores of a scoringStrategy.
+
+    Raises:
+        ValueError: it is none of the three, or its parameters make no sense.
+
+    """
+    kind = strategy.get("type", "LeastAllocated")
+    if kind not in STRATEGIES:
+        known = ", ".join(f'"{one}"' for one in STRATEGIES)
+        raise ValueError(
+            f'scoringStrategy.type: Unsupported value: "{kind}": supported values: {known}'
+        )
+    resources = resources_of(strategy.get("resources"), "scoringStrategy.resources")
+    if kind == "LeastAllocated" and resources == BOTH:
+        return _left
+    if kind == "RequestedToCapacityRatio":
+        field = "scoringStrategy.requestedToCapacityRatio"
+        share = shaped(shape_of(strategy.get("requestedToCapacityRatio"), field))
+        return lambda pod, nodes: [
+            weighted(amounts(pod, node, resources, defaults=False), share, empty_counts=False)
+            for node in nodes
+        ]
+    one = least if kind == "LeastAllocated" else most
+    return lambda pod, nodes: [
+        weighted(amounts(pod, node, resources, defaults=True), one) for node in nodes
+    ]
+
+
+def _left(pod: PodInfo, nodes: Sequence[NodeInfo]) -> Sequence[float]:
+    """Return the mean share of CPU and memory that would be left: what is asked for most often."""
+    half = SCORE_MAX / 2
+    return [(2.0 - cpu - memory) * half for cpu, memory in usage(pod, nodes)]
 
 
 class NodeResourcesBalancedAllocation:
-    """Prefers nodes where CPU and memory would be used in equal shares."""
+    """Prefers nodes where resources would be used in equal shares."""
 
     name = "NodeResourcesBalancedAllocation"
     absolute = True
 
+    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+        self._resources = resources_of((args or {}).get("resources"), "resources")
+        for place, one in enumerate(self._resources):
+            if one.weight != 1:
+                raise ValueError(
+                    f"resources[{place}].weight: Invalid value: {one.weight}: must be 1"
+                )
+
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
-        """Return how little the two shares differ."""
-        half = SCORE_MAX / 2
-        return [(2.0 - abs(cpu - memory)) * half for cpu, memory in usage(cycle.pod, nodes)]
+        """Return how little the shares differ; a pod that asks for nothing does not care."""
+        pod = cycle.pod
+        if not any(pod.requests.get(one.name) for one in self._resources):
+            return None
+        if self._resources == BOTH:
+            return [_evenness_of_both(pod.requests, node) for node in nodes]
+        return [
+            evenness(
+                [
+                    min(used / there, 1.0)
+                    for _, used, there in amounts(pod, node, self._resources, defaults=False)
+                ]
+            )
+            for node in nodes
+        ]
+
+
+def _evenness_of_both(requests: Amounts, node: NodeInfo) -> float:
+    """Return the same for CPU and memory alone, which is what is asked for most often."""
+    used = node.requested
+    cpu_total, memory_total = node.capacity
+    cpu = (used.get("cpu", 0) + requests.get("cpu", 0)) / cpu_total
+    memory = (used.get("memory", 0) + requests.get("memory", 0)) / memory_total
+    return (2.0 - abs(min(cpu, 1.0) - min(memory, 1.0))) * SCORE_MAX / 2
 
 
 def usage(pod: PodInfo, nodes: Sequence[NodeInfo]) -> Iterator[tuple[float, float]]:

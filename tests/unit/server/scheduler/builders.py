@@ -8,6 +8,7 @@ from minikube_py.client.events import Recorder
 from minikube_py.client.store import ItemStore
 from minikube_py.server.scheduler.algorithm import Fit, steps
 from minikube_py.server.scheduler.cache import Cache
+from minikube_py.server.scheduler.extender import Extenders
 from minikube_py.server.scheduler.framework import Cycle, Handle
 from minikube_py.server.scheduler.plugins import default_profile
 from minikube_py.server.scheduler.pod_info import PodInfo
@@ -92,6 +93,7 @@ def handle(there: Cache | None = None, **stores: ItemStore) -> Handle:
         activate=lambda _: None,
         start=lambda _, work: work.close(),
         cache=there or cache(),
+        extenders=Extenders(()),
     )
 
 

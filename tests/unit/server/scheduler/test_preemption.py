@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.server.scheduler.algorithm import first_rejection, questions
+from minikube_py.server.scheduler.candidate import Candidate
 from minikube_py.server.scheduler.plugins.default_preemption import ineligible
 from minikube_py.server.scheduler.preemption import (
     NO_VICTIMS,
     Budgets,
-    Candidate,
     explain,
     victims_on,
 )
