@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import orjson
 
 from tests.bench import large, objects, reference
+from tests.bench import scheduling as scheduled
 from tests.bench.http import Connection, Watcher, connected, request, together
 from tests.bench.objects import CONFIGMAPS, PODS
 from tests.bench.report import Figure, Result
@@ -259,6 +260,9 @@ async def everything(names: Sequence[str], scale: float) -> Result:
             figures += bench.figures
     if cases and reference.is_given():
         figures = await _beside(figures, cases, scale)
+    if wanted("scheduling"):
+        figures += await scheduled.scheduling(scale, [n for n in names if n != "scheduling"])
+        yardsticks.append(yardstick())
     if wanted("controllers"):
         figures += await large.controllers(scale, [name for name in names if name != "controllers"])
         yardsticks.append(yardstick())

@@ -5,6 +5,7 @@ KPY_BENCH_SERVER is the command that takes the flags of `kpy server`, where it i
 
 import asyncio
 import base64
+import contextlib
 import os
 import signal
 import ssl
@@ -66,9 +67,13 @@ def _megabytes(pid: int, what: str) -> float:
 
 
 @asynccontextmanager
-async def running(*flags: str) -> AsyncIterator[Server]:
-    """Start `kpy server` without an agent, and stop it at the end."""
-    with tempfile.TemporaryDirectory(prefix="kpy-bench-") as folder:
+async def running(*flags: str, folder: str = "") -> AsyncIterator[Server]:
+    """Start `kpy server` without an agent, and stop it at the end; what it keeps goes with it.
+
+    A folder that is given stays, for another server to go on with.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="kpy-bench-"))
         kubeconfig = Path(folder, "kubeconfig")
         port = free_port()
         command = _command(folder, kubeconfig, port, flags)

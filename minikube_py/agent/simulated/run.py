@@ -37,8 +37,10 @@ from minikube_py.lib.tasks import Nursery, for_each
 log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
-BEAT_SECONDS = 10.0
-"""As kubelets do it: a Lease holds for forty seconds and is renewed every ten."""
+BEAT_SECONDS, BEAT_SECONDS_MAX = 10.0, 25.0
+"""As kubelets do it: a Lease holds for forty seconds and is renewed every ten. Many nodes are heard
+less often, but more than once in the fifty seconds after which a silent node is lost."""
+BEATS_PER_SECOND_MAX = 200
 TICK_SECONDS = 0.1
 """Heartbeats of nodes that are due within so long are sent together."""
 WORKERS = 16
@@ -183,8 +185,13 @@ class SimulatedNodes:
         moment = self._clock.monotonic()
         if moment > self._beats.get(name, 0.0) - TICK_SECONDS / 2:
             await self._renew(node)
-            self._beats[name] = _tick(moment + self.beat_seconds)
+            self._beats[name] = _tick(moment + self._interval())
         return self._beats[name] - moment
+
+    def _interval(self) -> float:
+        """Return the seconds between two heartbeats of a node."""
+        wanted = max(self.beat_seconds, len(self._nodes) / BEATS_PER_SECOND_MAX)
+        return min(wanted, max(self.beat_seconds, BEAT_SECONDS_MAX))
 
     def _forget(self, name: str) -> None:
         self._leases.pop(name, None)
