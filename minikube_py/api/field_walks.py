@@ -49,7 +49,7 @@ def element(kind: Type, item: Any) -> str:
     """Return the path element of a list's item; raises MissingKeyError."""
     if kind.list_type == "set":
         return f"v:{orjson.dumps(item).decode()}"
-    if not isinstance(item, Mapping):
+    if item.__class__ is not dict and not isinstance(item, Mapping):
         what = "have a null element" if item is None else "have non-map elements"
         raise MissingKeyError(f"associative list with keys may not {what}")
     if len(kind.map_keys) == 1:

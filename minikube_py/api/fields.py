@@ -31,18 +31,33 @@ class FieldError:
 
 
 class Field:
-    """A path to a field; `/` goes to a child, `[]` to an index or a map key."""
+    """A path to a field; `/` goes to a child, `[]` to an index or a map key.
 
-    __slots__ = ("path",)
+    Most paths are made for errors that are not there, so that the text is made when it is read.
+    """
 
-    def __init__(self, path: str = "") -> None:
-        self.path = path
+    __slots__ = ("_above", "_last")
+
+    def __init__(self, last: str = "", above: "Field | None" = None) -> None:
+        self._last = last
+        self._above = above
 
     def __truediv__(self, name: str) -> "Field":
-        return Field(f"{self.path}.{name}" if self.path else name)
+        return Field(f".{name}", self)
 
     def __getitem__(self, key: object) -> "Field":
-        return Field(f"{self.path}[{key}]")
+        return Field(f"[{key}]", self)
+
+    @property
+    def path(self) -> str:
+        """The path as text, empty for a whole object."""
+        parts = []
+        field: Field | None = self
+        while field is not None:
+            parts.append(field._last)  # noqa: SLF001 -- its own class
+            field = field._above  # noqa: SLF001
+        text = "".join(reversed(parts))
+        return text if parts[-1] else text.removeprefix(".")
 
     def __str__(self) -> str:
         return self.path or "<nil>"

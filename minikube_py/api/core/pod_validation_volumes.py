@@ -73,7 +73,9 @@ def _validate_volume_name(name: str, sound: Volumes, path: Field) -> Iterator[Fi
 
 def _validate_source(volume: Obj, name: str, pod_name: str, path: Field) -> Iterator[FieldError]:
     first = True
-    for key, (forbidden_as, checked_as, check) in _SOURCES.items():
+    given = _SOURCES.keys() & volume.keys()
+    for key in _SOURCES if len(given) > 1 else given:  # of several the order matters
+        forbidden_as, checked_as, check = _SOURCES[key]
         if (source := volume.get(key)) is None:
             continue
         if not first:

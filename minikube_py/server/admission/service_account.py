@@ -1,6 +1,5 @@
 """Every pod runs as a service account, and finds its token where client libraries look."""
 
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from minikube_py.api.core.serviceaccount import ENFORCE
 from minikube_py.api.object import Key, Obj, annotations_of, evolve, get, without
 from minikube_py.client.protocol import Lister
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.values import random_text
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.attributes import Admission
 
@@ -151,8 +151,8 @@ def check_mirror(admission: Admission, pod: Obj) -> None:
 def complete(pod: Obj, account: Obj) -> Obj:
     """Return the pod with what it gets of its account."""
     name = account["metadata"]["name"]
-    pod = evolve(pod, "spec.serviceAccountName", name)
-    pod = evolve(pod, "spec.serviceAccount", name)
+    accounts = {"serviceAccountName": name, "serviceAccount": name}
+    pod = {**pod, "spec": {**(pod.get("spec") or {}), **accounts}}
     if mounts_token(pod, account):
         pod = with_token(pod)
     pulls = account.get("imagePullSecrets")
@@ -176,14 +176,17 @@ def with_token(pod: Obj) -> Obj:
     existing = next(
         (name for v in volumes if (name := v.get("name", "")).startswith(VOLUME_PREFIX)), ""
     )
-    suffix = "".join(secrets.choice(SUFFIX_LETTERS) for _ in range(5))
-    name = existing or f"{VOLUME_PREFIX}{suffix}"
+    name = existing or f"{VOLUME_PREFIX}{random_text(SUFFIX_LETTERS, 5)}"
     changed = {
         group: list(_mounted(spec[group], name))
         for group in ("initContainers", "containers")
         if spec.get(group)
     }
-    mounts = any(changed[group] != list(spec[group]) for group in changed)
+    mounts = any(
+        new is not old
+        for group, containers in changed.items()
+        for new, old in zip(containers, spec[group], strict=True)
+    )
     if mounts and not existing:
         changed["volumes"] = [*volumes, token_volume(name)]
     return {**pod, "spec": {**spec, **changed}}

@@ -1,6 +1,5 @@
 """What a write makes of an object beside its kind's rules, and where it puts it. Pure."""
 
-import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -8,13 +7,14 @@ from minikube_py.api import metadata, schema_complete
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.lib.values import random_text
 from minikube_py.server.registry.cache import stored
 from minikube_py.server.registry.hooks import Write
 
 
 def random_suffix() -> str:
     """Return what makes a generated name unique."""
-    return "".join(secrets.choice(metadata.SUFFIX_ALPHABET) for _ in range(5))
+    return random_text(metadata.SUFFIX_ALPHABET, 5)
 
 
 def is_stale(resource: Resource, item: Item) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, dataclass, replace
 
 import pytest
 
-from minikube_py.lib.values import changed, random_uid
+from minikube_py.lib.values import changed, random_text, random_uid
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,3 +33,10 @@ def test_ids_are_uuids_of_version_4_and_all_different() -> None:
     for text in ids:
         parsed = uuid.UUID(text)
         assert (parsed.version, parsed.variant, str(parsed)) == (4, uuid.RFC_4122, text)
+
+
+def test_random_texts_have_the_wanted_letters_and_no_favourites() -> None:
+    text = random_text("abc", 30_000)
+    assert len(text) == 30_000
+    assert all(9_000 < text.count(letter) < 11_000 for letter in "abc")
+    assert random_text("abcdefgh", 20) != random_text("abcdefgh", 20)
