@@ -21,6 +21,8 @@ from minikube_py.server.controllers.pods import NODE, index_nodes, is_finished
 
 QUARANTINE_SECONDS = 40.0
 """How long a node may be absent before its pods are deleted."""
+INTERVAL_SECONDS = 20.0
+"""How long those rest that put pods on a node that is not there; upstream looks as often."""
 FINISHED = "finished"
 """Name of the index of finished pods."""
 TERMINATED = Key("", "")
@@ -71,6 +73,7 @@ async def see_to_absent(key: Key, ctx: Context) -> float | None:
     except NotFoundError:
         for item in pods:
             await ctx.apply(plan_orphan(item.obj, ctx.now()))
+        ctx.memory[key] = ctx.clock.monotonic() + INTERVAL_SECONDS - QUARANTINE_SECONDS
     return None
 
 

@@ -229,3 +229,22 @@ def test_batches_keep_the_order_and_hold_only_like_writes(plan):
         assert len(batch) == 1 or isinstance(batch[0], Create | Delete)
         flat += batch
     assert flat == plan
+
+
+@virtual
+async def test_a_key_that_is_looked_at_without_end_rests_between_the_looks():
+    """Two loops that undo each other's work would go on as fast as the machine can."""
+    looks = []
+
+    async def reconcile(key, ctx):
+        looks.append(asyncio.get_running_loop().time())
+        found = ctx.lister(CONFIGMAPS).get(key)
+        data = {"n": str(len(looks))}
+        await ctx.apply([Update(CONFIGMAPS, {**found, "data": data})])
+
+    async with harness() as world:
+        await world.client.create(CONFIGMAPS, config_map("a"))
+        world.run(Controller(name="c", watches=CONFIGMAPS, reconcile=reconcile))
+        await settle(10)
+        assert 40 <= len(looks) <= 80
+        assert looks[15] < 1

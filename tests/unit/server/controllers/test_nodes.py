@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minikube_py.api.apps import REPLICASETS
 from minikube_py.api.core import EVENTS, NODES, PODS
 from minikube_py.api.object import Key, condition_of, evolve, get, is_deleting
 from minikube_py.api.taints import taints_of
-from minikube_py.server.controllers import node_lifecycle, pod_gc, taint_eviction
+from minikube_py.server.controllers import node_lifecycle, pod_gc, replicaset, taint_eviction
 from minikube_py.server.controllers.node_lifecycle import plan_taints, wanted_taints
 from minikube_py.server.controllers.taint_eviction import due_time
 from tests.harness import harness
@@ -353,3 +354,19 @@ def test_a_lost_pod_that_ran_is_marked_as_failed(phase):
     found = pod("p", phase=phase)
     kinds = Counter(type(action).__name__ for action in pod_gc.plan_orphan(found, NOW))
     assert kinds == ({"Patch": 1, "Delete": 1} if phase == "Running" else {"Delete": 1})
+
+
+@virtual
+async def test_pods_that_are_put_on_an_absent_node_again_and_again_are_collected_now_and_then():
+    async with harness() as world:
+        world.run(pod_gc.CONTROLLER, replicaset.CONTROLLER)
+        spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}}
+        template = {"metadata": {"labels": {"app": "web"}}, "spec": {**SPEC, "nodeName": "gone"}}
+        body = {
+            "metadata": {"name": "rs", "namespace": "d"},
+            "spec": {**spec, "template": template},
+        }
+        await world.client.create(REPLICASETS, body)
+        await settle(600)
+        made = [r for r in world.cluster.requests if r[1:3] == ("create", "pods")]
+        assert 20 <= len(made) <= 31
