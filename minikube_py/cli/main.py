@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "run a cloud's controllers by themselves",
     ),
     "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
+    "why": ("why", "say why a pod is pending: each node, each plugin's verdict"),
     "certificate": ("certificate", "show, renew and replace certificates"),
     "security": ("security", "look at how safe this machine and its cluster are"),
     "secrets-encrypt": ("secrets_encrypt", "show and change how secrets are encrypted at rest"),

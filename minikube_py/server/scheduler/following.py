@@ -15,6 +15,7 @@ from minikube_py.server.scheduler.cluster_events import (
     pod_actions,
     pod_event,
 )
+from minikube_py.server.scheduler.deadlines import Deadlines
 from minikube_py.server.scheduler.pod_info import PodInfo
 from minikube_py.server.scheduler.queue import SchedulingQueue
 
@@ -24,8 +25,15 @@ FINISHED = frozenset({"Succeeded", "Failed"})
 class Follower:
     """Hears of all changes that concern scheduling; never waits."""
 
-    def __init__(self, cache: Cache, queue: SchedulingQueue, names: Collection[str]) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        queue: SchedulingQueue,
+        deadlines: Deadlines,
+        names: Collection[str],
+    ) -> None:
         self._cache = cache
+        self._deadlines = deadlines
         self._queue = queue
         self._names = names
         """The schedulers whose pods these are."""
@@ -77,6 +85,7 @@ class Follower:
         """Hold no room any more for a pod that needs none."""
         nominated = self._cache.nominated.get(uid)
         self._queue.remove(uid)
+        self._deadlines.forget(uid)
         if nominated is not None:
             self._cache.nominated.remove(uid)
             self._queue.happened(pod_event(Action.DELETE, nominated, None))
@@ -90,6 +99,7 @@ class Follower:
 
     def _placed(self, old: Item | None, new: Item) -> None:
         self._queue.remove(new.uid)
+        self._deadlines.forget(new.uid)
         self._cache.nominated.remove(new.uid)
         bound = old is not None and bool(old.fields.get("spec.nodeName"))
         known = self._cache.pod(new.uid)
@@ -111,6 +121,7 @@ class Follower:
         if self._cache.has_pod(new.uid):
             return
         pod = PodInfo(new)
+        self._deadlines.watch(pod)
         if pod.nominated and self._cache.nominated.get(pod.uid) is None:
             self._cache.nominated.put(pod.on(pod.nominated))
         if old is not None and self._queue.has(pod.uid) and not _differs(old, new):

@@ -103,7 +103,8 @@ class Parts:
     """The questions and scorers of a profile for one pod, by what they depend on."""
 
     def __init__(self, cycle: Cycle, profile: Profile) -> None:
-        self.possible = not profile.pre_score and not len(cycle.cache.nominated)
+        held = bool(len(cycle.cache.nominated))
+        self.possible = not profile.pre_score and not held and not _objects(cycle, profile)
         self.own: list[Question] = []
         self.shared: list[Any] = []
         self.absolute = [(p, weight) for p, weight in profile.score if is_absolute(p)]
@@ -145,6 +146,11 @@ class Parts:
     def own_scores(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[float]:
         """Return the sums of the scores that depend on each node alone."""
         return summed(cycle, nodes, self.absolute)
+
+
+def _objects(cycle: Cycle, profile: Profile) -> bool:
+    """Tell whether a plugin rejects the pod outright, or knows the few nodes that may do."""
+    return any(plugin.pre_filter(cycle) is not None for plugin in profile.pre_filter)
 
 
 def is_absolute(scorer: object) -> bool:

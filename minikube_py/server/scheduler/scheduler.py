@@ -10,6 +10,7 @@ import logging
 
 from minikube_py.api.core import NAMESPACES, NODES, PODS
 from minikube_py.api.errors import NotFoundError, StatusError
+from minikube_py.api.object import get
 from minikube_py.api.resource import Resource
 from minikube_py.client.events import Recorder
 from minikube_py.client.informer import Informer, Informers
@@ -22,10 +23,11 @@ from minikube_py.server.scheduler.binding import NobodyBinds, Placement, Placing
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.cluster_events import Action, pod_event
 from minikube_py.server.scheduler.configuration import Configuration
+from minikube_py.server.scheduler.deadlines import Deadlines
 from minikube_py.server.scheduler.extender import ExtenderError, Extenders
 from minikube_py.server.scheduler.following import Follower
 from minikube_py.server.scheduler.framework import Cycle, Handle, Rejected
-from minikube_py.server.scheduler.pod_info import PodInfo
+from minikube_py.server.scheduler.pod_info import DEADLINE, PodInfo
 from minikube_py.server.scheduler.profile import DEFAULT_NAME
 from minikube_py.server.scheduler.queue import NO_NODES, QueuedPod, SchedulingQueue, events_of
 from minikube_py.server.scheduler.ranking import Rankings
@@ -62,7 +64,8 @@ class Scheduler:
         for kind in {one.resource for p in profiles for q in p.plugins for one in events_of(q)}:
             self.lister(kind)
         self.queue = SchedulingQueue(clock, self.profiles, backoff=configuration.backoff)
-        self._follower = Follower(self.cache, self.queue, self.profiles)
+        self._deadlines = Deadlines(clock, self._missed)
+        self._follower = Follower(self.cache, self.queue, self._deadlines, self.profiles)
         self._status = PodStatus(client, clock)
         self._placing = Placing(self.waiting, self._extenders)
         self._rankings = Rankings()
@@ -96,6 +99,7 @@ class Scheduler:
             await informer.wait_synced()
         async with contextlib.AsyncExitStack() as stack:
             stack.callback(self.queue.close)
+            stack.callback(self._deadlines.close)
             stack.push_async_callback(self._extenders.close)
             for end in self._follower.follow(self._informers):
                 stack.callback(end)
@@ -227,6 +231,13 @@ class Scheduler:
             self.cache.nominated.put(pod.on(node))
         elif node is not None:
             self.cache.nominated.remove(pod.uid)
+
+    def _missed(self, pod: PodInfo) -> None:
+        """Tell of a pod that has no node by its deadline."""
+        moment = get(pod.obj, ("metadata", "annotations", DEADLINE))
+        text = f"the deadline {moment} can no longer be met: the pod has no node"
+        log.info("deadline missed pod=%s deadline=%s", pod.key, moment)
+        self.events.record(pod.obj, "Warning", "DeadlineMissed", text, component=pod.scheduler)
 
     def _tell(
         self, queued: QueuedPod, message: str, reason: str, nominated: str | None = None

@@ -10,6 +10,7 @@ from minikube_py.api.core import SERVICES
 from minikube_py.client.store import ItemStore
 from minikube_py.server.scheduler import ranking
 from minikube_py.server.scheduler.algorithm import choose
+from minikube_py.server.scheduler.framework import Narrowed, rejection
 from minikube_py.server.scheduler.plugins import default_profile
 from minikube_py.server.scheduler.ranking import Rankings
 from tests.model_cluster import FrozenItem
@@ -151,6 +152,26 @@ def test_a_plugin_that_takes_no_part_has_every_node_asked():
     there, rankings = cache(node("a")), Rankings()
     found = [rankings.choose(cycle(pod(), there), other) for _ in range(3)]
     assert found == [None, None, None]
+
+
+class Choosy:
+    """Knows the only node for a pod, or that there is none."""
+
+    name = "Choosy"
+
+    def __init__(self, said):
+        self.said = said
+
+    def pre_filter(self, _):
+        return self.said
+
+
+@pytest.mark.parametrize("said", [rejection("no"), Narrowed(frozenset("a")), None])
+def test_a_plugin_that_objects_beforehand_is_heard(said):
+    within = replace(profile(), pre_filter=(Choosy(said),))
+    there, rankings = cache(node("a")), Rankings()
+    found = [rankings.choose(cycle(pod(), there), within) for _ in range(2)]
+    assert found == [None, None if said else "a"]
 
 
 def test_changes_are_remembered_once_each_and_not_for_ever():
