@@ -49,6 +49,11 @@ class FrozenItem(Item):
         return self._frozen
 
 
+def _nothing_there(path: str, query: Mapping[str, str]) -> Obj:
+    del path, query
+    raise NotFoundError("the server could not find the requested resource")
+
+
 class ModelCluster:
     """The state, and one client for everybody; `requests` tells who asked for what."""
 
@@ -59,6 +64,8 @@ class ModelCluster:
         self.requests: list[tuple[str, str, str, Key]] = []
         self.refuse: Callable[[str, str, Resource, Obj | None], None] = lambda *_: None
         """(user, verb, resource, obj): raises a StatusError to refuse a write."""
+        self.read: Callable[[str, Mapping[str, str]], Obj] = _nothing_there
+        """(path, query) -> the document that other API servers have there."""
         self.lag: Callable[[Resource], float] = lambda _: 0.0
         """How many seconds watches of a kind are behind."""
         self._tables: dict[str, dict[Key, FrozenItem]] = {}
@@ -162,6 +169,10 @@ class ModelClient:
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
         return self._found(resource, Key(namespace, name))
+
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
+        self.cluster.requests.append((self.user, "read", path, Key("", "")))
+        return self.cluster.read(path, query or {})
 
     async def list(
         self,

@@ -84,6 +84,8 @@ class Settings:
     """The network that nodes get their pods' addresses from."""
     node_monitor_grace_seconds: float = 50.0
     """A node whose Lease is older is not ready; upstream's default since v1.32."""
+    autoscaler_sync_seconds: float = 15.0
+    """How often a horizontal pod autoscaler looks at its metrics."""
     loads: dict[str, "Load"] = field(default_factory=dict)
     """Where each controller leaves its load, by name, for whoever wants to look."""
     terminated_pods_max: int = 12500

@@ -164,6 +164,11 @@ class HttpClient:
         found: Obj = await self._json("GET", resource.path(namespace, name))
         return found
 
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
+        """Return the document at a path of the API."""
+        found: Obj = await self._json("GET", path, query=query)
+        return found
+
     async def list(
         self,
         resource: Resource,

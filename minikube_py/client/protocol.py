@@ -1,6 +1,6 @@
 """The one way to a cluster: in process a function call, on a worker HTTPS, with equal meaning."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -66,6 +66,13 @@ class Client(Protocol):
         """Yield what changes after a revision, in batches, bookmarks included.
 
         Ends when the server ends the watch; raises ExpiredError where the revision is too old.
+        """
+
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
+        """Return the document at a path of the API.
+
+        For what has no `Resource` at hand: a subresource, or a kind that another server answers
+        for, such as the metrics of an aggregated API.
         """
 
     async def create(

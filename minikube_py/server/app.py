@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from minikube_py.api import metrics as metrics_kinds
+from minikube_py.api import times
 from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.object import Obj
 from minikube_py.api.scheme import Scheme
@@ -281,6 +282,9 @@ class ServerApp:
             legacy_token=self._legacy_token,
             own_names=self.bootstrap.own_names,
             cluster_cidr=self.config.cluster_cidr,
+            autoscaler_sync_seconds=times.parse_duration(
+                self.config.horizontal_pod_autoscaler_sync_period
+            ),
             loads=self._loads,
         )
 

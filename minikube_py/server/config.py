@@ -54,6 +54,9 @@ class ServerConfig:
     cluster_dns: str = option("", "address of the cluster DNS (default: tenth of --service-cidr)")
     cluster_domain: str = option("cluster.local", "domain of the cluster")
     disable: tuple[str, ...] = option((), "packaged components to leave out")
+    horizontal_pod_autoscaler_sync_period: str = option(
+        "15s", "how often the number of pods is fitted to metrics"
+    )
     service_account_issuer: str = option(
         "https://kubernetes.default.svc.cluster.local", "issuer and audience of tokens"
     )

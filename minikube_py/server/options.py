@@ -60,6 +60,12 @@ def problems(config: ServerConfig) -> Iterator[str]:
             "0 or more",
         ),
         *_webhook_checks(config),
+        (
+            "--horizontal-pod-autoscaler-sync-period",
+            config.horizontal_pod_autoscaler_sync_period,
+            _is_duration,
+            "a duration such as 15s",
+        ),
         ("--request-timeout", config.request_timeout, _is_duration, "a duration such as 1m0s"),
         *(
             (flag, name, _is_plugin, "names of upstream's plugins, such as PodSecurity")

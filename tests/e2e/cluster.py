@@ -94,6 +94,7 @@ class Cluster:
             str(self.kubeconfig),
             "--node-ip",
             address,
+            "--horizontal-pod-autoscaler-sync-period=2s",
         )
         self.workers: list[Program] = []
 

@@ -7,11 +7,13 @@ What goes wrong on the way is told as upstream's `handler_proxy.go` does, in pla
 
 import ssl
 import string
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Mapping
 
 from aiohttp import web
+from yarl import URL
 
 from minikube_py.api.errors import InternalError, ServiceUnavailableError
+from minikube_py.api.object import Obj
 from minikube_py.server.aggregator.routes import Remote, Routes
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.upgrade import is_upgrade, tunnel
@@ -47,6 +49,27 @@ class Forwarder:
             return plain_error(str(error), 500)
         except (ServiceUnavailableError, InternalError) as error:
             return plain_error(error.message, 503)
+
+    def read(self, user: User, path: str, query: Mapping[str, str]) -> Awaitable[Obj] | None:
+        """Return the document that another server has at a path; None where none answers for it.
+
+        Awaiting it raises a StatusError where that server refuses or cannot be reached.
+        """
+        remote = self.routes.find(path)
+        return None if remote is None else self._read(user, remote, path, query)
+
+    async def _read(self, user: User, remote: Remote, path: str, query: Mapping[str, str]) -> Obj:
+        address = self._addresses.resolve(remote.namespace, remote.service, remote.port)
+        if not remote.available:
+            raise ServiceUnavailableError("service unavailable")
+        url = str(URL(f"https://{address.netloc}{path}", encoded=True).with_query(dict(query)))
+        try:
+            context = self.routes.tls(remote)
+        except ssl.SSLError as error:
+            raise ServiceUnavailableError(str(error)) from error
+        return await self._proxy.document(
+            url, context, server_name=address.server_name, headers=list(user_headers(user))
+        )
 
     async def _hand_on(
         self, request: web.BaseRequest, user: User, remote: Remote, address: Address

@@ -7,7 +7,7 @@ kinds that are answered and never stored, are endpoints.
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,7 +36,7 @@ from minikube_py.server.apiserver.patching import (
     unfit_patch,
     unsupported_patch,
 )
-from minikube_py.server.attributes import Attributes, Authorizer, Preparing
+from minikube_py.server.attributes import Attributes, Authorizer, Preparing, User
 from minikube_py.server.audit.record import Auditor, Record
 from minikube_py.server.authz.errors import forbidden
 from minikube_py.server.registry.deletion import details_of
@@ -49,6 +49,8 @@ DELETES_AT_ONCE_MAX = 32
 
 ANY_CUSTOM = "*"
 """In place of a group resource: an endpoint of all custom kinds."""
+Elsewhere = Callable[[User, str, Mapping[str, str]], Awaitable[Obj] | None]
+"""(user, path, query) -> the document that another server has there; None where none answers."""
 Endpoints = Mapping[tuple[str, str], Endpoint]
 """By group resource and subresource ("" for kinds that are never stored)."""
 
@@ -83,6 +85,8 @@ class Api:
         self.authorizer = authorizer
         self.endpoints = endpoints
         self.auditor = auditor
+        self.elsewhere: Elsewhere | None = None
+        """How parts in process read what other servers answer for."""
 
     def authorize(self, call: Call) -> None:
         """Raise ForbiddenError where the user may not do that."""

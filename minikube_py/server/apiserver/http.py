@@ -64,7 +64,7 @@ from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
 from minikube_py.server.apiserver.reply import Reply
 from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
-from minikube_py.server.apiserver.request import RequestInfo, parse
+from minikube_py.server.apiserver.request import RequestInfo, attributes_of, parse
 from minikube_py.server.apiserver.request_metrics import RequestMetrics
 from minikube_py.server.apiserver.requests import Requests, Task, timed_out
 from minikube_py.server.apiserver.socket_watch import asks_for_socket, send_watch_over_socket
@@ -76,7 +76,7 @@ from minikube_py.server.apiserver.streams import (
     warning_headers,
 )
 from minikube_py.server.apiserver.watch import Watches
-from minikube_py.server.attributes import Attributes, Credentials, User
+from minikube_py.server.attributes import Credentials, User
 from minikube_py.server.audit import edge
 from minikube_py.server.authn.chain import Chain
 from minikube_py.server.authn.impersonation import asked_of, impersonate
@@ -242,18 +242,7 @@ class Frontend:
     async def _authorize_info(
         self, request: web.BaseRequest, user: User, info: RequestInfo
     ) -> None:
-        attributes = Attributes(
-            user=user,
-            verb=info.verb,
-            path=info.path,
-            is_resource=info.is_resource,
-            group=info.group,
-            version=info.version,
-            resource=info.plural,
-            subresource=info.subresource,
-            namespace=info.namespace,
-            name=info.name,
-        )
+        attributes = attributes_of(user, info)
         await self.api.prepare(attributes)
         self.api.check(attributes, request.get(edge.RECORD))
 

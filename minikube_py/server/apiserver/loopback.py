@@ -1,17 +1,17 @@
 """The Client of parts in process: the same road as HTTP, without bytes in between."""
 
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from minikube_py.api.errors import InternalError, StatusError
+from minikube_py.api.errors import InternalError, NotFoundError, StatusError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import ItemList, PatchType, WatchEvent
 from minikube_py.server.apiserver.api import Answer, Api
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.parameters import ListOptions, WriteOptions, list_options
-from minikube_py.server.apiserver.request import RequestInfo
+from minikube_py.server.apiserver.request import RequestInfo, attributes_of, parse
 from minikube_py.server.apiserver.watch import Watches, follow
 from minikube_py.server.attributes import User
 from minikube_py.server.audit.edge import audit_id
@@ -101,6 +101,27 @@ class Loopback:
         """Return one object."""
         call = self._call("get", resource, namespace, name)
         return await self._carried_out(call, self._api.get(call))
+
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
+        """Return the document at a path of the API, also where another server answers for it."""
+        query = query or {}
+        info = parse("GET", path, query)
+        if self._api.elsewhere is not None:
+            found = self._api.elsewhere(self._user, path, query)
+            if found is not None:
+                self._api.check(attributes_of(self._user, info))
+                return await found
+        resource = self._api.scheme.by_path(info.group, info.version, info.plural)
+        if not info.is_resource or resource is None or not resource.served:
+            raise NotFoundError("the server could not find the requested resource", details={})
+        if info.name:
+            call = self._call("get", resource, info.namespace, info.name, info.subresource)
+            return await self._carried_out(call, self._api.get(call))
+        selectors = (query.get("labelSelector", ""), query.get("fieldSelector", ""))
+        call = self._call("list", resource, info.namespace, selectors=selectors)
+        listing = await self._api.list(call, list_options(resource, query))
+        _end(call)
+        return listing.document(resource)
 
     async def list(
         self,

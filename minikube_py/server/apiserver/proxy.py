@@ -23,12 +23,15 @@ from minikube_py.api.errors import (
     StatusError,
     from_status,
 )
+from minikube_py.api.object import Obj
 from minikube_py.server.apiserver.socket_stream import send_over_socket
 from minikube_py.server.apiserver.socket_watch import asks_for_socket
 
 CONNECT_SECONDS = 30.0
 CONNECTIONS_MAX = 200
 """To one address at once; more wait for a free one."""
+DOCUMENT_BYTES_MAX = 64 << 20
+DOCUMENT_SECONDS = 30.0
 ERROR_BODY_MAX = 50_000
 """Of a kubelet's error text, no more is read than this (upstream's maxReadLength)."""
 
@@ -143,18 +146,50 @@ class Proxy:
                 an error, or with more than `bytes_max`.
 
         """
+        status, data = await self._read(url, ssl, bytes_max, seconds)
+        if status != 200:
+            raise ServiceUnavailableError(f'Get "{url}": status {status}')
+        return data.decode(errors="replace")
+
+    async def document(
+        self, url: str, ssl: tls.SSLContext, *, server_name: str, headers: list[tuple[str, str]]
+    ) -> Obj:
+        """Return a document of another API server; raises the StatusError that it answers with."""
+        accept = [("Accept", "application/json"), *headers]
+        status, data = await self._read(
+            url, ssl, DOCUMENT_BYTES_MAX, DOCUMENT_SECONDS, server_name, accept
+        )
         try:
-            async with asyncio.timeout(seconds), await self._open("GET", url, ssl) as far:
+            found = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            found = {"message": data[:ERROR_BODY_MAX].decode(errors="replace").strip()}
+        if status != 200 or not isinstance(found, dict):
+            raise from_status({"code": status, **(found if isinstance(found, dict) else {})})
+        return found
+
+    async def _read(
+        self,
+        url: str,
+        ssl: tls.SSLContext,
+        bytes_max: int,
+        seconds: float,
+        server_name: str = "",
+        headers: list[tuple[str, str]] | None = None,
+    ) -> tuple[int, bytes]:
+        """Return status and body; raises ServiceUnavailableError."""
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                await self._open("GET", url, ssl, headers=headers, server_name=server_name) as far,
+            ):
                 data = await far.content.read(bytes_max)
                 while len(data) <= bytes_max and (more := await far.content.read(bytes_max)):
                     data += more
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is one
             raise ServiceUnavailableError(f'Get "{url}": {why(error)}') from error
-        if far.status != 200:
-            raise ServiceUnavailableError(f'Get "{url}": status {far.status}')
         if len(data) > bytes_max:
             raise ServiceUnavailableError(f'Get "{url}": more than {bytes_max} bytes')
-        return data.decode(errors="replace")
+        return far.status, data
 
     async def _open(
         self,

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from minikube_py.server.attributes import Attributes, User
+
 _VERBS = {
     "GET": "get",
     "HEAD": "get",
@@ -84,6 +86,22 @@ def _collection_verb(verb: str, name: str, query: Mapping[str, str]) -> str:
 
 
 _OF_COLLECTIONS = {"get": "list", "delete": "deletecollection"}
+
+
+def attributes_of(user: User, info: RequestInfo) -> Attributes:
+    """Return a request as authorisation sees it."""
+    return Attributes(
+        user=user,
+        verb=info.verb,
+        path=info.path,
+        is_resource=info.is_resource,
+        group=info.group,
+        version=info.version,
+        resource=info.plural,
+        subresource=info.subresource,
+        namespace=info.namespace,
+        name=info.name,
+    )
 
 
 def is_true(text: str | None) -> bool:
