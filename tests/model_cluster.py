@@ -24,10 +24,13 @@ from minikube_py.api.errors import (
     NotFoundError,
 )
 from minikube_py.api.item import Item
+from minikube_py.api.kinds import BUILTIN
 from minikube_py.api.object import Key, Obj, evolve, get, key_of, without
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import ItemList, PatchType, WatchEvent, bookmark
 from minikube_py.lib.clock import Clock
+from minikube_py.server.apiserver.endpoints.scale import scale_of
+from minikube_py.server.apiserver.request import parse
 from tests.frozen import freeze
 
 POLICY_FINALIZERS = {"Orphan": "orphan", "Foreground": "foregroundDeletion"}
@@ -171,8 +174,13 @@ class ModelClient:
         return self._found(resource, Key(namespace, name))
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
+        await asyncio.sleep(0)
         self.cluster.requests.append((self.user, "read", path, Key("", "")))
-        return self.cluster.read(path, query or {})
+        info = parse("GET", path, query or {})
+        if info.subresource != "scale":
+            return self.cluster.read(path, query or {})
+        kinds = (r for r in BUILTIN if (r.group, r.plural) == (info.group, info.plural))
+        return scale_of(self._found(next(kinds), Key(info.namespace, info.name)))
 
     async def list(
         self,
@@ -308,6 +316,8 @@ class ModelClient:
 
     def _prepared(self, resource: Resource, new: Obj, old: Obj, subresource: str) -> Obj:
         """Keep of the old object what this endpoint does not write."""
+        if subresource == "scale":
+            return evolve(old, "spec.replicas", get(new, "spec.replicas"))
         if subresource == "finalize":
             return evolve(old, "spec.finalizers", get(new, "spec.finalizers", ()))
         sub = resource.subresource(subresource) if subresource else None

@@ -176,7 +176,7 @@ class Parts:
         self.aggregator = Aggregator(
             setting.scheme, self.store, certificates, proxy, frozenset(api_services(setting.config))
         )
-        self.api.elsewhere = self.aggregator.forwarder.read
+        self.api.elsewhere = self.aggregator.forwarder
         self.request_metrics = RequestMetrics(setting.scheme)
         self.requests = Requests(parse_duration(setting.config.request_timeout))
         nonresource = _nonresource(setting, self, tokens, certificates.trust)

@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 import pytest
 
+from minikube_py.api.errors import ForbiddenError, NotFoundError
+from minikube_py.server.attributes import User
 from tests.integration.conftest import Answer, Server, running
 from tests.integration.patience import SECONDS_MAX, eventually
 from tests.integration.sample_api_server import (
@@ -191,6 +193,28 @@ async def test_a_watch_of_another_server_streams(server: Server, sample: SampleA
                 event = orjson.loads(await watch.content.readline())
             assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", name)
     assert len(sample.flunders) == 2
+
+
+async def test_parts_in_process_read_what_other_servers_answer_for(
+    server: Server, sample: SampleApiServer
+) -> None:
+    await server.call("POST", FLUNDERS, flunder("one"))
+    client = server.app.loopback(User("root", ("system:masters",)))
+    found = await client.read(FLUNDERS, {"labelSelector": "a=b"})
+    assert [one["metadata"]["name"] for one in found["items"]] == ["one"]
+    user, _, request = sample.asked[-1]
+    assert (user, dict(request.query)) == ("root", {"labelSelector": "a=b"})
+    with pytest.raises(NotFoundError):
+        await client.read(f"{FLUNDERS}/two")
+    nobody = server.app.loopback("nobody")
+    with pytest.raises(ForbiddenError):
+        await nobody.read(FLUNDERS)
+    own = await client.read(f"/api/v1/namespaces/{NAMESPACE}/services/{SERVICE}")
+    assert own["kind"] == "Service"
+    listed = await client.read("/api/v1/nodes")
+    assert listed["kind"] == "NodeList"
+    with pytest.raises(NotFoundError):
+        await client.read("/apis/nothing.example.com/v1/things")
 
 
 async def test_an_upgrade_goes_through(server: Server, sample: SampleApiServer) -> None:

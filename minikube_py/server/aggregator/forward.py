@@ -7,7 +7,7 @@ What goes wrong on the way is told as upstream's `handler_proxy.go` does, in pla
 
 import ssl
 import string
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 from yarl import URL
@@ -50,18 +50,21 @@ class Forwarder:
         except (ServiceUnavailableError, InternalError) as error:
             return plain_error(error.message, 503)
 
-    def read(self, user: User, path: str, query: Mapping[str, str]) -> Awaitable[Obj] | None:
-        """Return the document that another server has at a path; None where none answers for it.
+    def answers(self, path: str) -> bool:
+        """Tell whether a path is another server's."""
+        return self.routes.find(path) is not None
 
-        Awaiting it raises a StatusError where that server refuses or cannot be reached.
+    async def read(self, user: User, path: str, query: Mapping[str, str]) -> Obj:
+        """Return the document that another server has at a path.
+
+        Raises:
+            StatusError: that server refuses, or cannot be reached.
+
         """
         remote = self.routes.find(path)
-        return None if remote is None else self._read(user, remote, path, query)
-
-    async def _read(self, user: User, remote: Remote, path: str, query: Mapping[str, str]) -> Obj:
-        address = self._addresses.resolve(remote.namespace, remote.service, remote.port)
-        if not remote.available:
+        if remote is None or not remote.available:
             raise ServiceUnavailableError("service unavailable")
+        address = self._addresses.resolve(remote.namespace, remote.service, remote.port)
         url = str(URL(f"https://{address.netloc}{path}", encoded=True).with_query(dict(query)))
         try:
             context = self.routes.tls(remote)

@@ -7,9 +7,9 @@ kinds that are answered and never stored, are endpoints.
 
 import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from minikube_py.api.errors import BadRequestError, MethodNotAllowedError, NotFoundError
 from minikube_py.api.item import Item
@@ -49,10 +49,18 @@ DELETES_AT_ONCE_MAX = 32
 
 ANY_CUSTOM = "*"
 """In place of a group resource: an endpoint of all custom kinds."""
-Elsewhere = Callable[[User, str, Mapping[str, str]], Awaitable[Obj] | None]
-"""(user, path, query) -> the document that another server has there; None where none answers."""
 Endpoints = Mapping[tuple[str, str], Endpoint]
 """By group resource and subresource ("" for kinds that are never stored)."""
+
+
+class Elsewhere(Protocol):
+    """What other servers answer for, as parts in process read it."""
+
+    def answers(self, path: str) -> bool:
+        """Tell whether a path is another server's."""
+
+    async def read(self, user: User, path: str, query: Mapping[str, str]) -> Obj:
+        """Return the document that is there; raises a StatusError."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Api:
         self.endpoints = endpoints
         self.auditor = auditor
         self.elsewhere: Elsewhere | None = None
-        """How parts in process read what other servers answer for."""
+        """Set where other servers answer for some paths."""
 
     def authorize(self, call: Call) -> None:
         """Raise ForbiddenError where the user may not do that."""

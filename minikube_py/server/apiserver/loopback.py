@@ -106,11 +106,10 @@ class Loopback:
         """Return the document at a path of the API, also where another server answers for it."""
         query = query or {}
         info = parse("GET", path, query)
-        if self._api.elsewhere is not None:
-            found = self._api.elsewhere(self._user, path, query)
-            if found is not None:
-                self._api.check(attributes_of(self._user, info))
-                return await found
+        elsewhere = self._api.elsewhere
+        if elsewhere is not None and elsewhere.answers(path):
+            self._api.check(attributes_of(self._user, info))
+            return await elsewhere.read(self._user, path, query)
         resource = self._api.scheme.by_path(info.group, info.version, info.plural)
         if not info.is_resource or resource is None or not resource.served:
             raise NotFoundError("the server could not find the requested resource", details={})

@@ -407,7 +407,7 @@ def derive_status(
     status: dict[str, Any] = {
         "currentReplicas": observed.replicas,
         "desiredReplicas": desired,
-        "currentMetrics": list(decision.statuses or ()) or None,
+        "currentMetrics": [dict(one) for one in decision.statuses or ()] or None,
         "conditions": _conditions(hpa, conditions, observed.now),
     }
     last = get(hpa, "status.lastScaleTime")

@@ -152,9 +152,11 @@ def test_a_steady_recommendation_is_reached_unless_a_direction_is_disabled(
     current, now = 10, NOW
     for _ in range(80):
         made = step(wanted, Range(current, 1, 50), how, history, now)
-        history = made.history.with_step(now, current, made.replicas, how) if (
-            made.replicas != current
-        ) else made.history
+        history = (
+            made.history.with_step(now, current, made.replicas, how)
+            if (made.replicas != current)
+            else made.history
+        )
         assert (made.replicas - current) * (wanted - current) >= 0 or how is None
         current, now = made.replicas, now + 4000
     direction = "scaleUp" if wanted > 10 else "scaleDown"

@@ -46,9 +46,7 @@ def pod(number: int, *, ready: str = "True", phase: str = "Running", cpu: str | 
 def target(pods: Sequence[Any], current: int | None = None, **more: Any) -> Target:
     count = len(pods) if current is None else current
     tolerances = more.pop("tolerances", Tolerances())
-    return Target(
-        replicas=count, status_replicas=count, pods=pods, tolerances=tolerances, now=NOW
-    )
+    return Target(replicas=count, status_replicas=count, pods=pods, tolerances=tolerances, now=NOW)
 
 
 def metrics(*values: int, at: float = NOW - 1) -> dict[str, PodMetric]:
@@ -119,7 +117,7 @@ def test_a_pod_that_was_ready_once_counts_though_it_is_not_now() -> None:
 
 
 def test_pods_without_requests_are_refused_in_upstreams_words() -> None:
-    with pytest.raises(MetricError, match="^missing request for cpu in container c of Pod p0$"):
+    with pytest.raises(MetricError, match=r"^missing request for cpu in container c of Pod p0$"):
         by_utilization(target([pod(0, cpu=None)]), metrics(900), "cpu", 50)
     with pytest.raises(MetricError, match="no pods returned by selector"):
         by_utilization(target([]), metrics(900), "cpu", 50)
