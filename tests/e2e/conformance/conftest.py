@@ -9,6 +9,7 @@ import pytest
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.batch import Batch
 from tests.e2e.conformance.lives import Lives
+from tests.e2e.conformance.net import Net
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +45,9 @@ def _namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def net(cluster: Cluster, namespace: str) -> Net:
+    """Have a namespace whose services and pods are asked."""
+    return Net(cluster, namespace)

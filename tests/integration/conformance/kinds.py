@@ -109,6 +109,8 @@ NETWORK = (
     Kind(NETWORKING, "ipaddresses", {"spec": {"parentRef": {"resource": "services", "name": "s",
          "namespace": "n"}}}, {"metadata": {"labels": {"more": "1"}}},
          names=("192.168.6.1", "192.168.6.2", "192.168.6.3")),
+    Kind(NETWORKING, "servicecidrs", {"spec": {"cidrs": ["10.1.1.0/24"]}},
+         {"metadata": {"labels": {"more": "1"}}}, status=CONDITIONS),
     spec(CORE, "services", {"ports": [{"port": 80}], "type": "LoadBalancer"},
          {"sessionAffinity": "ClientIP"},
          status=LOAD_BALANCER | CONDITIONS, **NS),
@@ -180,8 +182,16 @@ OTHERS = (
          status={"currentReplicas": 1, "desiredReplicas": 1}, **NS),
     Kind(ADMISSION, "validatingwebhookconfigurations", {"webhooks": [WEBHOOK]}, MORE_TIME),
     Kind(ADMISSION, "mutatingwebhookconfigurations", {"webhooks": [WEBHOOK]}, MORE_TIME),
+)  # fmt: skip
+CLAIM = {"devices": {"requests": [{"name": "r", "exactly": {"deviceClassName": "d"}}]}}
+SLICE = {"driver": "d.example.com", "nodeName": "n", "devices": [],
+         "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}}  # fmt: skip
+ALLOCATED = {"request": "r", "driver": "d.example.com", "pool": "p", "device": "one"}
+DEVICES = (
     spec(DRA, "deviceclasses", {}, {"selectors": [{"cel": {"expression": "true"}}]}),
-    spec(DRA, "resourceclaimtemplates", {"spec": {"devices": {"requests": [
-         {"name": "r", "exactly": {"deviceClassName": "d"}}]}}},
-         {}, **NS),
+    Kind(DRA, "resourceclaims", {"spec": CLAIM}, {"metadata": {"labels": {"more": "1"}}},
+         status={"allocation": {"devices": {"results": [ALLOCATED]}}}, **NS),
+    Kind(DRA, "resourceclaimtemplates", {"spec": {"spec": CLAIM}},
+         {"metadata": {"labels": {"more": "1"}}}, **NS),
+    spec(DRA, "resourceslices", SLICE, {"devices": [{"name": "one"}]}),
 )  # fmt: skip

@@ -8,6 +8,7 @@ import pytest
 from minikube_py.api.object import evolve
 from tests.integration.conformance.api import Api, Watcher
 from tests.integration.conformance.kinds import (
+    DEVICES,
     MACHINERY,
     NETWORK,
     NODES,
@@ -65,6 +66,7 @@ async def test_a_kind_of_workload_supports_all_operations(api: Api, space: str, 
     "Ingress API should support creating Ingress API operations",
     "IngressClass API should support creating IngressClass API operations",
     "ServiceCIDR and IPAddress API should support IPAddress API operations",
+    "ServiceCIDR and IPAddress API should support ServiceCIDR API operations",
     "Services should complete a service status lifecycle",
     "Services should delete a collection of services",
     "Services should find a service from listing all namespaces",
@@ -104,6 +106,17 @@ async def test_a_kind_about_nodes_supports_all_operations(api: Api, space: str, 
 )
 @each(*STORED)
 async def test_a_kind_of_storage_supports_all_operations(api: Api, space: str, kind: Kind) -> None:
+    await operate(api, kind)
+
+
+@pytest.mark.conformance(
+    "CRUD Tests resource.k8s.io/v1 DeviceClass",
+    "CRUD Tests resource.k8s.io/v1 ResourceClaim",
+    "CRUD Tests resource.k8s.io/v1 ResourceClaimTemplate",
+    "CRUD Tests resource.k8s.io/v1 ResourceSlice",
+)
+@each(*DEVICES)
+async def test_a_kind_of_devices_supports_all_operations(api: Api, space: str, kind: Kind) -> None:
     await operate(api, kind)
 
 

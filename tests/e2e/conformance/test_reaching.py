@@ -1,0 +1,233 @@
+"""How pods are reached: by name, by address and port, through the API server."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.cluster import Cluster
+from tests.e2e.conformance.net import DOMAIN, PORT, Net, pod, service, web
+from tests.e2e.node.machine import wait_until
+
+pytestmark = pytest.mark.e2e
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance(
+    "DNS should provide DNS for the cluster",
+    "DNS should provide DNS for services",
+    "DNS should resolve DNS of partial qualified names for services",
+    "DNS should provide DNS for pods for Hostname",
+    "DNS should provide DNS for pods for Subdomain",
+    "DNS should provide /etc/hosts entries for the cluster",
+    "DNS should provide DNS for ExternalName services",
+)
+def test_names_lead_where_they_must(net: Net) -> None:
+    headless = service("dns", {"app": "dns"}, {"name": "http", "port": 80, "targetPort": 8080})
+    headless["spec"]["clusterIP"] = "None"
+    net.make(
+        pod("client"),
+        headless,
+        service("plain", {"app": "dns"}, {"name": "http", **PORT}),
+        web("querier", labels={"app": "dns"}, hostname="querier-1", subdomain="dns"),
+    )
+    space = net.namespace
+    own = net.get("pod", "querier")["status"]["podIP"]
+    plain = net.get("service", "plain")["spec"]["clusterIP"]
+
+    def found(name: str, *kind: str) -> str:
+        words = ("exec", "client", "--", "nslookup", *(f"-type={one}" for one in kind), name)
+        return net.cluster.run("-n", space, *words).stdout
+
+    wanted = {
+        "kubernetes.default": "10.43.0.1",
+        f"kubernetes.default.{DOMAIN}": "10.43.0.1",
+        "plain": plain,
+        f"plain.{space}": plain,
+        f"plain.{space}.svc": plain,
+        f"plain.{space}.{DOMAIN}": plain,
+        f"dns.{space}.{DOMAIN}": own,
+        f"querier-1.dns.{space}.{DOMAIN}": own,
+    }
+    for name, address in wanted.items():
+        wait_until(lambda name=name, a=address: resolves(net, name, a), 20, f"{name} is {address}")
+    for owner in ("plain", "dns"):
+        said = found(f"_http._tcp.{owner}.{space}.{DOMAIN}", "srv")
+        assert f".{space}.{DOMAIN}" in said, said
+    assert f"plain.{space}.{DOMAIN}" in found(plain)
+    hosts = net.do("exec", "querier", "--", "cat", "/etc/hosts")
+    assert f"{own}\tquerier-1.dns.{space}.{DOMAIN}\tquerier-1" in hosts
+    net.make(external("outside", "foo.example.com"))
+    wait_until(
+        lambda: "foo.example.com" in found(f"outside.{space}.{DOMAIN}", "cname"), 20, "a CNAME"
+    )
+    net.do("patch", "service", "outside", "-p", '{"spec":{"externalName":"bar.example.com"}}')
+    wait_until(
+        lambda: "bar.example.com" in found(f"outside.{space}.{DOMAIN}", "cname"), 40, "it changes"
+    )
+
+
+def resolves(net: Net, name: str, address: str) -> bool:
+    """Tell whether a program in the client finds an address by a name, search path and all."""
+    words = ("exec", "client", "--", "ping", "-c1", "-W1", name)
+    said = net.cluster.run("-n", net.namespace, *words)
+    return f"({address})" in said.stdout
+
+
+def external(name: str, target: str) -> dict[str, Any]:
+    made = service(name, None, type="ExternalName", externalName=target)
+    del made["spec"]["selector"], made["spec"]["ports"]
+    return made
+
+
+@pytest.mark.conformance("DNS should support configurable pod DNS nameservers")
+def test_a_pod_may_bring_its_own_resolver_configuration(net: Net) -> None:
+    config = {"nameservers": ["1.1.1.1"], "searches": ["resolv.conf.local"]}
+    net.make(pod("own", dnsPolicy="None", dnsConfig=config))
+    said = net.do("exec", "own", "--", "cat", "/etc/resolv.conf").split("\n")
+    assert said[:2] == ["search resolv.conf.local", "nameserver 1.1.1.1"]
+
+
+# --- pods and ports -------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance(
+    "Networking Granular Checks: Pods should function for intra-pod communication: http",
+    "Networking Granular Checks: Pods should function for node-pod communication: http",
+)
+def test_pods_and_the_node_reach_each_pod(net: Net) -> None:
+    names = ("first", "second", "third")
+    net.make(pod("client"), *(web(name) for name in names))
+    for name in names:
+        at = f"{net.get('pod', name)['status']['podIP']}:8080"
+        assert net.ask(at) == name
+        assert net.from_node(at) == name
+
+
+ECHO = """
+import socket
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(("0.0.0.0", 8081))
+while True:
+    data, source = server.recvfrom(1024)
+    server.sendto(NAME + b" heard " + data, source)
+"""
+CALL = """
+import socket
+client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+client.settimeout(1)
+for _ in range(20):
+    client.sendto(b"hello", (ADDRESS, 8081))
+    try:
+        print(client.recv(1024).decode())
+        break
+    except OSError:
+        pass
+"""
+
+
+def in_pod(cluster: Cluster, mark: str) -> list[str]:
+    """Return the command that enters the network of the pod that sleeps for `mark` seconds."""
+    pid = cluster.machine.sh("pgrep", "-fo", f"sleep {mark}").split()[0]
+    return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+
+
+@pytest.mark.conformance(
+    "Networking Granular Checks: Pods should function for intra-pod communication: udp",
+    "Networking Granular Checks: Pods should function for node-pod communication: udp",
+)
+def test_pods_and_the_node_reach_each_pod_by_datagrams(net: Net, tmp_path: Path) -> None:
+    marks = {"client": "70000", "first": "70001", "second": "70002"}
+    net.make(*(pod(name, f"sleep {mark}") for name, mark in marks.items()))
+    machine = net.cluster.machine
+    servers = []
+    try:
+        for name in ("first", "second"):
+            script = ECHO.replace("NAME", repr(name.encode()))
+            command = [*in_pod(net.cluster, marks[name]), sys.executable, "-c", script]
+            servers.append(machine.start(command, tmp_path / f"{name}.log"))
+        for name in ("first", "second"):
+            address = net.get("pod", name)["status"]["podIP"]
+            call = [sys.executable, "-c", CALL.replace("ADDRESS", repr(address))]
+            for place in ([], in_pod(net.cluster, marks["client"])):
+                assert machine.sh(*place, *call) == f"{name} heard hello\n"
+    finally:
+        for server in servers:
+            server.kill()
+            server.wait()
+
+
+@pytest.mark.conformance(
+    "HostPort validates that there is no conflict between pods with same hostPort but different"
+    " hostIP and protocol"
+)
+def test_one_host_port_serves_several_pods_on_several_addresses(net: Net) -> None:
+    def hosted(name: str, address: str, protocol: str) -> dict[str, Any]:
+        made = web(name)
+        (container,) = made["spec"]["containers"]
+        container["ports"] = [
+            {"containerPort": 8080, "hostPort": 54323, "protocol": protocol, "hostIP": address}
+        ]
+        return made
+
+    net.make(
+        hosted("pod1", "127.0.0.1", "TCP"),
+        hosted("pod2", "192.168.77.1", "TCP"),
+        hosted("pod3", "192.168.77.1", "UDP"),
+    )
+    for address, name in (("127.0.0.1", "pod1"), ("192.168.77.1", "pod2")):
+        at = f"{address}:54323"
+        wait_until(lambda at=at, n=name: net.from_node(at) == n, 20, f"{name} answers at {at}")
+
+
+# --- through the API server -----------------------------------------------------------------------
+
+
+@pytest.mark.conformance(
+    "Proxy version v1 should proxy through a service and a pod",
+    "Proxy version v1 A set of valid responses are returned for both pod and service Proxy",
+    "Proxy version v1 A set of valid responses are returned for both pod and service ProxyWithPath",
+)
+def test_pods_and_services_are_reached_through_the_api_server(net: Net) -> None:
+    ports = [
+        {"name": "portname1", "port": 80, "targetPort": "p8080"},
+        {"name": "portname2", "port": 81, "targetPort": 8081},
+    ]
+    net.make(
+        web("target", 8080, 8081, labels={"app": "proxied"}),
+        service("proxied", {"app": "proxied"}, *ports),
+    )
+    base = f"/api/v1/namespaces/{net.namespace}"
+    places = [
+        "pods/target/proxy",
+        "pods/target:8080/proxy",
+        "pods/http:target:8081/proxy",
+        "services/proxied:portname1/proxy",
+        "services/http:proxied:portname2/proxy",
+        "services/proxied:80/proxy",
+        "services/proxied:81/proxy",
+    ]
+    for place in places:
+        for rest in ("/", "/index.html"):
+            path = f"{base}/{place}{rest}"
+            wait_until(
+                lambda path=path: net.cluster.run("get", "--raw", path).stdout == "target\n",
+                20,
+                path,
+            )
+
+
+@pytest.mark.conformance("Service endpoints latency should not be very high")
+def test_endpoints_follow_a_service_soon(net: Net) -> None:
+    net.make(web("target", labels={"app": "quick"}))
+    services = [service(f"quick-{n}", {"app": "quick"}) for n in range(50)]
+    net.make(*services)
+
+    def all_there() -> bool:
+        items = net.get("endpointslices")["items"]
+        return sum(bool(one["endpoints"]) for one in items) == len(services)
+
+    wait_until(all_there, 20, "every service has its endpoint")
