@@ -26,26 +26,44 @@ from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.server.controllers.pods import NODE, index_nodes, is_finished
 
 EVICTS = b'"NoExecute"'
+WAITING = "waiting"
+"""Under what is remembered since when whose time runs; a taint need not say when it came."""
 
 
 async def reconcile(key: Key, ctx: Context) -> float | None:
     """Evict one pod when its time has come; look again when it will have."""
+    waiting: dict[Key, datetime] = ctx.memory.setdefault(WAITING, {})
     pod = ctx.lister(PODS).get(key)
     if pod is None or is_deleting(pod) or is_finished(pod):
+<<<<<<< HEAD
         ctx.memory.pop(key, None)
         return None
     node = ctx.lister(NODES).get(Key("", get(pod, "spec.nodeName", "")))
     due = None if node is None else due_time(pod, node, first_seen(key, pod, ctx))
     if due is None:
         ctx.memory.pop(key, None)
+=======
+        waiting.pop(key, None)
         return None
-    left = (due - ctx.now()).total_seconds()
+    node = ctx.lister(NODES).get(Key("", get(pod, "spec.nodeName", "")))
+    now = ctx.now()
+    due = None if node is None else due_time(pod, node, now, waiting.get(key, now))
+    if due is None:
+        if waiting.pop(key, None) is not None:
+            text = f"Cancelling deletion of Pod {key}"
+            await ctx.apply([Emit(pod, "Normal", "TaintManagerEviction", text)])
+>>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
+        return None
+    left = (due - now).total_seconds()
     if left <= 0:
-        await ctx.apply(plan(pod, ctx.now()))
+        waiting.pop(key, None)
+        await ctx.apply(plan(pod, now))
         return None
+    waiting.setdefault(key, now)
     return left
 
 
+<<<<<<< HEAD
 def first_seen(key: Key, pod: Obj, ctx: Context) -> datetime:
     """Return when the pod was first looked at on its tainted node."""
     found: tuple[str, datetime] = ctx.memory.get(key, ("", ctx.now()))
@@ -58,6 +76,12 @@ def due_time(pod: Obj, node: Obj, seen: datetime) -> datetime | None:
     """Return when the pod has to leave; None where it tolerates the taints for ever.
 
     `seen` is when taints without a time were first seen.
+=======
+def due_time(pod: Obj, node: Obj, now: datetime, since: datetime | None = None) -> datetime | None:
+    """Return when the pod has to leave; None where it tolerates the taints for ever.
+
+    `since` is from when the time runs where neither taint nor pod says so.
+>>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
     """
     taints = taints_of(node, NO_EXECUTE)
     if not taints:
@@ -71,8 +95,13 @@ def due_time(pod: Obj, node: Obj, seen: datetime) -> datetime | None:
     limits = [one["tolerationSeconds"] for one in used if one.get("tolerationSeconds") is not None]
     if not limits:
         return None
+<<<<<<< HEAD
     start = starting(pod, taints, seen)
     return datetime.fromtimestamp(start.timestamp() + max(min(limits), 0), tz=seen.tzinfo)
+=======
+    start = starting(pod, taints, since or now)
+    return datetime.fromtimestamp(start.timestamp() + max(min(limits), 0), tz=now.tzinfo)
+>>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
 
 
 def starting(pod: Obj, taints: Sequence[Obj], seen: datetime) -> datetime:
@@ -100,9 +129,11 @@ def plan(pod: Obj, now: datetime) -> Iterator[Action]:
     yield Delete(PODS, key, uid_of(pod))
 
 
-def of_pod(_old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
+def of_pod(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
     """Look at pods that are on, or come to, a tainted node."""
     if new is None or new.deleting:
+        if old is not None and old.key in ctx.memory.get(WAITING, ()):
+            yield old.key
         return
     name = new.fields.get("spec.nodeName")
     node = ctx.lister(NODES).item(Key("", name)) if name else None

@@ -184,7 +184,7 @@ job = st.one_of(
 cronjob = st.fixed_dictionaries(
     {
         "schedule": st.sampled_from(
-            ["* * * * *", "@every 1s", "0 0 31 2 *", "@hourly", "*/7 3 * * 1", "* * * * *"]
+            ["* * * * *", "@every 30s", "0 0 31 2 *", "@hourly", "*/7 3 * * 1", "* * * * *"]
         ),
         "jobTemplate": st.fixed_dictionaries({"spec": job}),
     },
@@ -318,7 +318,7 @@ async def live(made: list[Any], taints: list[Any], subsets: list[Any]) -> None:
             await attempt(client.create(resource, {"metadata": metadata, "spec": spec}))
         endpoints = {"metadata": {"name": "o0", "namespace": "d"}, "subsets": subsets}
         await attempt(client.create(ENDPOINTS, endpoints))
-        await settle(200)
+        await settle(100)
         await world.client.delete(NAMESPACES, "d")
         await settle(100)
 

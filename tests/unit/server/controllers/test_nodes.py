@@ -260,6 +260,20 @@ async def test_pods_leave_a_tainted_node_when_their_time_is_over():
 
 
 @virtual
+async def test_a_taint_that_does_not_say_when_it_came_counts_from_when_it_is_seen():
+    async with harness() as world:
+        world.run(taint_eviction.CONTROLLER)
+        await world.client.create(NODES, node("n1"))
+        await make_pod(world, "p", 60)
+        taint = {"key": "test/out", "effect": "NoExecute"}
+        await world.client.update(NODES, evolve(one(world), "spec.taints", [taint]))
+        await settle(59)
+        assert not is_deleting(one(world, PODS))
+        await settle(2)
+        assert is_deleting(one(world, PODS))
+
+
+@virtual
 async def test_a_pod_whose_node_loses_the_taint_in_time_stays():
     async with harness() as world:
         world.run(taint_eviction.CONTROLLER)
@@ -271,6 +285,9 @@ async def test_a_pod_whose_node_loses_the_taint_in_time_stays():
         await world.client.update(NODES, evolve(one(world), "spec.taints", []))
         await settle(100)
         assert not is_deleting(one(world, PODS))
+        (event,) = world.cluster.objects(EVENTS)
+        assert event["reason"] == "TaintManagerEviction"
+        assert event["message"] == "Cancelling deletion of Pod d/p"
 
 
 @virtual
