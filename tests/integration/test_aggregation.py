@@ -303,6 +303,10 @@ def _paths(answer: Answer) -> dict[str, Any]:
 async def test_a_server_that_fails_is_unavailable_and_comes_back(
     server: Server, sample: SampleApiServer
 ) -> None:
+    await eventually(  # what it serves is learned right after it is found to be there
+        lambda: server.call("GET", "/apis", accept=AGGREGATED),
+        lambda answer: shown(answer).get(GROUP, [{}])[0].get("freshness") == "Current",
+    )
     sample.ill = True
     await server.call(
         "PATCH",
