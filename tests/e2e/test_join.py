@@ -38,9 +38,12 @@ def pod(name: str, node: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.conformance("Conformance Tests should have at least two untainted nodes")
 def test_pods_of_two_nodes_reach_each_other(
     cluster: Cluster, worker: Program, namespace: str
 ) -> None:
+    nodes = cluster.get("nodes")["items"]
+    assert len([node for node in nodes if not node["spec"].get("taints")]) == 2
     cluster.apply(pod("here", "n1"), pod("there", "n2"), namespace=namespace)
     cluster.kubectl(
         "wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=60s"

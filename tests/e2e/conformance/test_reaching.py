@@ -1,6 +1,7 @@
 """How pods are reached: by name, by address and port, through the API server."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,47 @@ def test_one_host_port_serves_several_pods_on_several_addresses(net: Net) -> Non
     for address, name in (("127.0.0.1", "pod1"), ("192.168.77.1", "pod2")):
         at = f"{address}:54323"
         wait_until(lambda at=at, n=name: net.from_node(at) == n, 20, f"{name} answers at {at}")
+
+
+HEALTH = """
+import grpc, time
+from concurrent.futures import ThreadPoolExecutor
+class Health(grpc.GenericRpcHandler):
+    def service(self, call):
+        assert call.method == "/grpc.health.v1.Health/Check"
+        serving = lambda *_: bytes([8, 1])
+        return grpc.unary_unary_rpc_method_handler(serving)
+server = grpc.server(ThreadPoolExecutor(2))
+server.add_generic_rpc_handlers((Health(),))
+server.add_insecure_port("0.0.0.0:5000")
+server.start()
+print("serving", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.conformance("Probing container should *not* be restarted with a GRPC liveness probe")
+def test_a_container_that_answers_over_grpc_is_left_alone(net: Net, tmp_path: Path) -> None:
+    action = {"grpc": {"port": 5000}, "periodSeconds": 1}
+    probes = {
+        "readinessProbe": {**action, "failureThreshold": 30},
+        "livenessProbe": {**action, "initialDelaySeconds": 3, "failureThreshold": 10},
+    }
+    net.cluster.apply(pod("a", "sleep 70009", container=probes), namespace=net.namespace)
+    net.do("wait", "--for=jsonpath={.status.phase}=Running", "pod/a", "--timeout=60s")
+    machine = net.cluster.machine
+    command = [*in_pod(net.cluster, "70009"), sys.executable, "-c", HEALTH]
+    server = machine.start(command, tmp_path / "health.log")
+    try:
+        net.do("wait", "--for=condition=Ready", "pod/a", "--timeout=60s")
+        begun = time.monotonic()
+        # Longer than a liveness probe that fails would let it be.
+        wait_until(lambda: time.monotonic() - begun > 13, 20, "the probes have been made")
+        (status,) = net.get("pod", "a")["status"]["containerStatuses"]
+        assert (status["ready"], status["restartCount"]) == (True, 0)
+    finally:
+        server.kill()
+        server.wait()
 
 
 # --- through the API server -----------------------------------------------------------------------

@@ -153,8 +153,7 @@ def test_who_has_no_limit_is_told_what_the_node_has(cluster: Cluster, namespace:
     mounted = [{"name": "plain", **told}, {"name": "projected", "projected": {"sources": [told]}}]
     running = Running(cluster, namespace, "a")
     running.start(sleeper("a", mounted))
-    (node,) = cluster.get("nodes")["items"]
-    has = node["status"]["allocatable"]
+    has = cluster.get("node", cluster.machine.name)["status"]["allocatable"]
     kibi = int(has["memory"].removesuffix("Ki"))
     wanted = {"cpu": has["cpu"], "memory": str(kibi * 1024)}
     running.wait_for(
