@@ -10,6 +10,7 @@ from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.pod import specs_of
 from minikube_py.agent.kubelet.resources import pod_amounts
 from minikube_py.api import quantity
+from minikube_py.api.core.resources import is_extended
 from minikube_py.api.object import Obj, get, labels_of
 from minikube_py.api.quantity import ZERO
 
@@ -85,6 +86,8 @@ def short_of(pod: Obj, others: list[Obj], allocatable: Mapping[str, str]) -> Fai
     for name, wanted in sorted(pod_amounts(pod, "requests").items()):
         if not wanted:
             continue
+        if name not in allocatable and is_extended(name):
+            continue  # nobody has told the node of it yet: the scheduler knew better
         total = quantity.parse(allocatable.get(name, "0"))
         used = sum((pod_amounts(p, "requests").get(name, ZERO) for p in others), ZERO)
         if used + wanted > total:

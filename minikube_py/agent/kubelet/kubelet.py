@@ -31,7 +31,7 @@ from minikube_py.agent.kubelet.images import ImagePuller
 from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.node_lease import NodeLease
-from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity
+from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity, given
 from minikube_py.agent.kubelet.node_status import NodeStatus
 from minikube_py.agent.kubelet.pleg import Pleg
 from minikube_py.agent.kubelet.pod import Spec, phase_of, reference
@@ -204,8 +204,13 @@ class Kubelet:
     async def _follow_pods(self) -> None:
         for informer in (self._nodes, self._services, self.pods):
             await informer.wait_synced()
+        self._nodes.subscribe(self._on_node)
         self.pods.subscribe(self._on_pod)
         log.info("pods of this node known count=%d", len(self.workers))
+
+    def _on_node(self, _: Item | None, new: Item | None) -> None:
+        if new is not None:
+            self.node_status.saw(new.obj)
 
     def _on_end(self, pod: Obj) -> None:
         if is_static(pod):
@@ -225,7 +230,8 @@ class Kubelet:
         if is_deleting(pod) or phase_of(pod) != "Pending":
             return None  # it was let in before
         node = self._nodes.get(Key("", self.config.node.name)) or {"metadata": {}}
-        failure = admit(pod, self.workers.others(pod), allocatable(self.config.node.machine), node)
+        room = allocatable(self.config.node.machine) | given(node)
+        failure = admit(pod, self.workers.others(pod), room, node)
         if failure is not None:
             message = failure.message.removeprefix("Pod was rejected: ")
             self._recorder.record(reference(pod), "Warning", failure.reason, message)

@@ -7,6 +7,7 @@ from typing import Any
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.agent.cri.images import Image
 from minikube_py.api import quantity
+from minikube_py.api.core.resources import is_extended
 from minikube_py.api.object import Obj, get
 
 IMAGES_MAX = 50
@@ -90,6 +91,24 @@ def allocatable(machine: MachineFacts) -> dict[str, str]:
     return capacity(machine) | {
         "memory": f"{memory // 1024}Ki",
         "ephemeral-storage": str(int(machine.disk_bytes * (1 - DISK_RESERVED_PART))),
+    }
+
+
+def given(node: Obj) -> dict[str, str]:
+    """Return the resources that others have put into a node's capacity, such as licences."""
+    listed: Mapping[str, str] = get(node, "status.capacity") or {}
+    return {name: amount for name, amount in listed.items() if is_extended(name)}
+
+
+def with_given(status: Obj, extended: Mapping[str, str], told: Obj) -> dict[str, Any]:
+    """Return a status in which pods may have what others gave, and no more what they took back."""
+    before: Mapping[str, str] = get(told, "allocatable") or {}
+    gone = {name: None for name in before if is_extended(name) and name not in extended}
+    capacity, room = status["capacity"], status["allocatable"]
+    return {
+        **status,
+        "capacity": {**extended, **capacity},
+        "allocatable": {**gone, **extended, **room},
     }
 
 

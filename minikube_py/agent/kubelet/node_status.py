@@ -14,10 +14,12 @@ from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.kubelet.node_object import (
     NodeFacts,
+    given,
     node_object,
     node_status,
     own_labels,
     own_part,
+    with_given,
     without_times,
 )
 from minikube_py.api import times
@@ -59,6 +61,8 @@ class NodeStatus:
         self._recorder = recorder
         self._clock = clock
         self._ready_again = ready_again
+        self.given: dict[str, str] = {}
+        """Resources that others say the node has."""
         self._told: Obj = {}
         self._told_at = 0.0
         self._woken = asyncio.Event()
@@ -120,7 +124,15 @@ class NodeStatus:
         except CriError:
             images = []
         now = times.now_string(self._clock)
-        return node_status(self.facts, self.trouble, images, old, now)
+        status = node_status(self.facts, self.trouble, images, old, now)
+        return with_given(status, self.given, old)
+
+    def saw(self, node: Obj) -> None:
+        """Hear of the node as it is in the cluster: others may have given it resources."""
+        found = given(node)
+        if found != self.given:
+            self.given = found
+            self.wake()
 
     def wake(self) -> None:
         """Have the node look at itself now."""

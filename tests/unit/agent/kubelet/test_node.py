@@ -134,7 +134,7 @@ def test_labels_and_taints_are_parsed():
 # --- who is let in ------------------------------------------------------------------------------
 
 NODE = {"metadata": {"labels": {"disk": "ssd"}}}
-ROOM = {"cpu": "2", "memory": "1Gi", "pods": "3"}
+ROOM = {"cpu": "2", "memory": "1Gi", "pods": "3", "example.com/fpga": "1"}
 
 
 def asks(**requests: str) -> Any:
@@ -158,7 +158,9 @@ def on_port(port: int) -> Any:
         (asks(cpu="2001m"), (), "OutOfcpu"),
         (asks(cpu="1"), (asks(cpu="1500m"),), "OutOfcpu"),
         (asks(memory="2Gi"), (), "OutOfmemory"),
-        (asks(**{"example.com/gpu": "1"}), (), "OutOfexample.com/gpu"),
+        (asks(**{"example.com/gpu": "1"}), (), None),
+        (asks(**{"example.com/fpga": "1"}), (), None),
+        (asks(**{"example.com/fpga": "2"}), (), "OutOfexample.com/fpga"),
         (pod(), (pod(), pod(), pod()), "OutOfpods"),
         (pod(nodeSelector={"disk": "ssd"}), (), None),
         (pod(nodeSelector={"disk": "tape"}), (), "NodeAffinity"),

@@ -382,6 +382,25 @@ async def test_what_is_the_same_is_told_every_five_minutes():
 
 
 @virtual
+async def test_what_others_say_the_node_has_pods_may_have():
+    async with Nursery("test") as nursery:
+        world = NodeWorld(nursery)
+        world.runtime.network = True
+        await world.status.register()
+        nursery.start("status", world.status.run())
+        await asyncio.sleep(1)
+        for given, told in (("5", {"example.com/fakecpu": "5"}), (None, {})):
+            patch = {"status": {"capacity": {"example.com/fakecpu": given}}}
+            await world.client.patch(NODES, "n1", patch, subresource="status")
+            world.status.saw(world.cluster.objects(NODES)[0])
+            await asyncio.sleep(1)
+            status = world.cluster.objects(NODES)[0]["status"]
+            for kind in ("capacity", "allocatable"):
+                others = {name: a for name, a in status[kind].items() if "/" in name}
+                assert others == told
+
+
+@virtual
 async def test_a_node_that_was_there_is_taken_over():
     async with Nursery("test") as nursery:
         world = NodeWorld(nursery)
