@@ -1,8 +1,7 @@
 """Pods leave nodes with a NoExecute taint: at once, or after as long as they tolerate it.
 
-The time runs from when the taint was put on the node, or the pod came there if that was later. A
-taint that does not say since when it is there counts from when it was first seen. It is a timer per
-pod and only for pods on tainted nodes.
+The time runs from when the taint was put on the node, or the pod came there if that was later. It
+is a timer per pod and only for pods on tainted nodes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,14 +34,6 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     waiting: dict[Key, datetime] = ctx.memory.setdefault(WAITING, {})
     pod = ctx.lister(PODS).get(key)
     if pod is None or is_deleting(pod) or is_finished(pod):
-<<<<<<< HEAD
-        ctx.memory.pop(key, None)
-        return None
-    node = ctx.lister(NODES).get(Key("", get(pod, "spec.nodeName", "")))
-    due = None if node is None else due_time(pod, node, first_seen(key, pod, ctx))
-    if due is None:
-        ctx.memory.pop(key, None)
-=======
         waiting.pop(key, None)
         return None
     node = ctx.lister(NODES).get(Key("", get(pod, "spec.nodeName", "")))
@@ -52,7 +43,6 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         if waiting.pop(key, None) is not None:
             text = f"Cancelling deletion of Pod {key}"
             await ctx.apply([Emit(pod, "Normal", "TaintManagerEviction", text)])
->>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
         return None
     left = (due - now).total_seconds()
     if left <= 0:
@@ -63,25 +53,10 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     return left
 
 
-<<<<<<< HEAD
-def first_seen(key: Key, pod: Obj, ctx: Context) -> datetime:
-    """Return when the pod was first looked at on its tainted node."""
-    found: tuple[str, datetime] = ctx.memory.get(key, ("", ctx.now()))
-    if found[0] != uid_of(pod):
-        found = ctx.memory[key] = (uid_of(pod), ctx.now())
-    return found[1]
-
-
-def due_time(pod: Obj, node: Obj, seen: datetime) -> datetime | None:
-    """Return when the pod has to leave; None where it tolerates the taints for ever.
-
-    `seen` is when taints without a time were first seen.
-=======
 def due_time(pod: Obj, node: Obj, now: datetime, since: datetime | None = None) -> datetime | None:
     """Return when the pod has to leave; None where it tolerates the taints for ever.
 
     `since` is from when the time runs where neither taint nor pod says so.
->>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
     """
     taints = taints_of(node, NO_EXECUTE)
     if not taints:
@@ -90,24 +65,19 @@ def due_time(pod: Obj, node: Obj, now: datetime, since: datetime | None = None) 
     for taint in taints:
         tolerating = [one for one in tolerations_of(pod) if matches(one, taint)]
         if not tolerating:
-            return seen
+            return now
         used += tolerating
     limits = [one["tolerationSeconds"] for one in used if one.get("tolerationSeconds") is not None]
     if not limits:
         return None
-<<<<<<< HEAD
-    start = starting(pod, taints, seen)
-    return datetime.fromtimestamp(start.timestamp() + max(min(limits), 0), tz=seen.tzinfo)
-=======
     start = starting(pod, taints, since or now)
     return datetime.fromtimestamp(start.timestamp() + max(min(limits), 0), tz=now.tzinfo)
->>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
 
 
-def starting(pod: Obj, taints: Sequence[Obj], seen: datetime) -> datetime:
+def starting(pod: Obj, taints: Sequence[Obj], now: datetime) -> datetime:
     """Return from when the tolerated time runs."""
     moments = [one["timeAdded"] for one in taints if one.get("timeAdded")]
-    start = times.parse(min(moments)) if moments else seen
+    start = times.parse(min(moments)) if moments else now
     scheduled = get(condition_of(pod, "PodScheduled"), "lastTransitionTime")
     return max(start, times.parse(scheduled)) if scheduled else start
 

@@ -1,7 +1,6 @@
 """Kinds of which the conformance suite asks that every operation works."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,21 +8,16 @@ import pytest
 from minikube_py.api.object import evolve
 from tests.integration.conformance.api import Api, Watcher
 from tests.integration.conformance.kinds import (
-<<<<<<< HEAD
     DEVICES,
-=======
-    CONDITIONS,
->>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
     MACHINERY,
     NETWORK,
-    NETWORKING,
     NODES,
     OTHERS,
     STORED,
     WORKLOADS,
     Kind,
 )
-from tests.integration.conftest import Answer, Server
+from tests.integration.conftest import Answer
 from tests.integration.patience import eventually
 
 VERBS = {"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"}
@@ -82,15 +76,6 @@ async def test_a_kind_of_the_network_supports_all_operations(
     api: Api, space: str, kind: Kind
 ) -> None:
     await operate(api, kind)
-
-
-@pytest.mark.conformance("ServiceCIDR and IPAddress API should support ServiceCIDR API operations")
-async def test_ranges_of_services_support_all_operations(server: Server, tmp_path: Path) -> None:
-    """Their controller holds them for ten seconds; here it does not run."""
-    change = {"metadata": {"labels": {"more": "1"}}}
-    body = {"spec": {"cidrs": ["192.168.0.0/16"]}}
-    kind = Kind(NETWORKING, "servicecidrs", body, change, status=CONDITIONS)
-    await operate(Api(server, tmp_path / "kubeconfig.yaml"), kind)
 
 
 @pytest.mark.conformance(

@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 """Taints with the effect NoExecute: who does not tolerate them for ever has to go."""
 
 import contextlib
@@ -64,64 +63,3 @@ async def test_pods_go_when_their_own_time_is_over(cluster: Cluster, space: Spac
         assert "deletionTimestamp" not in found["metadata"]
         await space.api.until_gone(long)
     assert {pod["metadata"]["name"] for pod in await space.pods()} == set()
-=======
-"""Pods leave nodes with a taint that they tolerate for a while only."""
-
-from typing import Any
-
-import pytest
-
-from tests.integration.conformance.workloads.conftest import Space
-from tests.integration.conformance.workloads.shapes import is_ready
-from tests.integration.patience import eventually
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def taint(space: Space) -> dict[str, str]:
-    return {"key": "kubernetes.io/e2e-evict-taint-key", "value": space.name, "effect": "NoExecute"}
-
-
-async def run_pod(space: Space, name: str, node: str, seconds: int) -> None:
-    tolerated = {**taint(space), "operator": "Equal", "tolerationSeconds": seconds}
-    spec = {
-        "nodeName": node,
-        "containers": [{"name": "c", "image": "i"}],
-        "tolerations": [tolerated],
-        "terminationGracePeriodSeconds": 0,
-    }
-    await space.api.create(space.core("pods"), {"metadata": {"name": name}, "spec": spec})
-    await space.api.until(space.core(f"pods/{name}"), is_ready)
-
-
-async def put(space: Space, node: str, taints: list[Any] | None) -> None:
-    await space.api.patch(f"/api/v1/nodes/{node}", {"spec": {"taints": taints}})
-
-
-async def told(space: Space) -> list[str]:
-    events = (await space.api.get(space.core("events")))["items"]
-    return [str(one["message"]) for one in events if one["reason"] == "TaintManagerEviction"]
-
-
-@pytest.mark.conformance("NoExecuteTaintManager Multiple Pods evicts pods with...")
-async def test_each_pod_goes_when_its_time_is_over(space: Space) -> None:
-    for number in (1, 2):
-        await run_pod(space, f"taint-{number}", "n1", number)
-    await put(space, "n1", [taint(space)])
-    for number in (1, 2):
-        await space.api.until_gone(space.core(f"pods/taint-{number}"))
-    await put(space, "n1", None)
-
-
-@pytest.mark.conformance("NoExecuteTaintManager Single Pod removing taint cancels eviction")
-async def test_a_pod_stays_whose_node_loses_the_taint_in_time(space: Space) -> None:
-    for name, node in (("stays", "n1"), ("goes", "n2")):
-        await run_pod(space, name, node, 3)
-        await put(space, node, [taint(space)])
-    await put(space, "n1", None)
-    cancelled = f"Cancelling deletion of Pod {space.name}/stays"
-    await eventually(lambda: told(space), lambda messages: cancelled in messages)
-    await space.api.until_gone(space.core("pods/goes"))
-    assert is_ready(await space.api.get(space.core("pods/stays")))
-    await put(space, "n2", None)
->>>>>>> de45484 (taint eviction: taints that do not say when they came; what is called off is told; tests of taints and service CIDRs)
