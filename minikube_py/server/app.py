@@ -246,6 +246,7 @@ class ServerApp:
 
     def _start_loops(self, nursery: Nursery, report: Report) -> None:
         """Start what drives the cluster, unless told not to."""
+        self._start_manifests(nursery)
         cloud = self._start_cloud(nursery, report)
         if cloud or not self.config.disable_controller_manager:
             from minikube_py.server.controllers import CONTROLLERS  # noqa: PLC0415
@@ -274,6 +275,15 @@ class ServerApp:
             run = functools.partial(run_scheduler, client, self.clock, told)
             nursery.start("scheduler", restarting("scheduler", run))
             report("scheduler is running")
+
+    def _start_manifests(self, nursery: Nursery) -> None:
+        """Follow the manifests folder; what stands there may be of any kind."""
+        from minikube_py.server.manifests.run import USER, Manifests  # noqa: PLC0415
+
+        client = self.loopback(User(USER, ("system:masters", "system:authenticated")))
+        folder = self.config.data_dir / "server" / "manifests"
+        manifests = Manifests(folder, self.config.disable, client, self.scheme, self.clock)
+        nursery.start("manifests", restarting("manifests", manifests.run))
 
     def _settings(self) -> Settings:
         return Settings(

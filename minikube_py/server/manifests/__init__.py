@@ -1,0 +1,1 @@
+"""The manifests folder: what stands in its files is in the cluster, and goes when they go."""
