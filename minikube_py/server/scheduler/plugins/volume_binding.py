@@ -281,8 +281,9 @@ class VolumeBinding:
         return None
 
     def _is_done(self, key: Key) -> bool:
+        """Tell whether a claim is bound and says so: kubelets do not mount it before that."""
         claim = self._stores.claims.get(key)
-        return claim is not None and is_bound(claim)
+        return claim is not None and is_bound(claim) and get(claim, "status.phase") == "Bound"
 
     async def _wait(self, keys: Sequence[Key], choice: Choice, node: str) -> None:
         """Wait for the binder and the provisioners; raises ServiceUnavailableError."""
