@@ -360,7 +360,7 @@ class SchedulingQueue:
             queued = self._pods.get(uid)
             if queued is not None and queued.entry == entry:
                 self._activate(queued)
-        while (oldest := self._oldest()) is not None and now - oldest.since >= STUCK_SECONDS:
+        while (oldest := self._oldest()) is not None and oldest.since + STUCK_SECONDS <= now:
             self._unblock(oldest)
             self._activate(oldest)
         self._arm_next()
