@@ -37,7 +37,7 @@ class Changes:
         new = self.count - count
         if count < 0 or new > len(self._names):
             return None
-        return dict.fromkeys(itertools.islice(self._names, len(self._names) - new, None))
+        return dict.fromkeys(itertools.islice(reversed(self._names), new))
 
 
 class Nominations:

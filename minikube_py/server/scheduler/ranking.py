@@ -6,15 +6,21 @@ and looks again only at nodes that have changed since. What depends on other nod
 (spreading, affinity between pods) is the same for all nodes of a *group*: those in the same
 domains, with as many of the pods that count; so it is asked once for each group, of its best node.
 
+Which nodes have a pod that another must not share a node with is not grouped by at first: they are
+few, and passed over one by one, so that pods of many kinds share one ranking. Where they are not
+few, groups are made *exactly*, by that as well.
+
 A ranking is made for pods that come again, a part of it with each of them, so that no pod waits for
 the whole. All nodes, or a sample of them, are asked instead where a plugin has no part in this (see
 `own_node`, `Grouped` and `absolute`), or where room is held for other pods.
 """
 
+import contextlib
+import functools
 import heapq
 import itertools
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 from typing import Any, Protocol
 
 from minikube_py.server.scheduler.cache import Cache
@@ -28,8 +34,12 @@ SEEN_MAX = 512
 """Kinds of pods that are remembered to see which of them come again."""
 GROUPS_MAX = 256
 """With more groups than this it is cheaper to ask a sample of the nodes."""
+SKIPS_MAX = 32
+"""Nodes of a group that are passed over before groups are made exactly."""
 LOOKS_AT_ONCE = 500
 """Nodes that are looked at for one pod; with more to be done others are asked for it."""
+UNDECIDED = ""
+"""In place of a node's name: groups have to be made exactly to say."""
 TIE = 1e-6
 """Totals this close are equal: sums of floats differ by the order they are made in."""
 
@@ -37,16 +47,17 @@ TIE = 1e-6
 class Grouped(Protocol):
     """A question, or a scorer prepared for a pod, that answers alike for all nodes of a group."""
 
-    @property
-    def basis(self) -> Hashable:
-        """What the groups are made by; of pods with the same basis the same nodes are a group."""
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what groups are made by; of pods with the same basis the same nodes are one."""
 
-    def group(self, node: NodeInfo) -> Hashable:
+    def group(self, node: NodeInfo, *, exact: bool) -> Hashable:
         """Return the node's group; it changes only with the node and the pods on it."""
 
 
 Entry = tuple[float, int, str, int]
 """Score, negative; number of pods; name; and which look at the node it is of."""
+SKIPPED: Entry = (0.0, 0, "", -1)
+"""In place of an entry: too many nodes were passed over."""
 
 
 class Ranking:
@@ -98,6 +109,19 @@ class Ranking:
                 del self.sizes[at]
         return found
 
+    def walk(self, at: Hashable) -> Generator[Entry, None, None]:
+        """Yield the nodes of a group, the best first; none is lost, however far one goes."""
+        heap, passed = self.groups[at], []
+        try:
+            while heap:
+                entry = heapq.heappop(heap)
+                if self._of.get(entry[2]) == (at, entry[3]):
+                    passed.append(entry)
+                    yield entry
+        finally:
+            for entry in passed:
+                heapq.heappush(heap, entry)
+
 
 class Parts:
     """The questions and scorers of a profile for one pod, by what they depend on."""
@@ -124,7 +148,11 @@ class Parts:
         for scorer, weight in profile.score:
             if not is_absolute(scorer):
                 self._relative(cycle, scorer, weight)
-        self.basis = tuple(one.basis for one in self._groups)
+        self.each = any(getattr(one, "each", False) for one in self.shared)
+
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what groups are made by."""
+        return exact, tuple([one.basis(exact=exact) for one in self._groups])
 
     def _relative(self, cycle: Cycle, scorer: Any, weight: int) -> None:
         if not hasattr(scorer, "grouped"):
@@ -135,13 +163,22 @@ class Parts:
             self.relative.append((scorer, weight))
             self._groups.append(grouped)
 
-    def group(self, node: NodeInfo) -> Hashable:
+    def group(self, node: NodeInfo, *, exact: bool) -> Hashable:
         """Return the group of a node for all of them together."""
-        return tuple([one.group(node) for one in self._groups])
+        return tuple([one.group(node, exact=exact) for one in self._groups])
+
+    def shares(self, node: NodeInfo) -> bool:
+        """Tell whether a node fits as far as that depends on others as well."""
+        return all(question(node) is None for question in self.shared)
 
     def fits(self, node: NodeInfo) -> bool:
         """Tell whether a node fits as far as that depends on it alone."""
         return all(question(node) is None for question in self.own)
+
+    def may_differ(self, node: NodeInfo) -> bool:
+        """Tell whether other nodes of the group of one that does not fit may."""
+        others = (one for one in self.shared if not getattr(one, "each", False))
+        return self.each and all(question(node) is None for question in others)
 
     def own_scores(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> list[float]:
         """Return the sums of the scores that depend on each node alone."""
@@ -182,13 +219,21 @@ class Rankings:
         parts = Parts(cycle, profile)
         if not parts.possible:
             return None
-        kind = (profile.name, cycle.pod.signature, parts.basis)
+        for exact in (False, True) if parts.each else (True,):
+            chosen = self._choose(cycle, profile, parts, exact=exact)
+            if chosen is not UNDECIDED:
+                return chosen
+        return None
+
+    def _choose(self, cycle: Cycle, profile: Profile, parts: Parts, *, exact: bool) -> str | None:
+        kind = (profile.name, cycle.pod.signature, parts.basis(exact=exact))
         ranking = self._of(kind)
         if ranking is None:
             return None
-        if not _caught_up(ranking, cycle, parts) or len(ranking.groups) > GROUPS_MAX:
+        caught_up = _caught_up(ranking, cycle, parts, exact=exact)
+        if not caught_up or len(ranking.groups) > GROUPS_MAX:
             return None
-        return _chosen(ranking, cycle, parts)
+        return _chosen(ranking, cycle, parts, exact=exact)
 
     def _of(self, kind: Hashable) -> Ranking | None:
         """Return the ranking for a kind of pods, made when the second of them comes."""
@@ -208,7 +253,7 @@ class Rankings:
         return self._held[kind]
 
 
-def _caught_up(ranking: Ranking, cycle: Cycle, parts: Parts) -> bool:
+def _caught_up(ranking: Ranking, cycle: Cycle, parts: Parts, *, exact: bool) -> bool:
     """Look at nodes that have changed since the ranking was last asked; tell whether at all."""
     cache: Cache = cycle.cache
     names = cache.changes.since(ranking.position)
@@ -222,19 +267,24 @@ def _caught_up(ranking: Ranking, cycle: Cycle, parts: Parts) -> bool:
         if node is not None and parts.fits(node):
             nodes.append(node)
     if nodes:
-        ranking.look(nodes, parts.own_scores(cycle, nodes), parts.group)
+        group = functools.partial(parts.group, exact=exact)
+        ranking.look(nodes, parts.own_scores(cycle, nodes), group)
     return not ranking.waiting
 
 
-def _chosen(ranking: Ranking, cycle: Cycle, parts: Parts) -> str | None:
-    """Choose among the best nodes of the groups."""
+def _chosen(ranking: Ranking, cycle: Cycle, parts: Parts, *, exact: bool) -> str | None:
+    """Choose among the best fitting nodes of the groups."""
     known = cycle.cache.nodes
     fitting, standing = [], {}
-    for at, entry in ranking.best():
-        node = known[entry[2]]
-        if all(question(node) is None for question in parts.shared):
-            fitting.append((entry, node))
-            standing[node.name] = ranking.sizes[at]
+    for at, best in ranking.best():
+        entry = best if parts.shares(known[best[2]]) else None
+        if entry is None and not exact and parts.may_differ(known[best[2]]):
+            entry = _next_best(ranking, at, cycle, parts)
+        if entry is SKIPPED:
+            return UNDECIDED
+        if entry is not None:
+            fitting.append((entry, known[entry[2]]))
+            standing[entry[2]] = ranking.sizes[at]
     if not fitting:
         return None
     totals = [-entry[0] for entry, _ in fitting]
@@ -245,3 +295,14 @@ def _chosen(ranking: Ranking, cycle: Cycle, parts: Parts) -> str | None:
     top = max(totals) - TIE
     ties = [entry for (entry, _), total in zip(fitting, totals, strict=True) if total >= top]
     return min(ties, key=lambda entry: entry[1:3])[2]
+
+
+def _next_best(ranking: Ranking, at: Hashable, cycle: Cycle, parts: Parts) -> Entry | None:
+    """Return the best node of a group that fits: its best one does not."""
+    with contextlib.closing(ranking.walk(at)) as walk:
+        for skipped, entry in enumerate(walk):
+            if parts.shares(cycle.cache.nodes[entry[2]]):
+                return entry
+            if skipped >= SKIPS_MAX:
+                return SKIPPED
+    return None

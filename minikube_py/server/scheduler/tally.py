@@ -119,12 +119,17 @@ class Tally:
         """Whether each domain is one node, so that its count changes with that node alone."""
         return len(self.topology.nodes) == len(self.topology.at)
 
-    def place(self, node: NodeInfo, *, single: bool) -> str | int | None:
+    def place(self, node: NodeInfo) -> str | int | None:
         """Return what of a node decides its count: its domain, or the count where it is single."""
         domain = node.labels.get(self.topology.key)
-        if domain is None or not single:
+        if domain is None or not self.single:
             return domain
         return self.counts.get(domain, 0)
+
+    @property
+    def basis(self) -> "str | Tally":
+        """What places are of: the topology label, or the tally itself where they are counts."""
+        return self if self.single else self.topology.key
 
     def least(self) -> int:
         """Return the count of the emptiest domain; 0 where there is none."""

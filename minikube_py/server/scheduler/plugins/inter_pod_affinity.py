@@ -112,14 +112,15 @@ class Places:
 
     tallies: Sequence[Tally]
 
-    @property
-    def basis(self) -> Hashable:
-        """The tallies, and which of them count single nodes."""
-        return tuple((tally, tally.single) for tally in self.tallies)
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what the places are of."""
+        del exact
+        return tuple([tally.basis for tally in self.tallies])
 
-    def group(self, node: NodeInfo) -> Hashable:
+    def group(self, node: NodeInfo, *, exact: bool) -> Hashable:
         """Return the node's place in each tally."""
-        return tuple([tally.place(node, single=tally.single) for tally in self.tallies])
+        del exact
+        return tuple([tally.place(node) for tally in self.tallies])
 
 
 def scope_of(term: Term, cache: Cache) -> Scope:
@@ -147,13 +148,24 @@ class Nearness:
     """How many more or fewer pods there are: by tally, in the order of the lists, and domain."""
 
     @property
-    def basis(self) -> Hashable:
-        """The tallies, and which of them count single nodes."""
-        return tuple((tally, tally.single) for tally in self._tallies())
+    def each(self) -> bool:
+        """Whether nodes of one group may differ, unless groups are made exactly."""
+        return any(tally.single for tally in (*self.disliked, *self.minded))
 
-    def group(self, node: NodeInfo) -> Hashable:
-        """Return the node's place in each tally."""
-        return tuple([tally.place(node, single=tally.single) for tally in self._tallies()])
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what groups are made by."""
+        return tuple([tally.basis for tally in self._grouping(exact=exact)])
+
+    def group(self, node: NodeInfo, *, exact: bool) -> Hashable:
+        """Return the node's place in each tally that groups are made by."""
+        return tuple([tally.place(node) for tally in self._grouping(exact=exact)])
+
+    def _grouping(self, *, exact: bool) -> Iterable[Tally]:
+        """Return the tallies to group by: few nodes have a pod near which another must not be."""
+        if exact:
+            return self._tallies()
+        others = [tally for tally in (*self.disliked, *self.minded) if not tally.single]
+        return (*self.liked, *others)
 
     def _tallies(self) -> Iterable[Tally]:
         return (*self.liked, *self.disliked, *self.minded)

@@ -1,6 +1,6 @@
 """A pod goes to nodes that its nodeSelector and node affinity mean."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,8 +81,13 @@ class Preference:
     """How much a pod prefers nodes."""
 
     preferred: Sequence[tuple[int, NodeTest]]
-    basis = "NodeAffinity"
 
-    def group(self, node: NodeInfo) -> int:
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what tells these groups from others; the pod's signature tells the rest."""
+        del exact
+        return "NodeAffinity"
+
+    def group(self, node: NodeInfo, *, exact: bool = True) -> int:
         """Return the sum of the weights that hold."""
+        del exact
         return sum(weight for weight, test in self.preferred if test(node.name, node.labels))

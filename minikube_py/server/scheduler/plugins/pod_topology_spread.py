@@ -185,14 +185,15 @@ class Evenness:
     moved: Counter[tuple[int, str]] = field(default_factory=Counter)
     """How many more or fewer pods count: by constraint and domain; of one node's domains."""
 
-    @property
-    def basis(self) -> Hashable:
-        """The tallies, and which of them count single nodes."""
-        return tuple((tally, tally.single) for tally in self.tallies)
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what groups are made by."""
+        del exact
+        return tuple([tally.basis for tally in self.tallies])
 
-    def group(self, node: NodeInfo) -> Hashable:
+    def group(self, node: NodeInfo, *, exact: bool) -> Hashable:
         """Return the node's place in each tally."""
-        return tuple([tally.place(node, single=tally.single) for tally in self.tallies])
+        del exact
+        return tuple([tally.place(node) for tally in self.tallies])
 
     def __call__(self, node: NodeInfo) -> Rejection | None:
         """Return whether a label is missing or a domain would get too far ahead."""
@@ -248,16 +249,24 @@ class Crowds:
     keys: Sequence[str]
     tallies: Sequence[Tally]
 
-    @property
-    def basis(self) -> Hashable:
-        """The tallies, which are of one key each."""
-        return tuple(self.tallies)
-
-    def group(self, node: NodeInfo) -> Hashable:
-        """Return the count on the node, or its domain, by constraint."""
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return the labels, or the tally where nodes are counted one by one."""
+        del exact
         return tuple(
             [
-                (node.labels.get(key), tally.on(node.name))[key == HOSTNAME]
+                tally if key == HOSTNAME else key
+                for key, tally in zip(self.keys, self.tallies, strict=True)
+            ]
+        )
+
+    def group(self, node: NodeInfo, *, exact: bool) -> Hashable:
+        """Return the count on the node, or its domain, by constraint."""
+        del exact
+        return tuple(
+            [
+                (tally.on(node.name), key in node.labels)
+                if key == HOSTNAME
+                else node.labels.get(key)
                 for key, tally in zip(self.keys, self.tallies, strict=True)
             ]
         )

@@ -1,6 +1,6 @@
 """A pod keeps off nodes whose taints it does not tolerate, and rather off those it should."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from minikube_py.api.core import NODES, PODS
@@ -61,10 +61,15 @@ class Counted:
     """Counts the soft taints of nodes that some tolerations do not mean."""
 
     tolerations: Sequence[Obj]
-    basis = "TaintToleration"
 
-    def group(self, node: NodeInfo) -> int:
+    def basis(self, *, exact: bool) -> Hashable:
+        """Return what tells these groups from others; the pod's signature tells the rest."""
+        del exact
+        return "TaintToleration"
+
+    def group(self, node: NodeInfo, *, exact: bool = True) -> int:
         """Return how many there are."""
+        del exact
         return sum(1 for _ in untolerated(node.soft_taints, self.tolerations))
 
 
