@@ -99,7 +99,7 @@ async def serve(
     from minikube_py.api.scheme import Scheme  # noqa: PLC0415
     from minikube_py.client.controller import Settings  # noqa: PLC0415
     from minikube_py.client.http import HttpClient  # noqa: PLC0415
-    from minikube_py.client.leader_election import elector_of, run_elected  # noqa: PLC0415
+    from minikube_py.client.leader_election import elector_of, metrics, run_elected  # noqa: PLC0415
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
     from minikube_py.server.cloud import run as cloud  # noqa: PLC0415
@@ -118,7 +118,7 @@ async def serve(
     pages = serving.Pages(
         client,
         elector.problem,
-        lambda: (*elector.metrics(), *workqueues(settings.loads)),
+        lambda: (*metrics((elector,)), *workqueues(settings.loads)),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(client.close)

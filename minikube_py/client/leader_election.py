@@ -12,7 +12,7 @@ import logging
 import random
 import socket
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -227,21 +227,26 @@ class LeaderElector:
         name = self.contender.lease.name
         return f"failed election to renew leadership on lease {name}"
 
-    def metrics(self) -> Iterator[str]:
-        """Yield whether we lead, as Prometheus reads it."""
-        return prometheus.metric(
+
+def metrics(electors: Iterable[LeaderElector]) -> Iterator[str]:
+    """Yield whether they lead, as Prometheus reads it."""
+    values = [({"name": one.contender.lease.name}, int(one.leading)) for one in electors]
+    if values:
+        yield from prometheus.metric(
             "leader_election_master_status",
             "gauge",
             "Whether the process is the leader of the election of that name: 1 or 0.",
-            [({"name": self.contender.lease.name}, int(self.leading))],
+            values,
         )
 
 
-def elector_of(lease: Key, client: Client, clock: Clock) -> LeaderElector:
+def elector_of(
+    lease: Key, client: Client, clock: Clock, terms: Terms | None = None
+) -> LeaderElector:
     """Return a contender of this process; its events come from the component of that name."""
     events = Recorder(client, lease.name, clock)
     contender = Contender(lease=lease, identity=new_identity(), client=client, events=events)
-    return LeaderElector(contender, clock)
+    return LeaderElector(contender, clock, terms)
 
 
 async def run_elected(

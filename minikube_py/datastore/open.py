@@ -47,6 +47,11 @@ async def open_backend(
     )
 
 
+def is_shared(endpoint: str) -> bool:
+    """Whether several servers may use the datastore of an endpoint at the same time."""
+    return endpoint.partition("://")[0] in LATER
+
+
 def size_bytes(endpoint: str, data_dir: Path) -> int | None:
     """Return how much room a datastore takes on disk, None where it takes none or that is unknown.
 

@@ -25,7 +25,7 @@ from minikube_py.client.leader_election import elector_of, run_elected
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
-from minikube_py.datastore.open import open_backend, size_bytes
+from minikube_py.datastore.open import is_shared, open_backend, size_bytes
 from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
@@ -47,6 +47,7 @@ from minikube_py.server.bootstrap import Bootstrap, prepare
 from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.elections import Elections
 from minikube_py.server.encryption.files import Files
 from minikube_py.server.encryption.keeper import Keeper
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
@@ -99,6 +100,12 @@ class ServerApp:
     def auditor(self) -> Auditor:
         """What keeps the audit log."""
         return auditor_of(self.config, self.bootstrap.folder, self.clock)
+
+    @functools.cached_property
+    def elections(self) -> Elections:
+        """Who runs what there may be but one of in a cluster."""
+        rivals = self.config.leader_elect or is_shared(self.config.datastore_endpoint)
+        return Elections(self.clock, rivals=rivals)
 
     def loopback(self, user: User | str) -> Client:
         """Return the client that acts as a user in this process."""
@@ -264,7 +271,12 @@ class ServerApp:
                 with contextlib.suppress(StoppedError):
                     await unless(self._root_ca_changed, "controllers", loops)
 
-            nursery.start("controllers", restarting("controllers", run_with_newest_ca))
+            elected = self.elections.elected(
+                "kube-controller-manager",
+                self.loopback("system:kube-controller-manager"),
+                run_with_newest_ca,
+            )
+            nursery.start("controllers", restarting("controllers", elected))
             report("controllers are running")
         if not self.config.disable_scheduler:
             from minikube_py.server.scheduler import configuration  # noqa: PLC0415
@@ -273,7 +285,8 @@ class ServerApp:
             client = self.loopback("system:kube-scheduler")
             told = configuration.load(self.config.scheduler_config)
             run = functools.partial(run_scheduler, client, self.clock, told)
-            nursery.start("scheduler", restarting("scheduler", run))
+            elected = self.elections.elected("kube-scheduler", client, run)
+            nursery.start("scheduler", restarting("scheduler", elected))
             report("scheduler is running")
 
     def _start_manifests(self, nursery: Nursery) -> None:
@@ -344,6 +357,7 @@ class ServerApp:
         size = size_bytes(self.config.datastore_endpoint, self.config.data_dir)
         yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)
+        yield from self.elections.metrics()
 
     def _registration(self) -> str | None:
         aggregator = self._aggregator

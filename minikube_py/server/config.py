@@ -34,6 +34,9 @@ class ServerConfig:
     max_requests_inflight: int = option(400, "seats of requests that read (with the next: of all)")
     max_mutating_requests_inflight: int = option(200, "seats of requests that write")
     anonymous_auth: bool = option(False, "let in requests without credentials as system:anonymous")
+    leader_elect: bool = option(
+        False, "schedule and control only while holding a Lease, beside other servers"
+    )
     disable_agent: bool = option(False, "run no node on this machine")
     disable_scheduler: bool = option(False, "run no scheduler")
     scheduler_config: str = option(

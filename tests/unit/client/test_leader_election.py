@@ -12,7 +12,13 @@ from minikube_py.api.core import EVENTS
 from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.object import Key, get
 from minikube_py.client.events import Recorder
-from minikube_py.client.leader_election import Contender, LeaderElector, Terms, new_identity
+from minikube_py.client.leader_election import (
+    Contender,
+    LeaderElector,
+    Terms,
+    metrics,
+    new_identity,
+)
 from minikube_py.lib.tasks import Nursery
 from tests.model_cluster import ModelCluster
 from tests.virtual_time import VirtualClock, run, settle, virtual
@@ -228,7 +234,7 @@ async def test_a_leader_that_cannot_stop_is_not_healthy():
         nursery.start("worker", worker.run())
         await settle(5)
         assert worker.elector.problem() is None
-        assert 'leader_election_master_status{name="work"} 1' in list(worker.elector.metrics())
+        assert 'leader_election_master_status{name="work"} 1' in list(metrics([worker.elector]))
         worker.road.cut = True
         await settle(30)
         assert worker.elector.problem() is None
