@@ -123,7 +123,7 @@ def test_it_initialises_nodes_tells_how_it_is_and_hands_over_when_it_stops(serve
 @pytest.mark.parametrize(
     ("flags", "why"),
     [
-        ((), "no cloud to control; pass --cloud-provider with one of"),
+        ((), "no cloud to control; pass --cloud-provider with one of aws, local"),
         (("--cloud-provider=external",), "no cloud to control"),
         (("--cloud-provider=moon",), "cloud provider 'moon' is not known; pass one of"),
         (("--cloud-provider=local", "--cloud-config=/nowhere"), "--cloud-config /nowhere"),

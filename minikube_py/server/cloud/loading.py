@@ -20,6 +20,7 @@ WITHOUT = (EXTERNAL, NONE)
 """Names that stand for no provider: others look after the nodes, or nobody does."""
 OURS: Mapping[str, str] = {
     LOCAL: "minikube_py.server.cloud.local",
+    "aws": "minikube_py.server.cloud.aws.provider",
 }
 """Name -> the module with `make`; imported when it is asked for."""
 

@@ -42,8 +42,10 @@ class Route:
     """The cloud's name for it, "" for one that is yet to be made."""
     destination: str
     """The podCIDR."""
-    node: str
+    node: str = ""
     """Name of the node; "" where the cloud cannot tell."""
+    provider_id: str = ""
+    """Of the machine that it leads to; a cloud tells at least one of the two."""
     blackhole: bool = False
     """Whether its target is gone."""
     node_addresses: Sequence[Obj] = ()

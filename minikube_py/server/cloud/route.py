@@ -85,13 +85,18 @@ def plan(nodes: Iterable[Obj], routes: Iterable[Route], cluster_cidr: str) -> Wo
         for cidr in get(node, "spec.podCIDRs") or ()
     }
     known = list(routes)
+    names = {(get(n, "spec.providerID"), cidr): (name, cidr) for (name, cidr), n in wanted.items()}
+
+    def key_of_route(route: Route) -> tuple[str, str]:
+        by_name = route.node, route.destination
+        return names.get((route.provider_id, route.destination), by_name)
+
     delete = [
         route
         for route in known
-        if is_ours(route, cluster_cidr)
-        and (route.blackhole or (route.node, route.destination) not in wanted)
+        if is_ours(route, cluster_cidr) and (route.blackhole or key_of_route(route) not in wanted)
     ]
-    there = {(route.node, route.destination) for route in known if not route.blackhole}
+    there = {key_of_route(route) for route in known if not route.blackhole}
     create = [
         (uid_of(node), _route(node, cidr))
         for (name, cidr), node in wanted.items()
@@ -102,7 +107,12 @@ def plan(nodes: Iterable[Obj], routes: Iterable[Route], cluster_cidr: str) -> Wo
 
 def _route(node: Obj, cidr: str) -> Route:
     addresses: Sequence[Obj] = get(node, "status.addresses") or ()
-    return Route(destination=cidr, node=node["metadata"]["name"], node_addresses=tuple(addresses))
+    return Route(
+        destination=cidr,
+        node=node["metadata"]["name"],
+        provider_id=get(node, "spec.providerID", ""),
+        node_addresses=tuple(addresses),
+    )
 
 
 def is_ours(route: Route, cluster_cidr: str) -> bool:

@@ -1,0 +1,1 @@
+"""Amazon's cloud: EC2 instances, route tables, Network Load Balancers. Needs `kpy[aws]`."""
