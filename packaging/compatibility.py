@@ -51,8 +51,8 @@ DRIVEN_BY = {
 
 REMARKS = {
     "nodes": "Leases and status are heartbeats: written behind, see decisions/0003-heartbeats.md",
-    "services": "ClusterIP, NodePort and headless; one address family; nobody fills in the "
-    "addresses of a LoadBalancer",
+    "services": "All types; one address family; load balancers by the nodes' ports or a cloud's, "
+    "see cloud.md",
     "componentstatuses": "Deprecated upstream",
     "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
     "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
@@ -131,7 +131,7 @@ NODE = (
     ("In-tree drivers, recycling", "no"),
     ("Resource metrics of nodes and pods: metrics.k8s.io built in, the kubelet's pages", "yes"),
     ("Eviction under pressure", "no"),
-    ("Service proxy", "nftables; ClusterIP and NodePort"),
+    ("Service proxy", "nftables; ClusterIP, NodePort, external and load balancer addresses"),
     ("Network policies", "no"),
     ("Devices (DRA and device plugins), CPU and memory managers", "no"),
 )
