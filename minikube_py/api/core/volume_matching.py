@@ -108,43 +108,54 @@ def best_match(
     binder spares volumes with more access modes than are asked for. Of equal volumes the first by
     name is taken, so that the order of events makes no difference.
     """
-    suits = _suitability(claim)
-    free: list[tuple[int, quantity.Quantity, str, Obj]] = []
+    suits = suitability(claim)
+    free: list[tuple[int, Rank, Obj]] = []
     for volume in volumes:
-        name = volume["metadata"]["name"]
-        if name in taken or not suits(volume):
+        if volume["metadata"]["name"] in taken or not suits(volume):
             continue
         reachable = has_modes(volume, claim) if reaches is None else reaches(volume)
         if is_bound_to(volume, claim):
             return volume if reachable else None
-        if (reaches is not None or not delayed) and reachable and _is_free(volume, claim):
+        if (reaches is not None or not delayed) and reachable:
             modes = len(volume["spec"]["accessModes"]) if reaches is None else 0
-            free.append((modes, capacity_of(volume), name, volume))
-    return min(free, key=lambda found: found[:3])[3] if free else None
+            free.append((modes, rank(volume), volume))
+    return min(free, key=lambda found: found[:2])[2] if free else None
 
 
-def _suitability(claim: Obj) -> Callable[[Obj], bool]:
-    """Return the test that even a volume that is meant for the claim has to pass."""
+Rank = tuple[quantity.Quantity, str]
+
+
+def rank(volume: Obj) -> Rank:
+    """Return what volumes that suit alike are ordered by; the least is taken."""
+    return capacity_of(volume), volume["metadata"]["name"]
+
+
+def suitability(claim: Obj) -> Callable[[Obj], bool]:
+    """Return the test whether a claim may have a volume, as far as no node is concerned.
+
+    A volume that is meant for the claim has to pass less than one that belongs to nobody.
+    """
     size, mode, vac = requested(claim), _mode(claim), get(claim, _VAC, "")
+    name, modes = class_of(claim), set(get(claim, "spec.accessModes", ()))
+    asked = get(claim, "spec.selector")
+    selector = None if asked is None else selectors.from_object(asked)
+
+    def is_free(volume: Obj) -> bool:
+        if get(volume, "status.phase") != "Available" or class_of(volume) != name:
+            return False
+        if selector is not None and not selector.matches(labels_of(volume)):
+            return False
+        return modes.issubset(volume["spec"].get("accessModes") or ())
 
     def suits(volume: Obj) -> bool:
-        if get(volume, "spec.claimRef") is not None and not is_bound_to(volume, claim):
+        meant = get(volume, "spec.claimRef") is not None
+        if meant and not is_bound_to(volume, claim):
             return False
         if is_deleting(volume) or _mode(volume) != mode or get(volume, _VAC, "") != vac:
             return False
-        return not capacity_of(volume) < size
+        return not capacity_of(volume) < size and (meant or is_free(volume))
 
     return suits
-
-
-def _is_free(volume: Obj, claim: Obj) -> bool:
-    """Tell whether a volume that belongs to nobody is of the kind that the claim wants."""
-    if get(volume, "status.phase") != "Available" or class_of(volume) != class_of(claim):
-        return False
-    selector = get(claim, "spec.selector")
-    if selector is not None and not selectors.from_object(selector).matches(labels_of(volume)):
-        return False
-    return has_modes(volume, claim)
 
 
 def is_bound(claim: Obj) -> bool:

@@ -8,14 +8,12 @@ names the node for its provisioner), and waited for. Upstream: plugins/volumebin
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import NamedTuple, cast
 
 from minikube_py.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from minikube_py.api.core.persistentvolume import class_of
 from minikube_py.api.core.volume_matching import (
-    NO_PROVISIONER,
     SELECTED_NODE,
-    best_match,
     bound_volume,
     is_bound,
     reach_of,
@@ -41,7 +39,8 @@ from minikube_py.client.informer import Informer
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import Cycle, Handle, Question, Rejection, rejection
 from minikube_py.server.scheduler.node_info import NodeInfo
-from minikube_py.server.scheduler.plugins.volume_facts import allows, trouble_of
+from minikube_py.server.scheduler.plugins.volume_facts import trouble_of
+from minikube_py.server.scheduler.plugins.volume_pool import Pool, Provisioning
 from minikube_py.server.scheduler.plugins.volume_stores import Assumed, VolumeStores
 from minikube_py.server.scheduler.pod_info import PodInfo
 
@@ -78,19 +77,33 @@ class Found:
     choices: dict[str, Choice] = field(default_factory=dict)
 
 
-class Reach:
-    """From which nodes volumes can be reached; worked out once for each volume."""
+class Options(NamedTuple):
+    """How one claim may be met."""
 
-    def __init__(self) -> None:
-        self._tests: dict[str, NodeTest | None] = {}
+    claim: Obj
+    selected: str
+    """The node on which its volume is to be made, "" where that is open."""
+    pool: Pool
+    provisioning: Provisioning
 
-    def to(self, volume: Obj, node: NodeInfo) -> bool:
-        """Tell whether the volume can be reached from the node."""
-        name = volume["metadata"]["name"]
-        if name not in self._tests:
-            self._tests[name] = reach_of(volume)
-        test = self._tests[name]
-        return test is None or test(node.name, node.labels)
+
+def choose(options: Iterable[Options], node: NodeInfo) -> Choice | str:
+    """Find for each claim a volume or somebody who makes one, or say what there is none of."""
+    bindings: dict[str, tuple[Obj, Obj]] = {}
+    provisioned: list[Obj] = []
+    for one in options:
+        if one.selected and one.selected != node.name:
+            return NO_VOLUME
+        chosen = None if one.selected else one.pool.choose(node, bindings)
+        if chosen is not None:
+            bindings[chosen["metadata"]["name"]] = (one.claim, chosen)
+            continue
+        if not one.provisioning.is_possible(node):
+            return NO_VOLUME
+        if not one.provisioning.has_room(node):
+            return NO_ROOM
+        provisioned.append(one.claim)
+    return Choice(tuple(bindings.values()), tuple(provisioned))
 
 
 class VolumeBinding:
@@ -135,10 +148,10 @@ class VolumeBinding:
         found: Found | None = cycle.state.get(self.name)
         if found is None or not found.claims:
             return None
-        reaches = Reach()
+        options = [self._options(claim, len(found.waiting)) for claim in found.waiting]
 
         def ask(node: NodeInfo) -> Rejection | None:
-            reasons = self._ask(found, node, reaches)
+            reasons = self._ask(found, node, options)
             return Rejection(reasons, final=True) if reasons else None
 
         return ask
@@ -175,66 +188,29 @@ class VolumeBinding:
             return str(claim["spec"]["volumeName"])
         return self._assumed.volume_of(key)
 
-    def _ask(self, found: Found, node: NodeInfo, reaches: Reach) -> tuple[str, ...]:
+    def _options(self, claim: Obj, wanted: int) -> Options:
+        key = _key(claim)
+        taken = {name for name, other in self._assumed.volumes.items() if other != key}
+        candidates = self._stores.candidates(key, class_of(claim))
+        return Options(
+            claim,
+            self._assumed.nodes.get(key) or annotations_of(claim).get(SELECTED_NODE, ""),
+            Pool(claim, candidates, taken, wanted),
+            Provisioning(claim, self._stores),
+        )
+
+    def _ask(self, found: Found, node: NodeInfo, options: Sequence[Options]) -> tuple[str, ...]:
         reasons = []
         if found.missing:
             reasons.append(GONE)
         if not all(test is None or test(node.name, node.labels) for test in found.bound):
             reasons.append(UNREACHABLE)
-        choice = self._choose(found.waiting, node, reaches)
+        choice = choose(options, node)
         if isinstance(choice, str):
             reasons.append(choice)
         else:
             found.choices[node.name] = choice
         return tuple(reasons)
-
-    def _choose(
-        self,
-        claims: Sequence[Obj],
-        node: NodeInfo,
-        reaches: Reach,
-    ) -> Choice | str:
-        """Find for each claim a volume or somebody who makes one, or say what there is none of."""
-        bindings: list[tuple[Obj, Obj]] = []
-        provisioned: list[Obj] = []
-        for claim in claims:
-            key = _key(claim)
-            selected = self._assumed.nodes.get(key) or annotations_of(claim).get(SELECTED_NODE)
-            if selected and selected != node.name:
-                return NO_VOLUME
-            chosen = None if selected else self._match(claim, key, node, reaches, bindings)
-            if chosen is not None:
-                bindings.append((claim, chosen))
-                continue
-            trouble = self._cannot_provision(claim, node)
-            if trouble:
-                return trouble
-            provisioned.append(claim)
-        return Choice(tuple(bindings), tuple(provisioned))
-
-    def _match(
-        self,
-        claim: Obj,
-        key: Key,
-        node: NodeInfo,
-        reaches: Reach,
-        bindings: Iterable[tuple[Obj, Obj]],
-    ) -> Obj | None:
-        taken = {volume["metadata"]["name"] for _, volume in bindings}
-        taken |= {name for name, other in self._assumed.volumes.items() if other != key}
-        candidates = self._stores.candidates(key, class_of(claim))
-        return best_match(
-            claim, candidates, reaches=lambda volume: reaches.to(volume, node), taken=taken
-        )
-
-    def _cannot_provision(self, claim: Obj, node: NodeInfo) -> str:
-        storage_class = self._stores.class_of(claim)
-        if storage_class is None or storage_class["provisioner"] in ("", NO_PROVISIONER):
-            return NO_VOLUME
-        if not allows(storage_class, node.labels):
-            return NO_VOLUME
-        size = requested(claim).value()
-        return "" if self._stores.has_room(size, storage_class, node.labels) else NO_ROOM
 
     # --- carrying out ---
 

@@ -69,20 +69,13 @@ class VolumeStores:
         for item in self.volumes.indexed(FREE, class_name):
             yield item.obj
 
-    def has_room(self, size: int, storage_class: Obj, labels: Mapping[str, str]) -> bool:
-        """Tell whether a volume of that class and size can be made near a node.
-
-        Where the driver does not tell how much it has, it is taken to have enough.
-        """
-        driver = self.drivers.get(Key("", storage_class["provisioner"]))
-        if size == 0 or not get(driver, "spec.storageCapacity"):
-            return True
-        name = storage_class["metadata"]["name"]
-        places = (ANYWHERE, *(f"{key}={value}" for key, value in labels.items()))
+    def has_room(self, class_name: str, size: int, labels: Mapping[str, str]) -> bool:
+        """Tell whether there is word of enough room for a volume of a class near a node."""
+        places = (ANYWHERE, *map("=".join, labels.items()))
         return any(
             _suffices(item.derived(capacity_of), size, labels)
             for place in places
-            for item in self.capacities.indexed(PLACES, f"{name} {place}")
+            for item in self.capacities.indexed(PLACES, f"{class_name} {place}")
         )
 
 

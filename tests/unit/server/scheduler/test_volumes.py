@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from minikube_py.api.core import EVENTS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
+from minikube_py.api.core.volume_matching import best_match, reach_of
 from minikube_py.api.object import Key, annotations_of, get
 from minikube_py.api.resource import Resource
 from minikube_py.api.storage import (
@@ -19,6 +22,7 @@ from minikube_py.api.storage import (
 from minikube_py.client.store import ItemStore
 from minikube_py.server.controllers import persistent_volumes
 from minikube_py.server.scheduler.plugins import FACTORIES
+from minikube_py.server.scheduler.plugins.volume_pool import Pool
 from minikube_py.server.scheduler.pod_info import PodInfo
 from minikube_py.server.scheduler.scheduler import Scheduler
 from tests.harness import World, harness
@@ -401,4 +405,60 @@ async def test_nothing_is_written_for_a_pod_that_waits_for_its_volume_in_vain() 
         assert any(
             "binding volumes: context deadline exceeded" in e["message"]
             for e in world.cluster.objects(EVENTS)
+        )
+
+
+# --- the pool of volumes ---
+
+PLACES = (
+    {},
+    {"key": "kubernetes.io/hostname", "operator": "In", "values": ["a"]},
+    {"key": "kubernetes.io/hostname", "operator": "In", "values": ["a", "b"]},
+    {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["a"]},
+    {"key": ZONE, "operator": "In", "values": ["x"]},
+)
+
+
+def placed_volume(at: int, size: str, place: Any, meant: str) -> Any:
+    more = {}
+    if place:
+        terms = [{"matchExpressions": [place]}]
+        more = {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}
+    if meant:
+        more["claimRef"] = {"namespace": "d", "name": meant}
+    return volume(f"v{at}", size, **more)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    given_volumes=st.lists(
+        st.tuples(
+            st.sampled_from(["1Gi", "2Gi", "3Gi"]),
+            st.sampled_from(PLACES),
+            st.sampled_from(["", "", "", "c", "other"]),
+        ),
+        max_size=8,
+    ),
+    taken=st.frozensets(st.sampled_from(["v0", "v1", "v2"])),
+    wanted=st.sampled_from(["1Gi", "2Gi"]),
+)
+def test_a_pool_chooses_as_if_all_volumes_were_looked_at(
+    given_volumes: Any, taken: frozenset[str], wanted: str
+) -> None:
+    volumes = [placed_volume(at, *one) for at, one in enumerate(given_volumes)]
+    # Two volumes that name one claim are a mistake of their maker; the first will do.
+    asked_for = claim("c", wanted)
+    meant = [one for one in volumes if get(one, "spec.claimRef.name") == "c"]
+    assume(len(meant) <= 1)
+    pool = Pool(asked_for, volumes, taken, wanted=1)
+    for info in cache(*NODES).nodes.values():
+
+        def reaches(one: Any, info: Any = info) -> bool:
+            test = reach_of(one)
+            return test is None or test(info.name, info.labels)
+
+        expected = best_match(asked_for, volumes, reaches=reaches, taken=taken)
+        chosen = pool.choose(info, ())
+        assert (chosen and chosen["metadata"]["name"]) == (
+            expected and expected["metadata"]["name"]
         )
