@@ -7,18 +7,11 @@ takes only `true`/`false`-like words of 1.1 as booleans.
 
 import math
 import re
-from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import yaml
 
-NODES_MAX = 500_000
-"""Nodes of one document, aliases counted: an alias bomb is refused, not expanded."""
-
-
-NESTING_MAX = 1_000
-"""Collections inside each other; the C loader recurses and would end the process much deeper."""
+from minikube_py.api.yaml_reader import Reader
 
 
 class _Loader(yaml.CSafeLoader):
@@ -78,47 +71,12 @@ _Dumper.add_multi_representer(dict, yaml.CSafeDumper.represent_dict)
 
 def load(data: bytes | str) -> Any:
     """Return the one document of a text; raises ValueError or yaml.YAMLError."""
-    _check_nesting(data)
-    document = yaml.load(data, Loader=_Loader)  # noqa: S506 -- a safe loader
-    _bound(document)
-    return document
+    return Reader(data, _Loader).one()
 
 
 def load_all(data: bytes | str) -> list[Any]:
     """Return the documents of a text that are not empty."""
-    _check_nesting(data)
-    documents = [d for d in yaml.load_all(data, Loader=_Loader) if d is not None]
-    _bound(documents)
-    return documents
-
-
-def _check_nesting(data: bytes | str) -> None:
-    """Refuse a document that is too deep; the events that show it are read without recursion."""
-    text = data.encode() if isinstance(data, str) else data
-    if sum(text.count(mark) for mark in (b"[", b"{", b"-", b":", b"?")) <= NESTING_MAX:
-        return
-    depth = 0
-    for event in yaml.parse(data, Loader=_Loader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > NESTING_MAX:
-                raise ValueError(f"the document is nested more than {NESTING_MAX} deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _bound(document: Any) -> None:
-    """Refuse what grew by aliases beyond any honest size, and keys that JSON cannot have."""
-    stack, seen = [document], 0
-    while stack:
-        value = stack.pop()
-        seen += 1
-        if seen > NODES_MAX:
-            raise ValueError("document contains excessive aliasing")
-        if isinstance(value, dict):
-            stack.extend(value.values())
-        elif isinstance(value, list):
-            stack.extend(value)
+    return [document for document in Reader(data, _Loader).all() if document is not None]
 
 
 def error_text(error: Exception) -> str:
@@ -138,25 +96,9 @@ def error_text(error: Exception) -> str:
 
 def repeated_keys(data: bytes | str) -> str:
     """Return what Go's strict parser says of keys that stand twice, "" where none does."""
-    root = yaml.compose(data, Loader=_Loader)
-    found = [] if root is None else list(_repeated(root))
-    return "\n  ".join(["yaml: unmarshal errors:", *found]) if found else ""
-
-
-def _repeated(node: yaml.Node) -> Iterator[str]:
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated(item)
-    if not isinstance(node, yaml.MappingNode):
-        return
-    seen = set()
-    for key, value in node.value:
-        yield from _repeated(value)
-        name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)
-        if name in seen:
-            text = orjson.dumps(key.value).decode() if key.tag.endswith(":str") else key.value
-            yield f"line {value.start_mark.line + 1}: key {text} already set in map"
-        seen.add(name)
+    reader = Reader(data, _Loader)
+    reader.one()
+    return "\n  ".join(["yaml: unmarshal errors:", *reader.repeated]) if reader.repeated else ""
 
 
 def dump(document: Any) -> bytes:

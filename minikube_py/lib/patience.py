@@ -36,6 +36,17 @@ def check() -> None:
         raise OutOfPatienceError
 
 
+def elsewhere() -> None:
+    """Give up, however long it took: what follows is known to take long.
+
+    Raises:
+        OutOfPatienceError: the work is still in the loop.
+
+    """
+    if _deadline.get():
+        raise OutOfPatienceError
+
+
 async def patiently(work: Callable[[], T], *, seconds: float = SECONDS) -> T:
     """Return what the work gives; it may be begun twice."""
     token = _deadline.set(time.perf_counter() + seconds)

@@ -29,12 +29,16 @@ from minikube_py.api.yaml import error_text as yaml_error_text
 from minikube_py.api.yaml import load as load_yaml
 from minikube_py.api.yaml import repeated_keys
 from minikube_py.client.protocol import PatchType
+from minikube_py.lib import patience
+from minikube_py.lib.patience import patiently
 from minikube_py.server.apiserver.negotiate import MEDIA_TYPES, Format
 
 BODY_BYTES_MAX = 3 * 1024 * 1024
 """Upstream's limit of a request body: `MaxRequestBodyBytes`, twice etcd's limit of a request."""
-LARGE_BYTES: Mapping[Format, int] = {"json": 512 << 10, "protobuf": 64 << 10, "yaml": 8 << 10}
-"""What takes some ten milliseconds to read."""
+LARGE_BYTES: Mapping[Format, int] = {"json": 64 << 10, "protobuf": 64 << 10, "yaml": 8 << 10}
+"""What may take some ten milliseconds to read."""
+SMALL_BYTES = 8 << 10
+"""JSON that takes no time worth watching, whatever is wrong with it."""
 T = TypeVar("T")
 PROTOBUF_MAGIC = b"k8s\x00"
 SUMMARY_BYTES_MAX = 30
@@ -129,10 +133,12 @@ _NO_HEAD = "couldn't get version/kind; json parse error: "
 
 
 async def off_loop(form: Format, data: bytes, read: Callable[[], T]) -> T:
-    """Return what `read` makes of a body; a large one is read in a thread, between others."""
-    if len(data) <= LARGE_BYTES[form]:
+    """Return what `read` makes of a body; a large or slow one is read beside the loop."""
+    if len(data) > LARGE_BYTES[form]:
+        return await asyncio.to_thread(read)
+    if form == "json" and len(data) <= SMALL_BYTES:
         return read()
-    return await asyncio.to_thread(read)
+    return await patiently(read)
 
 
 def _json(data: bytes) -> Any:
@@ -140,6 +146,8 @@ def _json(data: bytes) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
+        if len(data) > SMALL_BYTES:
+            patience.elsewhere()
         if why := go_json.syntax_error(data):
             raise ValueError(why) from error
         # Go puts U+FFFD in the place of bytes that are no UTF-8 and of half characters.

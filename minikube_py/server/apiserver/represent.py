@@ -20,6 +20,8 @@ from minikube_py.server.apiserver.negotiate import MEDIA_TYPES, Accepted, not_ac
 
 CHUNK_ITEMS = 64
 """Items of a list that are joined and sent at once; between chunks others have their turn."""
+VIEW_ITEMS = 16
+"""The same of a view, for which each item is parsed and shown."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,21 @@ class Form:
                 return joined(resource, listing)
             if len(listing.items) > CHUNK_ITEMS and resource.row_order is None:
                 return self._shown_in_chunks(resource, listing)
-        return iter((self.document(self._list_view(resource, listing)),))
+        if self.accepted.format == "yaml" and not self.accepted.view and listing.items:
+            return self._yaml(resource, listing)
+        return self._at_once(resource, listing)
+
+    def _at_once(self, resource: Resource, listing: Listing) -> Iterator[bytes]:
+        """Yield the list in one piece, made where it is asked for."""
+        yield self.document(self._list_view(resource, listing))
+
+    def _yaml(self, resource: Resource, listing: Listing) -> Iterator[bytes]:
+        """Yield a list in YAML item by item: an encoder of C lets nobody else run."""
+        head = self._list_view(resource, replace(listing, items=()))
+        yield yaml.dump({"apiVersion": head["apiVersion"]}) + b"items:\n"
+        for item in listing.items:
+            yield yaml.dump([list_item(resource, item.obj)])
+        yield yaml.dump({"kind": head["kind"], "metadata": head["metadata"]})
 
     def _shown_in_chunks(self, resource: Resource, listing: Listing) -> Iterator[bytes]:
         """Return a long view of a list in chunks; its rows are made when their chunk is."""
@@ -106,8 +122,8 @@ class Form:
         start = orjson.dumps(head)[:-1] + b',"%b":[' % member.encode()
 
         def chunks() -> Iterator[bytes]:
-            for begin in range(0, len(listing.items), CHUNK_ITEMS):
-                part = replace(listing, items=listing.items[begin : begin + CHUNK_ITEMS])
+            for begin in range(0, len(listing.items), VIEW_ITEMS):
+                part = replace(listing, items=listing.items[begin : begin + VIEW_ITEMS])
                 shown = orjson.dumps(self._list_view(resource, part)[member])
                 yield (start if begin == 0 else b",") + shown[1:-1]
             yield b"]}\n"
