@@ -1,9 +1,10 @@
 """Endpoints: the addresses behind a Service in the form from before endpoint slices.
 
-Pods with the same ports share a subset. Over a thousand addresses the rest is left out, with an
-annotation that says so.
+Pods with the same ports share a subset. Over a thousand addresses the rest is left out, those that
+are not ready first and each subset in proportion, with an annotation that says so.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -91,24 +92,45 @@ def derive(service: Obj, backends: Iterable[Backend]) -> tuple[list[Obj], bool]:
     """Return the subsets, and whether addresses had to be left out."""
     anyway = bool(get(service, "spec.publishNotReadyAddresses"))
     family = families_of(service)[0]
-    ready: dict[tuple[Port, ...], list[Obj]] = defaultdict(list)
-    not_ready: dict[tuple[Port, ...], list[Obj]] = defaultdict(list)
-    count = 0
+    ready: Groups = defaultdict(list)
+    not_ready: Groups = defaultdict(list)
     for pod, ports in backends:
         addresses = addresses_of(pod, family)
         if not addresses or (pod.deleting and not anyway):
             continue
         if not ports and get(service, "spec.ports", ()):
             continue
-        count += 1
-        if count > ADDRESSES_MAX:
-            break
         where = ready if anyway or pod.ready else not_ready
         where[ports].append(address(service, pod, addresses[0]))
+    over = truncate(ready, not_ready)
     subsets: list[Obj] = [
         _subset(ports, ready, not_ready) for ports in sorted({*ready, *not_ready})
     ]
-    return subsets, count > ADDRESSES_MAX
+    return [one for one in subsets if "addresses" in one or "notReadyAddresses" in one], over
+
+
+Groups = dict[tuple[Port, ...], list[Obj]]
+
+
+def truncate(ready: Groups, not_ready: Groups) -> bool:
+    """Leave out what is over the limit; tell whether anything was."""
+    total_ready, total = (sum(map(len, one.values())) for one in (ready, not_ready))
+    if total_ready + total <= ADDRESSES_MAX:
+        return False
+    room = max(ADDRESSES_MAX - total_ready, 0)
+    if total_ready > ADDRESSES_MAX:
+        _share(ready, total_ready, ADDRESSES_MAX)
+    _share(not_ready, total, room)
+    return True
+
+
+def _share(groups: Groups, total: int, room: int) -> None:
+    """Give each group its part of the room, rounded up; the last ones get what is left."""
+    left = room
+    for ports in sorted(groups):
+        part = min(math.ceil(len(groups[ports]) / total * room), left)
+        groups[ports] = sorted(groups[ports], key=_by_address)[:part]
+        left -= part
 
 
 def address(service: Obj, pod: PodFacts, ip: str) -> dict[str, Any]:

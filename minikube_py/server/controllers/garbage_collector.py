@@ -84,6 +84,8 @@ async def classify(obj: Obj, ctx: Context) -> Owners:
     waiting: list[Obj] = []
     for ref in owners_of(obj):
         owner = ctx.everything.with_uid(ref["uid"])
+        if owner is not None and not _can_own(owner, obj):
+            report_namespace(ref, obj, ctx)
         if owner is None or not _can_own(owner, obj):
             (dangling if await is_absent(ref, obj, ctx) else solid).append(ref)
         elif is_waiting(owner.item):
@@ -127,10 +129,11 @@ async def is_absent(ref: Obj, dependent: Obj, ctx: Context) -> bool:
 
 
 def report_namespace(ref: Obj, dependent: Obj, ctx: Context) -> None:
-    """Tell that an owner cannot be found because it is namespaced and the dependent is not."""
+    """Tell that an owner is not where the dependent may have one: in its namespace, or in none."""
+    where = dependent["metadata"].get("namespace", "")
     text = (
-        f"ownerRef [{ref['apiVersion']}/{ref['kind']}, namespace: , name: {ref['name']}, "
-        f'uid: {ref["uid"]}] does not exist in namespace ""'
+        f"ownerRef [{ref['apiVersion']}/{ref['kind']}, namespace: {where}, name: {ref['name']}, "
+        f'uid: {ref["uid"]}] does not exist in namespace "{where}"'
     )
     ctx.events.record(dependent, "Warning", "OwnerRefInvalidNamespace", text)
 

@@ -49,6 +49,8 @@ from minikube_py.server.controllers.statefulset_revisions import (
 )
 from minikube_py.server.controllers.statefulset_status import plan_status, seconds_to_next
 
+BURST_MAX = 500
+"""No more pods are made at a look; the next one does the rest."""
 Steps = Generator[Action, None, bool]
 """Actions, and whether what follows has to wait."""
 
@@ -158,11 +160,12 @@ def plan(view: View) -> Iterator[Action]:
 
 def _all_wanted(view: View) -> Steps:
     """See that all ordinals have a pod that works, in order or all at once."""
-    waits = False
+    waits, made = False, 0
     for ordinal in view.ordinals:
+        made += ordinal not in view.pods
         waits = (yield from _wanted(view, ordinal)) or waits
-        if waits and view.ordered:
-            break
+        if (waits and view.ordered) or made >= BURST_MAX:
+            return True
     return waits
 
 

@@ -31,14 +31,16 @@ WAITING = "waiting"
 
 async def reconcile(key: Key, ctx: Context) -> float | None:
     """Evict one pod when its time has come; look again when it will have."""
-    waiting: dict[Key, datetime] = ctx.memory.setdefault(WAITING, {})
+    waiting: dict[Key, tuple[str, datetime]] = ctx.memory.setdefault(WAITING, {})
     pod = ctx.lister(PODS).get(key)
     if pod is None or is_deleting(pod) or is_finished(pod):
         waiting.pop(key, None)
         return None
     node = ctx.lister(NODES).get(Key("", get(pod, "spec.nodeName", "")))
-    now = ctx.now()
-    due = None if node is None else due_time(pod, node, now, waiting.get(key, now))
+    now, uid = ctx.now(), uid_of(pod)
+    if waiting.get(key, ("",))[0] not in ("", uid):
+        del waiting[key]  # that was another pod of the name
+    due = None if node is None else due_time(pod, node, now, waiting.get(key, (uid, now))[1])
     if due is None:
         if waiting.pop(key, None) is not None:
             text = f"Cancelling deletion of Pod {key}"
@@ -49,7 +51,7 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         waiting.pop(key, None)
         await ctx.apply(plan(pod, now))
         return None
-    waiting.setdefault(key, now)
+    waiting.setdefault(key, (uid, now))
     return left
 
 

@@ -11,8 +11,9 @@ from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.object import evolve, get
 from minikube_py.client.actions import Create, Delete, Update
 from minikube_py.server.controllers import endpoints, endpointslices
+from minikube_py.server.controllers.endpoints import truncate
 from minikube_py.server.controllers.endpointslices import MANAGED_BY, MANAGER, Observed
-from minikube_py.server.controllers.services import backend
+from minikube_py.server.controllers.services import Port, backend
 from tests.unit.server.controllers.builders import LONG_AGO, meta, pod, service
 
 NUMBERS = itertools.count()
@@ -234,3 +235,19 @@ def test_slices_always_show_exactly_the_pods_and_a_second_look_writes_nothing(ro
             assert plan(service(), pods, slices) == []
     finally:
         endpointslices.ENDPOINTS_MAX = before
+
+
+def test_what_is_not_ready_is_left_out_first_and_in_proportion():
+    def group(count, port):
+        name = Port("", port, "TCP", "")
+        return {(name,): [{"ip": f"10.{port}.{n // 250}.{n % 250}"} for n in range(count)]}
+
+    ready, waiting = group(800, 1) | group(100, 2), group(300, 1) | group(100, 2)
+    assert truncate(ready, waiting)
+    assert [len(ready[ports]) for ports in sorted(ready)] == [800, 100]
+    assert [len(waiting[ports]) for ports in sorted(waiting)] == [75, 25]
+    many = group(900, 1) | group(300, 2)
+    assert truncate(many, waiting)
+    assert [len(many[ports]) for ports in sorted(many)] == [750, 250]
+    assert [len(one) for one in waiting.values()] == [0, 0]
+    assert not truncate(many, {})

@@ -135,6 +135,21 @@ async def test_an_owner_of_a_kind_that_is_not_served_is_believed():
 
 
 @virtual
+async def test_an_owner_in_another_namespace_is_told_of_and_owns_nothing():
+    async with harness() as world:
+        world.run(CONTROLLER)
+        metadata = {"name": "o", "namespace": "other"}
+        owner = await world.client.create(CONFIGMAPS, {"metadata": metadata})
+        metadata = {"name": "s", "namespace": "d", "ownerReferences": [owner_reference(owner)]}
+        await world.client.create(CONFIGMAPS, {"metadata": metadata})
+        await settle(10)
+        assert names(world, CONFIGMAPS) == ["o"]
+        (event,) = world.cluster.objects(EVENTS)
+        assert event["reason"] == "OwnerRefInvalidNamespace"
+        assert event["message"].endswith('does not exist in namespace "d"')
+
+
+@virtual
 async def test_a_cluster_scoped_object_with_a_namespaced_owner_stays_and_is_told_of():
     async with harness() as world:
         world.run(CONTROLLER)
