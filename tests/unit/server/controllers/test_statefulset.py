@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from minikube_py.api.apps import CONTROLLERREVISIONS, STATEFULSETS
-from minikube_py.api.core import NAMESPACES, PERSISTENTVOLUMECLAIMS, PODS
+from minikube_py.api.core import NAMESPACES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from minikube_py.api.errors import AlreadyExistsError, ForbiddenError
 from minikube_py.api.object import Key, evolve, owner_reference
 from minikube_py.client.actions import Create, Delete, Emit, Patch, Update
@@ -38,6 +38,7 @@ from tests.harness import harness
 from tests.kubelet_model import Kubelets, node
 from tests.unit.server.controllers.builders import NOW, TEMPLATE, meta
 from tests.unit.server.controllers.builders import pod as document
+from tests.unit.server.controllers.volumes import volume
 from tests.virtual_time import run, settle
 
 NEW = {**TEMPLATE, "spec": {"containers": [{"name": "c", "image": "new"}]}}
@@ -391,6 +392,8 @@ def test_at_least_one_pod_may_be_unavailable():
     assert max_unavailable(statefulset_of(15, spec=rolling(maxUnavailable="10%"))) == 2
 
 
+VOLUMES = 40
+"""More than a run uses: what a claim has let go is not used again."""
 ALL = tuple(dict.fromkeys((*CONTROLLERS, statefulset.CONTROLLER, disruption.CONTROLLER)))
 BUDGET = {"minAvailable": "50%", "selector": {"matchLabels": {"app": "web"}}}
 STEPS = st.one_of(
@@ -431,6 +434,8 @@ async def living(world):
     scheduler = Scheduler(world.cluster.client("scheduler"), world.informers, world.clock)
     world.nursery.start("scheduler", scheduler.run())
     await kubelets.add(node("n1"))
+    for number in range(VOLUMES):
+        await world.client.create(PERSISTENTVOLUMES, volume(f"v{number}"))
 
 
 def writes(world, since):
