@@ -89,6 +89,26 @@ class Connection:
         )
         return self._calls[method]
 
+    async def ask(
+        self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
+    ) -> dict[str, Any]:
+        """Return the answer of a call of another service on the socket; raises CriError's kind."""
+        table = codec()
+        name, message = request
+        await self._connected()
+        invoke = self._open().unary_unary(
+            path,
+            request_serializer=lambda message: table.encode(name, message),
+            response_deserializer=lambda data: table.decode(answer, data),
+        )
+        try:
+            found: dict[str, Any] = await invoke(
+                message, timeout=CALL_TIMEOUT_SECONDS, metadata=metadata
+            )
+        except _grpc().aio.AioRpcError as error:
+            raise from_code(error.code().name, error.details() or "") from None
+        return found
+
     async def subscribe(
         self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
     ) -> AsyncIterator[dict[str, Any]]:

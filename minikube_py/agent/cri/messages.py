@@ -1,9 +1,9 @@
-"""The messages of CRI v1 and of containerd's event stream that kpy speaks, as one table.
+"""The messages of CRI v1 and of containerd's own services that kpy speaks, as one table.
 
 One line is one message: `field=number:type`, a `*` after the type means repeated; a line that
 begins with blanks goes on. The numbers are those of k8s.io/cri-api (runtime/v1/api.proto) and of
-containerd's api/services/events; fields that kpy never sends or reads are left out, which the
-codec skips.
+containerd's api/services (events, leases, snapshots); fields that kpy never sends or reads are left
+out, which the codec skips.
 """
 
 from functools import cache
@@ -19,6 +19,7 @@ enum PodSandboxState SANDBOX_READY=0 SANDBOX_NOTREADY=1
 enum Protocol TCP=0 UDP=1 SCTP=2
 enum SecurityProfile.ProfileType RuntimeDefault=0 Unconfined=1 Localhost=2
 enum SupplementalGroupsPolicy Merge=0 Strict=1
+Any type_url=1:string value=2:bytes
 AttachRequest container_id=1:string stdin=2:bool tty=3:bool stdout=4:bool stderr=5:bool
 AttachResponse url=1:string
 AuthConfig username=1:string password=2:string auth=3:string server_address=4:string
@@ -59,6 +60,8 @@ CreateContainerRequest pod_sandbox_id=1:string config=2:ContainerConfig
 CreateContainerResponse container_id=1:string
 DNSConfig servers=1:string* searches=2:string* options=3:string*
 Device container_path=1:string host_path=2:string permissions=3:string
+EmptyResponse
+Envelope timestamp=1:Timestamp namespace=2:string topic=3:string event=4:Any
 ExecRequest container_id=1:string cmd=2:string* tty=3:bool stdin=4:bool stdout=5:bool
   stderr=6:bool
 ExecResponse url=1:string
@@ -81,6 +84,11 @@ ImageStatusResponse image=1:Image info=2:map<string,string>
 Int64Value value=1:int64
 IoUsage timestamp=1:int64 psi=2:PsiStats
 KeyValue key=1:string value=2:bytes
+Lease id=1:string
+LeaseCreateRequest id=1:string
+LeaseDeleteRequest id=1:string
+LeaseListRequest filters=1:string*
+LeaseListResponse leases=1:Lease*
 LinuxContainerConfig resources=1:LinuxContainerResources
   security_context=2:LinuxContainerSecurityContext
 LinuxContainerResources cpu_period=1:int64 cpu_quota=2:int64 cpu_shares=3:int64
@@ -160,6 +168,9 @@ RuntimeHandlerFeatures recursive_read_only_mounts=1:bool user_namespaces=2:bool
 RuntimeStatus conditions=1:RuntimeCondition*
 SELinuxOption user=1:string role=2:string type=3:string level=4:string
 SecurityProfile profile_type=1:SecurityProfile.ProfileType localhost_ref=2:string
+SnapshotMount type=1:string source=2:string target=3:string options=4:string*
+SnapshotMountsResponse mounts=1:SnapshotMount*
+SnapshotRequest snapshotter=1:string key=2:string
 StartContainerRequest container_id=1:string
 StartContainerResponse
 StatusRequest verbose=1:bool
@@ -169,7 +180,11 @@ StopContainerRequest container_id=1:string timeout=2:int64
 StopContainerResponse
 StopPodSandboxRequest pod_sandbox_id=1:string
 StopPodSandboxResponse
+SubscribeRequest filters=1:string*
 SwapUsage timestamp=1:int64 swap_available_bytes=2:UInt64Value swap_usage_bytes=3:UInt64Value
+TaskExit container_id=1:string id=2:string pid=3:uint32 exit_status=4:uint32 exited_at=5:Timestamp
+TaskOOM container_id=1:string
+Timestamp seconds=1:int64 nanos=2:int32
 UInt64Value value=1:uint64
 UpdateContainerResourcesRequest container_id=1:string linux=2:LinuxContainerResources
   annotations=4:map<string,string>
@@ -180,12 +195,7 @@ UserNamespace mode=1:NamespaceMode uids=2:IDMapping* gids=3:IDMapping*
 VersionRequest version=1:string
 VersionResponse version=1:string runtime_name=2:string runtime_version=3:string
   runtime_api_version=4:string
-SubscribeRequest filters=1:string*
-Envelope timestamp=1:Timestamp namespace=2:string topic=3:string event=4:Any
-Timestamp seconds=1:int64 nanos=2:int32
-Any type_url=1:string value=2:bytes
-TaskExit container_id=1:string id=2:string pid=3:uint32 exit_status=4:uint32 exited_at=5:Timestamp
-TaskOOM container_id=1:string
+ViewSnapshotRequest snapshotter=1:string key=2:string parent=3:string
 """
 
 

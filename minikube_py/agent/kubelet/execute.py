@@ -39,6 +39,7 @@ from minikube_py.agent.kubelet.pod_mounts import ContainerFiles
 from minikube_py.agent.kubelet.references import Ref
 from minikube_py.agent.kubelet.security import SecurityError
 from minikube_py.agent.kubelet.termination import grace_of, stop_container, stop_pod
+from minikube_py.agent.kubelet.volumes.images import images_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
 from minikube_py.api.errors import StatusError
 from minikube_py.api.node import RUNTIMECLASSES
@@ -228,12 +229,34 @@ class Executor:
         except StartRefusedError as error:
             context.tell_container(pod, spec, "Warning", "Failed", f"Error: {error.reason}")
             raise
+        await self._show_images(spec)
         start = self._prepare(spec, restart_count, image)
         container_id = await self._create(spec, start, sandbox.id, config)
         await self._run(spec, container_id)
         hook = get(spec.container, "lifecycle.postStart")
         if hook:
             await self._post_start(spec, container_id, hook)
+
+    async def _show_images(self, spec: Spec) -> None:
+        """Have the images that the container mounts as volumes; raises StartRefusedError."""
+        context, pod = self._context, self._pod
+        for name, source in images_of(pod, spec.container):
+            wanted = {
+                "image": source.get("reference", ""),
+                "imagePullPolicy": source.get("pullPolicy"),
+            }
+            request = PullRequest(
+                pod=pod, container=wanted, secrets=self._secrets(), sandbox_config={}
+            )
+            work = context.images.ensure(
+                request,
+                lambda kind, why, text: context.tell_container(pod, spec, kind, why, text),
+            )
+            image = await unless(self._stopping, "image volume", work)
+            try:
+                await context.image_volumes.show(pod, name, image.id, self._volumes[name])
+            except VolumeError as error:
+                raise self._refused(spec, "CreateContainerError", str(error)) from None
 
     def _secrets(self) -> list[Obj]:
         namespace = self._pod["metadata"].get("namespace", "")

@@ -19,6 +19,7 @@ from pathlib import Path
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Container, Runtime
+from minikube_py.agent.cri.snapshots import Snapshots
 from minikube_py.agent.kubelet import cgroups
 from minikube_py.agent.kubelet.admit import admit
 from minikube_py.agent.kubelet.allocation import refusal
@@ -48,6 +49,7 @@ from minikube_py.agent.kubelet.stats.sample import PodFacts, Sampler
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.volumes.claims import Claims
+from minikube_py.agent.kubelet.volumes.images import ImageVolumes
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api import quantity
 from minikube_py.api.core import NODES, PODS, SERVICES
@@ -101,6 +103,7 @@ class Kubelet:
         self._clock = clock
         self._connection = connection
         self._images = Images(connection)
+        self._image_volumes = ImageVolumes(Snapshots(connection))
         self._recorder = Recorder(client, "kubelet", clock, host=name)
         self._statuses = StatusWriter(client, clock)
         self._cgroups = cgroups.detect()
@@ -185,6 +188,7 @@ class Kubelet:
             )
             rotation = LogRotation(self.runtime, self._clock, self._running)
             await statics.known()
+            await self._image_volumes.prune(self._is_known)
             self._start(nursery, "garbage", garbage.run)
             self._start(nursery, "log rotation", rotation.run)
             await asyncio.Event().wait()
@@ -288,6 +292,7 @@ class Kubelet:
             tokens=Tokens(self._client, clock),
             claims=Claims(self._client),
             volumes=self._volumes,
+            image_volumes=self._image_volumes,
             statuses=self._statuses,
             cgroups=self._cgroups,
             machine=Machine(

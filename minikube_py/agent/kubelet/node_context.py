@@ -18,6 +18,7 @@ from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.volumes.claims import Claims
+from minikube_py.agent.kubelet.volumes.images import ImageVolumes
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api.object import Obj
 from minikube_py.client.events import EventKind, Recorder
@@ -44,6 +45,7 @@ class NodeContext:
     tokens: Tokens
     claims: Claims
     volumes: PodVolumes
+    image_volumes: ImageVolumes
     statuses: StatusWriter
     cgroups: Cgroups
     machine: Machine

@@ -2,6 +2,7 @@
 
 import logging
 
+from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.cgroups import pod_group
 from minikube_py.agent.kubelet.config import log_directory
 from minikube_py.agent.kubelet.errors import SyncError
@@ -30,6 +31,12 @@ async def free(context: NodeContext, pod: Obj) -> None:
     context.images.forget(pod)
     if not await context.volumes.tear_down(uid):
         raise SyncError(f"volumes of pod {full_name(pod)} are still in use", "FailedUnMount")
+    try:
+        await context.image_volumes.release(pod)
+    except CriError as error:
+        raise SyncError(
+            f"image volumes of pod {full_name(pod)} are not released: {error}"
+        ) from None
     if not context.cgroups.remove(pod_group(pod)):
         raise SyncError(f"processes of pod {full_name(pod)} are still alive")
 

@@ -168,6 +168,12 @@ def projected(source: Obj, place: Place) -> Path:
     return folder
 
 
+def image(_source: Obj, place: Place) -> Path:
+    """Return the folder where an image is shown once it has been pulled (see images.py)."""
+    place.folder.mkdir(parents=True, exist_ok=True)
+    return place.folder
+
+
 VOLUMES: Mapping[str, SetUp] = {
     "emptyDir": empty_dir,
     "hostPath": host_path,
@@ -176,6 +182,7 @@ VOLUMES: Mapping[str, SetUp] = {
     "secret": secret,
     "downwardAPI": downward_api,
     "projected": projected,
+    "image": image,
 }
 """Key of a volume in the spec -> what sets it up."""
 

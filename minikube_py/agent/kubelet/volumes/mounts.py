@@ -2,10 +2,11 @@
 
 import ctypes
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_REMOUNT = 1, 2, 4, 32
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC = 4096, 16384
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
@@ -35,6 +36,24 @@ def mount_bind(source: Path, target: Path) -> None:
     """Show what is at `source` at `target` too."""
     flags = MS_BIND
     _check(_libc().mount(os.fsencode(source), os.fsencode(target), b"", flags, None), target)
+
+
+def mount_read_only(kind: str, source: str, options: Sequence[str], target: Path) -> None:
+    """Mount layers of an image so that nothing can be written, run or used as a device here.
+
+    Of this a container keeps what its runtime asks for when it binds the mount: read-only.
+    """
+    flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    where = os.fsencode(target)
+    if kind == "bind":
+        # A bind mount takes its own flags only when it is mounted once more.
+        _check(_libc().mount(os.fsencode(source), where, b"", MS_BIND | MS_REC, None), target)
+        again = MS_REMOUNT | MS_BIND | flags
+        _check(_libc().mount(b"", where, b"", again, None), target)
+        return
+    data = ",".join(one for one in options if one not in ("ro", "rw", "rbind")).encode()
+    names = (os.fsencode(source), where, kind.encode())
+    _check(_libc().mount(*names, flags, data), target)
 
 
 def unmount(path: Path) -> None:

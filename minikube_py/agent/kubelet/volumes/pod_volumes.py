@@ -27,8 +27,8 @@ from minikube_py.lib.fsutil import write_atomic
 
 log = logging.getLogger(__name__)
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-ALWAYS_READ_ONLY = frozenset({"configMap", "secret", "downwardAPI", "projected"})
-"""Kinds whose contents are the cluster's: a container may not change them."""
+ALWAYS_READ_ONLY = frozenset({"configMap", "secret", "downwardAPI", "projected", "image"})
+"""Kinds whose contents are the cluster's or an image's: a container may not change them."""
 
 
 def _plugin(kind: str) -> str:

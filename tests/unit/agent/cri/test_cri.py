@@ -25,7 +25,11 @@ from minikube_py.agent.cri.runtime import Runtime
 FACTS = (
     Path(__file__).resolve().parents[5] / "shared" / "reference" / "wire" / "cri-runtime-v1.json"
 )
-CONTAINERD = {"SubscribeRequest", "Envelope", "Timestamp", "Any", "TaskExit", "TaskOOM"}
+EVENTS = {"SubscribeRequest", "Envelope", "Timestamp", "Any", "TaskExit", "TaskOOM"}
+LEASES = {"Lease", "LeaseCreateRequest", "LeaseDeleteRequest", "LeaseListRequest",
+          "LeaseListResponse", "EmptyResponse"}  # fmt: skip
+SNAPSHOTS = {"SnapshotMount", "SnapshotMountsResponse", "SnapshotRequest", "ViewSnapshotRequest"}
+CONTAINERD = EVENTS | LEASES | SNAPSHOTS
 """Messages of containerd's own API."""
 
 Answers = dict[str, Callable[[dict[str, Any]], Any]]

@@ -261,6 +261,20 @@ class ModelVolumes:
         return True
 
 
+class ModelImageVolumes:
+    """Images that are shown nowhere."""
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[str, str]] = []
+        """(volume, image)"""
+
+    async def show(self, _pod: Obj, name: str, image: str, _folder: Path) -> None:
+        self.shown.append((name, image))
+
+    async def release(self, _pod: Obj) -> None:
+        self.shown.clear()
+
+
 class Node:
     """The workers of a node, the runtime below and the cluster above them."""
 
@@ -270,6 +284,7 @@ class Node:
         self.runtime = runtime or ModelRuntime(self.clock, nursery)
         self.folder = folder
         self.volumes = ModelVolumes(folder)
+        self.image_volumes = ModelImageVolumes()
         self.trouble = ""
 
     def connect(self, cluster: ModelCluster, informers: Informers, *, follows: bool) -> None:
@@ -311,6 +326,7 @@ class Node:
             tokens=Tokens(self.client, clock),
             claims=Claims(self.client),
             volumes=self.volumes,  # type: ignore[arg-type]
+            image_volumes=self.image_volumes,  # type: ignore[arg-type]
             statuses=self.statuses,
             cgroups=Cgroups(),
             machine=Machine(memory_bytes=1 << 30, unified=False, seccomp_folder=self.folder),

@@ -1,0 +1,78 @@
+"""Volumes that show an image, pulled from a registry or here already."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e import registry
+from tests.e2e.cluster import Cluster, build_images
+from tests.e2e.conformance.net import Net, pod
+from tests.e2e.node.machine import wait_until
+
+pytestmark = pytest.mark.e2e
+PORT = 5009
+NAME = "tests/busybox"
+PULLED = f"127.0.0.1:{PORT}/{NAME}:1"
+
+
+@pytest.fixture(scope="module")
+def images(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Serve an image in the machine."""
+    archive = build_images() / "busybox.tar"
+    line = [sys.executable, str(Path(registry.__file__)), str(PORT), f"{NAME}={archive}"]
+    log = tmp_path_factory.mktemp("registry") / "log"
+    server = cluster.machine.start(line, log)
+    ask = ("busybox", "wget", "-q", "-O-", f"http://127.0.0.1:{PORT}/v2/")
+    wait_until(lambda: cluster.machine.sh(*ask, check=False), 20, "the registry answers")
+    yield
+    server.kill()
+    server.wait()
+
+
+def showing(name: str, reference: str, policy: str, **more: Any) -> dict[str, Any]:
+    volume = {"name": "v", "image": {"reference": reference, "pullPolicy": policy}}
+    mounts = [{"name": "v", "mountPath": "/volume", **more}]
+    return pod(name, container={"volumeMounts": mounts}, volumes=[volume])
+
+
+def mounted(cluster: Cluster) -> int:
+    """Return how many image volumes are mounted on the node."""
+    table = cluster.machine.sh("cat", "/proc/self/mountinfo")
+    return table.count("kubernetes.io~image")
+
+
+@pytest.mark.conformance("ImageVolume should succeed with pod and pull policy of Always")
+@pytest.mark.usefixtures("images")
+def test_a_pod_reads_the_files_of_an_image(net: Net) -> None:
+    before = mounted(net.cluster)
+    net.make(showing("pulled", PULLED, "Always"))
+    said = net.do("exec", "pulled", "--", "ls", "-l", "/volume/bin/busybox")
+    assert "/volume/bin/busybox" in said
+    refused = net.cluster.run("-n", net.namespace, "exec", "pulled", "--", "touch", "/volume/x")
+    assert "Read-only file system" in refused.stderr
+    net.do("delete", "pod", "pulled", "--timeout=60s")
+    assert mounted(net.cluster) == before
+    socket = f"{net.cluster.server.data_dir}/agent/containerd/containerd.sock"
+    leases = net.cluster.machine.sh("ctr", "-a", socket, "-n", "k8s.io", "leases", "ls")
+    assert "kpy-volume-" not in leases
+
+
+def test_a_part_of_an_image_that_is_here_is_shown_without_a_pull(net: Net) -> None:
+    net.make(showing("here", "kpy.local/busybox:1", "Never", subPath="bin"))
+    assert "busybox" in net.do("exec", "here", "--", "ls", "/volume")
+    net.do("delete", "pod", "here", "--timeout=60s")
+
+
+def test_an_image_that_cannot_be_had_keeps_its_container_waiting(net: Net) -> None:
+    made = showing("waits", "127.0.0.1:1/nothing:1", "IfNotPresent")
+    net.cluster.apply(made, namespace=net.namespace)
+
+    def reason() -> str:
+        statuses = net.get("pod", "waits")["status"].get("containerStatuses", ())
+        return statuses[0]["state"].get("waiting", {}).get("reason", "") if statuses else ""
+
+    wait_until(lambda: reason() in ("ErrImagePull", "ImagePullBackOff"), 60, "it waits")
+    net.do("delete", "pod", "waits", "--timeout=60s")
