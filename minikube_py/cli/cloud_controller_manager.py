@@ -54,9 +54,10 @@ def look(
     from minikube_py.client.kubeconfig import load as load_kubeconfig  # noqa: PLC0415
     from minikube_py.server.cloud import loading  # noqa: PLC0415
     from minikube_py.server.cloud.provider import CloudSetting  # noqa: PLC0415
+    from minikube_py.server.config import WITHOUT_CLOUD  # noqa: PLC0415
 
-    if not config.cloud_provider or config.cloud_provider in loading.WITHOUT:
-        names = ", ".join(name for name in loading.names() if name not in loading.WITHOUT)
+    if config.cloud_provider in ("", *WITHOUT_CLOUD):
+        names = ", ".join(loading.names())
         raise StartError(f"no cloud to control; pass --cloud-provider with one of {names}")
     try:
         client = load_kubeconfig(Path(config.kubeconfig)) if config.kubeconfig else in_pod()

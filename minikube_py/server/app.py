@@ -46,7 +46,7 @@ from minikube_py.server.authn.signing import TokenSigner
 from minikube_py.server.bootstrap import Bootstrap, prepare
 from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
-from minikube_py.server.config import ServerConfig
+from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.elections import Elections
 from minikube_py.server.encryption.files import Files
 from minikube_py.server.encryption.keeper import Keeper
@@ -317,7 +317,7 @@ class ServerApp:
         The local cloud is this cluster's own, so no other process can be at work on it.
         """
         name = self.config.cloud
-        if name in ("none", "external"):
+        if name in WITHOUT_CLOUD:
             return ()
         from minikube_py.server.cloud import loading, run  # noqa: PLC0415 -- clouds are heavy
 

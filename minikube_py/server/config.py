@@ -5,6 +5,9 @@ from pathlib import Path
 
 from minikube_py.lib.options import option
 
+WITHOUT_CLOUD = ("external", "none")
+"""Cloud providers that are none: others look after the nodes, or nobody does."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:

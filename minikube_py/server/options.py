@@ -14,7 +14,7 @@ from minikube_py.server import named_certificates
 from minikube_py.server.audit import sink
 from minikube_py.server.authz.modes import MODES
 from minikube_py.server.authz.webhook import VERSIONS
-from minikube_py.server.config import ServerConfig
+from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.profile import PROFILES
 
 DATASTORES = ("memory",)
@@ -213,7 +213,7 @@ def _is_count(value: int) -> bool:
 def _is_cloud_provider(name: str) -> bool:
     from minikube_py.server.cloud import loading  # noqa: PLC0415 -- looks through all packages
 
-    return name in (loading.LOCAL, *loading.WITHOUT) or name in loading.names()
+    return name in (loading.LOCAL, *WITHOUT_CLOUD) or name in loading.names()
 
 
 def _is_plugin(name: str) -> bool:

@@ -39,7 +39,7 @@ async def reconcile(instances: Instances, key: Key, ctx: Context) -> float | Non
         return None
     off = await instances.is_shut_down(node)
     await ctx.apply(plan_present(node, is_shut_down=off))
-    return PERIOD_SECONDS
+    return PERIOD_SECONDS if instances.polled else None
 
 
 def _created(node: Obj) -> str:

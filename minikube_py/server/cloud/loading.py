@@ -15,9 +15,7 @@ from minikube_py.server.cloud.provider import CloudSetting, MakeProvider, Provid
 from minikube_py.server.config import ServerConfig
 
 GROUP = "kpy.cloud"
-LOCAL, EXTERNAL, NONE = "local", "external", "none"
-WITHOUT = (EXTERNAL, NONE)
-"""Names that stand for no provider: others look after the nodes, or nobody does."""
+LOCAL = "local"
 OURS: Mapping[str, str] = {
     LOCAL: "minikube_py.server.cloud.local",
     "aws": "minikube_py.server.cloud.aws.provider",
@@ -52,4 +50,4 @@ def setting_of(config: ServerConfig) -> CloudSetting:
 
 def names() -> list[str]:
     """Return the names of all providers there are."""
-    return sorted({*OURS, *WITHOUT, *(entry.name for entry in metadata.entry_points(group=GROUP))})
+    return sorted({*OURS, *(entry.name for entry in metadata.entry_points(group=GROUP))})
