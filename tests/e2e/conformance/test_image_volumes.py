@@ -54,10 +54,10 @@ def test_a_pod_reads_the_files_of_an_image(net: Net) -> None:
     refused = net.cluster.run("-n", net.namespace, "exec", "pulled", "--", "touch", "/volume/x")
     assert "Read-only file system" in refused.stderr
     net.do("delete", "pod", "pulled", "--timeout=60s")
-    assert mounted(net.cluster) == before
+    wait_until(lambda: mounted(net.cluster) == before, 30, "nothing is left mounted")
     socket = f"{net.cluster.server.data_dir}/agent/containerd/containerd.sock"
-    leases = net.cluster.machine.sh("ctr", "-a", socket, "-n", "k8s.io", "leases", "ls")
-    assert "kpy-volume-" not in leases
+    ask = ("ctr", "-a", socket, "-n", "k8s.io", "leases", "ls")
+    wait_until(lambda: "kpy-volume-" not in net.cluster.machine.sh(*ask), 30, "no view is left")
 
 
 def test_a_part_of_an_image_that_is_here_is_shown_without_a_pull(net: Net) -> None:
