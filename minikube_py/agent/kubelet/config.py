@@ -44,6 +44,23 @@ class Mount:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Device:
+    """A block device of the node inside a container."""
+
+    container_path: str
+    host_path: Path
+    read_only: bool = False
+
+    def message(self) -> dict[str, Any]:
+        """Return the Device of CRI."""
+        return {
+            "container_path": self.container_path,
+            "host_path": str(self.host_path),
+            "permissions": "r" if self.read_only else "mrw",
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
 class Machine:
     """What configurations need to know of the node."""
 
@@ -120,6 +137,7 @@ class Start:
     image: Image
     env: Mapping[str, str]
     mounts: Sequence[Mount] = ()
+    devices: Sequence[Device] = ()
     target: str = ""
     """Id of the container whose processes an ephemeral container sees."""
     extra_labels: Mapping[str, str] = field(default_factory=dict)
@@ -143,6 +161,7 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
         "working_dir": container.get("workingDir") or "",
         "envs": [{"key": key, "value": value.encode()} for key, value in start.env.items()],
         "mounts": [mount.message() for mount in start.mounts],
+        "devices": [device.message() for device in start.devices],
         "labels": _pod_labels(pod) | {observed.CONTAINER_NAME: name} | dict(start.extra_labels),
         "annotations": _annotations(pod, container, start.restart_count),
         "log_path": log_path(name, start.restart_count),

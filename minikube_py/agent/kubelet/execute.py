@@ -15,7 +15,6 @@ from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet import sync_pod
 from minikube_py.agent.kubelet.backoff import go_duration
 from minikube_py.agent.kubelet.config import (
-    Mount,
     Start,
     container_config,
     log_directory,
@@ -267,7 +266,8 @@ class Executor:
     def _prepare(self, spec: Spec, restart_count: int, image: Any) -> Start:
         try:
             env = environment(self._pod, spec.container, self._env_sources())
-            mounts = self._mounts(spec, restart_count, env)
+            files = self._files(spec, restart_count, env)
+            mounts, devices = files.mounts(), files.devices()
         except (EnvError, VolumeError, OSError) as error:
             raise self._refused(spec, "CreateContainerConfigError", str(error)) from None
         target = str(spec.container.get("targetContainerName") or "")
@@ -277,6 +277,7 @@ class Executor:
             image=image,
             env=env,
             mounts=mounts,
+            devices=devices,
             target=latest.id if latest is not None else "",
         )
 
@@ -302,7 +303,7 @@ class Executor:
             services=service_variables(services),
         )
 
-    def _mounts(self, spec: Spec, restart_count: int, env: Mapping[str, str]) -> list[Mount]:
+    def _files(self, spec: Spec, restart_count: int, env: Mapping[str, str]) -> ContainerFiles:
         context = self._context
         folder = context.volumes.prepare(uid_of(self._pod))
         logs = log_directory(context.logs, self._pod) / spec.name
@@ -316,7 +317,7 @@ class Executor:
             ips=self._ips,
             domain=context.cluster_domain,
             attempt=restart_count,
-        ).mounts()
+        )
 
     async def _create(
         self, spec: Spec, start: Start, sandbox_id: str, sandbox: Mapping[str, Any]

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minikube_py.agent.kubelet.config import Mount
+from minikube_py.agent.kubelet.config import Device, Mount
 from minikube_py.agent.kubelet.dns import hosts_file
 from minikube_py.agent.kubelet.expansion import expand, unknown_names
 from minikube_py.agent.kubelet.pod import Spec, is_host_network, volumes_of
@@ -47,6 +47,25 @@ class ContainerFiles:
         if words and words not in taken:
             mounts.append(_last_words(self.spec, self.folder, words, self.attempt))
         return mounts
+
+    def devices(self) -> list[Device]:
+        """Return the block devices of the container.
+
+        Raises:
+            VolumeError: a volume is not there, or none of that kind.
+
+        """
+        return [self._device(wanted) for wanted in self.spec.container.get("volumeDevices") or ()]
+
+    def _device(self, wanted: Obj) -> Device:
+        name = wanted["name"]
+        path = self.volumes.get(name)
+        if path is None or not path.is_block_device():
+            raise VolumeError(
+                f'cannot find volume "{name}" to pass into container "{self.spec.name}"'
+            )
+        read_only = _is_read_only(self.pod, name)
+        return Device(container_path=wanted["devicePath"], host_path=path, read_only=read_only)
 
     def _volume(self, mount: Obj, index: int) -> Mount:
         name, inside = mount["name"], str(mount["mountPath"])

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from minikube_py.agent.kubelet.pod import Spec
+from minikube_py.agent.kubelet.pod_mounts import ContainerFiles
 from minikube_py.agent.kubelet.volumes.claims import Claims, as_volume
 from minikube_py.agent.kubelet.volumes.ownership import give
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
@@ -217,3 +219,43 @@ async def test_a_volume_is_given_to_a_group_once_for_each_pod(tmp_path: Path) ->
     assert (data / "inner" / "file").stat().st_mode & 0o777 == 0o400
     give(data, group)
     assert (data / "inner" / "file").stat().st_mode & 0o777 == 0o660
+
+
+def block_volume(path: Path, mode: str) -> Any:
+    made = volume("v", volumeMode=mode, local={"path": str(path)})
+    spec = {key: value for key, value in made["spec"].items() if key != "hostPath"}
+    return {**made, "spec": spec}
+
+
+async def test_a_block_device_is_given_to_a_container_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, folder = tmp_path / "disk", tmp_path / "folder"
+    disk.touch()
+    folder.mkdir()
+    monkeypatch.setattr(Path, "is_block_device", lambda path: path.name == "disk")
+    volumes, pod = PodVolumes(tmp_path / "kubelet"), using("c")
+    found = await volumes.set_up(pod, sources({"data": block_volume(disk, "Block")}))
+    assert found == {"data": disk}
+    for path, mode, why in (
+        (disk, "Filesystem", "is a block device"),
+        (folder, "Block", "is no block device"),
+    ):
+        with pytest.raises(VolumeError, match=why):
+            await volumes.set_up(pod, sources({"data": block_volume(path, mode)}))
+    wanted = {"name": "c", "volumeDevices": [{"name": "data", "devicePath": "/dev/xvda"}]}
+
+    def files(found: Any) -> ContainerFiles:
+        spec = Spec(wanted, "containers")
+        given: dict[str, Any] = {"pod": pod, "spec": spec, "folder": tmp_path, "env": {}}
+        return ContainerFiles(**given, volumes=found, ips=(), domain="", attempt=0)
+
+    [device] = files(found).devices()
+    assert device.message() == {
+        "container_path": "/dev/xvda",
+        "host_path": str(disk),
+        "permissions": "mrw",
+    }
+    for missing in ({}, {"data": folder}):
+        with pytest.raises(VolumeError, match='cannot find volume "data" to pass into container'):
+            files(missing).devices()

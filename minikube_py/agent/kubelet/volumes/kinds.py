@@ -119,11 +119,18 @@ def local(source: Obj, place: Place) -> Path:
         path.chmod(0o777)  # whoever the containers run as
     if not path.exists():
         raise VolumeError(f'path "{path}" does not exist')
+    _check_mode(path, get(place.persistent, "spec.volumeMode", "Filesystem"))
     if place.group is not None and path.is_dir() and not place.folder.exists():
         policy = get(place.pod, "spec.securityContext.fsGroupChangePolicy", "Always")
         give(path, place.group, policy)
         place.folder.mkdir(parents=True)  # once for each pod is enough
     return path
+
+
+def _check_mode(path: Path, mode: str) -> None:
+    if (mode == "Block") != path.is_block_device():
+        what = "no block device" if mode == "Block" else "a block device: it is not formatted here"
+        raise VolumeError(f'path "{path}" is {what}')
 
 
 def _payload_folder(place: Place, *, memory: bool) -> Path:
