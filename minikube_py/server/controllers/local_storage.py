@@ -14,30 +14,59 @@ from minikube_py.api.core.volume_matching import (
     STORAGE_PROVISIONER,
 )
 from minikube_py.api.item import Item
-from minikube_py.api.local_storage import OFFER, ON_NODE, PROVISIONER, UNWANTED
-from minikube_py.api.object import Key, annotations_of, get, labels_of
+from minikube_py.api.local_storage import OFFER, ON_NODE, PROVISIONER, UNWANTED, offer_of
+from minikube_py.api.object import Key, Obj, annotations_of, get, labels_of
 from minikube_py.api.storage import CSISTORAGECAPACITIES, STORAGECLASSES
 from minikube_py.client.controller import Also, Context, Controller
-from minikube_py.server.controllers.local_volumes import HOSTNAME, NodeView, plan
+from minikube_py.server.controllers.local_volumes import (
+    HOSTNAME,
+    NodeView,
+    plan,
+    plan_placing,
+    room,
+)
 
 NODE = "local-volumes-of-node"
+NOWHERE = ""
+"""The key of claims without a node."""
 _PROVISIONER = PROVISIONER.encode()
 
 
 async def reconcile(name: str, ctx: Context) -> None:
-    """See to the volumes of one node."""
+    """See to the volumes of one node, or to the claims that nobody has chosen a node for."""
+    if name == NOWHERE:
+        claims = [item.obj for item in ctx.lister(PERSISTENTVOLUMECLAIMS).indexed(NODE, NOWHERE)]
+        if claims:
+            await ctx.apply(plan_placing(claims, our_classes(ctx), rooms(ctx)))
+        return
     await ctx.apply(plan(observe(name, ctx)))
+
+
+def our_classes(ctx: Context) -> dict[str, Obj]:
+    """Return the classes whose volumes are made here, by name."""
+    classes = (item.obj for item in ctx.lister(STORAGECLASSES).items())
+    return {c["metadata"]["name"]: c for c in classes if c["provisioner"] == PROVISIONER}
+
+
+def rooms(ctx: Context) -> dict[str, int]:
+    """Return how many bytes each node can still promise."""
+    found = {}
+    for item in ctx.lister(NODES).items():
+        offer = offer_of(item.obj)
+        if offer is not None:
+            volumes = ctx.lister(PERSISTENTVOLUMES).indexed(NODE, item.key.name)
+            found[item.key.name] = room(offer, [volume.obj for volume in volumes])
+    return found
 
 
 def observe(name: str, ctx: Context) -> NodeView:
     """Return what the caches hold of one node's volumes."""
-    classes = (item.obj for item in ctx.lister(STORAGECLASSES).items())
     return NodeView(
         name=name,
         node=ctx.lister(NODES).get(Key("", name)),
         claims=[item.obj for item in ctx.lister(PERSISTENTVOLUMECLAIMS).indexed(NODE, name)],
         volumes=[item.obj for item in ctx.lister(PERSISTENTVOLUMES).indexed(NODE, name)],
-        classes={c["metadata"]["name"]: c for c in classes if c["provisioner"] == PROVISIONER},
+        classes=our_classes(ctx),
         capacities={
             item.key.name: item.obj for item in ctx.lister(CSISTORAGECAPACITIES).indexed(NODE, name)
         },
@@ -45,13 +74,13 @@ def observe(name: str, ctx: Context) -> NodeView:
 
 
 def node_of_claim(item: Item) -> tuple[str, ...]:
-    """Return the node that a claim waits for a volume on."""
+    """Return the node that a claim waits for a volume on, NOWHERE where it is to be chosen."""
     if _PROVISIONER not in item.data:
         return ()
     annotations = annotations_of(item.obj)
     ours = annotations.get(STORAGE_PROVISIONER) == PROVISIONER
-    node = annotations.get(SELECTED_NODE, "")
-    return (node,) if ours and node and not get(item.obj, "spec.volumeName") else ()
+    node = annotations.get(SELECTED_NODE, NOWHERE)
+    return (node,) if ours and not get(item.obj, "spec.volumeName") else ()
 
 
 def node_of_volume(item: Item) -> tuple[str, ...]:
@@ -92,6 +121,7 @@ def of_node(old: Item | None, new: Item | None, _: Context) -> Iterator[str]:
     item = new or old
     if item is not None and _said(old) != _said(new):
         yield item.key.name
+        yield NOWHERE
 
 
 def _said(item: Item | None) -> object:

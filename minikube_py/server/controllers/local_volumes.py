@@ -6,7 +6,7 @@ promised yet.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from minikube_py.api.core.volume_matching import (
     SELECTED_NODE,
     capacity_of,
     requested,
+    waits_for_consumer,
 )
 from minikube_py.api.local_storage import (
     ON_NODE,
@@ -112,6 +113,34 @@ def _plan_claims(view: NodeView) -> Iterator[Action]:
         left -= requested(claim).value()
 
 
+def plan_placing(
+    claims: Iterable[Obj], classes: Mapping[str, Obj], left: Mapping[str, int]
+) -> Iterator[Action]:
+    """Choose nodes for claims that do not wait for a pod; `left` is the room on each node.
+
+    Schedulers choose for all others. The emptiest node is taken, the first by name among equals.
+    """
+    for claim in claims:
+        if is_deleting(claim) or waits_for_consumer(classes.get(class_of(claim))):
+            continue
+        size = requested(claim).value()
+        rooms = {name: amount for name, amount in left.items() if amount >= size}
+        why = _impossible(claim, classes)
+        if not rooms and not why:
+            why = f"no node has {_shown(size)} left for volumes"
+        if why:
+            yield _failed(claim, why)
+            continue
+        chosen = min(rooms, key=lambda name: (-rooms[name], name))
+        notes = {**annotations_of(claim), SELECTED_NODE: chosen}
+        yield Update(PERSISTENTVOLUMECLAIMS, evolve(claim, "metadata.annotations", notes))
+
+
+def _failed(claim: Obj, why: str) -> Emit:
+    text = f'failed to provision volume with StorageClass "{class_of(claim)}": {why}'
+    return Emit(claim, "Warning", "ProvisioningFailed", text)
+
+
 def created(obj: Obj) -> Any:
     """Return when an object was made."""
     return obj["metadata"].get("creationTimestamp", "")
@@ -156,8 +185,7 @@ def _shown(amount: int) -> str:
 
 def _refuse(claim: Obj, why: str) -> Iterator[Action]:
     """Say why there is no volume, and let the scheduler choose again."""
-    text = f'failed to provision volume with StorageClass "{class_of(claim)}": {why}'
-    yield Emit(claim, "Warning", "ProvisioningFailed", text)
+    yield _failed(claim, why)
     kept = {k: v for k, v in annotations_of(claim).items() if k != SELECTED_NODE}
     yield Update(PERSISTENTVOLUMECLAIMS, evolve(claim, "metadata.annotations", kept))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from minikube_py.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from minikube_py.api.core import EVENTS, NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from minikube_py.api.local_storage import (
     OFFER,
     PROVISIONER,
@@ -278,3 +278,33 @@ async def test_nothing_of_another_provisioner_is_touched() -> None:
         ours = [r for r in world.cluster.requests[before:] if r[0] == "local-path-provisioner"]
         assert ours == []
         assert UNWANTED not in annotations_of(world.cluster.table(NODES)[Key("", "n")].obj)
+
+
+@virtual
+async def test_a_claim_that_waits_for_no_pod_gets_the_emptiest_node() -> None:
+    async with harness() as world:
+        await world.client.create(STORAGECLASSES, storage_class("now", PROVISIONER))
+        for name, said in (("n", offer(10, 5)), ("m", offer(10, 9))):
+            await world.client.create(NODES, node(name, said))
+        world.run(*PARTS)
+        for name, size in (("c", "6Gi"), ("d", "4Gi"), ("e", "7Gi")):
+            await world.client.create(
+                PERSISTENTVOLUMECLAIMS, claim(name, size, storageClassName="now")
+            )
+            await settle(1)
+        found = {v["spec"]["claimRef"]["name"]: v for v in world.cluster.objects(PERSISTENTVOLUMES)}
+        where = {name: annotations_of(one)["kpy.dev/node"] for name, one in found.items()}
+        assert where == {"c": "m", "d": "n"}
+        patch = {"metadata": {"annotations": {OFFER: offer(10, 6).text()}}}
+        await world.client.patch(NODES, "n", patch)
+        await settle(1)
+        messages = [e["message"] for e in world.cluster.objects(EVENTS)]
+        why = "no node has 7Gi left for volumes"
+        assert f'failed to provision volume with StorageClass "now": {why}' in messages
+        await world.client.delete(PERSISTENTVOLUMECLAIMS, "c", "d")
+        await settle(1)
+        [gone] = unwanted_of(world.cluster.table(NODES)[Key("", "m")].obj)
+        patch = {"metadata": {"annotations": {OFFER: offer(10, 9, (gone,)).text()}}}
+        await world.client.patch(NODES, "m", patch)
+        await settle(60)
+        assert len(world.cluster.objects(PERSISTENTVOLUMES)) == 2
