@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from minikube_py.api import metrics as metrics_kinds
 from minikube_py.api import times
@@ -57,6 +58,9 @@ from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
 from minikube_py.server.webhook.client import WebhookClient
 
+if TYPE_CHECKING:
+    from minikube_py.server.scheduler.metrics import SchedulerMetrics
+
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
 NODE_LEASES = "/registry/coordination.k8s.io/leases/kube-node-lease/"
@@ -82,6 +86,7 @@ class ServerApp:
     _backend: Backend | None = None
     _measured: MeasuredBackend | None = None
     _loads: dict[str, Load] = field(default_factory=dict)
+    _scheduler_metrics: "SchedulerMetrics | None" = None
     _api: Api | None = None
     _http: HttpServer | None = None
     _aggregator: Aggregator | None = None
@@ -284,7 +289,7 @@ class ServerApp:
 
             client = self.loopback("system:kube-scheduler")
             told = configuration.load(self.config.scheduler_config)
-            run = functools.partial(run_scheduler, client, self.clock, told)
+            run = functools.partial(run_scheduler, client, self.clock, told, self._scheduling())
             elected = self.elections.elected("kube-scheduler", client, run)
             nursery.start("scheduler", restarting("scheduler", elected))
             report("scheduler is running")
@@ -358,6 +363,15 @@ class ServerApp:
         yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)
         yield from self.elections.metrics()
+        if self._scheduler_metrics is not None:
+            yield from self._scheduler_metrics.lines()
+
+    def _scheduling(self) -> "SchedulerMetrics":
+        """Return what the scheduler counts in."""
+        from minikube_py.server.scheduler.metrics import SchedulerMetrics  # noqa: PLC0415
+
+        self._scheduler_metrics = SchedulerMetrics()
+        return self._scheduler_metrics
 
     def _registration(self) -> str | None:
         aggregator = self._aggregator

@@ -8,6 +8,7 @@ import itertools
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.protocol import Lister
@@ -144,6 +145,11 @@ class Cache:
         self._info(pod.node).add(pod)
         self.changes.add(pod.node)
         self.index.count(pod, 1)
+
+    def confirm(self, known: PodInfo, item: Item) -> PodInfo:
+        """Take up the new version of an assumed pod that is bound now, where it was assumed."""
+        pod = self._infos[known.node].pods[known.uid] = known.at(item)
+        return pod
 
     def remove_pod(self, uid: str) -> None:
         """Forget a pod that is gone, finished, or was assumed in vain."""

@@ -107,8 +107,11 @@ class Follower:
             if counts(old, new):
                 self._changed(known, PodInfo(new))
             return
-        pod = PodInfo(new)
-        self._cache.set_pod(pod)
+        if known is not None and is_as_assumed(known, new):
+            pod = self._cache.confirm(known, new)
+        else:
+            pod = PodInfo(new)
+            self._cache.set_pod(pod)
         self._queue.happened(pod_event(Action.ADD, None, pod))
 
     def _changed(self, known: PodInfo, pod: PodInfo) -> None:
@@ -144,6 +147,12 @@ def _differs(old: Item, new: Item) -> bool:
 def _claims(pod: Mapping[str, object]) -> object:
     status = pod.get("status")
     return status.get("resourceClaimStatuses") if isinstance(status, Mapping) else None
+
+
+def is_as_assumed(known: PodInfo, new: Item) -> bool:
+    """Tell whether a pod that is bound by now is what it was taken for."""
+    there = known.node == new.fields.get("spec.nodeName")
+    return there and known.labels == new.labels and not new.deleting
 
 
 def counts(old: Item, new: Item) -> bool:

@@ -159,6 +159,13 @@ class PodInfo:
         except ValueError:
             return None
 
+    def at(self, item: Item) -> "PodInfo":
+        """Return the same pod at a newer revision that changes nothing of what is known."""
+        other = PodInfo.__new__(PodInfo)
+        other.__dict__.update(self.__dict__)
+        other.item = item
+        return other
+
     def on(self, node: str) -> "PodInfo":
         """Return the same pod as if it ran on a node."""
         other = PodInfo.__new__(PodInfo)

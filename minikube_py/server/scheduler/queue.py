@@ -11,7 +11,7 @@ waits. The rules and numbers are those of upstream's priority queue.
 import asyncio
 import enum
 import heapq
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +50,16 @@ class Place(enum.Enum):
     FAILED = "failed"  # the same after an error, and never before its time
     UNSCHEDULABLE = "unschedulable"  # waits for an event
     IN_FLIGHT = "in flight"  # is being tried or bound
+
+
+NAMES = {
+    Place.ACTIVE: "active",
+    Place.IN_FLIGHT: "active",
+    Place.BACKING_OFF: "backoff",
+    Place.FAILED: "backoff",
+    Place.UNSCHEDULABLE: "unschedulable",
+}
+"""Of places, as metrics name them."""
 
 
 @dataclass(eq=False)
@@ -138,6 +148,13 @@ class SchedulingQueue:
     def count(self, place: Place) -> int:
         """Return how many pods are at a place."""
         return sum(1 for one in self._pods.values() if one.place is place)
+
+    def numbers(self) -> Mapping[str, int]:
+        """Return how many pods wait, under upstream's names of where they do."""
+        places = Counter(
+            "gated" if one.gated_by else NAMES[one.place] for one in self._pods.values()
+        )
+        return {name: places[name] for name in ("active", "backoff", "gated", "unschedulable")}
 
     def has(self, uid: str) -> bool:
         """Tell whether a pod waits or is in flight."""

@@ -127,8 +127,7 @@ class Parts:
     """The questions and scorers of a profile for one pod, by what they depend on."""
 
     def __init__(self, cycle: Cycle, profile: Profile) -> None:
-        held = bool(len(cycle.cache.nominated))
-        self.possible = not profile.pre_score and not held and not _objects(cycle, profile)
+        self.possible = True
         self.own: list[Question] = []
         self.shared: list[Any] = []
         self.absolute = [(p, weight) for p, weight in profile.score if is_absolute(p)]
@@ -216,6 +215,8 @@ class Rankings:
 
     def choose(self, cycle: Cycle, profile: Profile) -> str | None:
         """Return the best node for a pod; None where all nodes are to be asked, or none fits."""
+        if profile.pre_score or len(cycle.cache.nominated) or _objects(cycle, profile):
+            return None
         parts = Parts(cycle, profile)
         if not parts.possible:
             return None

@@ -27,6 +27,12 @@ from minikube_py.server.scheduler.deadlines import Deadlines
 from minikube_py.server.scheduler.extender import ExtenderError, Extenders
 from minikube_py.server.scheduler.following import Follower
 from minikube_py.server.scheduler.framework import Cycle, Handle, Rejected
+from minikube_py.server.scheduler.metrics import (
+    ERROR,
+    SCHEDULED,
+    UNSCHEDULABLE,
+    SchedulerMetrics,
+)
 from minikube_py.server.scheduler.pod_info import DEADLINE, PodInfo
 from minikube_py.server.scheduler.profile import DEFAULT_NAME
 from minikube_py.server.scheduler.queue import NO_NODES, QueuedPod, SchedulingQueue, events_of
@@ -47,6 +53,7 @@ class Scheduler:
         informers: Informers,
         clock: Clock,
         configuration: Configuration = DEFAULTS,
+        metrics: SchedulerMetrics | None = None,
     ) -> None:
         self._clock = clock
         self._all_informers = informers
@@ -64,6 +71,8 @@ class Scheduler:
         for kind in {one.resource for p in profiles for q in p.plugins for one in events_of(q)}:
             self.lister(kind)
         self.queue = SchedulingQueue(clock, self.profiles, backoff=configuration.backoff)
+        self._metrics = metrics or SchedulerMetrics()
+        self._metrics.queue = self.queue
         self._deadlines = Deadlines(clock, self._missed)
         self._follower = Follower(self.cache, self.queue, self._deadlines, self.profiles)
         self._status = PodStatus(client, clock)
@@ -172,6 +181,7 @@ class Scheduler:
             self._take_back(placement)
             self._deny(queued, placement, denied)
             return
+        self._count(queued, SCHEDULED)
         self.queue.done(queued)
         self.cache.nominated.remove(pod.uid)
         log.info("pod bound pod=%s node=%s attempts=%d", pod.key, node, queued.attempts)
@@ -215,6 +225,7 @@ class Scheduler:
         """Say why the pod fits nowhere, have plugins help, and let it wait."""
         messages = []
         nominated: str | None = None
+        self._metrics.preemptions += 1 if fit.count and queued.profile.post_filter else 0
         for plugin in queued.profile.post_filter if fit.count else ():
             found = await plugin.post_filter(cycle, fit)
             nominated = found.node if found.node is not None else nominated
@@ -232,6 +243,9 @@ class Scheduler:
         elif node is not None:
             self.cache.nominated.remove(pod.uid)
 
+    def _count(self, queued: QueuedPod, result: str) -> None:
+        self._metrics.attempts[queued.profile.name, result] += 1
+
     def _missed(self, pod: PodInfo) -> None:
         """Tell of a pod that has no node by its deadline."""
         moment = get(pod.obj, ("metadata", "annotations", DEADLINE))
@@ -244,6 +258,7 @@ class Scheduler:
     ) -> None:
         """Say in an event and in the pod's status why it has no node."""
         pod = queued.pod
+        self._count(queued, ERROR if reason == WENT_WRONG else UNSCHEDULABLE)
         self.events.record(
             pod.obj, "Warning", "FailedScheduling", message, component=queued.profile.name
         )
@@ -252,8 +267,11 @@ class Scheduler:
 
 
 async def run_scheduler(
-    client: Client, clock: Clock, configuration: Configuration = DEFAULTS
+    client: Client,
+    clock: Clock,
+    configuration: Configuration = DEFAULTS,
+    metrics: SchedulerMetrics | None = None,
 ) -> None:
     """Run a scheduler with informers of its own until cancelled."""
     async with Informers(client, clock) as informers:
-        await Scheduler(client, informers, clock, configuration).run()
+        await Scheduler(client, informers, clock, configuration, metrics).run()

@@ -222,6 +222,17 @@ async def test_a_gated_pod_waits_for_its_own_change_without_a_timer():
 
 
 @virtual
+async def test_where_pods_wait_is_counted():
+    queue = made()
+    for name in ("tried", "failed", "waiting", "gated"):
+        gates = [{"name": "g"}] if name == "gated" else []
+        queue.put(pod(name, schedulingGates=gates))
+    queue.fail((await take(queue))[0], {"Picky"})
+    queue.fail((await take(queue))[0], None)
+    assert queue.numbers() == {"active": 1, "backoff": 1, "gated": 1, "unschedulable": 1}
+
+
+@virtual
 async def test_a_plugin_may_hold_a_pod_back_until_an_event():
     queue = made()
     queue.put(pod("a", uid="u", labels={"gated": "1"}))

@@ -219,6 +219,20 @@ async def test_a_pod_that_may_not_preempt_waits():
 
 
 @virtual
+async def test_attempts_and_waiting_pods_are_counted():
+    async with scheduling(node("n1")) as world:
+        await make(world, "p")
+        await make(world, "big", "8")
+        await settle()
+        lines = list(world.scheduler._metrics.lines())
+        profile = 'profile="default-scheduler"'
+        assert f'scheduler_schedule_attempts_total{{{profile},result="scheduled"}} 1' in lines
+        assert f'scheduler_schedule_attempts_total{{{profile},result="unschedulable"}} 1' in lines
+        assert "scheduler_preemption_attempts_total 1" in lines
+        assert 'scheduler_pending_pods{queue="unschedulable"} 1' in lines
+
+
+@virtual
 async def test_an_idle_scheduler_writes_nothing_and_waits_for_no_time():
     async with scheduling(node("n1")) as world:
         await make(world, "p")
