@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from minikube_py.server.scheduler.framework import Factory, Handle
 from minikube_py.server.scheduler.plugins.default_binder import DefaultBinder
 from minikube_py.server.scheduler.plugins.default_preemption import DefaultPreemption
+from minikube_py.server.scheduler.plugins.dynamic_resources import DynamicResources
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from minikube_py.server.scheduler.plugins.node_affinity import NodeAffinity
@@ -43,6 +44,7 @@ FACTORIES: Mapping[str, Factory] = {
     "NodeResourcesFit": lambda _, args: NodeResourcesFit(args),
     "PodTopologySpread": PodTopologySpread,
     "InterPodAffinity": lambda _, args: InterPodAffinity(args),
+    "DynamicResources": lambda handle, _: DynamicResources(handle),
     "DefaultPreemption": DefaultPreemption,
     "NodeResourcesBalancedAllocation": lambda _, args: NodeResourcesBalancedAllocation(args),
     "ImageLocality": lambda _, __: ImageLocality(),
@@ -65,6 +67,7 @@ DEFAULT: tuple[tuple[str, int], ...] = (
     ("VolumeZone", 0),
     ("PodTopologySpread", 2),
     ("InterPodAffinity", 2),
+    ("DynamicResources", 0),
     ("DefaultPreemption", 0),
     ("NodeResourcesBalancedAllocation", 1),
     ("ImageLocality", 1),

@@ -1,0 +1,182 @@
+"""The devices that drivers offer, by pool: of each pool only the newest generation counts.
+
+Slices come one by one, so that a pool may be incomplete for a while; nothing is taken from it then.
+An inventory is made once for each state of the slices, and remembers which selectors which device
+answers to.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, NamedTuple
+
+from minikube_py.api.cel import CelCostError, CelEvaluationError
+from minikube_py.api.node_selectors import NodeTest, compile_selector
+from minikube_py.api.object import Obj
+from minikube_py.api.resource_k8s.device_selectors import (
+    DeviceSelectorError,
+    compiled,
+    device_value,
+)
+
+ANSWERS_MAX: Final = 100_000
+"""Answers of selectors that an inventory remembers."""
+
+
+class DeviceId(NamedTuple):
+    """What tells one device from all others."""
+
+    driver: str
+    pool: str
+    device: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+class SelectorError(Exception):
+    """A selector cannot tell whether it selects a device; the text is upstream's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """A device of a slice."""
+
+    id: DeviceId
+    obj: Obj
+    """What the slice says of it."""
+    place: Obj
+    """Where it can be used: the slice's spec, or the device where each has its own place."""
+    reach: NodeTest
+    """(name, labels) -> whether it can be used there."""
+
+    @cached_property
+    def value(self) -> Mapping[str, Any]:
+        """The device as expressions see it."""
+        return device_value(self.obj, self.id.driver)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether several claims may have it at a time, each some of its capacity."""
+        return bool(self.obj.get("allowMultipleAllocations"))
+
+    def attribute(self, name: str) -> Obj | None:
+        """Return an attribute by its full name; those of the driver's domain may stand without."""
+        known: Mapping[str, Obj] = self.obj.get("attributes") or {}
+        domain, _, own = name.partition("/")
+        found = known.get(name)
+        return known.get(own) if found is None and domain == self.id.driver else found
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The newest generation of a pool."""
+
+    driver: str
+    name: str
+    devices: Sequence[Device]
+    counters: Mapping[str, Obj]
+    """By counter set: what its devices share."""
+    incomplete: bool
+    invalid: bool
+    """Whether two of its devices have one name."""
+
+    def __str__(self) -> str:
+        return f"{self.driver}/{self.name}"
+
+
+@dataclass(eq=False)
+class Inventory:
+    """All pools, in the order of their names."""
+
+    pools: Sequence[Pool]
+    _answers: dict[tuple[str, DeviceId], bool] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, slices: Iterable[Obj]) -> "Inventory":
+        """Return the inventory of some ResourceSlices."""
+        newest: dict[tuple[str, str], list[Obj]] = {}
+        for piece in slices:
+            pool = piece["spec"]["pool"]
+            known = newest.setdefault((piece["spec"]["driver"], pool["name"]), [])
+            if known and generation_of(piece) > generation_of(known[0]):
+                known.clear()
+            if not known or generation_of(piece) == generation_of(known[0]):
+                known.append(piece)
+        return cls([_pool(*key, newest[key]) for key in sorted(newest)])
+
+    def at(self, node: str, labels: Mapping[str, str]) -> Sequence[tuple[Pool, Sequence[Device]]]:
+        """Return the pools that have devices for a node, with these devices."""
+        found = []
+        for pool in self.pools:
+            there = [device for device in pool.devices if device.reach(node, labels)]
+            if there:
+                found.append((pool, there))
+        return found
+
+    def selects(self, expression: str, device: Device) -> bool:
+        """Tell whether a selector selects a device.
+
+        Raises:
+            SelectorError: that cannot be told.
+
+        """
+        key = (expression, device.id)
+        if (known := self._answers.get(key)) is not None:
+            return known
+        try:
+            answer = compiled(expression).matches(device.value)
+        except DeviceSelectorError as error:
+            raise SelectorError(f"CEL compile error: {error}") from None
+        except (CelEvaluationError, CelCostError) as error:
+            raise SelectorError(f"CEL runtime error: {error}") from None
+        if len(self._answers) < ANSWERS_MAX:
+            self._answers[key] = answer
+        return answer
+
+
+def generation_of(piece: Obj) -> int:
+    """Return the generation of the pool that a slice is of."""
+    return int(piece["spec"]["pool"].get("generation") or 0)
+
+
+def _pool(driver: str, name: str, slices: list[Obj]) -> Pool:
+    slices.sort(key=lambda piece: str(piece["metadata"]["name"]))
+    devices = [device for piece in slices for device in _devices(driver, name, piece["spec"])]
+    counters = {
+        one["name"]: one.get("counters") or {}
+        for piece in slices
+        for one in piece["spec"].get("sharedCounters") or ()
+    }
+    names = {device.id.device for device in devices}
+    wanted = slices[0]["spec"]["pool"].get("resourceSliceCount") or 0
+    return Pool(
+        driver,
+        name,
+        devices,
+        counters,
+        incomplete=len(slices) != wanted,
+        invalid=len(names) != len(devices),
+    )
+
+
+def _devices(driver: str, pool: str, spec: Obj) -> Iterable[Device]:
+    whole = None if spec.get("perDeviceNodeSelection") else _reach(spec)
+    for obj in spec.get("devices") or ():
+        name = DeviceId(driver, pool, obj["name"])
+        if whole is not None:
+            yield Device(name, obj, spec, whole)
+        else:
+            yield Device(name, obj, obj, _reach(obj))
+
+
+def _reach(place: Obj) -> NodeTest:
+    """Return the test for nodes from which devices can be used."""
+    if place.get("nodeName"):
+        wanted = place["nodeName"]
+        return lambda name, _: bool(name == wanted)
+    if place.get("allNodes"):
+        return lambda _, __: True
+    if place.get("nodeSelector") is not None:
+        return compile_selector(place["nodeSelector"])
+    return lambda _, __: False

@@ -1,0 +1,122 @@
+"""Which devices are taken: by claims as the cluster has them, and by pods on their way to a node.
+
+A choice stands here from the moment that a node is found until the cluster's claims show it, so
+that the next decision does not give the same device away. What is derived from caches is derived
+anew when they have changed.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from minikube_py.api import quantity
+from minikube_py.api.object import Key, Obj, get, key_of, uid_of
+from minikube_py.api.resource_k8s import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
+from minikube_py.client.informer import Informer
+from minikube_py.server.scheduler.devices.capacity import Amounts
+from minikube_py.server.scheduler.devices.inventory import DeviceId, Inventory
+from minikube_py.server.scheduler.devices.search import Choice, Taken
+from minikube_py.server.scheduler.framework import Handle
+
+Held = tuple[DeviceId, Amounts | None]
+"""A device, and how much of it; None: the whole."""
+
+
+class DeviceBooks:
+    """The caches of claims, slices and classes, with what is not in them yet."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.claims = cast("Informer", handle.lister(RESOURCECLAIMS))
+        self._slices = cast("Informer", handle.lister(RESOURCESLICES))
+        self._classes = handle.lister(DEVICECLASSES)
+        self._written: dict[Key, Obj] = {}
+        """Claims as we have written them, as long as the cache has older ones."""
+        self.pending: dict[str, Sequence[Held]] = {}
+        """By uid of the claim: devices that were chosen and are not written yet."""
+        self._changes = 0
+        self._taken: tuple[tuple[int, int, int], Taken] | None = None
+        self._inventory: tuple[tuple[int, int], Inventory] | None = None
+
+    def claim(self, key: Key) -> Obj | None:
+        """Return the newest version of a claim that is known."""
+        cached, written = self.claims.get(key), self._written.get(key)
+        if written is None:
+            return cached
+        if (
+            cached is None
+            or uid_of(cached) != uid_of(written)
+            or revision(cached) >= revision(written)
+        ):
+            del self._written[key]
+            return cached
+        return written
+
+    def wrote(self, claim: Obj) -> None:
+        """Keep a claim as the server has answered."""
+        self._written[key_of(claim)] = claim
+        self._changes += 1
+
+    def set_aside(self, claim: Obj, choices: Sequence[Choice]) -> None:
+        """Count devices as taken by a claim."""
+        self.pending[uid_of(claim)] = [(one.device.id, one.amounts) for one in choices]
+        self._changes += 1
+
+    def give_back(self, claim: Obj) -> None:
+        """Count devices as free, or as what the claim itself says by now."""
+        if self.pending.pop(uid_of(claim), None) is not None:
+            self._changes += 1
+
+    def device_class(self, name: str) -> Obj | None:
+        """Return a device class."""
+        return self._classes.get(Key("", name))
+
+    def inventory(self) -> Inventory:
+        """Return the devices that there are."""
+        state = (self._slices.revision, len(self._slices))
+        if self._inventory is None or self._inventory[0] != state:
+            made = Inventory.of(item.obj for item in self._slices.items())
+            self._inventory = (state, made)
+        return self._inventory[1]
+
+    def taken(self) -> Taken:
+        """Return which devices are taken."""
+        state = (self.claims.revision, len(self.claims), self._changes)
+        if self._taken is None or self._taken[0] != state:
+            self._taken = (state, self._reckoned())
+        return self._taken[1]
+
+    def _reckoned(self) -> Taken:
+        whole: set[DeviceId] = set()
+        shares: dict[DeviceId, list[Amounts]] = {}
+        for device, amounts in self._held():
+            if amounts is None:
+                whole.add(device)
+            else:
+                shares.setdefault(device, []).append(amounts)
+        return Taken(frozenset(whole), shares)
+
+    def _held(self) -> Iterator[Held]:
+        for item in self.claims.items():
+            newest = self.claim(item.key)
+            if newest is not None:
+                yield from held_by(newest)
+        for held in self.pending.values():
+            yield from held
+
+
+def held_by(claim: Obj) -> Iterator[Held]:
+    """Yield the devices that a claim has to itself; administrators only look on."""
+    for result in get(claim, "status.allocation.devices.results") or ():
+        if result.get("adminAccess"):
+            continue
+        device = DeviceId(result["driver"], result["pool"], result["device"])
+        consumed = result.get("consumedCapacity")
+        if result.get("shareID") is None:
+            yield device, None
+        else:
+            yield device, {name: quantity.parse(each) for name, each in (consumed or {}).items()}
+
+
+def revision(obj: Obj) -> int:
+    """Return the revision of an object."""
+    text = str(obj["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdigit() else 0
