@@ -7,7 +7,7 @@ anyway, then into one with room for all of them, then into new ones.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from minikube_py.api.core import NODES, PODS, SERVICES
@@ -26,6 +26,16 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Update
 from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.server.controllers.endpointslice_hints import (
+    ZONE,
+    Zones,
+    hints,
+    is_asked_for,
+    ready_zones,
+    told,
+    with_hints,
+)
+from minikube_py.server.controllers.endpointslice_hints import zones_of as shares
 from minikube_py.server.controllers.pod_facts import PodFacts
 from minikube_py.server.controllers.pods import NODE, index_nodes
 from minikube_py.server.controllers.services import (
@@ -48,8 +58,10 @@ from minikube_py.server.controllers.services import (
 SERVICE_LABEL = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
-ZONE = "topology.kubernetes.io/zone"
+FAMILIES = ("IPv4", "IPv6")
 ENDPOINTS_MAX = 100
+ASKING = "asking"
+"""Name of the index of services that ask for hints by CPU."""
 Ports = tuple[Port, ...]
 
 
@@ -76,17 +88,43 @@ class Observed:
     slices: Sequence[Obj] = ()
     zones: Mapping[str, str] = field(default_factory=dict)
     """The zone of each node that has one."""
+    shares: Zones | None = None
+    """The part of each zone, where the service asks for hints by that."""
 
 
 async def reconcile(key: Key, ctx: Context) -> None:
     """See to the slices of one service."""
     service = ctx.lister(SERVICES).get(key)
     if service is None or is_deleting(service) or not selector_of(service):
+        for family in FAMILIES:
+            ctx.memory.pop((key, family), None)
         return  # the slices of a service that is gone go with their owner
     backends = backends_of(service, ctx)
     owned = ctx.lister(ENDPOINTSLICES).owned_by(uid_of(service))
     slices = [one for one in owned if labels_of(one).get(MANAGED_BY) == MANAGER]
-    await ctx.apply(plan(service, Observed(backends, slices, zones_of(backends, ctx))))
+    shares = shares_of(ctx) if is_asked_for(service) else None
+    observed = Observed(backends, slices, zones_of(backends, ctx), shares)
+    await ctx.apply(plan(service, observed))
+    for family in families_of(service):
+        await ctx.apply(plan_told(service, family, observed, ctx))
+
+
+def shares_of(ctx: Context) -> Zones:
+    """Return what part of all CPUs each zone has."""
+    return shares(item.obj for item in ctx.lister(NODES).items())
+
+
+def plan_told(service: Obj, family: str, observed: Observed, ctx: Context) -> Iterator[Action]:
+    """Say whether there are hints, when that is news."""
+    key = key_of(service), family
+    if observed.shares is None:
+        ctx.memory.pop(key, None)
+        return
+    unhinted = endpoints_by_ports(service, family, replace(observed, shares=None))
+    problem = hints(ready_zones(unhinted.values()), observed.shares).problem
+    if ctx.memory.get(key) != problem:
+        ctx.memory[key] = problem
+        yield told(service, family, problem)
 
 
 def zones_of(backends: Iterable[Backend], ctx: Context) -> dict[str, str]:
@@ -121,7 +159,7 @@ def endpoints_by_ports(
         addresses = addresses_of(pod, family)
         if addresses:
             groups[ports][pod.uid] = endpoint(service, pod, addresses, observed.zones)
-    return groups
+    return groups if observed.shares is None else with_hints(groups, observed.shares)
 
 
 def endpoint(
@@ -151,7 +189,7 @@ def endpoint(
 
 def _hints(service: Obj, node: str, zone: str) -> dict[str, Any]:
     """Return who should use the endpoint, where the service asks for traffic to stay close."""
-    how = get(service, "spec.trafficDistribution", "")
+    how = "" if is_asked_for(service) else get(service, "spec.trafficDistribution", "")
     hints: dict[str, Any] = {}
     if zone and how in ("PreferClose", "PreferSameZone", "PreferSameNode"):
         hints["forZones"] = [{"name": zone}]
@@ -255,20 +293,36 @@ def labels_for(service: Obj) -> dict[str, str]:
 
 
 def of_node(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
-    """Look at the services with endpoints on a node that came to another zone."""
-    before = old.labels.get(ZONE) if old is not None else None
-    after = new.labels.get(ZONE) if new is not None else None
+    """Look at the services with endpoints on a node that came to another zone.
+
+    Those with hints by CPU look at every node.
+    """
     node = new or old
-    if before == after or node is None:
+    if node is None:
         return
-    for pod in ctx.lister(PODS).indexed(NODE, node.key.name):
-        yield from of_pod(None, pod, ctx)
+    before, after = (one.labels.get(ZONE) if one is not None else None for one in (old, new))
+    if before != after:
+        for pod in ctx.lister(PODS).indexed(NODE, node.key.name):
+            yield from of_pod(None, pod, ctx)
+    asking = ctx.lister(SERVICES).indexed(ASKING, ASKING)
+    if asking and _counts(old) != _counts(new):
+        yield from (service.key for service in asking)
+
+
+def _counts(node: Item | None) -> Zones | None:
+    """Return what counts of a node for the shares of zones."""
+    return None if node is None else shares([node.obj])
+
+
+def _asks(service: Item) -> tuple[str, ...]:
+    return (ASKING,) if is_asked_for(service.obj) else ()
 
 
 def start(ctx: Context) -> None:
     """Make services and pods findable."""
     index_services(ctx)
     index_nodes(ctx)
+    ctx.lister(SERVICES).add_index(ASKING, _asks)
 
 
 CONTROLLER = Controller(
