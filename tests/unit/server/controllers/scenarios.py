@@ -284,6 +284,7 @@ SCENARIOS: dict[str, Scenario] = {
     "ttl-after-finished-controller": Scenario(
         ((JOBS, {"metadata": WEB, "spec": DONE_SPEC, "status": DONE_STATUS}),)
     ),
+    "ttl-controller": Scenario(((NODES, NODE),)),
     "node-ipam-controller": Scenario(((NODES, NODE),)),
     "clusterrole-aggregation-controller": Scenario(
         (
