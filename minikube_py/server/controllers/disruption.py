@@ -6,12 +6,13 @@ minutes counts again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from minikube_py.api import intstr, selectors, times
 from minikube_py.api.core import PODS
+from minikube_py.api.errors import NotFoundError
 from minikube_py.api.item import Item
 from minikube_py.api.object import (
     Key,
@@ -27,7 +28,13 @@ from minikube_py.api.policy import PODDISRUPTIONBUDGETS
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.actions import Action, Emit, Patch, update_status
 from minikube_py.client.controller import Also, Context, Controller
-from minikube_py.server.controllers.disruption_scale import SCALED, Find, ScaleError, scale_of
+from minikube_py.server.controllers.disruption_scale import (
+    SCALED,
+    Find,
+    ScaleError,
+    others,
+    scale_of,
+)
 from minikube_py.server.controllers.pods import is_finished, is_ready
 from minikube_py.server.controllers.status import same_status, with_condition
 
@@ -50,6 +57,8 @@ class Observed:
 
     pods: Sequence[Obj]
     now: datetime
+    scales: Mapping[str, int | None] = field(default_factory=dict)
+    """What controllers of other kinds want, by uid; None for those that are gone."""
 
 
 class Counts(NamedTuple):
@@ -70,9 +79,34 @@ async def reconcile(key: Key | DisruptedPod, ctx: Context) -> float | None:
     if pdb is None or is_deleting(pdb):
         return None
     found = ctx.lister(PODS).select(key.namespace, selector_of(pdb))
-    observed = Observed([item.obj for item in found], ctx.now())
+    pods = [item.obj for item in found]
+    scales = await ask(others(pods), key.namespace, ctx) if needs_scale(pdb) else {}
+    observed = Observed(pods, ctx.now(), scales)
     await ctx.apply(plan(pdb, observed, _finder(ctx)))
     return seconds_to_expiry(pdb, observed)
+
+
+def needs_scale(pdb: Obj) -> bool:
+    """Tell whether a budget is about a part of all pods."""
+    least, most = (get(pdb, f"spec.{key}") for key in ("minAvailable", "maxUnavailable"))
+    return most is not None or isinstance(least, str)
+
+
+async def ask(references: Mapping[str, Obj], namespace: str, ctx: Context) -> dict[str, int | None]:
+    """Return what controllers of any kind say of their scale; those without one are left out."""
+    found: dict[str, int | None] = {}
+    for uid, reference in references.items():
+        resource = ctx.everything.scheme.by_kind(reference["apiVersion"], reference["kind"])
+        if resource is None or resource.subresource("scale") is None:
+            continue
+        try:
+            scale = await ctx.client.read(resource.path(namespace, reference["name"], "scale"))
+        except NotFoundError:
+            found[uid] = None
+        else:
+            same = get(scale, "metadata.uid") == uid
+            found[uid] = int(get(scale, "spec.replicas", 0)) if same else None
+    return found
 
 
 def _finder(ctx: Context) -> Find:
@@ -110,7 +144,7 @@ def count(pdb: Obj, observed: Observed, find: Find) -> Counts:
         return Counts(0, 0)
     if most is None and isinstance(least, int):
         return Counts(len(observed.pods), least)
-    scale = scale_of(observed.pods, find)
+    scale = scale_of(observed.pods, find, observed.scales)
     if most is not None:
         desired = max(scale.expected - intstr.scaled(most, scale.expected, round_up=True), 0)
     else:

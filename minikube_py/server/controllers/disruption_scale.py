@@ -1,10 +1,11 @@
 """How many pods there should be, asked of whoever controls the pods of a disruption budget.
 
 A deployment counts once, whatever the number of its replica sets. Kinds that are not named here
-have no scale that is followed, and a percentage of an unknown number is refused.
+are asked for their scale when a budget needs it; where they have none, a percentage of an unknown
+number is refused.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from minikube_py.api.apps import DEPLOYMENTS, REPLICASETS, STATEFULSETS
@@ -35,9 +36,10 @@ class Scale(NamedTuple):
     """Names of pods without a controller, which nobody scales."""
 
 
-def scale_of(pods: Iterable[Obj], find: Find) -> Scale:
+def scale_of(pods: Iterable[Obj], find: Find, asked: Mapping[str, int | None]) -> Scale:
     """Add up what the controllers of the pods want.
 
+    `asked` holds what controllers of other kinds say, by uid; None for those that are gone.
     Raises ScaleError where a pod's controller is of a kind without a scale.
     """
     wanted: dict[str, int] = {}
@@ -47,10 +49,19 @@ def scale_of(pods: Iterable[Obj], find: Find) -> Scale:
         if reference is None:
             unmanaged.append(pod["metadata"]["name"])
             continue
+        if reference["uid"] in asked:
+            wanted[reference["uid"]] = asked[reference["uid"]] or 0
+            continue
         found = _scaled(reference, find)
         if found is not None:
             wanted[found["metadata"]["uid"]] = int(found["spec"].get("replicas", 1))
     return Scale(sum(wanted.values()), unmanaged)
+
+
+def others(pods: Iterable[Obj]) -> dict[str, Obj]:
+    """Return the controllers of the pods that are of none of our kinds, by uid."""
+    references = (ref for pod in pods if (ref := controller_of(pod)) is not None)
+    return {ref["uid"]: ref for ref in references if _resource(ref) is None}
 
 
 def _scaled(reference: Obj, find: Find) -> Obj | None:

@@ -87,3 +87,48 @@ async def test_an_eviction_waits_for_the_budget(space: Space) -> None:
     assert (await evict(space, "rs-1")).status == 429
     await space.api.delete(path)
     assert (await evict(space, "rs-1")).status == 201
+
+
+async def test_a_custom_kind_with_a_scale_counts(space: Space) -> None:
+    names = {"plural": "pools", "singular": "pool", "kind": "Pool", "listKind": "PoolList"}
+    paths = {"specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas"}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": True,
+        "schema": {
+            "openAPIV3Schema": {
+                "type": "object",
+                "x-kubernetes-preserve-unknown-fields": True,
+            }
+        },
+        "subresources": {"status": {}, "scale": paths},
+    }
+    definition = {
+        "metadata": {"name": "pools.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": names,
+            "versions": [version],
+        },
+    }
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    await space.api.create(definitions, definition)
+    pools = f"/apis/example.com/v1/namespaces/{space.name}/pools"
+    await space.api.until(pools)
+    pool = await space.api.create(
+        pools,
+        {
+            "apiVersion": "example.com/v1",
+            "kind": "Pool",
+            "metadata": {"name": "p"},
+            "spec": {"replicas": 4},
+        },
+    )
+    owner = {"apiVersion": "example.com/v1", "kind": "Pool", "name": "p", "controller": True}
+    owners = [{**owner, "uid": pool["metadata"]["uid"]}]
+    pod = {**template(), "metadata": {"name": "a", "labels": LABELS, "ownerReferences": owners}}
+    await space.api.create(space.core("pods"), pod)
+    path = await create(space, maxUnavailable="50%")
+    await space.api.until(path, status(expectedPods=4, desiredHealthy=2, currentHealthy=1))

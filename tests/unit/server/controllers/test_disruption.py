@@ -137,3 +137,17 @@ def test_a_pod_that_was_to_be_disrupted_and_was_not_is_freed_of_the_condition():
     assert isinstance(patch, Patch)
     assert patch.patch["status"]["conditions"][0]["status"] == "False"
     assert list(plan_stale(None, NOW)) == []
+
+
+def test_controllers_of_any_kind_may_say_how_many_pods_there_should_be():
+    other = {**OWNER, "apiVersion": "example.com/v1", "kind": "Pool", "uid": "pool"}
+    pods = [pod("a", ownerReferences=[other]), pod("b")]
+    observed = Observed(pods, NOW, {"pool": 6})
+    (update,) = (
+        a for a in plan(budget(maxUnavailable="20%"), observed, find) if isinstance(a, Update)
+    )
+    status = update.obj["status"]
+    assert (status["expectedPods"], status["desiredHealthy"]) == (10, 8)
+    gone = Observed(pods, NOW, {"pool": None})
+    (update,) = (a for a in plan(budget(maxUnavailable=1), gone, find) if isinstance(a, Update))
+    assert update.obj["status"]["expectedPods"] == 4
