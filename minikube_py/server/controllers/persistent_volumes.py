@@ -168,6 +168,14 @@ def waiting_for(class_name: str, ctx: Context) -> Iterable[Subject]:
     return [Subject("claim", item.key) for item in found]
 
 
+def of_pod(old: Item | None, new: Item | None, _: Context) -> Iterator[Subject]:
+    """Look at the claims that a new pod waits for: they say that it is it they wait for now."""
+    if old is not None or new is None:
+        return
+    for name in _claims_of(new):
+        yield Subject("claim", Key(*name.split("/", 1)))
+
+
 def of_class(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Subject]:
     """Look at the claims that waited for a class, or for one to be the default."""
     if new is None or (old is not None and annotations_of(old.obj) == annotations_of(new.obj)):
@@ -219,8 +227,8 @@ CONTROLLER = Controller(
         Also(PERSISTENTVOLUMES, of_volume),
         Also(PERSISTENTVOLUMECLAIMS, of_claim),
         Also(STORAGECLASSES, of_class),
+        Also(PODS, of_pod),
     ),
-    reads=(PODS,),
     reconcile=reconcile,
     workers=1,
     start=index,

@@ -111,3 +111,45 @@ async def test_a_claim_gets_the_default_class_and_waits_for_its_pod(api: Api, sp
     [event] = found["items"]
     assert event["message"] == "waiting for first consumer to be created before binding"
     assert event["source"]["component"] == "persistentvolume-controller"
+
+
+async def test_a_driver_is_asked_to_attach_and_its_node_says_what_is_attached(
+    api: Api, space: str
+) -> None:
+    notes = {"volumes.kubernetes.io/controller-managed-attach-detach": "true"}
+    await api.create("/api/v1/nodes", {"metadata": {"name": "far", "annotations": notes}})
+    await api.create(VOLUMES, volume("a"))
+    await api.create(f"{space}/persistentvolumeclaims", claim("a"))
+    used = {"name": "v", "persistentVolumeClaim": {"claimName": "a"}}
+    spec = {"nodeName": "far", "volumes": [used], "containers": [{"name": "c", "image": "i"}]}
+    await api.create(f"{space}/pods", {"metadata": {"name": "p"}, "spec": spec})
+    attachments = "/apis/storage.k8s.io/v1/volumeattachments"
+    found = await api.until(attachments, lambda found: found["items"])
+    [attachment] = found["items"]
+    assert attachment["spec"] == {
+        "attacher": "d.example.com",
+        "nodeName": "far",
+        "source": {"persistentVolumeName": "a"},
+    }
+    one = f"{attachments}/{attachment['metadata']['name']}"
+    await api.patch(f"{one}/status", {"status": {"attached": True}})
+    node = await api.until("/api/v1/nodes/far", lambda n: n["status"].get("volumesAttached"))
+    name = "kubernetes.io/csi/d.example.com^a"
+    assert node["status"]["volumesAttached"] == [{"name": name, "devicePath": ""}]
+    await api.call("DELETE", f"{space}/pods/p", {"gracePeriodSeconds": 0})
+    await api.until_gone(one)
+    await api.until("/api/v1/nodes/far", lambda n: not n["status"].get("volumesAttached"))
+
+
+async def test_a_pod_owns_the_claim_of_its_ephemeral_volume(api: Api, space: str) -> None:
+    template = {"metadata": {"labels": LABELS}, "spec": claim("x")["spec"]}
+    brought = {"name": "scratch", "ephemeral": {"volumeClaimTemplate": template}}
+    spec = {"volumes": [brought], "containers": [{"name": "c", "image": "i"}]}
+    made = await api.create(f"{space}/pods", {"metadata": {"name": "p"}, "spec": spec})
+    path = f"{space}/persistentvolumeclaims/p-scratch"
+    found = await api.until(path)
+    [owner] = found["metadata"]["ownerReferences"]
+    assert owner["uid"] == made["metadata"]["uid"]
+    assert found["metadata"]["labels"] == LABELS
+    await api.call("DELETE", f"{space}/pods/p", {"gracePeriodSeconds": 0})
+    await api.until_gone(path)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
+from minikube_py.api.core import EVENTS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from minikube_py.api.core.volume_matching import best_match, mismatch, reach_of
 from minikube_py.api.errors import (
     AlreadyExistsError,
@@ -454,3 +454,22 @@ async def test_claims_hear_only_of_volumes_that_suit_them() -> None:
         await world.client.create(PERSISTENTVOLUMES, volume("large", "10Gi"))
         await settle(1)
         assert list(outcome(world).values()) == ["large"]
+
+
+@virtual
+async def test_a_claim_says_which_pod_it_waits_for() -> None:
+    async with harness() as world:
+        late = storage_class("late", volumeBindingMode="WaitForFirstConsumer")
+        await world.client.create(STORAGECLASSES, late)
+        world.run(persistent_volumes.CONTROLLER)
+        await world.client.create(PERSISTENTVOLUMECLAIMS, claim(storageClassName="late"))
+        await settle(1)
+        volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]
+        metadata = {"name": "p", "namespace": "d"}
+        spec = {"volumes": volumes, "containers": []}
+        await world.client.create(PODS, {"metadata": metadata, "spec": spec})
+        await settle(1)
+        assert [(e["reason"], e["message"]) for e in world.cluster.objects(EVENTS)] == [
+            ("WaitForFirstConsumer", "waiting for first consumer to be created before binding"),
+            ("WaitForPodScheduled", "waiting for pod p to be scheduled"),
+        ]
