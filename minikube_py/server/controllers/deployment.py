@@ -43,6 +43,7 @@ from minikube_py.server.controllers.deployment_revisions import (
     synced,
     view_of,
 )
+from minikube_py.server.controllers.deployment_rollback import plan_rollback, wanted_revision
 from minikube_py.server.controllers.deployment_rollout import (
     first_size,
     grow_new,
@@ -77,11 +78,9 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         return None
     await ctx.apply(claim(deployment, selector_of(deployment), REPLICASETS, sets).actions)
     view = view_of(deployment, sets.controlled_by(deployment), ctx.now())
-    if is_deleting(deployment):
-        await ctx.apply(plan_status(view, base_status(view)))
-        return None
-    if deployment["spec"].get("paused") or is_scaling(view):
-        await ctx.apply(plan_resting(view))
+    aside = plan_aside(view)
+    if aside is not None:
+        await ctx.apply(aside)
         return None
     waits = not is_rolling(deployment) and has_running(view, pods_of(view.old, ctx))
     created = None if waits else await create_new(view, ctx)
@@ -93,6 +92,19 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
         await ctx.apply(plan_cleanup(seen))
     await ctx.apply(plan_status(seen, status))
     return seconds_to_deadline(deployment, status, ctx.now())
+
+
+def plan_aside(view: View) -> Iterator[Action] | None:
+    """Return what there is to do instead of a rollout; None where that may take its next step."""
+    deployment = view.deployment
+    if is_deleting(deployment):
+        return plan_status(view, base_status(view))
+    if deployment["spec"].get("paused"):
+        return plan_resting(view)
+    revision = wanted_revision(deployment)
+    if revision is not None:
+        return plan_rollback(view, revision)
+    return plan_resting(view) if is_scaling(view) else None
 
 
 async def create_new(view: View, ctx: Context) -> Obj | None:
