@@ -157,3 +157,19 @@ def test_tables_show_volumes_claims_and_classes(cluster: Cluster, namespace: str
     ]
     assert {"ExternalProvisioning", "Provisioning", "ProvisioningSucceeded"} <= set(reasons)
     assert json.dumps(reasons).count("Failed") == 0
+
+
+def test_a_namespace_takes_its_volumes_along(cluster: Cluster, namespace: str) -> None:
+    inner = f"{namespace}-inner"
+    cluster.kubectl("create", "namespace", inner)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", inner)
+    made = pod("user", "data")
+    spec = {**made["spec"], "terminationGracePeriodSeconds": 0}
+    cluster.apply(claim("data", "1Mi"), {**made, "spec": spec}, namespace=inner)
+    cluster.kubectl("wait", "pod/user", "-n", inner, "--for=condition=Ready", "--timeout=60s")
+    name = cluster.get("pvc", "data", "-n", inner)["spec"]["volumeName"]
+    folder = Path(cluster.get("pv", name)["spec"]["local"]["path"])
+    assert folder.is_dir()
+    cluster.kubectl("delete", "namespace", inner, "--timeout=60s")
+    cluster.kubectl("wait", "--for=delete", f"pv/{name}", "--timeout=30s")
+    assert not folder.exists()
