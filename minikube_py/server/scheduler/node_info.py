@@ -14,7 +14,8 @@ def same_facts(old: Obj, new: Obj) -> bool:
         labels_of(old) == labels_of(new)
         and old.get("spec") == new.get("spec")
         and all(
-            get(old, path) == get(new, path) for path in ("status.allocatable", "status.images")
+            get(old, path) == get(new, path)
+            for path in ("status.allocatable", "status.images", "status.declaredFeatures")
         )
     )
 

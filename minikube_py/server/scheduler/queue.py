@@ -37,6 +37,9 @@ EXTENDER = "Extender"
 """What rejected a pod that an extender did: whatever happens may help."""
 EVENTS_MAX = 10_000
 """Remembered for pods under way; one that missed more is tried again."""
+HINTS_AT_ONCE = 2000
+"""Waiting pods that are asked about without letting others run."""
+Hints = Sequence[Hint | None]
 NO_NODES = ""
 """What rejected a pod where there is no node at all: any that comes may help."""
 EVERYTHING = tuple(Registered(kind, Action.ALL) for kind in (NODES, PODS))
@@ -283,13 +286,25 @@ class SchedulingQueue:
             self._remembered.add(event)
         if not self._blocked:
             return
-        helped: dict[str, QueuedPod] = {}
-        for blocker, hints in self._hints.get((event.resource.path(), event.action), {}).items():
-            for uid, queued in self._blocked.get(blocker, {}).items():
-                if uid not in helped and any(h is None or h(queued.pod, event) for h in hints):
-                    helped[uid] = queued
-        for queued in helped.values():
-            self._retry(queued)
+        waiting = [
+            (uid, hints)
+            for blocker, hints in self._hints.get((event.resource.path(), event.action), {}).items()
+            for uid in self._blocked.get(blocker, ())
+        ]
+        if waiting:
+            self._ask_hints(event, waiting)
+
+    def _ask_hints(self, event: ClusterEvent, waiting: Sequence[tuple[str, Hints]]) -> None:
+        """Try those of the waiting pods again that an event may help, some thousand at once."""
+        for uid, hints in waiting[:HINTS_AT_ONCE]:
+            queued = self._pods.get(uid)
+            if queued is None or queued.place is not Place.UNSCHEDULABLE:
+                continue  # another plugin's hint, or another event, was enough
+            if any(hint is None or hint(queued.pod, event) for hint in hints):
+                self._retry(queued)
+        rest = waiting[HINTS_AT_ONCE:]
+        if rest:
+            self._clock.call_later(0.0, lambda: self._ask_hints(event, rest))
 
     def _helps(self, queued: QueuedPod, event: ClusterEvent) -> bool:
         hints = self._hints.get((event.resource.path(), event.action), {})
@@ -400,7 +415,7 @@ class SchedulingQueue:
             self._timer = None
 
 
-HintTable = Mapping[tuple[str, Action], Mapping[tuple[str, str], Sequence[Hint | None]]]
+HintTable = Mapping[tuple[str, Action], Mapping[tuple[str, str], Hints]]
 """By the path of a kind and a single action: the hints, by profile and plugin."""
 
 

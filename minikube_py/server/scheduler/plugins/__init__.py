@@ -12,6 +12,7 @@ from minikube_py.server.scheduler.plugins.dynamic_resources import DynamicResour
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.inter_pod_affinity import InterPodAffinity
 from minikube_py.server.scheduler.plugins.node_affinity import NodeAffinity
+from minikube_py.server.scheduler.plugins.node_declared_features import NodeDeclaredFeatures
 from minikube_py.server.scheduler.plugins.node_name import NodeName
 from minikube_py.server.scheduler.plugins.node_ports import NodePorts
 from minikube_py.server.scheduler.plugins.node_resources import (
@@ -36,6 +37,7 @@ FACTORIES: Mapping[str, Factory] = {
     "NodeName": lambda _, __: NodeName(),
     "TaintToleration": lambda _, __: TaintToleration(),
     "NodeAffinity": lambda _, args: NodeAffinity(args),
+    "NodeDeclaredFeatures": lambda _, __: NodeDeclaredFeatures(),
     "NodePorts": lambda _, __: NodePorts(),
     "NodeVolumeLimits": lambda handle, _: NodeVolumeLimits(handle),
     "VolumeBinding": VolumeBinding,
@@ -55,6 +57,7 @@ FACTORIES: Mapping[str, Factory] = {
 DEFAULT: tuple[tuple[str, int], ...] = (
     ("SchedulingGates", 0),
     ("PrioritySort", 0),
+    ("NodeDeclaredFeatures", 0),
     ("NodeUnschedulable", 0),
     ("NodeName", 0),
     ("TaintToleration", 3),

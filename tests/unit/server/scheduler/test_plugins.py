@@ -6,6 +6,10 @@ from hypothesis import strategies as st
 
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.node_affinity import NodeAffinity
+from minikube_py.server.scheduler.plugins.node_declared_features import (
+    RESTART_ALL,
+    NodeDeclaredFeatures,
+)
 from minikube_py.server.scheduler.plugins.node_name import NodeName
 from minikube_py.server.scheduler.plugins.node_ports import NodePorts
 from minikube_py.server.scheduler.plugins.node_resources import (
@@ -133,6 +137,19 @@ def test_preferred_nodes_are_preferred_by_weight():
 def port(number, protocol="TCP", ip=""):
     found = {"containerPort": number, "hostPort": number, "protocol": protocol}
     return {**found, "hostIP": ip} if ip else found
+
+
+def test_a_node_declares_what_not_every_kubelet_can_do():
+    able = node("able")
+    able = {**able, "status": {**able["status"], "declaredFeatures": [RESTART_ALL]}}
+    there = cache(able, node("plain"))
+    rules = [{"action": "RestartAllContainers", "exitCodes": {"operator": "In", "values": [1]}}]
+    demanding = pod(containers=[{"name": "c", "image": "i", "restartPolicyRules": rules}])
+    assert reasons(NodeDeclaredFeatures, demanding, there) == {
+        "able": None,
+        "plain": ("node(s) didn't match Pod's required features",),
+    }
+    assert set(reasons(NodeDeclaredFeatures, pod(), there).values()) == {None}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.api.core import NODES, PODS
+from minikube_py.server.scheduler import queue as module
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered, pod_event
 from minikube_py.server.scheduler.framework import rejection
 from minikube_py.server.scheduler.plugins.default_binder import DefaultBinder
@@ -115,6 +116,20 @@ async def test_a_hint_decides_for_each_pod():
         queue.fail((await take(queue))[0], {"Picky"})
     queue.happened(NODE_ADDED)
     assert (await take(queue))[1] == "b"
+    await nothing_comes(queue)
+
+
+@virtual
+async def test_of_very_many_waiting_pods_all_are_tried_again(monkeypatch):
+    monkeypatch.setattr(module, "HINTS_AT_ONCE", 3)
+    queue = made()
+    for number in range(10):
+        queue.put(pod(f"p{number}", uid=f"p{number}"))
+        queue.fail((await take(queue))[0], {"Picky", "Fussy"})
+    queue.happened(NODE_ADDED)
+    queue.remove("p9")
+    await asyncio.sleep(0.1)
+    assert {(await take(queue))[1] for _ in range(9)} == {f"p{number}" for number in range(9)}
     await nothing_comes(queue)
 
 
