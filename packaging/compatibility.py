@@ -63,9 +63,8 @@ REMARKS = {
     "csistoragecapacities.storage.k8s.io": "Stored",
     "storageclasses.storage.k8s.io": "The default class is filled in; nothing provisions volumes",
     "volumeattributesclasses.storage.k8s.io": "Stored",
-    "deviceclasses.resource.k8s.io": "Stored; the scheduler allocates no devices",
-    "resourceclaimtemplates.resource.k8s.io": "Stored",
-    "resourceslices.resource.k8s.io": "Stored",
+    "deviceclasses.resource.k8s.io": "Devices are allocated; `extendedResourceName` is not looked at",
+    "resourceslices.resource.k8s.io": "What external drivers write; the kubelet registers none",
     "servicecidrs.networking.k8s.io": "Stored; addresses come from --service-cidr",
 }
 """What differs from upstream, by group resource; nothing here means that nothing is known to."""
@@ -133,7 +132,8 @@ NODE = (
     ("Eviction under pressure", "no"),
     ("Service proxy", "nftables; ClusterIP, NodePort, external and load balancer addresses"),
     ("Network policies", "no"),
-    ("Devices (DRA and device plugins), CPU and memory managers", "no"),
+    ("Devices: drivers (DRA) and device plugins of the kubelet", "no"),
+    ("CPU and memory managers", "no"),
 )
 """What a node does."""
 

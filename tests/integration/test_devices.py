@@ -1,4 +1,4 @@
-"""Devices for pods, with all parts and their real rights: from a template to a free device again."""
+"""Devices for pods, with all parts and their real rights: given, and free again."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -282,7 +282,8 @@ def of_template(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Wo
 
 
 CONTROLLER = Controller(
-    name="resource-claim-controller",
+    name="resourceclaim-controller",
+    user="resource-claim-controller",
     reconcile=reconcile,
     also=(
         Also(PODS, of_pod),
