@@ -6,13 +6,18 @@ more than one that slept for a minute.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from minikube_py.api import cron, times
 from minikube_py.api.object import Obj, get
 
 MISSED_MAX = 100
 """More missed times than this look like a wrong clock, and are told of."""
+DEADLINE_SECONDS_MAX = 100 * 365 * 86400
+"""A longer deadline leaves nothing out either."""
+EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""Runs that are noted to have been before or after that are taken as of then: anybody may write a
+status, and calendars end."""
 SLACK_SECONDS = 0.1
 """A timer that fires early would find nothing to do; upstream adds as much."""
 
@@ -70,7 +75,8 @@ def times_of(cronjob: Obj) -> Times:
 def start_of(cronjob: Obj) -> datetime:
     """Return the moment after which times count: the last run, or the creation."""
     last = get(cronjob, "status.lastScheduleTime")
-    return times.parse(last or cronjob["metadata"]["creationTimestamp"])
+    found = times.parse(last or cronjob["metadata"]["creationTimestamp"])
+    return min(max(found, EARLIEST), LATEST)
 
 
 def due(cronjob: Obj, schedule: Times, now: datetime) -> Due:
@@ -78,7 +84,7 @@ def due(cronjob: Obj, schedule: Times, now: datetime) -> Due:
     start = start_of(cronjob)
     deadline = cronjob["spec"].get("startingDeadlineSeconds")
     if deadline is not None:
-        start = max(start, now - timedelta(seconds=deadline))
+        start = max(start, now - timedelta(seconds=min(deadline, DEADLINE_SECONDS_MAX)))
     return _due_since(start, schedule, now)
 
 

@@ -71,7 +71,7 @@ toleration = st.fixed_dictionaries(
     {"operator": st.just("Exists"), "effect": st.just("NoExecute")},
     optional={
         "key": st.sampled_from(["a", "node.kubernetes.io/not-ready"]),
-        "tolerationSeconds": seconds,
+        "tolerationSeconds": st.one_of(seconds, st.just(2**63 - 1)),
     },
 )
 port = st.fixed_dictionaries(
@@ -149,7 +149,7 @@ success_rule = some(succeededCount=count, succeededIndexes=st.sampled_from(["0",
 job_fields: dict[str, st.SearchStrategy[Any]] = {
     "parallelism": count,
     "backoffLimit": count,
-    "activeDeadlineSeconds": st.sampled_from([1, 30]),
+    "activeDeadlineSeconds": st.sampled_from([1, 30, 2**63 - 1]),
     "ttlSecondsAfterFinished": st.sampled_from([0, 30]),
     "suspend": st.booleans(),
     "managedBy": st.sampled_from(["kubernetes.io/job-controller", "example.com/other"]),
@@ -190,7 +190,7 @@ cronjob = st.fixed_dictionaries(
     },
     optional={
         "timeZone": st.sampled_from(["Europe/Berlin", "Etc/UTC"]),
-        "startingDeadlineSeconds": seconds,
+        "startingDeadlineSeconds": st.one_of(seconds, st.just(2**63 - 1)),
         "concurrencyPolicy": st.sampled_from(["Allow", "Forbid", "Replace"]),
         "suspend": st.booleans(),
         "successfulJobsHistoryLimit": count,
