@@ -129,7 +129,10 @@ NODE = (
     ("CSI drivers", "provisioned, attached and scheduled for; their node side: no"),
     ("In-tree drivers, recycling", "no"),
     ("Resource metrics of nodes and pods: metrics.k8s.io built in, the kubelet's pages", "yes"),
-    ("Eviction under pressure", "no"),
+    (
+        "Eviction under pressure, images removed",
+        "memory, disk, inodes, process numbers; hard and soft; emptyDir and ephemeral limits",
+    ),
     ("Service proxy", "nftables; ClusterIP, NodePort, external and load balancer addresses"),
     ("Network policies", "no"),
     ("Devices: drivers (DRA) and device plugins of the kubelet", "no"),

@@ -27,9 +27,13 @@ from minikube_py.agent.dns.run import DnsConfig, run_dns
 from minikube_py.agent.image_archives import import_archives, import_pause
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.configz import configuration
+from minikube_py.agent.kubelet.eviction.manager import EvictionPolicy
+from minikube_py.agent.kubelet.eviction.thresholds import parse as parse_thresholds
+from minikube_py.agent.kubelet.image_garbage import ImagePolicy
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_taint
+from minikube_py.agent.kubelet.pressure import PressurePolicy
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
@@ -43,6 +47,7 @@ from minikube_py.agent.nft import require_nft
 from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
 from minikube_py.api import names
+from minikube_py.api.times import parse_duration
 from minikube_py.client.informer import Informers
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock, SystemClock
@@ -116,6 +121,10 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
             parse_taint(taint)
     except ValueError as error:
         raise StartError(f"--node-ip or --node-taint cannot be used: {error}") from error
+    try:
+        _pressure_policy(config)
+    except ValueError as error:
+        raise StartError(f"--eviction-* or --*-image-* cannot be used: {error}") from error
     if os.geteuid() != 0:
         raise StartError("a node needs root; run as root or pass --disable-agent")
     return NodeSettings(name=name, ips=ips, data_dir=data_dir, config=config)
@@ -248,6 +257,29 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         logs=settings.logs,
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
+        pressure=_pressure_policy(settings.config),
+    )
+
+
+def _pressure_policy(config: NodeConfig) -> PressurePolicy:
+    """Read the options about what a node has left; raises ValueError."""
+    return PressurePolicy(
+        eviction=EvictionPolicy(
+            thresholds=parse_thresholds(
+                config.eviction_hard,
+                config.eviction_soft,
+                config.eviction_soft_grace_period,
+                config.eviction_minimum_reclaim,
+            ),
+            transition_seconds=parse_duration(config.eviction_pressure_transition_period),
+            soft_grace_seconds=config.eviction_max_pod_grace_period,
+        ),
+        images=ImagePolicy(
+            high_percent=config.image_gc_high_threshold,
+            low_percent=config.image_gc_low_threshold,
+            age_seconds=parse_duration(config.minimum_image_ttl_duration),
+            kept=frozenset({config.pause_image}),
+        ),
     )
 
 

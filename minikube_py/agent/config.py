@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from minikube_py.agent.kubelet.eviction.thresholds import DEFAULT_HARD
 from minikube_py.lib.options import option
 
 
@@ -20,6 +21,23 @@ class NodeConfig:
     )
     manifest_url: str = option("", "URL of static pods, asked every 20 seconds")
     manifest_url_header: tuple[str, ...] = option((), "name:value sent with it", secret=True)
+    eviction_hard: str = option(DEFAULT_HARD, "what a node has left, or a pod is ended at once")
+    eviction_soft: str = option("", "the same, after --eviction-soft-grace-period")
+    eviction_soft_grace_period: str = option(
+        "", "how long less may be left, as memory.available=1m30s"
+    )
+    eviction_minimum_reclaim: str = option(
+        "", "how much more is to be won back, as nodefs.available=1Gi"
+    )
+    eviction_pressure_transition_period: str = option(
+        "5m0s", "how long a node says that it is short after it was"
+    )
+    eviction_max_pod_grace_period: int = option(
+        0, "longest grace period, in seconds, of pods that a soft threshold ends"
+    )
+    image_gc_high_threshold: int = option(85, "percent of the disk from which images are removed")
+    image_gc_low_threshold: int = option(80, "percent of the disk down to which they are removed")
+    minimum_image_ttl_duration: str = option("2m0s", "how long an unused image stays at least")
     pause_image: str = option("kpy.local/pause:1", "image of the pod sandbox")
 
 

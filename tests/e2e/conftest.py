@@ -8,6 +8,10 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 
+os.environ.setdefault("KPY_EVICTION_HARD", "memory.available<1Mi")
+os.environ.setdefault("KPY_IMAGE_GC_HIGH_THRESHOLD", "100")
+# However full the machine is: nodes of tests are short of something only where a test says so.
+
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:

@@ -7,13 +7,22 @@ bound before either was seen here.
 from collections.abc import Iterable, Mapping
 
 from minikube_py.agent.kubelet.container_status import Failure
+from minikube_py.agent.kubelet.eviction.ranking import is_critical
 from minikube_py.agent.kubelet.pod import specs_of
+from minikube_py.agent.kubelet.qos import qos_class
 from minikube_py.agent.kubelet.resources import pod_amounts
 from minikube_py.api import quantity
 from minikube_py.api.core.resources import is_extended
 from minikube_py.api.object import Obj, get, labels_of
 from minikube_py.api.quantity import ZERO
+from minikube_py.api.taints import tolerated, tolerations_of
 
+PRESSURES = {
+    "MemoryPressure": "node.kubernetes.io/memory-pressure",
+    "DiskPressure": "node.kubernetes.io/disk-pressure",
+    "PIDPressure": "node.kubernetes.io/pid-pressure",
+}
+"""Conditions of a node that is short of something -> the taints that they become."""
 SAFE_SYSCTLS = frozenset(
     {
         "kernel.shm_rmid_forced",
@@ -41,6 +50,8 @@ def admit(
     for check in (_sysctls, _features):
         if failure := check(pod):
             return failure
+    if failure := _pressure(pod, node):
+        return failure
     selector = get(pod, "spec.nodeSelector") or {}
     if any(labels_of(node).get(key) != value for key, value in selector.items()):
         return Failure("NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed")
@@ -58,6 +69,22 @@ def _sysctls(pod: Obj) -> Failure | None:
                 "SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" not allowlisted'
             )
     return None
+
+
+def _pressure(pod: Obj, node: Obj) -> Failure | None:
+    """Refuse what a node that is short of something would have to end again."""
+    pressed = [
+        one["type"]
+        for one in get(node, "status.conditions") or ()
+        if one["type"] in PRESSURES and one.get("status") == "True"
+    ]
+    if not pressed or is_critical(pod):
+        return None
+    if pressed == ["MemoryPressure"]:
+        taint = {"key": PRESSURES["MemoryPressure"], "effect": "NoSchedule"}
+        if qos_class(pod) != "BestEffort" or tolerated(taint, tolerations_of(pod)):
+            return None
+    return Failure("Evicted", f"The node had condition: [{' '.join(pressed)}]. ")
 
 
 def _features(pod: Obj) -> Failure | None:

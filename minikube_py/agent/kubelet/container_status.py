@@ -42,6 +42,8 @@ class Failure:
 
     reason: str
     message: str
+    disruption: bool = False
+    """Whether it is ended for others' sake: it says so in a condition of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ anything removed that belongs to none of them.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minikube_py.agent.cri.connection import Connection
@@ -38,6 +38,8 @@ from minikube_py.agent.kubelet.pleg import Pleg
 from minikube_py.agent.kubelet.pod import Spec, phase_of, reference
 from minikube_py.agent.kubelet.pod_worker import State
 from minikube_py.agent.kubelet.pod_workers import PodWorkers
+from minikube_py.agent.kubelet.pressure import Node as PressedNode
+from minikube_py.agent.kubelet.pressure import Pressure, PressurePolicy
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.resources import Limits, cpu_shares
@@ -79,6 +81,7 @@ class KubeletConfig:
     logs: Path = Path("/var/log/pods")
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
+    pressure: PressurePolicy = field(default_factory=PressurePolicy)
 
 
 class Kubelet:
@@ -187,10 +190,13 @@ class Kubelet:
                 self.runtime, self._volumes, self._cgroups, self._clock, self._is_known
             )
             rotation = LogRotation(self.runtime, self._clock, self._running)
+            pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)
             await statics.known()
             await self._image_volumes.prune(self._is_known)
             self._start(nursery, "garbage", garbage.run)
             self._start(nursery, "log rotation", rotation.run)
+            self._start(nursery, "evictions", pressure.run_evictions)
+            self._start(nursery, "images", pressure.run_images)
             await asyncio.Event().wait()
 
     @staticmethod
@@ -261,6 +267,19 @@ class Kubelet:
                 folder=self._volumes.pod_folder(worker.uid),
                 logs=log_directory(self.config.logs, worker.pod),
             )
+
+    def _pressed_node(self) -> PressedNode:
+        return PressedNode(
+            facts=self.config.node,
+            folder=self.config.root,
+            runtime=self.runtime,
+            images=self._images,
+            trees=self._cgroups,
+            stats=self.stats,
+            status=self.node_status,
+            recorder=self._recorder,
+            clock=self._clock,
+        )
 
     def probe_metrics(self) -> Iterator[str]:
         """Yield how often probes were made."""

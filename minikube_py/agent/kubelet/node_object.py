@@ -32,6 +32,17 @@ SUFFICIENT = (
 )
 
 
+PRESSED = {
+    "MemoryPressure": (
+        "KubeletHasInsufficientMemory",
+        "kubelet has insufficient memory available",
+    ),
+    "DiskPressure": ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    "PIDPressure": ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+}
+"""The same where the node is short of it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MachineFacts:
     """What there is to know of a machine."""
@@ -151,7 +162,12 @@ def node_object(facts: NodeFacts, status: Obj) -> dict[str, Any]:
 
 
 def node_status(
-    facts: NodeFacts, trouble: str, images: Sequence[Image], old: Obj, now: str
+    facts: NodeFacts,
+    trouble: str,
+    images: Sequence[Image],
+    old: Obj,
+    now: str,
+    pressures: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
     """Return the status of a node; `trouble` is why it is not ready, "" where it is."""
     machine = facts.machine
@@ -159,7 +175,7 @@ def node_status(
         **_addresses(facts, old),
         "allocatable": allocatable(machine),
         "capacity": capacity(machine),
-        "conditions": _conditions(trouble, old, now),
+        "conditions": _conditions(trouble, old, now, pressures),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.kubelet_port}},
         "images": _images(images),
         "nodeInfo": {
@@ -188,10 +204,14 @@ def _addresses(facts: NodeFacts, old: Obj) -> dict[str, Any]:
     return {"addresses": [*addresses, {"type": "Hostname", "address": facts.hostname}]}
 
 
-def _conditions(trouble: str, old: Obj, now: str) -> list[dict[str, Any]]:
+def _conditions(
+    trouble: str, old: Obj, now: str, pressures: frozenset[str]
+) -> list[dict[str, Any]]:
     before = {c["type"]: c for c in get(old, "conditions") or ()}
     found = [
-        {"type": kind, "status": "False", "reason": reason, "message": message}
+        _pressed(kind)
+        if kind in pressures
+        else {"type": kind, "status": "False", "reason": reason, "message": message}
         for kind, reason, message in SUFFICIENT
     ]
     found.append(
@@ -209,6 +229,11 @@ def _conditions(trouble: str, old: Obj, now: str) -> list[dict[str, Any]]:
         condition["lastTransitionTime"] = last["lastTransitionTime"] if same else now
     owned = {condition["type"] for condition in found}
     return [dict(c) for kind, c in before.items() if kind not in owned] + found
+
+
+def _pressed(kind: str) -> dict[str, Any]:
+    reason, message = PRESSED[kind]
+    return {"type": kind, "status": "True", "reason": reason, "message": message}
 
 
 def _images(images: Sequence[Image]) -> list[dict[str, Any]]:

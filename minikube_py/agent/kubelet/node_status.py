@@ -36,6 +36,13 @@ LOOK_SECONDS = 10.0
 LOOK_NOT_READY_SECONDS = 0.25
 """A network that has just come must not keep pods waiting."""
 TELL_SECONDS = 300.0
+EVENTS = {
+    "Ready": ("NodeNotReady", "NodeReady"),
+    "MemoryPressure": ("NodeHasSufficientMemory", "NodeHasInsufficientMemory"),
+    "DiskPressure": ("NodeHasNoDiskPressure", "NodeHasDiskPressure"),
+    "PIDPressure": ("NodeHasSufficientPID", "NodeHasInsufficientPID"),
+}
+"""Condition -> the reasons of the events when it becomes false, and true."""
 RETRY = Backoff(first_seconds=0.2, max_seconds=7.0)
 
 
@@ -56,6 +63,8 @@ class NodeStatus:
         self._runtime, self._images = services
         self.trouble = "container runtime status check may not have completed yet"
         """Why the node is not ready, "" where it is."""
+        self.pressures: frozenset[str] = frozenset()
+        """Of what the node is short: MemoryPressure and so on."""
         self.uid = ""
         self._client = client
         self._recorder = recorder
@@ -124,8 +133,13 @@ class NodeStatus:
         except CriError:
             images = []
         now = times.now_string(self._clock)
-        status = node_status(self.facts, self.trouble, images, old, now)
+        status = node_status(self.facts, self.trouble, images, old, now, self.pressures)
         return with_given(status, self.given, old)
+
+    def press(self, pressures: frozenset[str]) -> None:
+        """Take note of what the node is short of, and tell the cluster."""
+        self.pressures = pressures
+        self.wake()
 
     def saw(self, node: Obj) -> None:
         """Hear of the node as it is in the cluster: others may have given it resources."""
@@ -176,11 +190,12 @@ class NodeStatus:
         self._told, self._told_at = node.get("status") or {}, now
 
     def _announce(self, status: Obj) -> None:
-        """Tell of the moment when the node becomes ready, or no longer is."""
+        """Tell of the moment when the node becomes ready or short of something."""
         before = {c["type"]: c["status"] for c in get(self._told, "conditions") or ()}
         for condition in status["conditions"]:
-            if condition["type"] == "Ready" and before.get("Ready") != condition["status"]:
-                reason = "NodeReady" if condition["status"] == "True" else "NodeNotReady"
+            kind = condition["type"]
+            if kind in EVENTS and before.get(kind) != condition["status"]:
+                reason = EVENTS[kind][condition["status"] == "True"]
                 message = f"Node {self.facts.name} status is now: {reason}"
                 self._recorder.record(self._reference(), "Normal", reason, message)
 

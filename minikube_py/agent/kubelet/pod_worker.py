@@ -105,6 +105,8 @@ class PodWorker:
         self._stopping = asyncio.Event()
         self._shorter = asyncio.Event()
         self._grace: int | None = None
+        self._shortest: int | None = None
+        """The grace period of a pod that the node ends."""
         context.statuses.seen(pod)
         if is_deleting(pod) or phase_of(pod) in TERMINAL or failure is not None:
             self._stopping.set()
@@ -138,6 +140,15 @@ class PodWorker:
     def _removed_grace(self) -> int:
         """How long a pod has that is gone; a static one ends as its manifest says."""
         return grace_seconds(self.pod) if is_static(self.pod) else REMOVED_GRACE_SECONDS
+
+    def evict(self, failure: Failure, grace: int) -> bool:
+        """End the pod for the sake of the node; tell whether there was anything to end."""
+        if self.state is not State.SYNCING or self._stopping.is_set():
+            return False
+        self._failure, self._shortest = failure, grace
+        self._stopping.set()
+        self._woken.set()
+        return True
 
     def wake(self) -> None:
         """Have everything looked at anew."""
@@ -418,6 +429,8 @@ class PodWorker:
         while self.observed.running or any(s.ready for s in self.observed.sandboxes):
             self._shorter.clear()
             self._grace = self._removed_grace if self.removed else grace_seconds(self.pod)
+            if self._shortest is not None:
+                self._grace = min(self._grace, self._shortest)
             work = stop_pod(context, self.pod, self.observed, self._grace)
             try:
                 await unless(self._shorter, "stop pod", work)

@@ -73,6 +73,11 @@ class PodWorkers:
         if uid in self._workers:
             self._workers[uid].remove()
 
+    def evict(self, uid: str, failure: Failure, grace: int) -> bool:
+        """End a pod for the sake of the node; tell whether there was anything to end."""
+        worker = self.get(uid)
+        return worker is not None and worker.evict(failure, grace)
+
     def wake(self, uid: str) -> None:
         """Have a pod looked at."""
         if uid in self._workers:

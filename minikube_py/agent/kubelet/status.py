@@ -171,6 +171,15 @@ def _last_end(status: Obj | None) -> Obj | None:
 # --- conditions ---------------------------------------------------------------------------------
 
 
+DISRUPTION, BY_KUBELET = "DisruptionTarget", "TerminationByKubelet"
+
+
+def is_own(condition: Obj) -> bool:
+    """Tell whether a condition is the kubelet's to write; one it shares with others."""
+    kind = condition["type"]
+    return kind in OWNED or (kind == DISRUPTION and condition.get("reason") == BY_KUBELET)
+
+
 def conditions(pod: Obj, status: Obj, facts: Facts, old: Obj, now: str) -> list[dict[str, Any]]:
     """Return all conditions: foreign ones as they are, then the kubelet's own."""
     known = get(pod, "status.conditions") or ()
@@ -184,6 +193,11 @@ def conditions(pod: Obj, status: Obj, facts: Facts, old: Obj, now: str) -> list[
         ready,
         _condition("PodScheduled", value=True),
     ]
+    if facts.failure is not None and facts.failure.disruption:
+        own.append(
+            _condition(DISRUPTION, value=True, reason=BY_KUBELET, message=facts.failure.message)
+        )
+        foreign = [one for one in foreign if one.get("type") != DISRUPTION]
     before = {c["type"]: c for c in old.get("conditions") or ()}
     generation = pod["metadata"].get("generation")
     return foreign + [_stamped(c, before.get(c["type"]), generation, now) for c in own]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minikube_py.agent.kubelet.static.manifest import is_static
-from minikube_py.agent.kubelet.status import OWNED as OWNED_CONDITIONS
+from minikube_py.agent.kubelet.status import is_own
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ConflictError, NotFoundError, StatusError
 from minikube_py.api.object import Key, Obj, key_of, uid_of
@@ -54,7 +54,7 @@ def _own(field: str, entries: Sequence[Obj] | None) -> Sequence[Obj]:
     """Return the entries that are the kubelet's; conditions of others are theirs to write."""
     if field != "conditions":
         return entries or ()
-    return [entry for entry in entries or () if entry["type"] in OWNED_CONDITIONS]
+    return [entry for entry in entries or () if is_own(entry)]
 
 
 def _list_patch(old: Sequence[Obj], new: Sequence[Obj], key: str) -> list[dict[str, Any]]:

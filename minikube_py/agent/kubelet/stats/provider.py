@@ -8,7 +8,7 @@ walked for a summary only, and what was found counts for a minute.
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -68,7 +68,7 @@ class Provider:
 
     def running(self) -> tuple[int, int]:
         """Return how many pods have a sandbox and how many containers run."""
-        facts = list(self._sampler.facts())
+        facts = self.facts()
         sandboxes = sum(bool(one.sandbox_id) for one in facts)
         return sandboxes, sum(len(one.containers) for one in facts)
 
@@ -92,7 +92,7 @@ class Provider:
                 before = sample
                 await self._clock.sleep(RATE_SECONDS)
                 sample = await self._fresh()
-        disks = await self._disks(sample) if with_disks else Disks()
+        disks = await self.disks(sample) if with_disks else Disks()
         words = await asyncio.to_thread(_words, self._node)
         return Measured(words, sample, rates(before, sample), disks)
 
@@ -102,7 +102,16 @@ class Provider:
         age = self._last[0] - self._before[0]
         return self._before[1] if age <= RATE_SECONDS_MAX else None
 
-    async def _disks(self, sample: Sample) -> Disks:
+    def facts(self) -> list[PodFacts]:
+        """Return the pods that may use something."""
+        return list(self._sampler.facts())
+
+    async def sample_of(self, facts: Sequence[PodFacts]) -> Sample:
+        """Return what some pods use now."""
+        return await asyncio.to_thread(self._sampler.take, facts)
+
+    async def disks(self, sample: Sample, age_seconds: float = WALK_SECONDS) -> Disks:
+        """Measure the disks and folders; what was measured that long ago still counts."""
         mount, used = "", 0
         try:
             for point, size in await self._images.filesystems():
@@ -110,7 +119,7 @@ class Provider:
                 break
         except CriError:
             mount = ""  # a runtime that does not say leaves the images out
-        walk = functools.partial(self._walks.size, self._clock.monotonic())
+        walk = functools.partial(self._walks.size, self._clock.monotonic(), age_seconds)
         return await asyncio.to_thread(_measure, self._node, sample, (mount, used), walk)
 
 
@@ -124,9 +133,9 @@ class _Walks:
     def __init__(self) -> None:
         self._known: dict[Path, tuple[float, disk.Used]] = {}
 
-    def size(self, now: float, path: Path) -> disk.Used:
+    def size(self, now: float, age_seconds: float, path: Path) -> disk.Used:
         since, used = self._known.get(path, (now - WALK_SECONDS, disk.Used(0, 0)))
-        if now - since < WALK_SECONDS:
+        if now - since < age_seconds:
             return used
         self._forget(now - 2 * WALK_SECONDS)
         used = disk.used(path)
