@@ -41,6 +41,7 @@ from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.local_storage import LocalStorage
 from minikube_py.agent.network.addresses import detect_node_ip
+from minikube_py.agent.network.announce import run_announcements
 from minikube_py.agent.network.cni import find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
@@ -181,6 +182,9 @@ async def run_agent(
             if cluster.kube_proxy:
                 parts["kube-proxy"] = lambda: run_proxy(
                     proxy_informers, _proxy_settings(settings, cluster), clock
+                )
+                parts["announcements"] = lambda: run_announcements(
+                    proxy_informers, settings.name, settings.ips[0], clock
                 )
             if cluster.dns:
                 parts["cluster DNS"] = lambda: run_dns(proxy_informers, _dns_config(cluster))

@@ -106,3 +106,26 @@ def test_a_service_is_reached_from_outside_and_only_by_whom_it_admits(
         SECONDS_MAX,
         "the later service gets the port",
     )
+
+
+def test_an_address_of_a_pool_is_answered_for_by_the_node_that_was_chosen(
+    cluster: Cluster, namespace: str, outside: Namespace
+) -> None:
+    address = "192.168.77.200"
+    made = service("web", loadBalancerClass="example.com/pool")
+    made["metadata"]["annotations"] = {"kpy.dev/announced-by": cluster.machine.name}
+    cluster.apply(pod(), made, namespace=namespace)
+    status = json.dumps({"status": {"loadBalancer": {"ingress": [{"ip": address}]}}})
+    patch = ("patch", "service", "web", "-n", namespace, "--subresource=status", "-p", status)
+    cluster.kubectl(*patch)
+    wait_until(lambda: answers(outside, address), SECONDS_MAX, "the node answers for the address")
+    cluster.kubectl("delete", "service", "web", "-n", namespace)
+    wait_until(lambda: not pings(outside, address), SECONDS_MAX, "nobody answers for it any more")
+
+
+def pings(outside: Namespace, address: str) -> bool:
+    """Return whether anybody on the cable says that the address is its own."""
+    outside.sh("ip", "neigh", "flush", "dev", "eth0")
+    answers(outside, address)
+    shown = outside.sh("ip", "neigh", "show", address)
+    return "lladdr" in shown

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from minikube_py.lib.errors import StartError
+from minikube_py.server.cloud import config_file
 from minikube_py.server.cloud.aws.api import Aws
-from minikube_py.server.cloud.aws.config import AwsConfig, read_config
+from minikube_py.server.cloud.aws.config import AwsConfig
 from minikube_py.server.cloud.aws.instances import AwsInstances
 from minikube_py.server.cloud.aws.load_balancers import AwsLoadBalancers
 from minikube_py.server.cloud.aws.provider import make
@@ -257,4 +258,4 @@ def test_a_configuration_that_means_nothing_is_refused(tmp_path: Path, text: str
     path = tmp_path / "cloud.yaml"
     path.write_text(text)
     with pytest.raises(StartError, match="--cloud-config"):
-        read_config(path)
+        config_file.read(path, AwsConfig)

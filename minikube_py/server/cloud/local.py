@@ -7,14 +7,11 @@ does, and its addresses are those that it reports. Where it stands comes from th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from minikube_py.api.object import Obj, annotations_of, get, labels_of
 from minikube_py.lib.errors import StartError
-from minikube_py.server.cloud import local_load_balancer
+from minikube_py.server.cloud import address_pool, config_file, local_load_balancer
 from minikube_py.server.cloud.cloud_node import REGION, TYPE, ZONE
 from minikube_py.server.cloud.provider import CloudSetting, InstanceMetadata, Provider
 
@@ -30,29 +27,23 @@ class LocalConfig:
     zone: str = ""
     """Of nodes that do not say theirs."""
     region: str = ""
+    address_pools: tuple[str, ...] = ()
+    """Addresses for services, as networks or as ranges; none: services have ports of nodes."""
 
 
-def read_config(path: Path | None) -> LocalConfig:
-    """Read the configuration; without a file it is empty.
+def pools_of(config: LocalConfig) -> tuple[address_pool.Range, ...]:
+    """Return the ranges of addresses for services.
 
     Raises:
-        StartError: the file cannot be read, or has keys that mean nothing.
+        StartError: a text is no range.
 
     """
-    if path is None:
-        return LocalConfig()
     try:
-        document = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise StartError(f"--cloud-config {path} cannot be read: {error}") from error
-    known = LocalConfig.__dataclass_fields__
-    if not isinstance(document, dict) or not all(isinstance(v, str) for v in document.values()):
-        raise StartError(f"--cloud-config {path} must be a YAML map of texts")
-    if unknown := sorted(set(document) - set(known)):
+        return tuple(address_pool.parse(text) for text in config.address_pools)
+    except ValueError as error:
         raise StartError(
-            f"--cloud-config {path} has {', '.join(unknown)}; it may have {', '.join(known)}"
-        )
-    return LocalConfig(**document)
+            f"--cloud-config: {error}; address_pools takes 10.0.0.0/28 or 10.0.0.5-10.0.0.9"
+        ) from error
 
 
 class LocalInstances:
@@ -102,8 +93,9 @@ def make(setting: CloudSetting) -> Provider:
         StartError: the configuration cannot be used.
 
     """
+    config = config_file.read(setting.config_file, LocalConfig)
     return Provider(
         name="local",
-        instances=LocalInstances(read_config(setting.config_file)),
-        controllers=(local_load_balancer.controller(setting.api_server_port),),
+        instances=LocalInstances(config),
+        controllers=(local_load_balancer.controller(setting.api_server_port, pools_of(config)),),
     )

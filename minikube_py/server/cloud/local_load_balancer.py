@@ -6,170 +6,39 @@ ranges, traffic policies, affinity. So there is no finalizer, for nothing can be
 
 A port of a node can be had once. Who has a load balancer keeps it, then the older service comes
 first; what the node itself needs, node ports and pods' host ports stand before all services. A
-service that gets no port waits, is told why, and gets it when it is free. All services are looked
-at together, in one pure function of those that ask and the machines there are.
+service that gets no port waits, is told why, and gets it when it is free. Where there is a pool of
+addresses, each service has one of its own instead, for which one node answers. All services are
+looked at together, in one pure function of those that ask and the machines there are.
 """
 
-import ipaddress
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from minikube_py.api.announcements import ANNOUNCED_BY
 from minikube_py.api.core import NODES, PODS, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, get, is_deleting, key_of, labels_of
-from minikube_py.client.actions import Action, Emit
+from minikube_py.api.object import Key, Obj, annotations_of, get, is_deleting, key_of, uid_of
+from minikube_py.client.actions import Action, Emit, Patch
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.lib.tasks import together
-from minikube_py.server.cloud.nodes import addresses_of, is_ready, may_be_balanced
+from minikube_py.server.cloud import address_pool
+from minikube_py.server.cloud.local_shares import (
+    Machine,
+    Port,
+    Verdict,
+    ask_of,
+    derive,
+    machine_of,
+    serving_nodes,
+)
 from minikube_py.server.cloud.service import NO_NODES, plan_status, wants
 
 NAME = "service-lb-controller"
 ALL = Key("", "load balancers")
-ENABLED = "kpy.dev/load-balancer"
-"""Label of nodes: where any has it with the value `true`, only such nodes are load balancers."""
-POOL = "kpy.dev/load-balancer-pool"
-"""Label of nodes and services: a service that has it is served by nodes with the same value."""
 SERVICE_LABEL = "kubernetes.io/service-name"
 NODE_PORTS = {("TCP", 10250): "the kubelet", ("TCP", 10256): "kube-proxy"}
-ADDRESSES_MAX = 256
-"""A service that many nodes serve is not known by more addresses than clients ever try."""
 ASKING, LEFT, HOST_PORT, NODE_PORT, SLICES = "asking", "left", "host port", "node port", "service"
-
-
-class Port(NamedTuple):
-    """A port of a machine."""
-
-    protocol: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.protocol}"
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A node that may serve."""
-
-    name: str
-    addresses: tuple[str, ...]
-    enabled: bool
-    pool: str
-
-
-@dataclass(frozen=True)
-class Ask:
-    """What a service asks for."""
-
-    key: Key
-    rank: tuple[bool, str, Key]
-    """Who comes first: those that have a load balancer, then the older ones."""
-    ports: tuple[Port, ...]
-    families: tuple[str, ...]
-    pool: str
-    serving: frozenset[str] | None
-    """Nodes with endpoints, where only they are to be sent to."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a service gets, and why not more."""
-
-    addresses: tuple[str, ...] = ()
-    conflict: str = ""
-
-
-Taken = Callable[[Machine, Port, Key], str]
-"""Who has a port of a machine before all services, "" where nobody but the service of the key."""
-
-
-def derive(asks: Iterable[Ask], machines: Iterable[Machine], taken: Taken) -> dict[Key, Verdict]:
-    """Share the ports of the machines out; pure."""
-    chosen = sorted(machines, key=lambda machine: machine.name)
-    if any(machine.enabled for machine in chosen):
-        chosen = [machine for machine in chosen if machine.enabled]
-    given: dict[tuple[str, Port], Key] = {}
-    verdicts = {}
-    for ask in sorted(asks, key=lambda ask: ask.rank):
-        addresses: list[str] = []
-        conflict = ""
-        for machine in chosen:
-            if ask.pool and machine.pool != ask.pool:
-                continue
-            own = [a for a in machine.addresses if _family(a) in ask.families]
-            if problem := _conflict(ask, machine, own, taken, given):
-                conflict = conflict or problem
-                continue
-            given.update({(address, port): ask.key for address in own for port in ask.ports})
-            if ask.serving is None or machine.name in ask.serving:
-                addresses += own
-        addresses.sort(key=lambda address: ask.families.index(_family(address)))
-        verdicts[ask.key] = Verdict(tuple(addresses[:ADDRESSES_MAX]), conflict)
-    return verdicts
-
-
-def _conflict(
-    ask: Ask,
-    machine: Machine,
-    addresses: Sequence[str],
-    taken: Taken,
-    given: Mapping[tuple[str, Port], Key],
-) -> str:
-    for port in ask.ports:
-        holder = taken(machine, port, ask.key)
-        for address in addresses:
-            if (address, port) in given:
-                holder = holder or f"service {given[address, port]}"
-        if holder:
-            return f"port {port} of node {machine.name} is taken by {holder}"
-    return ""
-
-
-def _family(address: str) -> str:
-    return "IPv6" if ":" in address else "IPv4"
-
-
-def machine_of(node: Obj) -> Machine | None:
-    """Return what counts of a node; None where it may not serve now."""
-    if not may_be_balanced(node) or not is_ready(node):
-        return None
-    labels = labels_of(node)
-    found = [str(ipaddress.ip_address(text)) for text in addresses_of(node, "InternalIP")]
-    return Machine(
-        node["metadata"]["name"],
-        tuple(found),
-        labels.get(ENABLED) == "true",
-        labels.get(POOL, ""),
-    )
-
-
-def ask_of(service: Obj, slices: Iterable[Obj]) -> Ask:
-    """Return what a service asks for."""
-    spec = service["spec"]
-    has = bool(get(service, "status.loadBalancer.ingress"))
-    created = service["metadata"].get("creationTimestamp") or ""
-    local = spec.get("externalTrafficPolicy") == "Local"
-    return Ask(
-        key=key_of(service),
-        rank=(not has, created, key_of(service)),
-        ports=tuple(
-            Port(port.get("protocol") or "TCP", port["port"]) for port in spec.get("ports") or ()
-        ),
-        families=tuple(spec.get("ipFamilies") or ("IPv4",)),
-        pool=labels_of(service).get(POOL, ""),
-        serving=serving_nodes(slices) if local else None,
-    )
-
-
-def serving_nodes(slices: Iterable[Obj]) -> frozenset[str]:
-    """Return the nodes that have ready endpoints."""
-    return frozenset(
-        endpoint["nodeName"]
-        for one in slices
-        for endpoint in one.get("endpoints") or ()
-        if endpoint.get("nodeName") and get(endpoint, "conditions.ready", default=True)
-    )
 
 
 def plan(service: Obj, verdict: Verdict, told: Verdict | None) -> Iterator[Action]:
@@ -183,21 +52,30 @@ def plan(service: Obj, verdict: Verdict, told: Verdict | None) -> Iterator[Actio
             if before
             else Emit(service, "Normal", "EnsuredLoadBalancer", "Ensured load balancer")
         )
+    announcer = verdict.announcer or None
+    if annotations_of(service).get(ANNOUNCED_BY) != announcer:
+        metadata = {"uid": uid_of(service), "annotations": {ANNOUNCED_BY: announcer}}
+        yield Patch(SERVICES, key_of(service), {"metadata": metadata}, missing_ok=True)
     if verdict == told:
         return
     if verdict.conflict:
-        yield Emit(service, "Warning", "PortConflict", verdict.conflict)
+        yield Emit(service, "Warning", verdict.reason, verdict.conflict)
     elif not after:
         yield Emit(service, "Warning", "UnAvailableLoadBalancer", NO_NODES)
 
 
-async def reconcile(reserved: Mapping[Port, str], _: Key, ctx: Context) -> None:
+async def reconcile(
+    reserved: Mapping[Port, str], pools: Sequence[address_pool.Range], _: Key, ctx: Context
+) -> None:
     """See to all services."""
     services = ctx.lister(SERVICES)
     asking = [item.obj for item in services.indexed(ASKING, "")]
     machines: dict[str, Machine] = _machines(ctx)
     asks = [ask_of(service, _slices(service, ctx)) for service in asking]
-    verdicts = derive(asks, machines.values(), lambda *at: holder(reserved, ctx, *at))
+    if pools:
+        verdicts = address_pool.assign(asks, machines.values(), pools)
+    else:
+        verdicts = derive(asks, machines.values(), lambda *at: holder(reserved, ctx, *at))
     told: dict[Key, Verdict] = ctx.memory.get("told", {})
     ctx.memory["told"] = {key: told[key] for key in told.keys() & verdicts.keys()}
     left = [item.obj for item in services.indexed(LEFT, "")]
@@ -338,14 +216,11 @@ def of_slice(old: Item | None, new: Item | None, ctx: Context) -> Iterable[Key]:
         yield ALL
 
 
-def controller(api_server_port: int) -> Controller:
+def controller(api_server_port: int = 0, pools: Sequence[address_pool.Range] = ()) -> Controller:
     """Return the controller; `api_server_port` is nobody else's, 0 where it is not known."""
     reserved = {Port(*port): what for port, what in NODE_PORTS.items()}
     if api_server_port:
         reserved[Port("TCP", api_server_port)] = "the API server"
-
-    async def see(key: Key, ctx: Context) -> None:
-        await reconcile(reserved, key, ctx)
 
     return Controller(
         name=NAME,
@@ -356,7 +231,7 @@ def controller(api_server_port: int) -> Controller:
             Also(PODS, of_pod),
             Also(ENDPOINTSLICES, of_slice),
         ),
-        reconcile=see,
+        reconcile=functools.partial(reconcile, reserved, pools),
         workers=1,
         start=index,
     )

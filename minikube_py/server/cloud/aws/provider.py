@@ -1,7 +1,8 @@
 """The provider `aws`."""
 
+from minikube_py.server.cloud import config_file
 from minikube_py.server.cloud.aws.api import Aws
-from minikube_py.server.cloud.aws.config import read_config
+from minikube_py.server.cloud.aws.config import AwsConfig
 from minikube_py.server.cloud.aws.instances import AwsInstances
 from minikube_py.server.cloud.aws.load_balancers import AwsLoadBalancers
 from minikube_py.server.cloud.aws.routes import AwsRoutes
@@ -15,7 +16,7 @@ def make(setting: CloudSetting) -> Provider:
         StartError: the configuration cannot be used, or boto3 is not installed.
 
     """
-    config = read_config(setting.config_file)
+    config = config_file.read(setting.config_file, AwsConfig)
     aws = Aws(config)
     instances = AwsInstances(aws)
     return Provider(

@@ -10,14 +10,15 @@ from minikube_py.api.errors import ForbiddenError
 from minikube_py.api.object import Key, evolve, get, labels_of
 from minikube_py.lib.errors import StartError
 from minikube_py.server.cloud import cloud_node, local_load_balancer, run
-from minikube_py.server.cloud.local import make, read_config
-from minikube_py.server.cloud.local_load_balancer import (
+from minikube_py.server.cloud.local import make
+from minikube_py.server.cloud.local_shares import (
     ENABLED,
     POOL,
     Ask,
     Machine,
     Port,
     derive,
+    machine_of,
 )
 from minikube_py.server.cloud.nodes import EXCLUDED
 from minikube_py.server.cloud.provider import CloudSetting
@@ -91,12 +92,14 @@ async def test_where_a_node_stands_may_be_said_by_labels_or_the_configuration(tm
     assert (await instances.metadata(labelled)).zone == "attic"
 
 
-@pytest.mark.parametrize("text", ["- a", "zone: {}", "colour: red", "zone: [", "\x00"])
+@pytest.mark.parametrize(
+    "text", ["- a", "zone: {}", "colour: red", "zone: [", "\x00", "address_pools: [x]"]
+)
 def test_a_configuration_that_means_nothing_is_refused(tmp_path, text):
     path = tmp_path / "cloud.yaml"
     path.write_text(text)
     with pytest.raises(StartError, match="--cloud-config"):
-        read_config(path)
+        make(CloudSetting(config_file=path))
 
 
 @virtual
@@ -292,7 +295,7 @@ def test_labelled_nodes_are_the_only_ones_and_pools_keep_to_themselves():
 
 
 def test_the_labels_that_say_so_are_read():
-    found = local_load_balancer.machine_of(machine("n1", labels={ENABLED: "true", POOL: "x"}))
+    found = machine_of(machine("n1", labels={ENABLED: "true", POOL: "x"}))
     assert found == Machine("n1", ("10.0.0.1", "fd00::1"), enabled=True, pool="x")
 
 
