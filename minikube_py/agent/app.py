@@ -178,21 +178,29 @@ async def run_agent(
                 "kubelet server": lambda: _serve(server, settings, cluster),
                 "pod network": lambda: _run_network(settings, cluster, proxy_informers),
                 "local storage": storage.run,
+                **_service_parts(settings, cluster, proxy_informers, clock),
             }
-            if cluster.kube_proxy:
-                parts["kube-proxy"] = lambda: run_proxy(
-                    proxy_informers, _proxy_settings(settings, cluster), clock
-                )
-                parts["announcements"] = lambda: run_announcements(
-                    proxy_informers, settings.name, settings.ips[0], clock
-                )
-            if cluster.dns:
-                parts["cluster DNS"] = lambda: run_dns(proxy_informers, _dns_config(cluster))
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
             await kubelet.ready.wait()
             report(f"node {settings.name} is ready")
             await asyncio.Event().wait()
+
+
+def _service_parts(
+    settings: NodeSettings, cluster: ClusterInfo, informers: Informers, clock: Clock
+) -> dict[str, Callable[[], object]]:
+    """Return what makes services reachable, where nobody else does that."""
+    parts: dict[str, Callable[[], object]] = {}
+    if cluster.kube_proxy:
+        proxy = _proxy_settings(settings, cluster)
+        parts["kube-proxy"] = lambda: run_proxy(informers, proxy, clock)
+        parts["announcements"] = lambda: run_announcements(
+            informers, settings.name, settings.ips[0], clock
+        )
+    if cluster.dns:
+        parts["cluster DNS"] = lambda: run_dns(informers, _dns_config(cluster))
+    return parts
 
 
 @contextlib.asynccontextmanager
