@@ -30,6 +30,18 @@ _PARTS = (
 """The pieces of LAYOUT in order: what each looks like and how errors name it."""
 
 
+SPAN_SECONDS_MAX = 100 * 365 * 86400
+"""Nobody sees the end of a longer time, and calendars have one."""
+
+
+def span(seconds: float) -> timedelta:
+    """Return a length of time of some seconds, a hundred years at most.
+
+    Fields of int64 hold more than any calendar has.
+    """
+    return timedelta(seconds=min(seconds, SPAN_SECONDS_MAX))
+
+
 def parse(text: str) -> datetime:
     """Parse an RFC 3339 time of any precision; what is finer than a microsecond is cut off.
 

@@ -1,7 +1,7 @@
 """How pods count against quotas: what they ask for while they live, which scopes they are in."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from minikube_py.api import times
@@ -70,7 +70,7 @@ def has_ended(pod: Obj, now: datetime) -> bool:
     deleted, grace = metadata.get("deletionTimestamp"), metadata.get("deletionGracePeriodSeconds")
     if deleted is None or grace is None:
         return False
-    return now > times.parse(deleted) + timedelta(seconds=grace)
+    return now > times.parse(deleted) + times.span(grace)
 
 
 def _compute(requests: Amounts, limits: Amounts) -> dict[str, Quantity]:

@@ -13,8 +13,6 @@ from minikube_py.api.object import Obj, get
 
 MISSED_MAX = 100
 """More missed times than this look like a wrong clock, and are told of."""
-DEADLINE_SECONDS_MAX = 100 * 365 * 86400
-"""A longer deadline leaves nothing out either."""
 EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 """Runs that are noted to have been before or after that are taken as of then: anybody may write a
 status, and calendars end."""
@@ -84,7 +82,7 @@ def due(cronjob: Obj, schedule: Times, now: datetime) -> Due:
     start = start_of(cronjob)
     deadline = cronjob["spec"].get("startingDeadlineSeconds")
     if deadline is not None:
-        start = max(start, now - timedelta(seconds=min(deadline, DEADLINE_SECONDS_MAX)))
+        start = max(start, now - times.span(deadline))
     return _due_since(start, schedule, now)
 
 

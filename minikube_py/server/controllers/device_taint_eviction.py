@@ -5,7 +5,7 @@ on. Upstream: pkg/controller/devicetainteviction.
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from minikube_py.api import times
 from minikube_py.api.core import PODS
@@ -96,7 +96,7 @@ def end_of(taint: Obj, tolerations: Iterable[Obj], since: datetime) -> datetime 
     limits = [
         one["tolerationSeconds"] for one in bearing if one.get("tolerationSeconds") is not None
     ]
-    return start + timedelta(seconds=max(min(limits), 0)) if limits else None
+    return start + times.span(max(min(limits), 0)) if limits else None
 
 
 def plan(pod: Obj, now: datetime) -> Iterator[Action]:

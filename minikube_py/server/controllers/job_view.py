@@ -227,7 +227,7 @@ def finished_at(pod: Obj) -> datetime:
         return times.parse(get(ready, "lastTransitionTime"))
     if deleted := metadata.get("deletionTimestamp"):
         grace = metadata.get("deletionGracePeriodSeconds") or 0
-        return times.parse(deleted) - timedelta(seconds=grace)
+        return times.parse(deleted) - times.span(grace)
     return times.parse(metadata["creationTimestamp"])
 
 

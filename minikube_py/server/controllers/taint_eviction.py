@@ -25,8 +25,6 @@ from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.server.controllers.pods import NODE, index_nodes, is_finished
 
 EVICTS = b'"NoExecute"'
-TOLERATED_SECONDS_MAX = 100 * 365 * 86400
-"""Nobody sees the end of a longer time, and calendars have one."""
 WAITING = "waiting"
 """Under what is remembered since when whose time runs; a taint need not say when it came."""
 
@@ -75,8 +73,7 @@ def due_time(pod: Obj, node: Obj, now: datetime, since: datetime | None = None) 
     if not limits:
         return None
     start = starting(pod, taints, since or now)
-    seconds = min(max(min(limits), 0), TOLERATED_SECONDS_MAX)
-    return datetime.fromtimestamp(start.timestamp() + seconds, tz=now.tzinfo)
+    return start + times.span(max(min(limits), 0))
 
 
 def starting(pod: Obj, taints: Sequence[Obj], now: datetime) -> datetime:

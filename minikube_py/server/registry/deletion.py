@@ -8,9 +8,10 @@ two finalizers.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from minikube_py.api import times
 from minikube_py.api.errors import ConflictError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
@@ -47,8 +48,8 @@ def _plan_again(marked: Obj, obj: Obj, grace: int, now: datetime) -> Plan:
     left = int(get(obj, "metadata.deletionGracePeriodSeconds", 0))
     remove = grace == 0 and not pending_finalizers(marked)
     if grace < left:
-        began = _parse(str(obj["metadata"]["deletionTimestamp"])) - timedelta(seconds=left)
-        until = max(began + timedelta(seconds=grace), now) if grace else now
+        began = _parse(str(obj["metadata"]["deletionTimestamp"])) - times.span(left)
+        until = max(began + times.span(grace), now) if grace else now
         metadata = {
             **marked["metadata"],
             "deletionTimestamp": _format(until),
@@ -70,7 +71,7 @@ def mark(obj: Obj, grace_seconds: int, now: datetime) -> dict[str, Any]:
     """Return the object as being deleted; its generation rises."""
     metadata: dict[str, Any] = {
         **obj["metadata"],
-        "deletionTimestamp": _format(now + timedelta(seconds=grace_seconds)),
+        "deletionTimestamp": _format(now + times.span(grace_seconds)),
         "deletionGracePeriodSeconds": grace_seconds,
     }
     if obj["kind"] == "Namespace":  # its storage marks it in its own way

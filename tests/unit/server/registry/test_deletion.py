@@ -141,3 +141,13 @@ def test_a_pod_that_was_marked_without_grace_is_removed_without_more_ado() -> No
     going = pod(deletionTimestamp="2026-01-01T00:00:00Z", deletionGracePeriodSeconds=0)
     step = plan(PODS, going, {"gracePeriodSeconds": 0}, NOW)
     assert (step.remove, step.obj) == (True, None)
+
+
+@pytest.mark.parametrize("seconds", [2**31 - 1, 2**63 - 1])
+def test_any_period_of_grace_has_an_end(seconds: int) -> None:
+    marked = plan(PODS, pod(), {"gracePeriodSeconds": seconds}, NOW).obj
+    assert marked is not None
+    assert marked["metadata"]["deletionGracePeriodSeconds"] == seconds
+    again = plan(PODS, freeze(marked), {"gracePeriodSeconds": 5}, NOW).obj
+    assert again is not None
+    assert again["metadata"]["deletionTimestamp"] == "2026-01-01T00:00:05Z"
