@@ -36,7 +36,7 @@ from minikube_py.api.networking import SERVICECIDRS
 from minikube_py.api.policy import PODDISRUPTIONBUDGETS
 from minikube_py.api.rbac import CLUSTERROLES
 from minikube_py.api.resource import Resource
-from minikube_py.api.resource_k8s import RESOURCECLAIMTEMPLATES
+from minikube_py.api.resource_k8s import RESOURCECLAIMS, RESOURCECLAIMTEMPLATES, RESOURCESLICES
 from minikube_py.api.storage import STORAGECLASSES, VOLUMEATTRIBUTESCLASSES
 from minikube_py.lib import authority
 from minikube_py.server.controllers import local_storage
@@ -51,6 +51,7 @@ from tests.unit.server.controllers import (
 from tests.unit.server.controllers.builders import pod, service
 from tests.unit.server.controllers.test_local_storage_life import CLASS, noted
 from tests.unit.server.controllers.volumes import claim, ref, storage_class, volume
+from tests.unit.server.scheduler.devices import DRIVER, device, piece
 
 Made = tuple[Resource, Any]
 
@@ -186,6 +187,22 @@ def grown() -> tuple[Made, ...]:
     )
 
 
+def tainted_device() -> tuple[Made, ...]:
+    """A pod that uses a device which it has to leave; the pod is made first."""
+    asked = {"resourceClaims": [{"name": "g", "resourceClaimName": "k"}]}
+    user = {"nodeName": "n", "containers": CONTAINERS, **asked}
+    result = {"request": "r", "driver": DRIVER, "pool": "p", "device": "g"}
+    status = {
+        "allocation": {"devices": {"results": [result]}},
+        "reservedFor": [{"resource": "pods", "name": "p", "uid": "uid-1"}],
+    }
+    return (
+        (PODS, {"metadata": named("p"), "spec": user}),
+        (RESOURCESLICES, piece("s", device("g", taints=[{"key": "k", "effect": "NoExecute"}]))),
+        (RESOURCECLAIMS, {"metadata": named("k"), "spec": {"devices": {}}, "status": status}),
+    )
+
+
 SCENARIOS: dict[str, Scenario] = {
     "namespace-controller": Scenario(
         (
@@ -269,7 +286,7 @@ SCENARIOS: dict[str, Scenario] = {
         (request(approved=True),), settings={"authority": signing_authority}
     ),
     "certificatesigningrequest-cleaner-controller": Scenario((denied(),), rest=5000.0),
-    "resource-claim-controller": Scenario(
+    "resourceclaim-controller": Scenario(
         (
             (RESOURCECLAIMTEMPLATES, test_resource_claim.TEMPLATE),
             (PODS, test_resource_claim.pod()),
@@ -303,6 +320,7 @@ SCENARIOS: dict[str, Scenario] = {
     "taint-eviction-controller": Scenario(
         ((NODES, {**NODE, "spec": {"taints": [TAINT]}}), (PODS, BACKEND))
     ),
+    "device-taint-eviction": Scenario(tainted_device()),
     "pod-garbage-collector": Scenario(((PODS, BACKEND),)),
     "validatingadmissionpolicy-status-controller": Scenario(
         (
