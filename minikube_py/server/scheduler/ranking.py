@@ -36,7 +36,7 @@ GROUPS_MAX = 256
 """With more groups than this it is cheaper to ask a sample of the nodes."""
 SKIPS_MAX = 32
 """Nodes of a group that are passed over before groups are made exactly."""
-LOOKS_AT_ONCE = 500
+LOOKS_AT_ONCE = 250
 """Nodes that are looked at for one pod; with more to be done others are asked for it."""
 UNDECIDED = ""
 """In place of a node's name: groups have to be made exactly to say."""
