@@ -23,6 +23,8 @@ from minikube_py.server.metrics_api.usage import Looks
 log = logging.getLogger(__name__)
 FRESH_SECONDS = 5.0
 """What is younger than this is not asked for again."""
+DOUBLINGS_MAX = 5
+"""A kubelet that does not answer is asked every 160 seconds at least."""
 APART_SECONDS = 1.0
 """The least time between the two looks that a rate is made of."""
 APART_SECONDS_MAX = 120.0
@@ -43,13 +45,20 @@ class _Node:
     def __init__(self) -> None:
         self.latest: tuple[float, Page] | None = None
         self.earlier: tuple[float, Page] | None = None
-        self.tried = float("-inf")
+        self.due = 0.0
+        """When its kubelet may be asked again."""
+        self.failures = 0
 
     def take(self, now: float, page: Page) -> None:
         """Take a new look; one right after the last takes its place."""
         if self.latest is not None and now - self.latest[0] >= APART_SECONDS:
             self.earlier = self.latest
-        self.latest = (now, page)
+        self.latest, self.failures = (now, page), 0
+
+    def failed(self, now: float) -> None:
+        """Take note that its kubelet did not answer: it is asked less and less often."""
+        self.failures += 1
+        self.due = now + FRESH_SECONDS * 2 ** min(self.failures, DOUBLINGS_MAX)
 
     def has_rate(self) -> bool:
         """Tell whether two looks are known that belong together."""
@@ -88,7 +97,7 @@ class Scraper:
         items = {item.key.name: item for item in self._nodes.items()}
         self._known = {name: self._known.get(name) or _Node() for name in items}
         now = self._clock.monotonic()
-        old = [name for name, node in self._known.items() if now - node.tried >= FRESH_SECONDS]
+        old = [name for name, node in self._known.items() if now >= node.due]
         await together(self._look(items[name]) for name in old)
 
     async def _look(self, item: Item) -> None:
@@ -100,18 +109,18 @@ class Scraper:
 
     def _wants_another(self, name: str) -> bool:
         node = self._known[name]
-        answered = node.latest is not None and node.latest[0] >= node.tried
-        return answered and not node.has_rate()
+        return not node.failures and not node.has_rate()
 
     async def _look_at(self, item: Item) -> None:
         name = item.key.name
         async with self._gate:
             now = self._clock.monotonic()
             node = self._known[name]
-            node.tried = now
+            node.due = now + FRESH_SECONDS
             try:
                 text = await self._fetch(item.obj)
             except StatusError as error:
                 log.debug("node does not tell what it uses node=%s error=%s", name, error)
+                node.failed(now)
                 return
             node.take(now, parse(text, self._clock.now().timestamp()))

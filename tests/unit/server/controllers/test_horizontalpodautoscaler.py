@@ -457,7 +457,7 @@ async def test_a_scale_that_may_not_be_written_is_tried_again() -> None:
         assert cluster.replicas == 2
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(loads=st.lists(st.integers(0, 6000), min_size=1, max_size=5))
 def test_after_any_loads_the_replicas_fit_the_last_one(loads: list[int]) -> None:
     @virtual

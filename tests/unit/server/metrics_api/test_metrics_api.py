@@ -198,6 +198,19 @@ async def test_a_node_that_does_not_answer_holds_up_no_other() -> None:
 
 
 @virtual
+async def test_a_kubelet_that_does_not_answer_is_asked_less_and_less_often() -> None:
+    kubelets = Kubelets(VirtualClock(), "down")
+    kubelets.down = {"down"}
+    for _ in range(120):
+        await kubelets.use()
+        await kubelets.clock.sleep(5)
+    assert 6 <= len(kubelets.asked) <= 9
+    kubelets.down = set()
+    await kubelets.clock.sleep(160)
+    assert await kubelets.use()
+
+
+@virtual
 async def test_a_node_that_is_gone_is_forgotten() -> None:
     kubelets = Kubelets(VirtualClock(), "a", "b")
     await kubelets.use()
