@@ -94,7 +94,16 @@ class Join:
             return _reply(self._authorities(request.query.get("token-id", "")))
         wanted = await _body(request)
         stands = await self._standing(request, _node_of(wanted))
-        return _reply(await self.join(wanted, known_only=stands == "earlier"))
+        answer = await self.join(
+            wanted, known_only=stands == "earlier", is_here=self._is_here(request.remote)
+        )
+        return _reply(answer)
+
+    def _is_here(self, remote: str | None) -> bool:
+        """Tell whether a request comes from the machine that the server runs on."""
+        return remote is not None and (
+            remote == self._bootstrap.advertise_address or net.is_loopback(remote)
+        )
 
     def _authorities(self, token_id: str) -> dict[str, str]:
         """Return the CA, signed by a bootstrap token where one is named that may sign."""
@@ -120,10 +129,13 @@ class Join:
             return "earlier"
         raise UnauthorizedError(WRONG_TOKEN)
 
-    async def join(self, wanted: Mapping[str, Any], *, known_only: bool = False) -> dict[str, Any]:
+    async def join(
+        self, wanted: Mapping[str, Any], *, known_only: bool = False, is_here: bool = False
+    ) -> dict[str, Any]:
         """Make a machine a node: check its name and password, sign its keys.
 
         `known_only` is for those that come with an earlier token: they must have joined already.
+        `is_here` is for the server's own machine, whose address is the server's, too.
 
         Raises:
             BadRequestError: the request is not as it must be.
@@ -136,7 +148,7 @@ class Join:
             raise ForbiddenError(
                 f"node name {node!r} is the server's own; pass another --node-name"
             )
-        self._refuse_own_names((node, *addresses))
+        self._refuse_own_names((node, *addresses), is_here=is_here)
         keys = _keys_of(wanted)
         password = _text(wanted, "nodePassword")
         if known_only and await self._kept(secret_name(node)) is None:
@@ -152,10 +164,11 @@ class Join:
             "cluster": cluster_facts(self._config),
         }
 
-    def _refuse_own_names(self, names: Sequence[str]) -> None:
+    def _refuse_own_names(self, names: Sequence[str], *, is_here: bool) -> None:
         """Refuse a node by whose certificate it could pass for the API server."""
+        shared = {self._bootstrap.advertise_address} if is_here else set()
         for name in names:
-            if name in self._bootstrap.own_names:
+            if name in self._bootstrap.own_names - shared:
                 raise ForbiddenError(
                     f"{name!r} is the API server's own; pass another --node-name or --node-ip"
                 )

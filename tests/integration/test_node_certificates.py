@@ -11,13 +11,19 @@ import pytest
 from minikube_py.agent import certificates
 from minikube_py.agent.join import Membership, join
 from minikube_py.api.core import NODES, SECRETS
+from minikube_py.api.errors import ForbiddenError
 from minikube_py.cli.token import secret_of
 from minikube_py.client.config import ClientConfig
 from minikube_py.client.http import HttpClient
 from minikube_py.lib import pki
+from minikube_py.lib.clock import SystemClock
 from minikube_py.lib.errors import StartError
+from minikube_py.server import bootstrap
+from minikube_py.server.config import ServerConfig
+from minikube_py.server.join import Join
 from minikube_py.server.join_tokens import JOIN_GROUP
 from tests.integration.conftest import Server, running
+from tests.model_cluster import ModelCluster
 
 TOKEN = "abcdef.0123456789abcdef"
 ADDRESS = "10.0.0.7"
@@ -120,17 +126,36 @@ async def test_a_token_that_is_not_for_nodes_makes_none(
         await joined(cluster, tmp_path / "w1", token=given)
 
 
+@pytest.mark.parametrize(
+    ("given", "is_here", "refused"),
+    [
+        ({"addresses": [ADDRESS]}, False, False),
+        ({"addresses": [ADVERTISED]}, False, True),
+        ({"addresses": [ADVERTISED]}, True, False),  # a node on the server's own machine
+        ({"addresses": ["10.43.0.1"]}, True, True),
+        ({"nodeName": "kubernetes.default.svc"}, True, True),
+    ],
+)
 async def test_nobody_joins_under_what_the_api_server_is_known_by(
-    cluster: Server, tmp_path: Path
+    tmp_path: Path,
+    given: Any,
+    is_here: bool,  # noqa: FBT001
+    refused: bool,  # noqa: FBT001
 ) -> None:
-    await make_token(cluster)
-    for given in (
-        {"address": ADVERTISED},
-        {"address": "10.43.0.1"},
-        {"node_name": "kubernetes.default.svc"},
-    ):
-        with pytest.raises(StartError, match="is the API server's own; pass another"):
-            await joined(cluster, tmp_path / "w1", **given)
+    options = {"data_dir": tmp_path, "write_kubeconfig": tmp_path / "k"}
+    config = ServerConfig(advertise_address=ADVERTISED, **options)
+    material = bootstrap.prepare(config, now=datetime.now(UTC))
+    client: Any = ModelCluster(SystemClock()).client()
+    joining = Join(config, material, lambda: client, SystemClock())
+    key = pki.request(pki.Subject(name="w1"), pki.new_key()).decode()
+    wanted = {"nodeName": "w1", "addresses": [], "nodePassword": "p", **given}
+    asked = {**wanted, "requests": {"kubelet-serving": key}}
+    if refused:
+        with pytest.raises(ForbiddenError, match="is the API server's own; pass another"):
+            await joining.join(asked, is_here=is_here)
+    else:
+        answer = await joining.join(asked, is_here=is_here)
+        assert list(answer["certificates"]) == ["kubelet-serving"]
 
 
 async def test_a_kubelet_renews_its_certificates_by_request(
