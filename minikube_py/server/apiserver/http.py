@@ -78,6 +78,7 @@ from minikube_py.server.apiserver.streams import (
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import Credentials, User
 from minikube_py.server.audit import edge
+from minikube_py.server.authn import impersonation
 from minikube_py.server.authn.chain import Chain
 from minikube_py.server.authn.impersonation import asked_of, impersonate
 from minikube_py.server.flowcontrol.control import FlowControl, TooManyRequestsError
@@ -159,12 +160,16 @@ class Frontend:
             seconds = time.perf_counter() - started
             size = len(response.body) if isinstance(response, Reply) else response.body_length
             self.metrics.count(info, request.headers, response.status, seconds, size)
-        await self.auditor.written()
+        if self.auditor.waits:
+            await self.auditor.written()
         return response
 
     async def _handle(self, request: web.BaseRequest, task: Task) -> Sent:
         try:
-            return await _sent(request, await self._answer(request, task))
+            response = await self._answer(request, task)
+            if isinstance(response, Reply) and len(response.body) <= LARGE_BYTES:
+                return response
+            return await _sent(request, response)
         except StatusError as error:
             return self._refusal(request, error)
         except TooManyRequestsError as error:
@@ -202,14 +207,16 @@ class Frontend:
             edge.begin(self.auditor, request, None, info)
             raise
         edge.begin(self.auditor, request, user, info)
-        if self.api.asks_others:
-            await self.api.prepare(*asked_of(user, request.headers.items()))
-        impersonated = impersonate(user, request.headers.items(), self.api.authorizer)
-        record = request.get(edge.RECORD)
-        if record is not None:
-            record.impersonated(impersonated)
+        if impersonation.asks(request.headers):
+            if self.api.asks_others:
+                await self.api.prepare(*asked_of(user, request.headers.items()))
+            user = impersonate(user, request.headers.items(), self.api.authorizer)
+            record = request.get(edge.RECORD)
+            if record is not None:
+                record.impersonated(user)
+        if self.auditor.waits:
             await self.auditor.written()
-        return impersonated
+        return user
 
     async def _answer_to(self, request: web.BaseRequest, user: User, info: RequestInfo) -> Sent:
         if self.forwarder.routes:
@@ -453,8 +460,6 @@ class Frontend:
 async def _sent(request: web.BaseRequest, response: Sent) -> Sent:
     """Send a large answer while the request's time still counts: its reader may be slow."""
     if isinstance(response, Reply):
-        if len(response.body) <= LARGE_BYTES:
-            return response
         response = response.in_general()
     data = response.body if type(response) is web.Response else None
     if type(data) is bytes and len(data) > LARGE_BYTES:

@@ -22,7 +22,7 @@ class LabelledRequest(web.BaseRequest):
 
         Bytes of headers that are no UTF-8 become U+FFFD, as Go's encoders make of them in the end.
         """
-        if not all(map(bytes.isascii, itertools.chain.from_iterable(message.raw_headers))):
+        if not b"".join(itertools.chain.from_iterable(message.raw_headers)).isascii():
             headers = [(name, _text(value)) for name, value in message.headers.items()]
             message = message._replace(headers=CIMultiDictProxy(CIMultiDict(headers)))
         return cls(message, payload, protocol, writer, task, asyncio.get_running_loop())

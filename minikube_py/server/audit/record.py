@@ -31,6 +31,10 @@ class Sink(Protocol):
     failed: int
     """Events that found no room, and events that could not be written."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether `written` waits for anything now."""
+
     def put(self, entry: dict[str, Any], *, omit_managed_fields: bool) -> None:
         """Take in one event; never blocks and never raises."""
 
@@ -133,6 +137,11 @@ class Auditor:
     def on(self) -> bool:
         """Whether anything is audited."""
         return self.policy is not None
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is anything to wait for before a request is answered."""
+        return self.sink is not None and self.sink.waits
 
     def begin(
         self, user: User | None, info: RequestInfo, origin: Callable[[], Origin]

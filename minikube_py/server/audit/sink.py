@@ -58,9 +58,14 @@ class LogSink:
         self._queue.append((entry, omit_managed_fields))
         self._filled.set()
 
+    @property
+    def waits(self) -> bool:
+        """Whether `written` has to wait: in a mode that does, while something is not written."""
+        return self.mode != BATCH and bool(self._queue or self._busy)
+
     async def written(self) -> None:
         """Wait until all that was put is written, in a mode that waits."""
-        if self.mode == BATCH or not (self._queue or self._busy):
+        if not self.waits:
             return
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)

@@ -33,6 +33,11 @@ class Wanted:
     extra: dict[str, list[str]] = field(default_factory=dict)
 
 
+def asks(names: Iterable[str]) -> bool:
+    """Tell from the names of a request's headers whether it asks for another user."""
+    return HEADER_PREFIX in "\n".join(names).lower()
+
+
 def impersonate(user: User, headers: Iterable[tuple[str, str]], authorizer: Authorizer) -> User:
     """Return whom the request is to be carried out as; the user where no header asks.
 
