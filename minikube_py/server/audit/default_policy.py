@@ -9,7 +9,10 @@ from typing import Any
 from minikube_py.server.audit.policy import Policy, compile_policy
 
 READING = ["get", "list", "watch"]
-OWN_USERS = ["system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"]
+OWN_USERS = [
+    *("system:kube-controller-manager", "system:kube-scheduler", "system:kube-proxy"),
+    "system:kpy-manifests",
+]
 OWN_GROUPS = ["system:nodes", "system:serviceaccounts:kube-system"]
 ROUTINE: list[dict[str, Any]] = [
     {"group": "", "resources": ["events"]},
