@@ -280,6 +280,12 @@ class Containerd:
         await self._end()
         return True
 
+    async def stop(self) -> None:
+        """Stop containerd, if it runs, whatever it has to do."""
+        self._pid = self._pid or self._find()
+        if self._pid:
+            await self._end()
+
     async def _end(self) -> None:
         """Stop the process, by force if it does not go."""
         pid, self._pid = self._pid, 0

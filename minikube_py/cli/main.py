@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "secrets-encrypt": ("secrets_encrypt", "show and change how secrets are encrypted at rest"),
     "token": ("token", "print the token that agents join with"),
     "check": ("check", "say what this machine lacks"),
+    "reset": ("reset", "remove every trace of kpy from this machine"),
     "completion": ("completion", "print the completion script of a shell"),
 }
 """Name -> module below `minikube_py.cli`, and what the command does."""

@@ -18,6 +18,10 @@ log = logging.getLogger(__name__)
 PROTOCOL = 75
 """Marks our routes among others (the numbers above 4 are free for routing daemons)."""
 MAIN_TABLE = 254
+LABEL = "lo:kpy"
+"""Marks our IPv4 addresses on the loopback link; the kernel wants its name in front."""
+COMMENT = "kpy"
+"""Marks our rules among others' in iptables."""
 BRIDGE_MTU_MAX = 65535
 """The loopback link has one byte more."""
 SYSCTL_ROOT = Path("/proc/sys")
@@ -77,7 +81,8 @@ def accept_forwarded(cidrs: Sequence[str]) -> None:
         if shutil.which(program) is None:
             continue
         for direction in ("-s", "-d"):
-            rule = ["FORWARD", direction, cidr, "-j", "ACCEPT"]
+            mark = ["-m", "comment", "--comment", COMMENT]
+            rule = ["FORWARD", direction, cidr, *mark, "-j", "ACCEPT"]
             if _runs(program, "-w", "-C", *rule) == "":
                 continue
             if complaint := _runs(program, "-w", "-I", *rule):
@@ -122,7 +127,7 @@ def ensure_local_address(address: str) -> None:
     with netlink() as socket:
         index = _index(socket, "lo")
         if not list(socket.get_addr(index=index, address=address)):
-            scope = {} if ":" in address else {"scope": HOST}
+            scope = {} if ":" in address else {"scope": HOST, "label": LABEL}
             socket.addr("add", index=index, address=address, prefixlen=prefix, **scope)
         socket.link("set", index=index, state="up")
 
@@ -179,6 +184,59 @@ def change_routes(changes: Sequence[RouteChange]) -> list[tuple[RouteChange, str
             except NetlinkError as error:
                 refused.append((change, str(error)))
     return refused
+
+
+def own_routes() -> list[str]:
+    """Return the networks that we made routes to."""
+    with netlink() as socket:
+        return sorted(
+            f"{route.get('dst')}/{route['dst_len']}"
+            for family in (2, 10)
+            for route in socket.get_routes(family=family, table=MAIN_TABLE)
+            if route["proto"] == PROTOCOL
+        )
+
+
+def remove_route(cidr: str) -> None:
+    """Remove one of our routes; raises OSError."""
+    with netlink() as socket, _as_os_error():
+        socket.route("del", dst=cidr, proto=PROTOCOL)
+
+
+def own_addresses() -> list[str]:
+    """Return the addresses that we gave to the loopback link."""
+    with netlink() as socket:
+        index = _index(socket, "lo")
+        entries = socket.get_addr(index=index, family=2)
+        return sorted(str(one.get("address")) for one in entries if one.get("label") == LABEL)
+
+
+def remove_address(address: str) -> None:
+    """Take one of our addresses away from the loopback link; raises OSError."""
+    with netlink() as socket, _as_os_error():
+        socket.addr("del", index=_index(socket, "lo"), address=address, prefixlen=32)
+
+
+def has_link(name: str) -> bool:
+    """Tell whether there is a link of that name."""
+    with netlink() as socket:
+        return _index(socket, name) is not None
+
+
+def remove_link(name: str) -> None:
+    """Remove a link with all that hangs on it; raises OSError."""
+    with netlink() as socket, _as_os_error():
+        socket.link("del", index=_index(socket, name))
+
+
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
+
+    try:
+        yield
+    except NetlinkError as error:
+        raise OSError(error.code, str(error)) from error
 
 
 def _index(socket: Any, name: str) -> int | None:

@@ -1,0 +1,1 @@
+"""`kpy reset`: every trace of a node goes from its machine, and nothing of anybody else."""
