@@ -8,7 +8,7 @@ from minikube_py.api.batch.policies import validate_failure_policy, validate_suc
 from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
-from minikube_py.api.object import Obj, get, without
+from minikube_py.api.object import Obj, get, has_condition, without
 
 SPEC = Field("spec")
 INDEXED = "Indexed"
@@ -288,7 +288,7 @@ _SCHEDULING = (
     "spec.tolerations",
     "spec.schedulingGates",
 )
-"""What of a template may change while a job is suspended and has never run."""
+"""What of a template may change while a job is suspended and none of its pods runs."""
 
 
 def _validate_template_update(new: Obj, old_job: Obj) -> Iterator[FieldError]:
@@ -297,13 +297,18 @@ def _validate_template_update(new: Obj, old_job: Obj) -> Iterator[FieldError]:
     if template == before:
         return
     left, right = template, before
-    if old_job["spec"].get("suspend"):
-        if get(old_job, "status.startTime") is None:
-            left, right = _without_scheduling(left), _without_scheduling(right)
-        if not get(old_job, "status.active"):
-            left, right = _without_resources(left), _without_resources(right)
+    if _is_at_rest(old_job):
+        left, right = _without_scheduling(left), _without_scheduling(right)
+        left, right = _without_resources(left), _without_resources(right)
     if left != right:
         yield (SPEC / "template").immutable(go_value(template, "PodTemplateSpec"))
+
+
+def _is_at_rest(job: Obj) -> bool:
+    """Tell whether a job is suspended and no pod of it runs, nor may one be about to."""
+    if not job["spec"].get("suspend") or get(job, "status.active"):
+        return False
+    return get(job, "status.startTime") is None or has_condition(job, "Suspended")
 
 
 def _without_scheduling(template: Obj) -> Obj:

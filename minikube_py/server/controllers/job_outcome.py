@@ -125,6 +125,7 @@ def derive_status(view: View, target: Obj | None) -> dict[str, Any]:
         before = get(condition_of(view.job, "Suspended"), "status")
         if suspended and before != "True":
             conditions = _put(conditions, condition("Suspended", *SUSPENDED), now)
+            status.pop("startTime", None)
         elif not suspended and before == "True":
             conditions = _put(conditions, condition("Suspended", *RESUMED), now)
             status["startTime"] = now

@@ -231,3 +231,36 @@ def test_pods_of_two_jobs_are_told_apart_by_the_uid() -> None:
     labels = made["spec"]["template"]["metadata"]["labels"]
     assert labels["mine"] == "1"
     assert labels["batch.kubernetes.io/job-name"] == labels["job-name"] == "j"
+
+
+@pytest.mark.parametrize("path", ["nodeSelector", "tolerations", "resources", "image"])
+@pytest.mark.parametrize(
+    ("suspend", "status", "at_rest"),
+    [
+        (True, {}, True),
+        (True, {"startTime": START, "conditions": [condition("Suspended")]}, True),
+        (True, {"startTime": START}, False),
+        (True, {"active": 1, "conditions": [condition("Suspended")]}, False),
+        (False, {}, False),
+    ],
+)
+def test_a_suspended_job_of_which_nothing_runs_may_change_what_its_pods_need(
+    *, path: str, suspend: bool, status: Any, at_rest: bool
+) -> None:
+    metadata = {"name": "j", "namespace": "d", "uid": "6b1f0f3c-7f0e-4f2b-9d55-0d2d8d6f0a11"}
+    spec = {"containers": [{"name": "c", "image": "i"}], "restartPolicy": "Never"}
+    made = {"metadata": metadata, "spec": {"suspend": suspend, "template": {"spec": spec}}}
+    before = {**JOBS.prepare_for_create(JOBS.default(made)), "status": status}
+    assert [str(error) for error in JOBS.validate(before, None)] == []
+    pod = before["spec"]["template"]["spec"]
+    changes: dict[str, Any] = {
+        "nodeSelector": {"a": "b"},
+        "tolerations": [{"operator": "Exists"}],
+    }
+    container = {**pod["containers"][0], "resources": {"requests": {"cpu": "1"}}}
+    if path == "image":
+        container["image"] = "other"
+    change = {path: changes[path]} if path in changes else {"containers": [container]}
+    after = JOBS.default(evolve(before, "spec.template.spec", {**pod, **change}))
+    errors = [str(error) for error in JOBS.validate(after, before)]
+    assert (errors == []) == (at_rest and path != "image"), errors

@@ -269,6 +269,7 @@ def test_suspension_and_resumption_are_conditions_and_the_clock_starts_anew():
     suspended = derive_status(view({"suspend": True}), None)
     condition = condition_of({"status": suspended}, "Suspended")
     assert (condition["status"], condition["reason"]) == ("True", "JobSuspended")
+    assert "startTime" not in suspended
     resumed = derive_status(view({}, status=suspended), None)
     assert condition_of({"status": resumed}, "Suspended")["reason"] == "JobResumed"
     assert resumed["startTime"] == times.format_seconds(NOW)
