@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import cache
 from typing import Any
 
 from minikube_py.agent.cri.errors import from_code
 from minikube_py.agent.cri.messages import codec
+from minikube_py.lib.protowire import Codec
 
 CALL_TIMEOUT_SECONDS = 120.0
 """As long as a kubelet waits by default (runtimeRequestTimeout); pulls and execs have their own."""
@@ -32,8 +33,9 @@ def _grpc() -> Any:
 class Connection:
     """Calls of a runtime; opened at the first call, closed with `aclose`."""
 
-    def __init__(self, endpoint: str) -> None:
-        """Take `unix:///path/to.sock` or a bare path."""
+    def __init__(self, endpoint: str, table: Callable[[], Codec] = codec) -> None:
+        """Take `unix:///path/to.sock` or a bare path, and the messages that are spoken there."""
+        self._table = table
         self.endpoint = endpoint if "://" in endpoint else f"unix://{endpoint}"
         self._channel: Any = None
         self._calls: dict[str, Any] = {}
@@ -81,7 +83,7 @@ class Connection:
                     await channel.channel_ready()
 
     def _method(self, service: str, method: str) -> Any:
-        table = codec()
+        table = self._table()
         self._calls[method] = self._open().unary_unary(
             f"/{service}/{method}",
             request_serializer=lambda message: table.encode(f"{method}Request", message),
@@ -93,7 +95,7 @@ class Connection:
         self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
     ) -> dict[str, Any]:
         """Return the answer of a call of another service on the socket; raises CriError's kind."""
-        table = codec()
+        table = self._table()
         name, message = request
         await self._connected()
         invoke = self._open().unary_unary(
@@ -113,7 +115,7 @@ class Connection:
         self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield the messages of a stream until it ends; raises a child of CriError."""
-        table = codec()
+        table = self._table()
         name, message = request
         invoke = self._open().unary_stream(
             path,

@@ -26,6 +26,8 @@ from minikube_py.agent.kubelet.allocation import refusal
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.config import Machine, log_directory
 from minikube_py.agent.kubelet.container_status import Failure
+from minikube_py.agent.kubelet.csi.registration import Registration
+from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage
 from minikube_py.agent.kubelet.images import ImagePuller
@@ -113,7 +115,9 @@ class Kubelet:
         self._mirrors = MirrorPods(
             (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
         )
-        self._volumes = PodVolumes(config.root, config.storage)
+        self._csi_drivers = Registration(config.root / "plugins_registry", name, client)
+        csi = CsiVolumes(config.root, name, client, self._csi_drivers, self._wake_node)
+        self._volumes = PodVolumes(config.root, config.storage, csi)
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
         self.stats = Provider(
@@ -135,6 +139,7 @@ class Kubelet:
             clock,
             self._wake_all,
         )
+        self.node_status.volumes_in_use = csi.in_use
         self.ready = asyncio.Event()
         """Set when the node is ready for pods for the first time."""
         self.on_exit: Callable[[str], None] = lambda _: None
@@ -146,6 +151,9 @@ class Kubelet:
         if self._workers is None:
             raise RuntimeError("the kubelet does not run")
         return self._workers
+
+    def _wake_node(self) -> None:
+        self.node_status.wake()
 
     def _wake(self, uid: str) -> None:
         if self._workers is not None:
@@ -181,6 +189,7 @@ class Kubelet:
             )
             self._start(nursery, "node lease", lease.run)
             self._start(nursery, "node status", self.node_status.run)
+            self._start(nursery, "CSI drivers", self._csi_drivers.run)
             await self._follow_pods()
             self._mirrors.look_at_all()
             self._start(nursery, "mirror pods", self._mirrors.run)

@@ -123,6 +123,13 @@ def with_given(status: Obj, extended: Mapping[str, str], told: Obj) -> dict[str,
     }
 
 
+def with_in_use(status: Obj, used: Sequence[str], told: Obj) -> dict[str, Any]:
+    """Return a status that names the volumes in use, and takes back the list that is empty now."""
+    if not used and not get(told, "volumesInUse"):
+        return dict(status)
+    return {**status, "volumesInUse": list(used) or None}
+
+
 def _bytes(amount: int) -> str:
     return str(quantity.of(amount, "BinarySI"))
 

@@ -6,7 +6,7 @@ has changed, and every five minutes otherwise; that the node lives is told by it
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minikube_py.agent.cri.errors import CriError
@@ -20,6 +20,7 @@ from minikube_py.agent.kubelet.node_object import (
     own_labels,
     own_part,
     with_given,
+    with_in_use,
     without_times,
 )
 from minikube_py.api import times
@@ -72,6 +73,8 @@ class NodeStatus:
         self._ready_again = ready_again
         self.given: dict[str, str] = {}
         """Resources that others say the node has."""
+        self.volumes_in_use: Callable[[], Sequence[str]] = tuple
+        """Returns the volumes that are not to be taken off the node."""
         self._told: Obj = {}
         self._told_at = 0.0
         self._woken = asyncio.Event()
@@ -134,7 +137,8 @@ class NodeStatus:
             images = []
         now = times.now_string(self._clock)
         status = node_status(self.facts, self.trouble, images, old, now, self.pressures)
-        return with_given(status, self.given, old)
+        status = with_given(status, self.given, old)
+        return with_in_use(status, self.volumes_in_use(), old)
 
     def press(self, pressures: frozenset[str]) -> None:
         """Take note of what the node is short of, and tell the cluster."""

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
 from minikube_py.agent.kubelet.pod import volumes_of
 from minikube_py.agent.kubelet.volumes.claims import as_volume
 from minikube_py.agent.kubelet.volumes.kinds import Place, kind_of, set_up
@@ -40,10 +41,13 @@ def _plugin(kind: str) -> str:
 class PodVolumes:
     """The files of all pods of this node."""
 
-    def __init__(self, root: Path, storage: Path | None = None) -> None:
-        """Take the kubelet's folder, and that of persistent volumes on this node's disk."""
+    def __init__(
+        self, root: Path, storage: Path | None = None, csi: CsiVolumes | None = None
+    ) -> None:
+        """Take the kubelet's folder, that of volumes on this node's disk, and CSI's volumes."""
         self._pods = root / "pods"
         self._storage = storage
+        self._csi = csi
 
     def pod_folder(self, uid: str) -> Path:
         """Return the folder of a pod."""
@@ -66,14 +70,18 @@ class PodVolumes:
             VolumeError: one cannot be set up now.
 
         """
-        return await asyncio.to_thread(self._set_up, pod, sources)
+        csi = self._csi
+        mounted = await csi.set_up(pod, sources.persistent) if csi is not None else {}
+        return await asyncio.to_thread(self._set_up, pod, sources, mounted)
 
-    def _set_up(self, pod: Obj, sources: Sources) -> dict[str, Path]:
+    def _set_up(self, pod: Obj, sources: Sources, mounted: Mapping[str, Path]) -> dict[str, Path]:
         folder = self.prepare(uid_of(pod)) / "volumes"
         group = get(pod, "spec.securityContext.fsGroup")
-        found = {}
+        found = dict(mounted)
         for volume in volumes_of(pod):
             name = volume["name"]
+            if name in mounted:
+                continue
             persistent = sources.persistent.get(name)
             shown = volume if persistent is None else as_volume(name, persistent)
             try:
@@ -93,6 +101,8 @@ class PodVolumes:
 
     async def tear_down(self, uid: str) -> bool:
         """Unmount and remove all files of a pod; tell whether they are gone."""
+        if self._csi is not None and not await self._csi.tear_down(uid):
+            return False
         return await asyncio.to_thread(self._tear_down, uid)
 
     @staticmethod

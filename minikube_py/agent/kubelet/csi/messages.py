@@ -1,0 +1,49 @@
+"""The messages of CSI v1 and of plugin registration v1 that a node speaks, as one table.
+
+The form is that of cri/messages.py. The numbers are those of the CSI specification's csi.proto and
+of k8s.io/kubelet/pkg/apis/pluginregistration/v1/api.proto.
+"""
+
+from functools import cache
+
+from minikube_py.agent.cri.messages import parse
+from minikube_py.lib.protowire import Codec
+
+TABLE = """\
+enum AccessModeType UNKNOWN=0 SINGLE_NODE_WRITER=1 SINGLE_NODE_READER_ONLY=2
+  MULTI_NODE_READER_ONLY=3 MULTI_NODE_SINGLE_WRITER=4 MULTI_NODE_MULTI_WRITER=5
+  SINGLE_NODE_SINGLE_WRITER=6 SINGLE_NODE_MULTI_WRITER=7
+AccessMode mode=1:AccessModeType
+BlockVolume
+MountVolume fs_type=1:string mount_flags=2:string* volume_mount_group=3:string
+NodeGetCapabilitiesRequest
+NodeGetCapabilitiesResponse capabilities=1:NodeServiceCapability*
+NodeGetInfoRequest
+NodeGetInfoResponse node_id=1:string max_volumes_per_node=2:int64 accessible_topology=3:Topology
+NodePublishVolumeRequest volume_id=1:string publish_context=2:map<string,string>
+  staging_target_path=3:string target_path=4:string volume_capability=5:VolumeCapability
+  readonly=6:bool secrets=7:map<string,string> volume_context=8:map<string,string>
+NodePublishVolumeResponse
+NodeServiceCapability rpc=1:NodeServiceCapabilityRpc
+NodeServiceCapabilityRpc type=1:int32
+NodeStageVolumeRequest volume_id=1:string publish_context=2:map<string,string>
+  staging_target_path=3:string volume_capability=4:VolumeCapability
+  secrets=5:map<string,string> volume_context=6:map<string,string>
+NodeStageVolumeResponse
+NodeUnpublishVolumeRequest volume_id=1:string target_path=2:string
+NodeUnpublishVolumeResponse
+NodeUnstageVolumeRequest volume_id=1:string staging_target_path=2:string
+NodeUnstageVolumeResponse
+RegistrationStatus plugin_registered=1:bool error=2:string
+RegistrationStatusResponse
+InfoRequest
+PluginInfo type=1:string name=2:string endpoint=3:string supported_versions=4:string*
+Topology segments=1:map<string,string>
+VolumeCapability block=1:BlockVolume mount=2:MountVolume access_mode=3:AccessMode
+"""
+
+
+@cache
+def codec() -> Codec:
+    """Return the codec of the table; made at the first use."""
+    return Codec(parse(TABLE))

@@ -1,0 +1,163 @@
+"""Drivers register themselves: a socket in a folder that the kubelet follows.
+
+Behind the socket somebody answers what is offered under which name and where. The driver is asked
+what it calls this node, and the cluster is told: in CSINode, in the node's labels (topology) and in
+an annotation. A socket that goes takes its driver along. The protocol is
+k8s.io/kubelet/pkg/apis/pluginregistration/v1.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from minikube_py.agent.cri.connection import Connection
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.kubelet.csi.driver import Driver, NodeInfo
+from minikube_py.agent.kubelet.csi.messages import codec
+from minikube_py.api.core import NODES
+from minikube_py.api.errors import AlreadyExistsError, NotFoundError, StatusError
+from minikube_py.api.object import Obj, annotations_of, evolve, get, labels_of, uid_of
+from minikube_py.api.storage import CSINODES
+from minikube_py.client.protocol import Client
+from minikube_py.lib import inotify
+from minikube_py.lib.fsutil import make_dir
+
+log = logging.getLogger(__name__)
+SERVICE = "/pluginregistration.Registration/"
+KIND = "CSIPlugin"
+NODE_ID = "csi.volume.kubernetes.io/nodeid"
+TRIES = 5
+
+
+class Registration:
+    """The drivers of this node."""
+
+    def __init__(self, folder: Path, node: str, client: Client) -> None:
+        """Take the folder of sockets."""
+        self._folder = folder
+        self._node = node
+        self._client = client
+        self._drivers: dict[str, tuple[Path, Driver]] = {}
+        self._failed: set[Path] = set()
+
+    def get(self, name: str) -> Driver | None:
+        """Return a driver by its name."""
+        found = self._drivers.get(name)
+        return None if found is None else found[1]
+
+    async def run(self) -> None:
+        """Follow the folder, for ever."""
+        make_dir(self._folder, 0o750)
+        await inotify.follow([self._folder], self.look)
+
+    async def look(self) -> None:
+        """Take up drivers that came, forget those that went."""
+        there = {path for path in self._folder.iterdir() if path.is_socket()}
+        for name, (path, driver) in tuple(self._drivers.items()):
+            if path not in there:
+                del self._drivers[name]
+                await driver.aclose()
+                await self._tell(name, None)
+                log.info("CSI driver left driver=%s", name)
+        known = {path for path, _ in self._drivers.values()}
+        self._failed &= there
+        for path in sorted(there - known - self._failed):
+            await self._register(path)
+
+    async def _register(self, path: Path) -> None:
+        connection = Connection(str(path), codec)
+        try:
+            found = await connection.ask(SERVICE + "GetInfo", ("InfoRequest", {}), "PluginInfo")
+            if found.get("type") != KIND:
+                self._failed.add(path)
+                return
+            error = await self._accept(path, found)
+            status = {"plugin_registered": not error, "error": error}
+            request = ("RegistrationStatus", status)
+            answer = "RegistrationStatusResponse"
+            await connection.ask(SERVICE + "NotifyRegistrationStatus", request, answer)
+        except CriError as error:
+            self._failed.add(path)
+            log.warning("plugin not registered socket=%s error=%s", path.name, error)
+        finally:
+            await connection.aclose()
+
+    async def _accept(self, path: Path, found: Mapping[str, Any]) -> str:
+        """Ask a driver of this node; return why it cannot be used, "" where it can."""
+        name = str(found.get("name", ""))
+        driver = Driver(name, str(found.get("endpoint") or path))
+        try:
+            info = await driver.info()
+            await self._tell(name, info)
+        except (CriError, StatusError) as error:
+            await driver.aclose()
+            self._failed.add(path)
+            log.warning("CSI driver not registered driver=%s error=%s", name, error)
+            return str(error)
+        self._drivers[name] = (path, driver)
+        log.info("CSI driver registered driver=%s node_id=%s", name, info.node_id)
+        return ""
+
+    async def _tell(self, name: str, info: NodeInfo | None) -> None:
+        """Tell the cluster of a driver, or that it left; raises StatusError."""
+        node = await self._client.get(NODES, self._node)
+        patch = node_patch(node, name, info)
+        if patch is not None:
+            await self._client.patch(NODES, self._node, patch)
+        for _ in range(TRIES):
+            try:
+                there = await self._client.get(CSINODES, self._node)
+            except NotFoundError:
+                there = None
+            wanted = with_driver(there or new_csinode(node), name, info)
+            try:
+                if there is None:
+                    await self._client.create(CSINODES, wanted)
+                elif wanted != there:
+                    await self._client.update(CSINODES, wanted)
+            except AlreadyExistsError:
+                continue
+            return
+
+
+def new_csinode(node: Obj) -> Obj:
+    """Return the CSINode of a node, without drivers; it goes with the node."""
+    name = node["metadata"]["name"]
+    owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": uid_of(node)}
+    return {
+        "apiVersion": "storage.k8s.io/v1",
+        "kind": "CSINode",
+        "metadata": {"name": name, "ownerReferences": [owner]},
+        "spec": {"drivers": []},
+    }
+
+
+def with_driver(csinode: Obj, name: str, info: NodeInfo | None) -> Obj:
+    """Return a CSINode with a driver as it is now, or without it."""
+    others = [one for one in get(csinode, "spec.drivers") or () if one["name"] != name]
+    if info is None:
+        return evolve(csinode, "spec.drivers", others)
+    driver: dict[str, Any] = {"name": name, "nodeID": info.node_id}
+    driver["topologyKeys"] = sorted(info.topology) or None
+    if info.volumes_max:
+        driver["allocatable"] = {"count": info.volumes_max}
+    kept = {key: value for key, value in driver.items() if value is not None}
+    return evolve(csinode, "spec.drivers", [*others, kept])
+
+
+def node_patch(node: Obj, name: str, info: NodeInfo | None) -> Obj | None:
+    """Return what is to change in the node's metadata, None for nothing."""
+    ids: dict[str, str] = json.loads(annotations_of(node).get(NODE_ID) or "{}")
+    wanted = {key: value for key, value in ids.items() if key != name}
+    labels: Mapping[str, str] = {}
+    if info is not None:
+        wanted[name] = info.node_id
+        there = labels_of(node)
+        labels = {k: v for k, v in info.topology.items() if there.get(k) != v}
+    if wanted == ids and not labels:
+        return None
+    text = json.dumps(wanted, separators=(",", ":"), sort_keys=True) if wanted else None
+    metadata: dict[str, Any] = {"annotations": {NODE_ID: text}}
+    return {"metadata": {**metadata, "labels": labels} if labels else metadata}

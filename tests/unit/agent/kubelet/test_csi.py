@@ -1,0 +1,278 @@
+"""CSI on a node, over real gRPC: drivers register, volumes are staged, published and given back."""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minikube_py.agent.kubelet.csi.driver import Driver
+from minikube_py.agent.kubelet.csi.registration import Registration, node_patch
+from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
+from minikube_py.agent.kubelet.node_object import with_in_use
+from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
+from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
+from minikube_py.api.core import NODES, SECRETS
+from minikube_py.api.object import Key, annotations_of, evolve
+from minikube_py.api.storage import CSIDRIVERS, CSINODES, VOLUMEATTACHMENTS
+from minikube_py.server.controllers.attachments import attachment_name
+from tests.csi_driver import NAME, FakeDriver, serving
+from tests.harness import World, harness
+from tests.unit.server.controllers.volumes import volume
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a folder with a short name: the path of a socket has 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="csi") as made:
+        yield Path(made)
+
+
+@dataclass
+class Here:
+    """One node with a driver."""
+
+    world: World
+    driver: FakeDriver
+    drivers: Registration
+    csi: CsiVolumes
+    root: Path
+    socket: Path
+    changes: list[int]
+
+    @property
+    def volumes(self) -> PodVolumes:
+        return PodVolumes(self.root, csi=self.csi)
+
+    def node(self) -> Any:
+        return self.world.cluster.table(NODES)[Key("", "n")].obj
+
+
+async def until(true: Callable[[], object]) -> None:
+    for _ in range(2000):
+        if true():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it did not come true")
+
+
+@contextlib.asynccontextmanager
+async def node_with_driver(
+    tmp_path: Path, capabilities: tuple[int, ...] = (1,), **spec: Any
+) -> AsyncIterator[Here]:
+    root = tmp_path / "k"
+    driver = FakeDriver(tmp_path / "csi.sock", capabilities)
+    async with harness() as world:
+        await world.client.create(NODES, {"metadata": {"name": "n"}})
+        made = {"metadata": {"name": NAME}, "spec": {"attachRequired": False, **spec}}
+        await world.client.create(CSIDRIVERS, made)
+        drivers = Registration(root / "plugins_registry", "n", world.client)
+        changes: list[int] = []
+        csi = CsiVolumes(root, "n", world.client, drivers, lambda: changes.append(1))
+        world.nursery.start("drivers", drivers.run())
+        await until((root / "plugins_registry").is_dir)
+        async with serving(driver, root / "plugins_registry") as socket:
+            await until(lambda: drivers.get(NAME))
+            yield Here(world, driver, drivers, csi, root, socket, changes)
+            if (left := drivers.get(NAME)) is not None:
+                await left.aclose()
+
+
+def persistent(**more: Any) -> Any:
+    source = {"driver": NAME, "volumeHandle": "h", "volumeAttributes": {"a": "b"}, **more}
+    made = volume("v", csi=source, mountOptions=["noatime"])
+    spec = {key: value for key, value in made["spec"].items() if key != "hostPath"}
+    return {**made, "spec": spec}
+
+
+def pod(name: str = "p", **more: Any) -> dict[str, Any]:
+    volumes = [{"name": "data", "persistentVolumeClaim": {"claimName": "c"}}]
+    metadata = {"name": name, "namespace": "d", "uid": f"uid-{name}"}
+    return {"metadata": metadata, "spec": {"containers": [], "volumes": volumes, **more}}
+
+
+def sources(**found: Any) -> Sources:
+    return Sources(
+        config_map=lambda _: None,
+        secret=lambda _: None,
+        token=lambda _: "",
+        fields={},
+        allocatable={},
+        persistent=found,
+    )
+
+
+async def test_a_driver_registers_and_the_cluster_is_told_and_told_again_when_it_leaves(
+    tmp_path: Path,
+) -> None:
+    async with node_with_driver(tmp_path) as here:
+        await until(lambda: here.driver.registered)
+        assert here.driver.registered[0]["plugin_registered"]
+        csinode = here.world.cluster.table(CSINODES)[Key("", "n")].obj
+        [told] = csinode["spec"]["drivers"]
+        assert told == {
+            "name": NAME,
+            "nodeID": "id-1",
+            "topologyKeys": ["topology.example.com/zone"],
+            "allocatable": {"count": 7},
+        }
+        assert not list(CSINODES.validate(csinode, None))
+        assert csinode["metadata"]["ownerReferences"][0]["kind"] == "Node"
+        node = here.node()
+        assert node["metadata"]["labels"] == {"topology.example.com/zone": "z1"}
+        note = annotations_of(node)["csi.volume.kubernetes.io/nodeid"]
+        assert json.loads(note) == {NAME: "id-1"}
+        here.socket.unlink()
+        await until(lambda: here.drivers.get(NAME) is None)
+        await until(
+            lambda: not here.world.cluster.table(CSINODES)[Key("", "n")].obj["spec"]["drivers"]
+        )
+        assert "csi.volume.kubernetes.io/nodeid" not in annotations_of(here.node())
+
+
+def test_labels_and_identity_that_are_there_are_not_written_again() -> None:
+    node = {"metadata": {"name": "n"}}
+    assert node_patch(node, NAME, None) is None
+
+
+async def test_a_volume_is_staged_once_and_published_for_each_pod(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path) as here:
+        for name in ("p", "q"):
+            found = await here.volumes.set_up(pod(name), sources(data=persistent()))
+            target = here.root / "pods" / f"uid-{name}" / "volumes/kubernetes.io~csi/v/mount"
+            assert found == {"data": target}
+            assert target.is_dir()
+        assert here.driver.verbs() == ["NodeStageVolume", "NodePublishVolume"] * 2
+        staged = here.driver.said("NodeStageVolume")
+        assert staged["volume_id"] == "h"
+        assert staged["volume_context"] == {"a": "b"}
+        capability = staged["volume_capability"]
+        assert capability["mount"]["mount_flags"] == ["noatime"]
+        assert capability["access_mode"]["mode"] == "SINGLE_NODE_WRITER"
+        assert here.csi.in_use() == [f"kubernetes.io/csi/{NAME}^h"]
+        before = len(here.driver.log)
+        await here.volumes.set_up(pod("p"), sources(data=persistent()))
+        assert len(here.driver.log) == before
+        assert await here.volumes.tear_down("uid-p")
+        assert here.driver.verbs()[-1] == "NodeUnpublishVolume"
+        assert here.csi.in_use() == [f"kubernetes.io/csi/{NAME}^h"]
+        assert await here.volumes.tear_down("uid-q")
+        assert here.driver.verbs()[-2:] == ["NodeUnpublishVolume", "NodeUnstageVolume"]
+        assert here.csi.in_use() == []
+        assert not list((here.root / "plugins/kubernetes.io/csi" / NAME).iterdir())
+        assert here.changes
+
+
+async def test_what_was_mounted_before_a_crash_is_given_back_after_it(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path) as here:
+        await here.volumes.set_up(pod(), sources(data=persistent()))
+        again = CsiVolumes(here.root, "n", here.world.client, here.drivers, lambda: None)
+        assert again.in_use() == [f"kubernetes.io/csi/{NAME}^h"]
+        volumes = PodVolumes(here.root, csi=again)
+        here.driver.failures["NodeUnpublishVolume"] = "busy"
+        assert not await volumes.tear_down("uid-p")
+        assert again.in_use() != []
+        here.driver.failures.clear()
+        assert await volumes.tear_down("uid-p")
+        assert not (here.root / "pods" / "uid-p").exists()
+
+
+async def test_a_failing_driver_is_quoted_and_tried_again(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path) as here:
+        for call, step in (
+            ("NodeStageVolume", "MountVolume.MountDevice"),
+            ("NodePublishVolume", "MountVolume.SetUp"),
+        ):
+            here.driver.failures = {call: "no such disk"}
+            with pytest.raises(VolumeError) as caught:
+                await here.volumes.set_up(pod(), sources(data=persistent()))
+            text = f'{step} failed for volume "v" : rpc error: code = Internal desc = no such disk'
+            assert str(caught.value) == text
+        here.driver.failures = {}
+        assert await here.volumes.set_up(pod(), sources(data=persistent()))
+
+
+async def test_a_volume_is_waited_for_until_it_is_attached(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path, attachRequired=True) as here:
+        name = attachment_name(persistent(), "n")
+
+        async def refused() -> str:
+            with pytest.raises(VolumeError) as caught:
+                await here.volumes.set_up(pod(), sources(data=persistent()))
+            return str(caught.value)
+
+        assert (await refused()).startswith('MountVolume.WaitForAttach failed for volume "v" : ')
+        spec = {"attacher": NAME, "nodeName": "n", "source": {"persistentVolumeName": "v"}}
+        made = await here.world.client.create(
+            VOLUMEATTACHMENTS, {"metadata": {"name": name}, "spec": spec}
+        )
+        assert "has not been attached yet" in await refused()
+        status = {"attached": True, "attachmentMetadata": {"dev": "/dev/x"}}
+        attached = evolve(made, "status", status)
+        await here.world.client.update(VOLUMEATTACHMENTS, attached, subresource="status")
+        await here.volumes.set_up(pod(), sources(data=persistent()))
+        assert here.driver.said("NodeStageVolume")["publish_context"] == {"dev": "/dev/x"}
+
+
+async def test_an_inline_volume_is_published_alone_and_knows_its_pod(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path, podInfoOnMount=True) as here:
+        secret = {"metadata": {"name": "s", "namespace": "d"}, "data": {"key": "dmFsdWU="}}
+        await here.world.client.create(SECRETS, secret)
+        source = {"driver": NAME, "nodePublishSecretRef": {"name": "s"}, "readOnly": True}
+        volumes = [{"name": "data", "csi": source}]
+        inline = pod(volumes=volumes, serviceAccountName="me")
+        assert await here.volumes.set_up(inline, sources())
+        assert here.driver.verbs() == ["NodePublishVolume"]
+        said = here.driver.said("NodePublishVolume")
+        assert said["volume_context"] == {
+            "csi.storage.k8s.io/pod.name": "p",
+            "csi.storage.k8s.io/pod.namespace": "d",
+            "csi.storage.k8s.io/pod.uid": "uid-p",
+            "csi.storage.k8s.io/serviceAccount.name": "me",
+            "csi.storage.k8s.io/ephemeral": "true",
+        }
+        assert said["secrets"] == {"key": "value"}
+        assert said["readonly"]
+        assert said["volume_id"].startswith("csi-")
+        assert await here.volumes.tear_down("uid-p")
+
+
+async def test_a_driver_that_knows_modes_and_groups_is_told_them(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path, (5, 6)) as here:
+        with_group = pod(securityContext={"fsGroup": 7})
+        await here.volumes.set_up(with_group, sources(data=persistent(fsType="ext4")))
+        capability = here.driver.said("NodePublishVolume")["volume_capability"]
+        assert capability["access_mode"]["mode"] == "SINGLE_NODE_MULTI_WRITER"
+        assert capability["mount"]["volume_mount_group"] == "7"
+        assert here.driver.verbs() == ["NodePublishVolume"]
+
+
+async def test_without_its_driver_a_volume_says_so(tmp_path: Path) -> None:
+    async with harness() as world:
+        none: dict[str, Driver] = {}
+        csi = CsiVolumes(tmp_path, "n", world.client, none, lambda: None)
+        with pytest.raises(VolumeError, match="not found in the list of registered CSI drivers"):
+            await csi.set_up(pod(), {"data": persistent()})
+
+
+async def test_a_plugin_of_another_kind_is_left_alone(tmp_path: Path) -> None:
+    registry = tmp_path / "plugins_registry"
+    registry.mkdir()
+    driver = FakeDriver(tmp_path / "csi.sock")
+    driver.kind = "DevicePlugin"
+    async with harness() as world, serving(driver, registry):
+        drivers = Registration(registry, "n", world.client)
+        await drivers.look()
+        assert drivers.get(NAME) is None
+        assert driver.registered == []
+
+
+def test_the_status_of_a_node_names_what_is_in_use_and_forgets_it() -> None:
+    assert with_in_use({"a": 1}, (), {}) == {"a": 1}
+    assert with_in_use({}, ["x"], {}) == {"volumesInUse": ["x"]}
+    assert with_in_use({}, (), {"volumesInUse": ["x"]}) == {"volumesInUse": None}
