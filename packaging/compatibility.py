@@ -126,7 +126,10 @@ NODE = (
         "Persistent volumes",
         "bound as upstream binds them; `local-path` by default, local and hostPath on nodes",
     ),
-    ("CSI drivers", "provisioned, attached and scheduled for; their node side: no"),
+    (
+        "CSI drivers",
+        "registered, attached, staged and published; no block volumes, growth or tokens for drivers",
+    ),
     ("In-tree drivers, recycling", "no"),
     ("Resource metrics of nodes and pods: metrics.k8s.io built in, the kubelet's pages", "yes"),
     (
