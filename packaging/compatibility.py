@@ -128,7 +128,7 @@ NODE = (
     ),
     (
         "CSI drivers",
-        "registered, attached, staged and published; no block volumes, growth or tokens for drivers",
+        "registered, attached, staged, published; no block volumes, growth or tokens for them",
     ),
     ("In-tree drivers, recycling", "no"),
     ("Resource metrics of nodes and pods: metrics.k8s.io built in, the kubelet's pages", "yes"),
