@@ -105,7 +105,7 @@ async def serving(driver: FakeDriver, registry: Path) -> AsyncIterator[Path]:
     """Serve a driver on its own socket, and register it by one more; yields the latter."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers(driver.handlers())
-    socket = registry / f"{NAME}-reg.sock"
+    socket = registry / "f.sock"  # short: a path of a socket has 107 characters at most
     for path in (driver.endpoint, socket):
         server.add_insecure_port(f"unix://{path}")
     await server.start()
