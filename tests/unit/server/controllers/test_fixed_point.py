@@ -15,6 +15,7 @@ from minikube_py.api.apps import DAEMONSETS, DEPLOYMENTS, REPLICASETS
 from minikube_py.api.batch import JOBS
 from minikube_py.api.core import (
     CONFIGMAPS,
+    ENDPOINTS,
     NAMESPACES,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
@@ -41,6 +42,7 @@ from tests.virtual_time import run, settle
 REST_SECONDS = 900.0
 """Longer than every deadline and back-off that the steps below set off."""
 IMAGES = ("a", "b")
+JOB_KINDS = ("good", "bad", "indexed", "per index", "enough")
 
 
 def template(image, **annotations):
@@ -80,11 +82,12 @@ STEPS = st.one_of(
     st.tuples(st.just("pause"), name, st.booleans()),
     st.tuples(st.just("replicaset"), name, number),
     st.tuples(st.just("controller"), name, number),
-    st.tuples(st.just("job"), name, st.integers(0, 3), st.sampled_from(["good", "bad", "indexed"])),
+    st.tuples(st.just("job"), name, st.integers(0, 3), st.sampled_from(JOB_KINDS)),
     st.tuples(
         st.just("daemonset"), name, image, st.sampled_from(["OnDelete", "RollingUpdate", "Surge"])
     ),
     st.tuples(st.just("service"), name),
+    st.tuples(st.just("endpoints"), name, st.integers(0, 2)),
     st.tuples(st.just("volume"), name, st.sampled_from(["Retain", "Delete"])),
     st.tuples(st.just("claim"), name),
     st.tuples(st.just("delete"), st.sampled_from(DELETED), name, policy),
@@ -141,12 +144,17 @@ class User:
         await self._create(REPLICATIONCONTROLLERS, name, spec)
 
     async def job(self, name, completions, kind):
-        notes = {RUNS: "3", EXIT: "1" if kind == "bad" else "0"}
+        notes = {RUNS: "3", EXIT: "1" if kind in ("bad", "per index") else "0"}
         body = template("a", **notes)
         body = {**body, "spec": {**body["spec"], "restartPolicy": "Never"}}
         spec = {"completions": completions, "parallelism": 2, "backoffLimit": 2, "template": body}
-        if kind == "indexed":
-            spec["completionMode"] = "Indexed"
+        if kind in ("indexed", "per index", "enough"):
+            spec |= {"completionMode": "Indexed", "completions": max(completions, 1)}
+        if kind == "per index":
+            del spec["backoffLimit"]
+            spec |= {"backoffLimitPerIndex": 1, "maxFailedIndexes": 1}
+        if kind == "enough":
+            spec["successPolicy"] = {"rules": [{"succeededCount": 1}]}
         await self._create(JOBS, name, spec)
 
     async def daemonset(self, name, image, kind):
@@ -161,6 +169,15 @@ class User:
             await self._create(DAEMONSETS, name, spec)
         else:
             await self.client.update(DAEMONSETS, evolve(there.obj, "spec", spec))
+
+    async def endpoints(self, name, count):
+        """Have a service without pods, whose addresses somebody writes."""
+        spec = {"ports": [{"port": 80}], "clusterIP": "None"}
+        await self._create(SERVICES, f"hand-{name}", spec)
+        addresses = [{"ip": f"192.0.2.{n + 1}"} for n in range(count)]
+        subsets = [{"addresses": addresses, "ports": [{"port": 80}]}] if count else []
+        metadata = {"name": f"hand-{name}", "namespace": "d"}
+        await self.client.create(ENDPOINTS, {"metadata": metadata, "subsets": subsets})
 
     async def service(self, name):
         ports = [{"port": 80, "targetPort": 8080}]
