@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -349,10 +350,13 @@ async def test_a_certificate_that_is_not_of_the_bundle_is_refused(
 
 async def test_a_service_without_endpoints_by_its_cluster_ip(tmp_path: Path) -> None:
     port, cluster_ip = free_port(), "127.5.0.77"
+    # The sample server ends last, so that nothing of its client is left half open.
     async with (
+        contextlib.AsyncExitStack() as last,
         running(tmp_path, service_cidr="127.5.0.0/16") as server,
-        serving(tmp_path, port, await requestheader_ca(server), host=cluster_ip) as sample,
     ):
+        ca = await requestheader_ca(server)
+        sample = await last.enter_async_context(serving(tmp_path, port, ca, host=cluster_ip))
         ports = [{"port": port, "targetPort": port}]
         await add_service(server, {"type": "NodePort", "clusterIP": cluster_ip, "ports": ports})
         bundle = base64.b64encode(sample.ca_pem).decode()

@@ -1,5 +1,6 @@
 """A machine becomes a node by bootstrap token, and renews its certificates as a kubelet does."""
 
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -108,22 +109,21 @@ async def test_a_bootstrap_token_makes_a_node_and_proves_who_the_server_is(
     await joined(cluster, tmp_path / "w2", token=whole, node_name="w2")
 
 
-@pytest.mark.parametrize(
-    ("made", "given", "message"),
-    [
-        ({}, "abcdef.0000000000000000", "does not know the bootstrap token"),
-        ({}, "bbbbbb.0123456789abcdef", "does not know the bootstrap token"),
-        ({"usages": ("authentication",)}, TOKEN, "does not know the bootstrap token"),
-        ({"usages": ("signing",)}, TOKEN, "the token is wrong"),
-        ({"groups": ("system:bootstrappers:readers",)}, TOKEN, "the token is wrong"),
-    ],
-)
-async def test_a_token_that_is_not_for_nodes_makes_none(
-    cluster: Server, tmp_path: Path, made: Any, given: str, message: str
-) -> None:
-    await make_token(cluster, **made)
-    with pytest.raises(StartError, match=message):
-        await joined(cluster, tmp_path / "w1", token=given)
+async def test_a_token_that_is_not_for_nodes_makes_none(cluster: Server, tmp_path: Path) -> None:
+    secret = "0123456789abcdef"
+    unknown, wrong = "does not know the bootstrap token", "the token is wrong"
+    cases: tuple[tuple[str, Any, str, str], ...] = (
+        ("aaaaaa", {}, "0000000000000000", unknown),
+        ("bbbbbb", None, secret, unknown),
+        ("cccccc", {"usages": ("authentication",)}, secret, unknown),
+        ("dddddd", {"usages": ("signing",)}, secret, wrong),
+        ("eeeeee", {"groups": ("system:bootstrappers:readers",)}, secret, wrong),
+    )
+    for name, made, given, message in cases:
+        if made is not None:
+            await make_token(cluster, f"{name}.{secret}", **made)
+        with pytest.raises(StartError, match=message):
+            await joined(cluster, tmp_path / name, token=f"{name}.{given}")
 
 
 @pytest.mark.parametrize(
@@ -193,3 +193,18 @@ async def test_who_has_joined_needs_no_token_any_more(cluster: Server, tmp_path:
     await joined(cluster, tmp_path / "w1", LaterClock(days=300), token=token)
     after = shown(member)
     assert all(before[leaf] != after[leaf] for leaf in before)
+
+
+async def test_the_certificate_of_one_node_is_no_token_for_another(
+    cluster: Server, tmp_path: Path
+) -> None:
+    await make_token(cluster)
+    await joined(cluster, tmp_path / "w1")
+    token = cluster.app.bootstrap.token
+    await joined(cluster, tmp_path / "w2", token=token, node_name="w2", address="10.0.0.8")
+    await cluster.client.delete(SECRETS, "bootstrap-token-abcdef", "kube-system")
+    impostor = tmp_path / "impostor"
+    shutil.copytree(tmp_path / "w1", impostor)
+    whole = f"{token.rpartition('::')[0]}::{TOKEN}"
+    with pytest.raises(StartError, match="the token is wrong"):
+        await joined(cluster, impostor, LaterClock(days=300), token=whole, node_name="w2")

@@ -85,6 +85,10 @@ class Pool:
         return f"{self.driver}/{self.name}"
 
 
+Place = tuple[int, int, Device]
+"""The number of a pool, the place of a device in it, and the device."""
+
+
 @dataclass(eq=False)
 class Inventory:
     """All pools, in the order of their names."""
@@ -105,14 +109,28 @@ class Inventory:
                 known.append(piece)
         return cls([_pool(*key, newest[key]) for key in sorted(newest)])
 
+    @cached_property
+    def _places(self) -> tuple[Mapping[str, Sequence[Place]], Sequence[Place]]:
+        """The devices that one node has to itself, by its name, and all others."""
+        bound: dict[str, list[Place]] = {}
+        others: list[Place] = []
+        for number, pool in enumerate(self.pools):
+            for order, device in enumerate(pool.devices):
+                node = device.place.get("nodeName")
+                listed = bound.setdefault(node, []) if node else others
+                listed.append((number, order, device))
+        return bound, others
+
     def at(self, node: str, labels: Mapping[str, str]) -> Sequence[tuple[Pool, Sequence[Device]]]:
         """Return the pools that have devices for a node, with these devices."""
-        found = []
-        for pool in self.pools:
-            there = [device for device in pool.devices if device.reach(node, labels)]
-            if there:
-                found.append((pool, there))
-        return found
+        bound, others = self._places
+        there = list(bound.get(node, ()))
+        there += (place for place in others if place[2].reach(node, labels))
+        there.sort(key=lambda place: place[:2])
+        found: dict[int, list[Device]] = {}
+        for number, _, device in there:
+            found.setdefault(number, []).append(device)
+        return [(self.pools[number], devices) for number, devices in found.items()]
 
     def selects(self, expression: str, device: Device) -> bool:
         """Tell whether a selector selects a device.

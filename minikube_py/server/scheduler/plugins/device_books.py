@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from minikube_py.api import quantity
+from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, get, key_of, uid_of
 from minikube_py.api.resource_k8s import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
 from minikube_py.client.informer import Informer
@@ -32,6 +33,8 @@ class DeviceBooks:
         """Claims as we have written them, as long as the cache has older ones."""
         self.pending: dict[str, Sequence[Held]] = {}
         """By uid of the claim: devices that were chosen and are not written yet."""
+        self._read: dict[Key, tuple[Item, Sequence[Held]]] = {}
+        """What each claim of the cache has: read once for each version of it."""
         self._changes = 0
         self._taken: tuple[tuple[int, int, int], Taken] | None = None
         self._inventory: tuple[tuple[int, int], Inventory] | None = None
@@ -95,10 +98,15 @@ class DeviceBooks:
         return Taken(frozenset(whole), shares)
 
     def _held(self) -> Iterator[Held]:
+        known, self._read = self._read, {}
         for item in self.claims.items():
-            newest = self.claim(item.key)
-            if newest is not None:
-                yield from held_by(newest)
+            if item.key in self._written:
+                yield from held_by(self.claim(item.key) or {})
+                continue
+            before = known.get(item.key)
+            read = before if before is not None and before[0] is item else None
+            self._read[item.key] = read or (item, tuple(held_by(item.obj)))
+            yield from self._read[item.key][1]
         for held in self.pending.values():
             yield from held
 
