@@ -224,6 +224,8 @@ def _statuses(pod: Obj, kind: str) -> Sequence[Obj]:
 def weight_of(pod: Obj, requests: Amounts) -> tuple[int, int]:
     """Return CPU and memory as scores count them."""
     cpu, memory = requests.get("cpu", 0), requests.get("memory", 0)
+    if get(pod, "spec.resources.requests"):
+        return cpu, memory  # amounts for the pod as a whole say it all
     for container in get(pod, "spec.containers", ()):
         asked: Mapping[str, str] = get(container, "resources.requests", {})
         cpu += DEFAULT_MILLI_CPU if "cpu" not in asked else 0

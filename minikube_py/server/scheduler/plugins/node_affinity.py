@@ -8,10 +8,11 @@ from minikube_py.api import node_selectors
 from minikube_py.api.core import NODES
 from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, get
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
 from minikube_py.server.scheduler.framework import (
     Cycle,
+    Narrowed,
     Question,
     Rejection,
     rejection,
@@ -21,6 +22,7 @@ from minikube_py.server.scheduler.node_info import NodeInfo
 from minikube_py.server.scheduler.pod_info import PodInfo
 
 NOT_ENFORCED = rejection("node(s) didn't match scheduler-enforced node affinity", final=True)
+CONFLICT = rejection("pod affinity terms conflict", final=True)
 MISMATCH = rejection("node(s) didn't match Pod's node affinity/selector", final=True)
 
 
@@ -39,6 +41,15 @@ class NodeAffinity:
     def events_to_register(self) -> Iterable[Registered]:
         """A node that the pod means and did not mean before helps."""
         return (Registered(NODES, Action.ADD | Action.NODE_LABEL, self._is_meant),)
+
+    def pre_filter(self, cycle: Cycle) -> Rejection | Narrowed | None:
+        """Name the nodes that alone come into question, where the pod names them itself."""
+        if not get(cycle.pod.obj, "spec.affinity.nodeAffinity"):
+            return None
+        names = named_nodes(cycle.pod.obj)
+        if names is None:
+            return None
+        return Narrowed(names) if names else CONFLICT
 
     def filter(self, cycle: Cycle) -> Question | None:
         """Return the question, where the pod asks for certain nodes."""
@@ -74,6 +85,26 @@ class NodeAffinity:
     def _means(self, pod: PodInfo, item: Item) -> bool:
         tests = (pod.required_nodes, self._added)
         return all(test is None or test(item.key.name, item.labels) for test in tests)
+
+
+def named_nodes(pod: Obj) -> frozenset[str] | None:
+    """Return the names of the nodes that a pod's required affinity means, None for any name.
+
+    The pods of a DaemonSet name their node so, and no other node need be asked.
+    """
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+    found: frozenset[str] = frozenset()
+    terms = get(pod, f"{path}.nodeSelectorTerms", ())
+    for term in terms:
+        named = [
+            frozenset(one.get("values") or ())
+            for one in term.get("matchFields") or ()
+            if one.get("key") == "metadata.name" and one.get("operator") == "In"
+        ]
+        if not named:
+            return None
+        found |= frozenset.intersection(*named)
+    return found if terms else None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,17 @@ def test_the_reasons_are_counted_and_sorted():
     assert fit.plugins == {"NodeResourcesFit", "TaintToleration", "NodeUnschedulable"}
 
 
+def test_nodes_that_do_not_come_into_question_are_not_asked_and_not_counted():
+    field = {"key": "metadata.name", "operator": "In", "values": ["a", "gone"]}
+    terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
+    affinity = {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+    there = cache(node("a", cpu="1"), node("b"), node("c"))
+    fit = find(cycle(pod(requests={"cpu": "2"}, affinity=affinity), there), profile())
+    assert explain(fit) == "0/3 nodes are available: 1 Insufficient cpu."
+    assert fit.plugins == {"NodeResourcesFit", "NodeAffinity"}
+    assert fit.looked_at == 1
+
+
 def test_a_cluster_without_nodes_says_so():
     fit = find(cycle(pod(), cache()), profile())
     assert explain(fit) == "no nodes available to schedule pods"

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minikube_py.server.scheduler.framework import Narrowed, rejection
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.node_affinity import NodeAffinity
 from minikube_py.server.scheduler.plugins.node_declared_features import (
@@ -117,6 +118,27 @@ def test_node_affinity_and_selectors(spec, fits):
     there = cache(node("a", labels=LABELLED))
     found = reasons(NodeAffinity, pod(**spec), there)["a"]
     assert found == (None if fits else ("node(s) didn't match Pod's node affinity/selector",))
+
+
+def by_name(*terms):
+    fields = [[expression("metadata.name", "In", *names) for names in term] for term in terms]
+    return required(*({"matchFields": one} for one in fields))
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, None),
+        (by_name([["a"]]), Narrowed(frozenset({"a"}))),
+        (by_name([["a", "b"]], [["c"]]), Narrowed(frozenset({"a", "b", "c"}))),
+        (by_name([["a", "b"], ["b", "c"]]), Narrowed(frozenset({"b"}))),
+        (by_name([["a"], ["b"]]), rejection("pod affinity terms conflict", final=True)),
+        (required({"matchExpressions": [expression("disk", "Exists")]}), None),
+        (required({"matchFields": [expression("metadata.name", "NotIn", "a")]}), None),
+    ],
+)
+def test_of_nodes_that_a_pod_names_itself_no_others_are_asked(spec, said):
+    assert NodeAffinity().pre_filter(cycle(pod(**spec), cache())) == said
 
 
 def test_preferred_nodes_are_preferred_by_weight():
