@@ -51,7 +51,7 @@ class TryAgainError(Exception):
         self.seconds = seconds
 
 
-LOOKS_MAX, STREAK_SECONDS = 20, 1.0
+LOOKS_MAX, STREAK_SECONDS = 100, 1.0
 """So many looks at a key, each within a second of the one before, follow each other as they come;
 then the key rests after each for the longest time.
 

@@ -246,5 +246,5 @@ async def test_a_key_that_is_looked_at_without_end_rests_between_the_looks():
         await world.client.create(CONFIGMAPS, config_map("a"))
         world.run(Controller(name="c", watches=CONFIGMAPS, reconcile=reconcile))
         await settle(10)
-        assert 40 <= len(looks) <= 80
-        assert looks[15] < 1
+        assert 120 <= len(looks) <= 150
+        assert looks[95] < 1
