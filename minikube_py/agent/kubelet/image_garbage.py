@@ -115,9 +115,9 @@ class ImageGarbage:
         )
 
     async def remove_unused(self, containers: Sequence[Container]) -> int:
-        """Remove every image that is not used, at once; return how many bytes that gave."""
+        """Remove every image that is not used, but young ones; return how many bytes that gave."""
         in_use = await self.note(containers)
-        return await self._remove(in_use, None, 0.0)
+        return await self._remove(in_use, None, self._policy.age_seconds)
 
     async def _remove(self, in_use: frozenset[str], wanted: int | None, age: float) -> int:
         freed = 0

@@ -78,6 +78,11 @@ class PodWorkers:
         worker = self.get(uid)
         return worker is not None and worker.evict(failure, grace)
 
+    def is_ending(self, uid: str) -> bool:
+        """Tell whether something of a pod still runs."""
+        worker = self.get(uid)
+        return worker is not None and worker.state in (State.SYNCING, State.TERMINATING)
+
     def wake(self, uid: str) -> None:
         """Have a pod looked at."""
         if uid in self._workers:

@@ -50,6 +50,8 @@ from minikube_py.lib.clock import Clock
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
 HARD_GRACE_SECONDS = 1
+END_SECONDS = 30.0
+"""How long the end of a pod is waited for before another one is ended; upstream's number."""
 REASON = "Evicted"
 
 
@@ -68,6 +70,9 @@ class Pods(Protocol):
 
     def evict(self, uid: str, failure: Failure, grace: int) -> bool:
         """End a pod; tell whether there was anything to end."""
+
+    def is_ending(self, uid: str) -> bool:
+        """Tell whether something of a pod that was ended still runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,8 @@ class EvictionManager:
     around: Surroundings
     seen: Seen = field(default_factory=Seen)
     pressed: frozenset[str] = frozenset()
+    _ending: dict[str, float] = field(default_factory=dict)
+    """Until when to wait for the ends of pods."""
 
     async def run(self) -> None:
         """Look for ever."""
@@ -110,7 +117,7 @@ class EvictionManager:
             return
         levels = await self.around.levels()
         threshold = self._judge(levels)
-        if threshold is None:
+        if threshold is None or self._waits():
             return
         resource = RESOURCES[threshold.signal]
         log.warning("node is short of %s levels=%s", resource, levels[threshold.signal])
@@ -122,6 +129,16 @@ class EvictionManager:
             if threshold is None:
                 return
         await self._end_one(threshold, levels[threshold.signal])
+
+    def _waits(self) -> bool:
+        """Tell whether a pod that was ended has yet to give back what it used."""
+        now = self.around.clock.monotonic()
+        self._ending = {
+            uid: until
+            for uid, until in self._ending.items()
+            if now < until and self.around.pods.is_ending(uid)
+        }
+        return bool(self._ending)
 
     def _judge(self, levels: Levels) -> Threshold | None:
         """Hold the levels against the thresholds; return the one to act upon."""
@@ -176,6 +193,7 @@ class EvictionManager:
             uid_of(pod), Failure(REASON, message, disruption=True), grace
         )
         if ended:
+            self._ending[uid_of(pod)] = self.around.clock.monotonic() + END_SECONDS
             log.warning("pod evicted pod=%s reason=%s", full_name(pod), message)
             self.around.tell(pod, message)
         return ended

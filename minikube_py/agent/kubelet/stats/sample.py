@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minikube_py.agent.cri.runtime import Container
-from minikube_py.agent.kubelet.cgroups import Cgroups, pod_group
+from minikube_py.agent.kubelet.cgroups import ROOT, Cgroups, pod_group
 from minikube_py.agent.kubelet.pod import is_host_network
 from minikube_py.agent.kubelet.stats import network, usage
 from minikube_py.agent.kubelet.stats.network import Interface
@@ -72,10 +72,12 @@ class Sample:
     at: int
     pods: Sequence[PodSample] = ()
     interfaces: Sequence[Interface] = ()
+    all_pods: Usage = field(default_factory=Usage)
+    """What all pods use together."""
 
     def cpu(self) -> Mapping[str, tuple[int, int]]:
         """Return the processor time of every group with its moment, by group."""
-        found = {"/": (self.usage, self.at)}
+        found = {"/": (self.usage, self.at), ROOT: (self.all_pods, self.at)}
         for pod in self.pods:
             found[pod.group] = (pod.usage, pod.at)
             found |= {one.group: (one.usage, one.at) for one in pod.containers}
@@ -103,6 +105,7 @@ class Sampler:
             at=at,
             pods=[self._pod(one) for one in facts],
             interfaces=network.of_machine(),
+            all_pods=usage.read(self.trees, ROOT),
         )
 
     def _pod(self, facts: PodFacts) -> PodSample:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from minikube_py.agent.kubelet.cgroups import ROOT
 from minikube_py.agent.kubelet.pod import volumes_of
 from minikube_py.agent.kubelet.stats.disk import Space, Used
 from minikube_py.agent.kubelet.stats.network import Interface
@@ -66,6 +67,7 @@ def _node(measured: Measured) -> Document:
     document: Document = {
         "nodeName": words.name,
         "startTime": times.format_seconds(words.booted),
+        "systemContainers": list(_system(measured)),
         **_used(sample.usage, sample.at, measured.rates.get("/"), words.memory_bytes),
         "rlimit": {"time": moment(sample.at), "maxpid": words.pids_max, "curproc": words.pids},
     }
@@ -77,6 +79,15 @@ def _node(measured: Measured) -> Document:
         images = _space(disks.images, sample.at, Used(disks.images_used, 0))
         document["runtime"] = {"imageFs": images, "containerFs": images}
     return document
+
+
+def _system(measured: Measured) -> Iterator[Document]:
+    """Yield what the groups of the system use; `pods` is all pods together."""
+    sample = measured.sample
+    used = _used(sample.all_pods, sample.at, measured.rates.get(ROOT), measured.words.memory_bytes)
+    if used:
+        started = times.format_seconds(measured.words.booted)
+        yield {"name": "pods", "startTime": started, **used}
 
 
 def _pod(pod: PodSample, measured: Measured) -> Document:

@@ -256,6 +256,7 @@ class NodeModel:
     evicted: list[tuple[str, str, int]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
     conditions: list[frozenset[str]] = field(default_factory=list)
+    ending: set[str] = field(default_factory=set)
     sampled: int = 0
     freed: int = 0
 
@@ -284,6 +285,9 @@ class NodeModel:
             return False
         self.evicted.append((uid, failure.message, grace))
         return True
+
+    def is_ending(self, uid: str) -> bool:
+        return uid in self.ending
 
     async def free_disk(self) -> None:
         self.freed += 1
@@ -335,6 +339,10 @@ async def test_one_pod_at_a_time_is_ended_while_memory_is_short() -> None:
     )
     assert node.told == ["EvictionThresholdMet Attempting to reclaim memory", f"large {message}"]
     assert node.conditions == [frozenset({"MemoryPressure"})]
+    node.ending = {"large"}
+    await manager.step()
+    assert len(node.evicted) == 1  # it has yet to give back what it used
+    await node.clock.sleep(30)
     await manager.step()
     assert [uid for uid, _, _ in node.evicted] == ["large", "small"]
     node.levels[MEMORY] = PLENTY
@@ -442,6 +450,8 @@ async def test_images_that_are_young_pinned_or_used_stay() -> None:
 @virtual
 async def test_a_node_that_needs_the_disk_removes_all_that_is_unused() -> None:
     store = ImageStore(image("a"), image("b"), image("used"))
-    made, _ = garbage(store)
+    made, clock = garbage(store)
+    assert await made.remove_unused([]) == 0  # all have only just come
+    await clock.sleep(121)
     assert await made.remove_unused([Container(id="1", image="used:1")]) == 20
     assert set(store.images) == {"used"}

@@ -64,7 +64,7 @@ def sample(cpu: int = 5 * SECOND, at: int = BEGIN + 10 * SECOND) -> Sample:
         containers=[one],
         interfaces=[Interface("eth0", 10, 1, 0, 0, 20, 2, 0, 0)],
     )
-    return Sample(usage=used(9 * cpu, 9000), at=at, pods=[whole])
+    return Sample(usage=used(9 * cpu, 9000), at=at, pods=[whole], all_pods=used(2 * cpu, 2000))
 
 
 def measured(**more: Any) -> Measured:
@@ -136,6 +136,8 @@ def test_a_summary_has_node_pods_and_containers() -> None:
     )
     node, (one,) = document["node"], document["pods"]
     assert node["nodeName"] == "n1"
+    assert [one["name"] for one in node["systemContainers"]] == ["pods"]
+    assert node["systemContainers"][0]["memory"]["workingSetBytes"] == 1900
     assert node["memory"]["availableBytes"] == 20_000 - 8900
     assert node["fs"]["usedBytes"] == 600
     assert node["rlimit"]["curproc"] == 50
