@@ -69,6 +69,7 @@ def test_a_busy_deployment_is_scaled_up_and_down_again(cluster: Cluster, namespa
     assert conditions["AbleToScale"] == conditions["ScalingActive"] == "True"
     assert hpa["status"]["currentMetrics"][0]["resource"]["name"] == "cpu"
     assert "lastScaleTime" in hpa["status"]
+    assert "reconcile failed" not in cluster.logs()
     events = cluster.kubectl("get", "events", "-n", namespace, "-o", "jsonpath={..message}")
     above = "reason: cpu resource utilization (percentage of request) above target"
     assert f"New size: 2; {above}" in events

@@ -57,8 +57,8 @@ class Provider:
         self._images = images
         self._clock = clock
         self._busy = asyncio.Lock()
-        self._last: tuple[float, Sample] | None = None
-        self._before: tuple[float, Sample] | None = None
+        self._kept: list[tuple[float, Sample]] = []
+        """Oldest first: one that is old enough for a rate, and all that are younger."""
         self._walks = _Walks()
 
     async def sample(self) -> Sample:
@@ -74,13 +74,13 @@ class Provider:
 
     async def _fresh(self) -> Sample:
         now = self._clock.monotonic()
-        if self._last is not None and now - self._last[0] < FRESH_SECONDS:
-            return self._last[1]
+        if self._kept and now - self._kept[-1][0] < FRESH_SECONDS:
+            return self._kept[-1][1]
         facts = list(self._sampler.facts())
         taken = await asyncio.to_thread(self._sampler.take, facts)
-        if self._last is not None and now - self._last[0] >= RATE_SECONDS:
-            self._before = self._last
-        self._last = (now, taken)
+        self._kept.append((now, taken))
+        old = sum(now - at >= RATE_SECONDS for at, _ in self._kept)
+        del self._kept[: max(old - 1, 0)]
         return taken
 
     async def measured(self, *, with_disks: bool = True) -> Measured:
@@ -97,10 +97,13 @@ class Provider:
         return Measured(words, sample, rates(before, sample), disks)
 
     def _recent(self) -> Sample | None:
-        if self._before is None or self._last is None:
-            return None
-        age = self._last[0] - self._before[0]
-        return self._before[1] if age <= RATE_SECONDS_MAX else None
+        """Return the newest sample that is old enough to make a rate with the last one."""
+        age = self._kept[-1][0] - self._kept[0][0]
+        return self._kept[0][1] if RATE_SECONDS <= age <= RATE_SECONDS_MAX else None
+
+    def kept(self) -> Sequence[Sample]:
+        """Return the samples that a rate may yet be made of, oldest first."""
+        return [sample for _, sample in self._kept]
 
     def facts(self) -> list[PodFacts]:
         """Return the pods that may use something."""

@@ -190,6 +190,18 @@ async def test_who_asks_at_the_same_moment_gets_the_same_sample(tmp_path: Path) 
     assert taken == [1]
 
 
+async def test_who_asks_all_the_time_gets_rates_of_the_last_moments(tmp_path: Path) -> None:
+    made, clock = await provider(tmp_path, [])
+    stamps = []
+    for _ in range(4):
+        found = await made.measured(with_disks=False)
+        stamps.append(found.sample.at)
+        await clock.sleep(0.6)
+    kept = made.kept()
+    assert len(kept) <= 3
+    assert kept[0].at >= stamps[0]
+
+
 @pytest.mark.parametrize("disks", [True, False])
 async def test_the_first_summary_is_made_of_two_samples(tmp_path: Path, *, disks: bool) -> None:
     taken: list[int] = []
