@@ -115,7 +115,7 @@ class Kubelet:
         self._mirrors = MirrorPods(
             (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
         )
-        self._csi_drivers = Registration(config.root / "plugins_registry", name, client)
+        self._csi_drivers = Registration(config.root / "plugins_registry", name, client, clock)
         csi = CsiVolumes(config.root, name, client, self._csi_drivers, self._wake_node)
         self._volumes = PodVolumes(config.root, config.storage, csi)
         self._workers: PodWorkers | None = None

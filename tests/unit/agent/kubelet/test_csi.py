@@ -71,7 +71,7 @@ async def node_with_driver(
         await world.client.create(NODES, {"metadata": {"name": "n"}})
         made = {"metadata": {"name": NAME}, "spec": {"attachRequired": False, **spec}}
         await world.client.create(CSIDRIVERS, made)
-        drivers = Registration(root / "plugins_registry", "n", world.client)
+        drivers = Registration(root / "plugins_registry", "n", world.client, world.clock)
         changes: list[int] = []
         csi = CsiVolumes(root, "n", world.client, drivers, lambda: changes.append(1))
         world.nursery.start("drivers", drivers.run())
@@ -266,7 +266,7 @@ async def test_a_plugin_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     driver = FakeDriver(tmp_path / "csi.sock")
     driver.kind = "DevicePlugin"
     async with harness() as world, serving(driver, registry):
-        drivers = Registration(registry, "n", world.client)
+        drivers = Registration(registry, "n", world.client, world.clock)
         await drivers.look()
         assert drivers.get(NAME) is None
         assert driver.registered == []
@@ -276,3 +276,29 @@ def test_the_status_of_a_node_names_what_is_in_use_and_forgets_it() -> None:
     assert with_in_use({"a": 1}, (), {}) == {"a": 1}
     assert with_in_use({}, ["x"], {}) == {"volumesInUse": ["x"]}
     assert with_in_use({}, (), {"volumesInUse": ["x"]}) == {"volumesInUse": None}
+
+
+async def test_a_driver_that_is_not_ready_yet_or_comes_again_is_registered_all_the_same(
+    tmp_path: Path,
+) -> None:
+    registry = tmp_path / "plugins_registry"
+    driver = FakeDriver(tmp_path / "csi.sock")
+    driver.failures["NodeGetInfo"] = "not yet"
+    async with harness() as world:
+        await world.client.create(NODES, {"metadata": {"name": "n"}})
+        drivers = Registration(registry, "n", world.client, world.clock)
+        world.nursery.start("drivers", drivers.run())
+        await until(registry.is_dir)
+        async with serving(driver, registry):
+            await until(lambda: driver.registered)
+            assert driver.registered[0] == {"error": "not yet"}
+            driver.failures.clear()
+            await until(lambda: drivers.get(NAME))
+            first = drivers.get(NAME)
+        driver.registered.clear()
+        async with serving(driver, registry):
+            await until(lambda: any(one.get("plugin_registered") for one in driver.registered))
+            await until(lambda: drivers.get(NAME) not in (None, first))
+            found = drivers.get(NAME)
+            assert found is not None
+            await found.aclose()
