@@ -37,6 +37,8 @@ EXTENDER = "Extender"
 """What rejected a pod that an extender did: whatever happens may help."""
 EVENTS_MAX = 10_000
 """Remembered for pods under way; one that missed more is tried again."""
+PAUSE_SECONDS = 0.1
+"""Between two attempts at least, so that pods that disturb each other do not run hot."""
 HINTS_AT_ONCE = 2000
 """Waiting pods that are asked about without letting others run."""
 Hints = Sequence[Hint | None]
@@ -231,6 +233,9 @@ class SchedulingQueue:
                 continue
             if queued.place is not Place.BACKING_OFF:
                 return None  # failures wait for their time, and the timer is set
+            if queued.since + PAUSE_SECONDS > self._clock.monotonic():
+                self._arm(queued.since + PAUSE_SECONDS)
+                return None
             heapq.heappop(self._later)
             if self._admitted(queued):
                 return queued
@@ -268,7 +273,8 @@ class SchedulingQueue:
         queued.rejections += 1
         queued.not_before = now + self._backoff.wait_seconds(queued.rejections)
         queued.rejected_by = frozenset(rejected_by)
-        if events is None or any(self._helps(queued, event) for event in events):
+        others = (event for event in events or () if not _is_its_end(event, uid))
+        if events is None or any(self._helps(queued, event) for event in others):
             self._retry(queued)
         else:
             self._block(queued)
@@ -396,6 +402,8 @@ class SchedulingQueue:
             self._unblock(oldest)
             self._activate(oldest)
         self._arm_next()
+        if self._later:
+            self._wake.set()  # what backs off may have paused long enough
 
     def _oldest(self) -> QueuedPod | None:
         return next(iter(self._unschedulable.values()), None)
@@ -413,6 +421,11 @@ class SchedulingQueue:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _is_its_end(event: ClusterEvent, uid: str) -> bool:
+    """Tell whether an event is that the pod itself lost the node it was to have."""
+    return event.action is Action.DELETE and event.old is not None and event.old.uid == uid
 
 
 HintTable = Mapping[tuple[str, Action], Mapping[tuple[str, str], Hints]]

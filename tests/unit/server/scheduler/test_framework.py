@@ -7,6 +7,7 @@ import pytest
 from minikube_py.api.core import EVENTS, PODS
 from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.object import condition_of, get
+from minikube_py.server.scheduler.cluster_events import Action, Registered
 from minikube_py.server.scheduler.configuration import Configuration
 from minikube_py.server.scheduler.framework import Help, Wait, rejection
 from minikube_py.server.scheduler.plugins import FACTORIES
@@ -183,6 +184,32 @@ async def rejected_late(point):
 @pytest.mark.parametrize("point", ["reserve", "permit", "pre_bind"])
 def test_a_pod_that_is_rejected_late_gives_everything_back(point):
     rejected_late(point)
+
+
+class Touchy(Tracing):
+    """Rejects late, and says that every pod that goes may help."""
+
+    def events_to_register(self):
+        return [Registered(PODS, Action.DELETE)]
+
+
+@virtual
+async def test_a_rejected_pods_own_end_is_no_help_to_it():
+    touchy = Touchy("Touchy", permit=rejection("no"))
+    async with scheduling(touchy) as world:
+        await make(world, "p")
+        await settle(100)
+        assert touchy.of("p").count("permit") == 1
+
+
+@virtual
+async def test_pods_that_disturb_each_other_do_not_run_hot():
+    touchy = Touchy("Touchy", permit=rejection("no"))
+    async with scheduling(touchy) as world:
+        await make(world, "p")
+        await make(world, "q")
+        await settle(10)
+        assert touchy.of("p").count("permit") <= 101
 
 
 @virtual

@@ -142,7 +142,7 @@ async def test_a_node_that_is_uncordoned_is_used_and_one_that_goes_is_not():
         assert placed(world) == {"p": None}
         there = world.cluster.objects(NODES)[0]
         await world.client.update(NODES, evolve(there, "spec.unschedulable", value=None))
-        await settle()  # at once: nobody else waits
+        await settle(0.2)  # nobody else waits
         assert placed(world) == {"p": "n1"}
         await world.client.delete(NODES, "n1")
         await make(world, "late")
