@@ -170,7 +170,7 @@ async def live(steps: Any, faults: frozenset[int]) -> None:
         assert len(there) == len({at for at, _ in wanted})
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(STEPS, max_size=14),
     faults=st.frozensets(st.integers(0, 20), max_size=6),

@@ -182,7 +182,7 @@ async def live(steps: Any, faults: frozenset[int]) -> None:
         assert all(not unwanted_of(one) for one in world.cluster.objects(NODES))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(STEPS, max_size=14),
     faults=st.frozensets(st.integers(0, 40), max_size=10),

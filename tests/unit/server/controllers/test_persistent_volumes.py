@@ -362,7 +362,7 @@ async def lived(steps: Any, faults: frozenset[int], lag: float) -> World:
         return world
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     steps=st.lists(STEPS, max_size=12),
     faults=st.frozensets(st.integers(0, 30), max_size=10),
@@ -392,7 +392,7 @@ PAIRS = [
 ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(steps=st.permutations(PAIRS), fault=st.integers(0, 14))
 def test_who_is_bound_to_whom_does_not_depend_on_the_order_of_events_or_on_a_crash(
     steps: Any, fault: int

@@ -179,7 +179,7 @@ a_volume = made(PERSISTENTVOLUMES, volumes)
 a_class = made(STORAGECLASSES, classes)
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     claim=a_claim,
     found=st.lists(a_volume, max_size=3),
@@ -206,7 +206,7 @@ def test_claims_and_volumes_of_every_shape_have_plans(
         list(volume_expand.plan(claim, volume))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     wanted=st.lists(a_claim, max_size=2),
     found=st.lists(a_volume, max_size=2),

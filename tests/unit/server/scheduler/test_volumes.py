@@ -429,7 +429,7 @@ def placed_volume(at: int, size: str, place: Any, meant: str) -> Any:
     return volume(f"v{at}", size, **more)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     given_volumes=st.lists(
         st.tuples(
