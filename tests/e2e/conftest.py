@@ -1,12 +1,19 @@
 """One real cluster for all end-to-end tests; root and containerd are theirs to have."""
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import Cluster
+from tests.e2e import registry as registry_program
+from tests.e2e.cluster import Cluster, build_images
+from tests.e2e.node.machine import wait_until
+
+REGISTRY_PORT = 5009
+"""In the machine's own network, where nobody else listens."""
 
 os.environ.setdefault("KPY_EVICTION_HARD", "memory.available<1Mi")
 os.environ.setdefault("KPY_IMAGE_GC_HIGH_THRESHOLD", "100")
@@ -27,6 +34,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         raise
     finally:
         made.close()
+
+
+@pytest.fixture(scope="session")
+def registry(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve images in the machine (see registry.py); return `address:port`."""
+    archive = build_images() / "busybox.tar"
+    names = ("tests/busybox", "private/busybox", "library/mirrored")
+    images = [f"{name}={archive}" for name in names]
+    line = [sys.executable, str(Path(registry_program.__file__)), str(REGISTRY_PORT), *images]
+    server = cluster.machine.start(line, tmp_path_factory.mktemp("registry") / "log")
+    address = f"127.0.0.1:{REGISTRY_PORT}"
+    ask = ("busybox", "wget", "-q", "-O-", f"http://{address}/v2/")
+    wait_until(lambda: cluster.machine.sh(*ask, check=False), 20, "the registry answers")
+    yield address
+    server.kill()
+    server.wait()
 
 
 @pytest.fixture

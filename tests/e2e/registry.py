@@ -4,12 +4,19 @@ It serves the OCI layouts that tests build, under the names that the test gives;
 `python registry.py PORT NAME=ARCHIVE ...`.
 """
 
+import base64
 import json
 import sys
 import tarfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+PRIVATE = "private/"
+"""Images of names that begin like this are for USER alone."""
+USER, PASSWORD = "somebody", "s3cret"
+ALLOWED = f"Basic {base64.b64encode(f'{USER}:{PASSWORD}'.encode()).decode()}"
 
 
 class Repository(NamedTuple):
@@ -49,9 +56,13 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/v2/":
             self._send(b"{}", "application/json", body=body)
             return
-        name, _, rest = self.path.removeprefix("/v2/").rpartition("/")
+        path = urlsplit(self.path).path  # a mirror is told whose image is meant, in the query
+        name, _, rest = path.removeprefix("/v2/").rpartition("/")
         name, _, what = name.rpartition("/")
         repository = self.repositories.get(name)
+        if name.startswith(PRIVATE) and self.headers.get("Authorization") != ALLOWED:
+            self._refuse()
+            return
         if repository is None:
             self.send_error(404)
             return
@@ -64,6 +75,12 @@ class Handler(BaseHTTPRequestHandler):
         if what == "manifests":
             kind = json.loads(data).get("mediaType", "application/vnd.oci.image.manifest.v1+json")
         self._send(data, kind, digest, body=body)
+
+    def _refuse(self) -> None:
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="tests"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _send(self, data: bytes, kind: str, digest: str = "", *, body: bool) -> None:
         self.send_response(200)

@@ -68,7 +68,7 @@ def credentials(secrets: Iterable[Obj], image: str) -> Iterator[dict[str, str]]:
     for secret in secrets:
         for host, entry in _entries(secret):
             if host.split("/")[0] in names and image.startswith(_prefix(host, image)):
-                yield _auth(entry, host)
+                yield _auth(entry)
 
 
 def _prefix(host: str, image: str) -> str:
@@ -91,7 +91,11 @@ def _entries(secret: Obj) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return  # a broken secret opens nothing
 
 
-def _auth(entry: Mapping[str, Any], host: str) -> dict[str, str]:
+def _auth(entry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the AuthConfig of CRI; the runtime is not told for which registry, as by upstream.
+
+    It would compare that with the host of a URL, and drop credentials for `registry:5000`.
+    """
     username, password = entry.get("username", ""), entry.get("password", "")
     if entry.get("auth"):
         try:
@@ -102,7 +106,6 @@ def _auth(entry: Mapping[str, Any], host: str) -> dict[str, str]:
     return {
         "username": username,
         "password": password,
-        "server_address": host,
         "identity_token": entry.get("identitytoken", ""),
         "registry_token": entry.get("registrytoken", ""),
     }

@@ -1,35 +1,15 @@
 """Volumes that show an image, pulled from a registry or here already."""
 
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e import registry
-from tests.e2e.cluster import Cluster, build_images
+from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.net import Net, pod
 from tests.e2e.node.machine import wait_until
 
 pytestmark = pytest.mark.e2e
-PORT = 5009
-NAME = "tests/busybox"
-PULLED = f"127.0.0.1:{PORT}/{NAME}:1"
-
-
-@pytest.fixture(scope="module")
-def images(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Serve an image in the machine."""
-    archive = build_images() / "busybox.tar"
-    line = [sys.executable, str(Path(registry.__file__)), str(PORT), f"{NAME}={archive}"]
-    log = tmp_path_factory.mktemp("registry") / "log"
-    server = cluster.machine.start(line, log)
-    ask = ("busybox", "wget", "-q", "-O-", f"http://127.0.0.1:{PORT}/v2/")
-    wait_until(lambda: cluster.machine.sh(*ask, check=False), 20, "the registry answers")
-    yield
-    server.kill()
-    server.wait()
+PULLED = "127.0.0.1:5009/tests/busybox:1"
 
 
 def showing(name: str, reference: str, policy: str, **more: Any) -> dict[str, Any]:
@@ -45,7 +25,7 @@ def mounted(cluster: Cluster) -> int:
 
 
 @pytest.mark.conformance("ImageVolume should succeed with pod and pull policy of Always")
-@pytest.mark.usefixtures("images")
+@pytest.mark.usefixtures("registry")
 def test_a_pod_reads_the_files_of_an_image(net: Net) -> None:
     before = mounted(net.cluster)
     net.make(showing("pulled", PULLED, "Always"))
