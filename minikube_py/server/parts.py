@@ -25,9 +25,10 @@ from minikube_py.api.core import (
     SERVICES,
 )
 from minikube_py.api.endpointslices import ENDPOINTSLICES
+from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.metrics import NODEMETRICS, PODMETRICS
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, get
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Convert, Resource
 from minikube_py.api.resource_k8s import RESOURCESLICES
@@ -472,6 +473,8 @@ def _metrics_api(
     tls = certificates.kubelet
 
     async def fetch(node: Obj) -> str:
+        if not get(node, "status.daemonEndpoints.kubeletEndpoint.Port"):
+            raise ServiceUnavailableError("the node says of no kubelet where it listens")
         url = f"{kubelet_base(node)}/metrics/resource"
         return await proxy.fetch(url, tls, bytes_max=PAGE_BYTES_MAX, seconds=FETCH_SECONDS)
 
