@@ -22,7 +22,7 @@ from minikube_py.lib.tasks import Nursery
 log = logging.getLogger(__name__)
 Handler = Callable[[Item | None, Item | None], None]
 """(old, new): old is None when an object came, new when it went. Must not wait."""
-EVENTS_MAX = 200
+EVENTS_MAX = 50
 """So many events are told before the loop goes on with something else."""
 WAIT_SECONDS = 10.0
 """An informer this far behind is broken; whoever waits gives up and tries again later."""

@@ -171,6 +171,17 @@ async def test_what_others_have_made_is_not_deleted_but_given_back(server, hand)
     assert await there(client, "ours") is None
 
 
+async def test_a_server_leaves_alone_what_comes_from_the_folder_of_another(server, hand, tmp_path):
+    put(hand, "a.yaml", configmap("a"))
+    await manifests(server, hand).look()
+    put(tmp_path / "other", "b.yaml", configmap("b"))
+    await manifests(server, tmp_path / "other").look()
+    (tmp_path / "other" / "b.yaml").unlink()
+    await manifests(server, tmp_path / "other").look()
+    assert await there(server.client, "a")
+    assert await there(server.client, "b") is None
+
+
 async def test_a_skipped_file_stays_and_a_disabled_one_goes(server, hand):
     put(hand, "a.yaml", configmap("a"))
     put(hand, "b.yaml", configmap("b"))

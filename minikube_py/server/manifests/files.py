@@ -6,6 +6,7 @@ and what --disable names (a file without its ending, or a folder) is taken out o
 """
 
 import hashlib
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -14,9 +15,11 @@ from typing import Any
 import yaml
 
 from minikube_py.api.object import Obj
+from minikube_py.lib.fsutil import read_if_there, write_atomic
 
 ENDINGS = (".yaml", ".yml", ".json")
 SKIP = ".skip"
+IDENTITY = ".identity"
 BYTES_MAX = 16 << 20
 """A larger file is a mistake: no object is stored that is."""
 SETTLED_SECONDS = 1.0
@@ -81,6 +84,16 @@ def read(root: Path, disabled: Iterable[str], now: float) -> Folder:
                 young = young or (source.kept and not _is_skipped(path))
                 sources.append(source)
     return Folder(sorted(sources, key=lambda s: s.file), folders, young, unseen)
+
+
+def identity(root: Path) -> str:
+    """Return what tells a folder from those of other servers; made where it is not there yet."""
+    path = root / IDENTITY
+    found = read_if_there(path)
+    if not found:
+        found = str(uuid.uuid4()).encode()
+        write_atomic(path, found, 0o600)
+    return found.decode()
 
 
 def is_manifest(path: Path) -> bool:

@@ -19,6 +19,8 @@ from minikube_py.server.manifests.files import Document, Folder
 MANAGER = "kpy-manifests"
 FILE = "manifests.kpy.dev/file"
 """Label: the file, shortened to what a label may hold."""
+FOLDER = "manifests.kpy.dev/folder"
+"""Annotation: whose folder it was, where several servers have one each."""
 ADOPTED = "manifests.kpy.dev/adopted"
 """Annotation of objects that others had made: they are not deleted."""
 LABEL_MAX = 63
@@ -33,14 +35,16 @@ def label_of(file: str) -> str:
     return f"{short}-{digest}" if short else digest
 
 
-def configuration(document: Document, namespace: str, *, adopted: bool) -> dict[str, Any]:
-    """Return what is applied for a document."""
+def configuration(
+    document: Document, namespace: str, folder: str, *, adopted: bool
+) -> dict[str, Any]:
+    """Return what is applied for a document; `folder` is the identity of its folder."""
     metadata = dict(document.obj["metadata"])
     if namespace:
         metadata["namespace"] = namespace
     metadata["labels"] = {**(metadata.get("labels") or {}), FILE: label_of(document.file)}
-    if adopted:
-        metadata["annotations"] = {**(metadata.get("annotations") or {}), ADOPTED: "true"}
+    notes = {FOLDER: folder, ADOPTED: "true"} if adopted else {FOLDER: folder}
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), **notes}
     return {**document.obj, "metadata": metadata}
 
 
@@ -52,6 +56,11 @@ def is_ours(obj: Obj) -> bool:
 def _managed(obj: Obj) -> bool:
     entries = get(obj, "metadata.managedFields") or ()
     return any(e.get("manager") == MANAGER and e.get("operation") == "Apply" for e in entries)
+
+
+def is_of(obj: Obj, folder: str) -> bool:
+    """Whether an object of ours comes from that folder, and not from another server's."""
+    return is_ours(obj) and annotations_of(obj).get(FOLDER) == folder
 
 
 def was_made_by_others(obj: Obj) -> bool:

@@ -24,7 +24,7 @@ from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import make_dir
 from minikube_py.lib.inotify import Inotify
 from minikube_py.lib.tasks import Nursery, restarting
-from minikube_py.server.manifests.files import SETTLED_SECONDS, Document, Folder, read
+from minikube_py.server.manifests.files import SETTLED_SECONDS, Document, Folder, identity, read
 from minikube_py.server.manifests.plan import (
     FILE,
     MANAGER,
@@ -33,6 +33,7 @@ from minikube_py.server.manifests.plan import (
     configuration,
     duplicates,
     is_adopted,
+    is_of,
     is_ours,
     surplus,
     target_of,
@@ -60,6 +61,7 @@ class Manifests:
         self._scheme = scheme
         self._clock = clock
         self._events = Recorder(client, MANAGER, clock)
+        self._id = ""
         self._applied: dict[Identity, Document] = {}
         self._pruned = False
         """Whether nothing is left in the cluster that `_applied` does not know."""
@@ -95,6 +97,8 @@ class Manifests:
 
     async def _read(self) -> Folder:
         now = self._clock.now().timestamp()
+        if not self._id and await asyncio.to_thread(self.root.is_dir):
+            self._id = await asyncio.to_thread(identity, self.root)
         return await asyncio.to_thread(read, self.root, self._disabled, now)
 
     async def look(self) -> tuple[Folder, float | None]:
@@ -151,16 +155,19 @@ class Manifests:
         try:
             before = await self._get(target)
             adopted = before is not None and (not is_ours(before) or is_adopted(before))
-            after = await self._patch(target, configuration(document, target.namespace,
-                                                            adopted=adopted))  # fmt: skip
+            after = await self._configure(document, target, adopted=adopted)
             if before is None and was_made_by_others(after):
-                await self._patch(target, configuration(document, target.namespace, adopted=True))
+                await self._configure(document, target, adopted=True)
         except StatusError as error:
             return str(error)
         self._applied[target.identity] = document
         if before is None or before["metadata"]["resourceVersion"] != _version(after):
             log.info("manifest applied file=%s document=%d", document.file, document.number)
         return None
+
+    async def _configure(self, document: Document, target: Target, *, adopted: bool) -> Obj:
+        wanted = configuration(document, target.namespace, self._id, adopted=adopted)
+        return await self._patch(target, wanted)
 
     async def _get(self, target: Target) -> Obj | None:
         try:
@@ -206,7 +213,7 @@ class Manifests:
                 listed = await self._client.list(resource, label_selector=FILE)
             except StatusError:
                 continue  # a custom kind that went meanwhile
-            found += (_live(resource, item) for item in listed.items if is_ours(item.obj))
+            found += (_live(resource, item) for item in listed.items if is_of(item.obj, self._id))
         return found
 
     def _kinds(self) -> Iterable[Resource]:

@@ -6,7 +6,7 @@ import pytest
 
 from minikube_py.api.core import CONFIGMAPS, NAMESPACES
 from minikube_py.server.manifests import files, plan
-from minikube_py.server.manifests.plan import ADOPTED, FILE, MANAGER, Live, Target, label_of
+from minikube_py.server.manifests.plan import ADOPTED, FILE, FOLDER, MANAGER, Live, Target, label_of
 
 TWO = b"""
 apiVersion: v1
@@ -142,14 +142,15 @@ def test_what_a_file_brought_stays_while_the_file_cannot_be_read(tmp_path):
 
 def test_the_configuration_says_where_it_comes_from():
     (document, *_), _ = files.parse("f.yaml", TWO)
-    applied = plan.configuration(document, "default", adopted=False)
+    applied = plan.configuration(document, "default", "x", adopted=False)
     assert applied["metadata"] == {
         "name": "a",
         "namespace": "default",
         "labels": {FILE: label_of("f.yaml")},
+        "annotations": {FOLDER: "x"},
     }
-    adopted = plan.configuration(document, "default", adopted=True)
-    assert adopted["metadata"]["annotations"] == {ADOPTED: "true"}
+    adopted = plan.configuration(document, "default", "x", adopted=True)
+    assert adopted["metadata"]["annotations"] == {FOLDER: "x", ADOPTED: "true"}
 
 
 def test_an_object_that_stands_twice_is_told():
