@@ -8,6 +8,7 @@ pod's status. A claim lists in `status.reservedFor` the pods that use it. Upstre
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, controller_of, get, is_deleting, uid_of
 
 FINALIZER: Final = "resource.kubernetes.io/delete-protection"
@@ -40,6 +41,11 @@ def claims_of(pod: Obj) -> Iterator[PodClaim]:
         template = entry.get("resourceClaimTemplateName") or ""
         claim = made.get(entry["name"]) if template else entry.get("resourceClaimName") or ""
         yield PodClaim(entry["name"], claim, template)
+
+
+def may_have_claims(item: Item) -> bool:
+    """Whether a pod could name claims, without parsing it: most do not, and pods change often."""
+    return b'"resourceClaims"' in item.data
 
 
 def names_of(pod: Obj) -> Sequence[str]:

@@ -15,6 +15,7 @@ from minikube_py.api.resource_k8s import RESOURCECLAIMS, RESOURCESLICES
 from minikube_py.api.resource_k8s.pod_claims import (
     is_reserved_for,
     key_in,
+    may_have_claims,
     names_of,
     needs_claims,
     tolerates,
@@ -144,7 +145,9 @@ def of_pod(old: Item | None, new: Item | None, ctx: Context) -> Iterator[Key]:
         return
     if item.key in ctx.memory.get(WAITING, ()):
         yield item.key
-    elif new is not None and new.fields.get("spec.nodeName") and names_of(new.obj):
+    elif new is None or not new.fields.get("spec.nodeName") or not may_have_claims(new):
+        return
+    elif names_of(new.obj):
         yield new.key
 
 

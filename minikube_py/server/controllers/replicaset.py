@@ -32,6 +32,7 @@ from minikube_py.client.actions import Action, Create, Delete, update_status
 from minikube_py.client.controller import Also, Context, Controller
 from minikube_py.client.executor import is_terminating as is_namespace_terminating
 from minikube_py.client.informer import Informer
+from minikube_py.lib.clock import Clock
 from minikube_py.lib.tasks import unhurried
 from minikube_py.server.controllers.adoption import adopters, claim, index_orphans
 from minikube_py.server.controllers.pod_facts import PodFacts, deletion_order, facts
@@ -92,7 +93,7 @@ async def observe(variant: Variant, rs: Obj, ctx: Context) -> Observed:
     observed = Observed(await unhurried(facts, owned, ctx.clock), ctx.now())
     if len(observed.active) <= rs["spec"]["replicas"]:
         return observed
-    related = related_pods(rs, ctx.lister(variant.resource), pods)
+    related = await related_pods(rs, ctx.lister(variant.resource), pods, ctx.clock)
     return replace(observed, on_node=related)
 
 
@@ -164,11 +165,12 @@ def seconds_to_next(rs: Obj, observed: Observed) -> float | None:
     return min((wait for wait in waits if wait > 0), default=None)
 
 
-def related_pods(rs: Obj, sets: Informer, pods: Informer) -> Counter[str]:
+async def related_pods(rs: Obj, sets: Informer, pods: Informer, clock: Clock) -> Counter[str]:
     """Count by node the active pods of all replica sets that have the same controller."""
     owner = get(controller_of(rs), "uid", "")
     related = [item.uid for item in sets.items_owned_by(owner)] if owner else [uid_of(rs)]
-    owned = (facts(item) for uid in related for item in pods.items_owned_by(uid))
+    items = (item for uid in related for item in pods.items_owned_by(uid))
+    owned = await unhurried(facts, items, clock)
     return Counter(pod.node for pod in owned if pod.active and pod.controller in related)
 
 

@@ -34,6 +34,7 @@ from minikube_py.api.resource_k8s.pod_claims import (
     is_allocated,
     is_reserved_for,
     key_in,
+    may_have_claims,
     names_of,
     needs_claims,
     user_entry,
@@ -241,8 +242,9 @@ def abandoned(claim: Obj, pods: Informer) -> Iterator[Action]:
 
 
 def _claims_index(item: Item) -> Iterator[str]:
-    for name in names_of(item.obj):
-        yield f"{item.key.namespace}/{name}"
+    if may_have_claims(item):
+        for name in names_of(item.obj):
+            yield f"{item.key.namespace}/{name}"
 
 
 def _start(ctx: Context) -> None:
@@ -252,7 +254,7 @@ def _start(ctx: Context) -> None:
 def of_pod(old: Item | None, new: Item | None, _: Context) -> Iterator[Work]:
     """Look at a pod with claims; at its claims when it is over."""
     item = new or old
-    if item is None or not get(item.obj, "spec.resourceClaims"):
+    if item is None or not may_have_claims(item):
         return
     if new is not None and needs_claims(new.obj):
         yield Work("pod", new.key)
