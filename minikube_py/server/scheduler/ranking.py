@@ -12,7 +12,7 @@ few, groups are made *exactly*, by that as well.
 
 A ranking is made for pods that come again, a part of it with each of them, so that no pod waits for
 the whole. All nodes, or a sample of them, are asked instead where a plugin has no part in this (see
-`own_node`, `Grouped` and `absolute`), or where room is held for other pods.
+`own_node`, `Grouped` and `absolute`), or where room is held on the best node for other pods.
 """
 
 import contextlib
@@ -215,7 +215,8 @@ class Rankings:
 
     def choose(self, cycle: Cycle, profile: Profile) -> str | None:
         """Return the best node for a pod; None where all nodes are to be asked, or none fits."""
-        if profile.pre_score or len(cycle.cache.nominated) or _objects(cycle, profile):
+        pod, held = cycle.pod, cycle.cache.nominated
+        if profile.pre_score or held.get(pod.uid) is not None or _objects(cycle, profile):
             return None
         parts = Parts(cycle, profile)
         if not parts.possible:
@@ -223,7 +224,8 @@ class Rankings:
         for exact in (False, True) if parts.each else (True,):
             chosen = self._choose(cycle, profile, parts, exact=exact)
             if chosen is not UNDECIDED:
-                return chosen
+                # Room that is held on other nodes makes no difference to this one.
+                return None if chosen is None or held.before(pod, chosen) else chosen
         return None
 
     def _choose(self, cycle: Cycle, profile: Profile, parts: Parts, *, exact: bool) -> str | None:

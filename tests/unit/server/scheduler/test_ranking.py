@@ -129,12 +129,18 @@ def test_a_large_cluster_is_looked_at_bit_by_bit(monkeypatch):
     assert found == [None, None, None, "n0", "n1"]
 
 
-def test_with_room_held_for_others_every_node_is_asked():
+def test_where_room_is_held_for_others_every_node_is_asked():
     there = cache(node("a"))
     rankings = Rankings()
     assert alike(there, 2, rankings) == [None, "a"]
     there.nominated.put(pod("h", priority=5).on("a"))
     assert alike(there, 1, rankings) == [None]
+    there.set_node(node("b"))
+    assert alike(there, 1, rankings) == ["b"]
+    assert alike(there, 1, rankings, priority=9) == ["a"]
+    own = pod("own")
+    there.nominated.put(own.on("b"))
+    assert rankings.choose(cycle(own, there), profile()) is None
 
 
 class Moody:
