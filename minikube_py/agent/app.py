@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minikube_py.agent.config import NodeConfig
@@ -47,6 +47,7 @@ from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
 from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
+from minikube_py.agent.registries import RegistriesFile
 from minikube_py.api import names
 from minikube_py.api.times import parse_duration
 from minikube_py.client.informer import Informers
@@ -153,10 +154,15 @@ async def run_agent(
     if cluster.kube_proxy:
         require_conntrack()
     make_dir(settings.folder, 0o711)
+    certs = settings.folder / "containerd" / "certs.d"
+    registries = RegistriesFile(settings.config.private_registry, certs)
+    registries.load()
     async with _runtime(settings, report) as (connection, containerd):
         version = await Runtime(connection).version()
         runtime = f"{version['runtime_name']}://{version['runtime_version']}"
-        config = _kubelet_config(settings, cluster, runtime)
+        config = replace(
+            _kubelet_config(settings, cluster, runtime), credentials=registries.credentials
+        )
         async with (
             Informers(client, clock) as informers,
             Informers(proxy_client or client, clock) as proxy_informers,
@@ -178,6 +184,7 @@ async def run_agent(
                 "kubelet server": lambda: _serve(server, settings, cluster),
                 "pod network": lambda: _run_network(settings, cluster, proxy_informers),
                 "local storage": storage.run,
+                **registries.parts(),
                 **_service_parts(settings, cluster, proxy_informers, clock),
             }
             for name, part in parts.items():

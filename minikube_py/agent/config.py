@@ -38,6 +38,9 @@ class NodeConfig:
     image_gc_high_threshold: int = option(85, "percent of the disk from which images are removed")
     image_gc_low_threshold: int = option(80, "percent of the disk down to which they are removed")
     minimum_image_ttl_duration: str = option("2m0s", "how long an unused image stays at least")
+    private_registry: Path = option(
+        Path("/etc/kpy/registries.yaml"), "mirrors of and credentials for registries of images"
+    )
     pause_image: str = option("kpy.local/pause:1", "image of the pod sandbox")
 
 

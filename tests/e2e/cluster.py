@@ -85,6 +85,9 @@ class Cluster:
     def __init__(self, folder: Path, name: str = "n1", address: str = "192.168.77.1") -> None:
         self.folder = folder
         self.kubeconfig = folder / "kubeconfig"
+        self.registries = folder / "etc" / "registries.yaml"
+        """Not there until a test writes it; its folder is followed."""
+        self.registries.parent.mkdir()
         self.machine = Machine(name, folder / name, address)
         self.server = Program(
             self.machine,
@@ -95,6 +98,8 @@ class Cluster:
             "--node-ip",
             address,
             "--horizontal-pod-autoscaler-sync-period=2s",
+            "--private-registry",
+            str(self.registries),
         )
         self.workers: list[Program] = []
 

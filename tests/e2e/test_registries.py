@@ -61,3 +61,28 @@ def test_a_private_image_is_pulled_with_the_secret_that_opens_it(
             lambda name=name: waiting(cluster, namespace, name) in failed, 60, f"{name} waits"
         )
     assert PASSWORD not in cluster.logs()
+
+
+def test_a_mirror_stands_in_for_the_registry_that_an_image_names(
+    cluster: Cluster, namespace: str, registry: str
+) -> None:
+    path = cluster.registries
+    mirrors = {
+        "docker.io": {"endpoint": [f"http://{registry}"]},
+        "private.example.com": {"endpoint": [f"http://{registry}"]},
+    }
+    configs = {registry: {"auth": {"username": USER, "password": PASSWORD}}}
+    path.write_text(json.dumps({"mirrors": mirrors, "configs": configs}))  # JSON is YAML
+    hosts = cluster.server.data_dir / "agent" / "containerd" / "certs.d" / "docker.io"
+    wait_until((hosts / "hosts.toml").exists, 20, "kpy has seen the file")
+    try:
+        cluster.apply(
+            pod("hub", "mirrored:1"),
+            pod("private", "private.example.com/private/busybox:1"),
+            namespace=namespace,
+        )
+        ready = ("wait", "--for=condition=Ready", "pod/hub", "pod/private", "--timeout=50s")
+        cluster.kubectl(*ready, "-n", namespace)
+    finally:
+        path.unlink()
+    wait_until(lambda: not hosts.exists(), 20, "mirrors are gone with the file")

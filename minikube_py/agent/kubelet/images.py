@@ -111,6 +111,10 @@ def _auth(entry: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+OwnCredentials = Callable[[str], Iterable[Mapping[str, str]]]
+"""registry -> entries as a docker configuration has them"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PullRequest:
     """An image that a container needs."""
@@ -124,7 +128,11 @@ class PullRequest:
 class ImagePuller:
     """Makes sure of images."""
 
-    def __init__(self, images: Images, clock: Clock) -> None:
+    def __init__(
+        self, images: Images, clock: Clock, own: OwnCredentials = lambda _registry: ()
+    ) -> None:
+        """Take `own`, which yields what the node itself may open a registry with."""
+        self._own = own
         self._images = images
         self._clock = clock
         self._backoffs = Backoffs(clock)
@@ -207,7 +215,10 @@ class ImagePuller:
 
     async def _try_all(self, request: PullRequest, image: str) -> None:
         """Pull with each of the credentials that may fit, or with none where there are none."""
-        auths: list[dict[str, str] | None] = [*credentials(request.secrets, image)]
+        auths: list[dict[str, str] | None] = [
+            *credentials(request.secrets, image),
+            *(_auth(entry) for entry in self._own(registry_of(image))),
+        ]
         auths = auths or [None]
         for auth in auths[:-1]:
             with contextlib.suppress(CriError):

@@ -30,7 +30,7 @@ from minikube_py.agent.kubelet.csi.registration import Registration
 from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage
-from minikube_py.agent.kubelet.images import ImagePuller
+from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
 from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.node_lease import NodeLease
@@ -78,6 +78,8 @@ class KubeletConfig:
     root: Path
     """Folder of volumes and other files of pods."""
     static: StaticConfig = StaticConfig()
+    credentials: OwnCredentials = lambda _registry: ()
+    """What the node itself may open registries with."""
     storage: Path | None = None
     """Folder of persistent volumes on this node's disk; None where it offers none."""
     logs: Path = Path("/var/log/pods")
@@ -314,7 +316,7 @@ class Kubelet:
             clock=clock,
             recorder=self._recorder,
             runtime=self.runtime,
-            images=ImagePuller(self._images, clock),
+            images=ImagePuller(self._images, clock, config.credentials),
             probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
             tokens=Tokens(self._client, clock),
