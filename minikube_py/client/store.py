@@ -23,6 +23,10 @@ class Index:
         self._values = values
         self._keys: dict[str, dict[Key, None]] = {}
 
+    def is_by(self, values: IndexValues) -> bool:
+        """Return whether that is the function, or the same one defined again."""
+        return _origin(values) == _origin(self._values)
+
     def add(self, item: Item) -> None:
         """Find this item from now on."""
         for value in self._values(item):
@@ -55,6 +59,14 @@ def label_values(item: Item) -> Iterable[str]:
     return [f"{item.key.namespace}/{key}={value}" for key, value in item.labels.items()]
 
 
+def _origin(values: IndexValues) -> tuple[str, str]:
+    """Return where a function stands in the program; all functions have a place."""
+    return (
+        getattr(values, "__module__", ""),
+        getattr(values, "__qualname__", repr(values)),
+    )
+
+
 def _namespace(item: Item) -> Iterable[str]:
     return (item.key.namespace,)
 
@@ -78,8 +90,15 @@ class ItemStore:
         return len(self._items)
 
     def add_index(self, name: str, values: IndexValues) -> None:
-        """Keep one more index; adding the same name again changes nothing."""
+        """Keep one more index; adding the same again changes nothing.
+
+        Raises:
+            ValueError: another function has the name already; the store is shared.
+
+        """
         if name in self._custom:
+            if not self._custom[name].is_by(values):
+                raise ValueError(f"index {name!r} is another's; its user needs another name")
             return
         index = self._custom[name] = Index(values)
         for item in self._items.values():

@@ -104,3 +104,11 @@ async def test_of_two_processes_one_works_and_the_other_takes_over(server):
         await client.delete(SERVICES, "web", "default")
         await eventually(lambda: client.list(SERVICES, "default"), lambda got: len(got.items) == 1)
         assert (cloud.balancers, cloud.addresses) == ({}, {})
+
+
+async def test_the_local_cloud_works_among_all_other_controllers(tmp_path):
+    both = {"disable_cloud_controller": False, "disable_controller_manager": False}
+    async with running(tmp_path, **both) as server:
+        await create_node(server.client, taints=[NEW], addresses=ADDRESSES)
+        await server.client.create(SERVICES, new_service())
+        assert await eventually(lambda: ingress_of(server.client), bool)

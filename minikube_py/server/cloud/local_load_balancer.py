@@ -38,7 +38,10 @@ NAME = "service-lb-controller"
 ALL = Key("", "load balancers")
 SERVICE_LABEL = "kubernetes.io/service-name"
 NODE_PORTS = {("TCP", 10250): "the kubelet", ("TCP", 10256): "kube-proxy"}
-ASKING, LEFT, HOST_PORT, NODE_PORT, SLICES = "asking", "left", "host port", "node port", "service"
+ASKING, LEFT, HOST_PORT, NODE_PORT, SLICES = (
+    f"load balancers: {what}" for what in ("asking", "left", "host port", "node port", "slices")
+)
+"""Names of indexes; caches are shared with other controllers."""
 
 
 def plan(service: Obj, verdict: Verdict, told: Verdict | None) -> Iterator[Action]:

@@ -12,6 +12,7 @@ from minikube_py.api.core import CONFIGMAPS, PODS
 from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.object import Key
 from minikube_py.client.informer import Informers
+from minikube_py.client.store import ItemStore
 from minikube_py.client.watcher import TRANSITIONS, Outcome, Selection, State
 from tests.model_cluster import ModelCluster
 from tests.virtual_time import VirtualClock, run, settle, virtual
@@ -220,3 +221,15 @@ def test_whatever_happens_the_informer_ends_equal_to_the_server(steps: Sequence[
             assert {key: item.revision for key, item in replica.items() if item} == wanted
 
     run(scenario())
+
+
+def test_two_users_of_a_cache_cannot_take_one_name_for_two_indexes() -> None:
+    store = ItemStore()
+
+    def add(name: str) -> None:
+        store.add_index(name, lambda item: (item.key.name,))
+
+    add("by name")
+    add("by name")
+    with pytest.raises(ValueError, match="index 'by name' is another's"):
+        store.add_index("by name", lambda item: (item.uid,))
