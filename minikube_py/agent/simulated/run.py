@@ -35,6 +35,8 @@ from minikube_py.lib.clock import Clock
 from minikube_py.lib.tasks import Nursery, for_each
 
 log = logging.getLogger(__name__)
+ON_NODE = "simulated: on node"
+"""Name of the index of pods."""
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_SECONDS = 40
 BEAT_SECONDS, BEAT_SECONDS_MAX = 10.0, 25.0
@@ -77,7 +79,7 @@ class SimulatedNodes:
         self._clock = clock
         self._nodes = informers.get(NODES, Selection(label_selector=GROUP))
         self._pods = informers.get(PODS)
-        self._pods.add_index("node", lambda item: (item.fields.get("spec.nodeName", ""),))
+        self._pods.add_index(ON_NODE, lambda item: (item.fields.get("spec.nodeName", ""),))
         self._groups = {group.name: group for group in self.rules.nodes}
         self._queue: WorkQueue[Key] = WorkQueue(clock)
         self._leases: dict[str, str] = {}
@@ -199,7 +201,7 @@ class SimulatedNodes:
         self._down.discard(name)
 
     def _queue_pods(self, node: str) -> None:
-        for item in self._pods.indexed("node", node):
+        for item in self._pods.indexed(ON_NODE, node):
             self._queue.add(item.key)
 
     async def _renew(self, node: Obj) -> None:
