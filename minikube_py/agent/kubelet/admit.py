@@ -84,7 +84,8 @@ def _pressure(pod: Obj, node: Obj) -> Failure | None:
         taint = {"key": PRESSURES["MemoryPressure"], "effect": "NoSchedule"}
         if qos_class(pod) != "BestEffort" or tolerated(taint, tolerations_of(pod)):
             return None
-    return Failure("Evicted", f"The node had condition: [{' '.join(pressed)}]. ")
+    told = f"Pod was rejected: The node had condition: [{' '.join(pressed)}]. "
+    return Failure("Evicted", told)
 
 
 def _features(pod: Obj) -> Failure | None:

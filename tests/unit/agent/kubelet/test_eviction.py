@@ -238,7 +238,8 @@ def test_a_node_that_is_short_lets_in_only_what_it_would_not_end_again(
     containers = extra.pop("containers", (container(),))
     node = {"metadata": {}, "status": {"conditions": [{"type": pressed, "status": "True"}]}}
     failure = admit(pod(containers, **extra), [], {"cpu": "1", "pods": "10"}, node)
-    wanted = Failure("Evicted", f"The node had condition: [{pressed}]. ") if refused else None
+    told = f"Pod was rejected: The node had condition: [{pressed}]. "
+    wanted = Failure("Evicted", told) if refused else None
     assert failure == wanted
 
 
