@@ -36,6 +36,8 @@ GROUPS_MAX = 256
 """With more groups than this it is cheaper to ask a sample of the nodes."""
 SKIPS_MAX = 32
 """Nodes of a group that are passed over before groups are made exactly."""
+VOID_TIMES, VOID_MAX = 3, 1000
+"""So many times as many entries as nodes, and so many more, a ranking may have."""
 LOOKS_AT_ONCE = 250
 """Nodes that are looked at for one pod; with more to be done others are asked for it."""
 UNDECIDED = ""
@@ -74,6 +76,8 @@ class Ranking:
         self._of: dict[str, tuple[Hashable, int]] = {}
         """The group of each node that fits, and its newest entry."""
         self._looks = 0
+        self._entries = 0
+        """How many entries there are at most, void ones among them."""
 
     def look(
         self,
@@ -89,6 +93,16 @@ class Ranking:
             self.sizes[at] += 1
             entry = (-score, len(node.pods), node.name, self._looks)
             heapq.heappush(self.groups.setdefault(at, []), entry)
+        self._entries += len(nodes)
+        if self._entries > len(self._of) * VOID_TIMES + VOID_MAX:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Throw away the entries of looks that are not the newest: most never come to the top."""
+        for at, heap in self.groups.items():
+            heap[:] = [entry for entry in heap if self._of.get(entry[2]) == (at, entry[3])]
+            heapq.heapify(heap)
+        self._entries = len(self._of)
 
     def drop(self, name: str) -> None:
         """Forget a node that does not fit, or will be looked at anew."""

@@ -160,6 +160,19 @@ def test_a_plugin_that_takes_no_part_has_every_node_asked():
     assert found == [None, None, None]
 
 
+def test_what_nodes_were_like_long_ago_is_thrown_away(monkeypatch):
+    monkeypatch.setattr(ranking, "VOID_MAX", 5)
+    there, rankings = cache(node("a"), node("b")), Rankings()
+    assert alike(there, 2, rankings) == [None, "a"]
+    for number in range(100):
+        at = "ab"[number % 2]
+        there.set_pod(pod("big", uid="big", node=at, requests={"cpu": str(number % 3)}))
+        assert alike(there, 1, rankings)[0] is not None
+        there.remove_pod(next(iter(there.nodes["b"].pods), "none"))
+    (held,) = rankings._held.values()
+    assert sum(len(heap) for heap in held.groups.values()) <= 2 * 3 + 5 + 2
+
+
 class Choosy:
     """Knows the only node for a pod, or that there is none."""
 
