@@ -16,9 +16,12 @@ from minikube_py.api.field_sets import LEAF, MEMBER, FieldSet
 from minikube_py.api.object import Obj
 from minikube_py.api.schema import Type
 from minikube_py.api.schema_complete import complete
+from minikube_py.lib import patience
 
 Walk = Callable[[Any], FieldSet]
 
+MEMBERS_AT_ONCE: Final = 512
+"""Members of a map between two looks at the clock."""
 _CONTAINERS: Final = ("object", "map", "list")
 _ABSENT: Final = object()
 OPAQUE: Final = Type({}, schema.type_of)
@@ -156,6 +159,8 @@ def _map_walk(kind: Type) -> Walk:
         out: dict[str, FieldSet] = {MEMBER: LEAF}
         for name, inner in value.items():
             out[f"f:{name}"] = below(inner) if below is not None and inner else LEAF
+            if len(out) % MEMBERS_AT_ONCE == 0:
+                patience.check()
         return out
 
     return walk
@@ -224,7 +229,9 @@ def _compare(kind: Type, old: Any, new: Any, key: str, out: Comparison) -> None:
 
 
 def _compare_children(kind: Type, old: Obj, new: Obj, out: Comparison) -> None:
-    for name, value in new.items():
+    for count, (name, value) in enumerate(new.items(), 1):
+        if count % MEMBERS_AT_ONCE == 0:
+            patience.check()
         before = old.get(name, _ABSENT)
         if before is value:
             continue

@@ -111,8 +111,11 @@ async def pods(bench: Bench) -> None:
     await bench.cost("CREATE pod 2 KB", 900, creations)
     grown = (bench.server.rss_megabytes() - before) * 1024 / count
     bench.add("RSS per pod", grown, "KB", 12, "with history, index and what a burst leaves behind")
-    few = [request("POST", PODS, objects.plain_pod(f"plain-{n}")) for n in range(100)]
     connection = await Connection.open(bench.server)
+    stored = len(await connection.send(request("GET", PODS))) / 1024 / count
+    note = f"the JSON of a pod is {stored:.1f} KB"
+    bench.add("RSS, in sizes of what is stored", grown / stored, "", 3, note)
+    few = [request("POST", PODS, objects.plain_pod(f"plain-{n}")) for n in range(100)]
     await together([connection], few)
     size = len(await connection.send(request("GET", f"{PODS}/plain-0")))
     gets = [request("GET", f"{PODS}/plain-{n % 100}") for n in range(bench.count(20_000))]

@@ -8,10 +8,15 @@ from minikube_py.api import names
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
+from minikube_py.lib import patience
 
 SIZE_MAX: Final = 1024 * 1024
 """Bytes of all values of a config map or a secret together."""
 IMMUTABLE: Final = "field is immutable when `immutable` is set"
+
+
+KEYS_AT_ONCE = 512
+"""Keys that are checked between two looks at the clock."""
 
 
 def decoded_size(text: str) -> int:
@@ -25,9 +30,11 @@ def validate(config_map: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from validate_immutable(config_map, old, ("data", "binaryData"))
     data: Mapping[str, str] = config_map.get("data") or {}
     binary: Mapping[str, str] = config_map.get("binaryData") or {}
-    size = 0
-    for key, value in data.items():
-        yield from _validate_key(key, Field("data")[key])
+    size, path = 0, Field("data")
+    for count, (key, value) in enumerate(data.items()):
+        if count % KEYS_AT_ONCE == 0:
+            patience.check()
+        yield from _validate_key(key, path[key])
         if key in binary:
             yield Field("data")[key].invalid(key, "duplicate of key present in binaryData")
         size += len(value) if value.isascii() else len(value.encode())

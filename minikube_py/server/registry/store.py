@@ -166,7 +166,7 @@ class Store:
         """
         write = _named(write, obj)
         obj = self._unidentified(write, obj)
-        obj = await self.admission.admit(write, tracked(write, obj, None, self.clock.now()), None)
+        obj = await self.admission.admit(write, await self._tracked(write, obj, None), None)
         if write.resource.namespaced and obj["metadata"].get("namespace") != write.namespace:
             raise mismatched_namespace()
         generated = not obj["metadata"].get("name") and obj["metadata"].get("generateName")
@@ -182,6 +182,11 @@ class Store:
             "the server was not able to generate a unique name for the object",
             details=deletion.details_of(write.resource, obj["metadata"]["generateName"]),
         )
+
+    async def _tracked(self, write: Write, new: Obj, old: Obj | None) -> Obj:
+        """Return the object with its managed fields, which take long for thousands of keys."""
+        now = self.clock.now()
+        return await patiently(lambda: tracked(write, new, old, now))
 
     @staticmethod
     def _unidentified(write: Write, obj: Obj) -> Obj:
@@ -275,7 +280,7 @@ class Store:
         old = (await self._shown(resource, item)).obj
         wanted = change(old)
         check_resource_version(resource, wanted, old)
-        wanted = tracked(write, carry_metadata(wanted, old), old, self.clock.now())
+        wanted = await self._tracked(write, carry_metadata(wanted, old), old)
         new = await self.admission.admit(write, wanted, old)
         new = await self._prepare_update(write, carry_metadata(new, old), old)
         new = with_old_times(complete(resource, new), old)
