@@ -17,15 +17,6 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 CATALOGUE = ROOT.parent / "shared" / "reference" / "conformance.yaml"
-SIGS = (
-    "sig-api-machinery",
-    "sig-apps",
-    "sig-auth",
-    "sig-cli",
-    "sig-instrumentation",
-    "sig-scheduling",
-)
-"""Whose entries must be covered by tests of ours."""
 CUT = "..."
 
 

@@ -1,3 +1,3 @@
-"""The requirements in scope that no test of ours covers yet: a visible list, to be worked off."""
+"""The requirements that no test of ours covers yet: a visible list, to be worked off."""
 
 MISSING: tuple[str, ...] = ()
