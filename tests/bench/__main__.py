@@ -23,10 +23,11 @@ def main() -> int:
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(run.everything(options.names, options.scale))
-    print(report.table(result.figures), result.pace, sep="\n")  # noqa: T201
+    figures = [*result.figures, *result.large]
+    print(report.table(figures), result.pace, sep="\n")  # noqa: T201
     if options.write:
         report.write(result)
-    return 0 if all(figure.kept for figure in result.figures) else 1
+    return 0 if all(figure.kept for figure in figures) else 1
 
 
 if __name__ == "__main__":

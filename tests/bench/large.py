@@ -30,6 +30,8 @@ HELD_BUDGET = 20.0
 TELL = "KPY_BENCH_TELL"
 """Variable: show on stderr what held the loop, and where."""
 CLIENTS = 16
+IDLE_MEGABYTES = 85.0
+"""What a server without nodes takes."""
 FLAGS = ("--simulate-nodes", "50")
 RULES = "pods: [{start: 0.2, stop: 0.2}]\n"
 SPACES = "/api/v1/namespaces"
@@ -275,3 +277,30 @@ async def blocking(
                 del os.environ[COMMAND]
             else:
                 os.environ[COMMAND] = before
+
+
+IDLE_SECONDS = 30.0
+NODES = (1000, 5000)
+
+
+async def nodes(scale: float, _names: Sequence[str]) -> list[Figure]:
+    """Leave a server with many simulated nodes alone: what heartbeats cost, and memory."""
+    figures = []
+    for count in (int(size * scale) for size in NODES):
+        async with running("--simulate-nodes", str(count)) as server:
+            connection = await Connection.open(server)
+            for path in ("/api/v1/nodes", "/apis/coordination.k8s.io/v1/leases"):
+                last = f"{path}?fieldSelector=metadata.name%3Dsim-{count - 1:05}"
+                await until(connection, last, lambda answer: bool(answer["items"]))
+            connection.close()
+            await asyncio.sleep(IDLE_SECONDS)
+            before = server.cpu_seconds()
+            await asyncio.sleep(IDLE_SECONDS)
+            busy = (server.cpu_seconds() - before) / IDLE_SECONDS * 100
+            rss = server.rss_megabytes()
+        each = f"{(rss - IDLE_MEGABYTES) * 1024 / count:.1f} KB a node"
+        figures += [
+            Figure(f"idle CPU, {count:,} simulated nodes", busy, "%", 10.0, "their heartbeats"),
+            Figure(f"RSS, {count:,} simulated nodes", rss, "MB", 80 + count * 0.03, each),
+        ]
+    return figures

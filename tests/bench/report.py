@@ -10,6 +10,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
 START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+LARGE_START, LARGE_END = "<!-- large: written by make bench -->", "<!-- end of large -->"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Result:
     figures: Sequence[Figure]
     yardsticks: Sequence[float]
     """CPU milliseconds of one and the same piece of Python, between the measurements."""
+    large: Sequence[Figure] = ()
+    """Of the whole control plane, with simulated nodes."""
 
     @property
     def pace(self) -> str:
@@ -78,10 +81,16 @@ def write(result: Result) -> None:
         f"{os.cpu_count()} CPUs ({_processor()}), load average {load:.1f} at the end, "
         f"{result.pace}."
     )
-    block = f"{START}\n{about}\n\n{table(result.figures)}\n{END}"
     text = PAGE.read_text()
-    pattern = re.compile(f"{re.escape(START)}.*{re.escape(END)}", re.DOTALL)
-    PAGE.write_text(pattern.sub(lambda _: block, text))
+    for start, end, figures in (
+        (START, END, result.figures),
+        (LARGE_START, LARGE_END, result.large),
+    ):
+        if figures:
+            block = f"{start}\n{about}\n\n{table(figures)}\n{end}"
+            pattern = re.compile(f"{re.escape(start)}.*{re.escape(end)}", re.DOTALL)
+            text = pattern.sub(lambda _, block=block: block, text)
+    PAGE.write_text(text)
 
 
 def _processor() -> str:

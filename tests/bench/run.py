@@ -263,13 +263,25 @@ async def everything(names: Sequence[str], scale: float) -> Result:
             figures += bench.figures
     if cases and reference.is_given():
         figures = await _beside(figures, cases, scale)
-    if wanted("scheduling"):
-        figures += await scheduled.scheduling(scale, [n for n in names if n != "scheduling"])
-        yardsticks.append(yardstick())
-    if wanted("controllers"):
-        figures += await large.controllers(scale, [name for name in names if name != "controllers"])
-        yardsticks.append(yardstick())
-    return Result(figures, yardsticks)
+    result = Result(figures, yardsticks, await _large(names, scale))
+    yardsticks.append(yardstick())
+    return result
+
+
+LARGE = {
+    "nodes": large.nodes,
+    "scheduling": scheduled.scheduling,
+    "controllers": large.controllers,
+}
+"""Measurements of the whole control plane; names beside these choose among their parts."""
+
+
+async def _large(names: Sequence[str], scale: float) -> list[Figure]:
+    figures: list[Figure] = []
+    for name, measure in LARGE.items():
+        if not names or name in names:
+            figures += await measure(scale, [one for one in names if one not in LARGE])
+    return figures
 
 
 async def _beside(figures: Sequence[Figure], cases: Sequence[Case], scale: float) -> list[Figure]:
