@@ -41,6 +41,7 @@ from minikube_py.lib import process
 from minikube_py.lib.clock import Clock
 from minikube_py.server import metrics
 from minikube_py.server.admission import Surroundings, plugins
+from minikube_py.server.admission.claim_access import ClaimStatusAccess
 from minikube_py.server.admission.configuration import load as load_admission_configuration
 from minikube_py.server.admission.matching import Matcher
 from minikube_py.server.admission.mutating_policy import MutatingAdmissionPolicy
@@ -428,6 +429,7 @@ def hooks(setting: Setting, lister: ListerOf, authorizer: Authorizer) -> dict[st
         MUTATINGADMISSIONPOLICYBINDINGS.group_resource: bindings(MUTATINGADMISSIONPOLICIES),
         VALIDATINGADMISSIONPOLICIES.group_resource: policies,
         VALIDATINGADMISSIONPOLICYBINDINGS.group_resource: bindings(VALIDATINGADMISSIONPOLICIES),
+        "resourceclaims.resource.k8s.io": ClaimStatusAccess(authorizer),
         "services": ServiceHook(config.service_cidr, range(int(low), int(high) + 1)),
         "certificatesigningrequests.certificates.k8s.io": SigningRequestHook(),
         "persistentvolumes": VolumeHook(),

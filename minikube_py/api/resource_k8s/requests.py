@@ -333,3 +333,16 @@ def validate_admin_access(
     for index, request in enumerate(requests):
         if (request.get("exactly") or {}).get("adminAccess"):
             yield (field[index] / "adminAccess").forbidden(_NO_ADMIN)
+            return
+
+
+def validate_admin_results(
+    results: Sequence[Obj], known: Sequence[Obj], labels: Mapping[str, str], field: Field
+) -> Iterator[FieldError]:
+    """Report devices allocated for admin access likewise, unless some were before."""
+    if labels.get(ADMIN_LABEL) == "true" or any(one.get("adminAccess") for one in known):
+        return
+    for index, result in enumerate(results):
+        if result.get("adminAccess"):
+            yield (field[index] / "adminAccess").forbidden(_NO_ADMIN)
+            return

@@ -13,6 +13,7 @@ from minikube_py.api.resource_k8s.allocations import validate_status
 from minikube_py.api.strategy import changed, with_absent
 
 SPEC = Field("spec")
+_RESULTS = "status.allocation.devices.results"
 
 
 def default(claim: Obj) -> Obj:
@@ -36,10 +37,13 @@ def validate(new: Obj, old: Obj | None) -> Iterator[FieldError]:
 def validate_in_namespace(
     new: Obj, old: Obj | None, labels: Mapping[str, str]
 ) -> Iterator[FieldError]:
-    """Report requests for admin access that the namespace does not allow; asked once only."""
+    """Report requests for admin access that the namespace does not allow; asked once each."""
     if old is None:
         wanted = get(new, "spec.devices.requests") or ()
         yield from requests.validate_admin_access(wanted, labels, SPEC / "devices" / "requests")
+        return
+    results, known = get(new, _RESULTS) or (), get(old, _RESULTS) or ()
+    yield from requests.validate_admin_results(results, known, labels, Field(_RESULTS))
 
 
 def cells(claim: Obj) -> Sequence[Any]:

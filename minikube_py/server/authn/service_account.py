@@ -23,6 +23,7 @@ from minikube_py.server.authn.trust import CREDENTIAL_ID
 PREFIX = "system:serviceaccount:"
 ALL_GROUP = "system:serviceaccounts"
 EXTRA = "authentication.kubernetes.io/"
+NODE_NAME = f"{EXTRA}node-name"
 CACHE_MAX = 4096
 """Tokens whose signature is remembered; about one per running pod."""
 RECHECK_SECONDS = 10.0
