@@ -32,6 +32,8 @@ TELL = "KPY_BENCH_TELL"
 CLIENTS = 16
 IDLE_MEGABYTES = 85.0
 """What a server without nodes takes."""
+MANY_NODES = "--cluster-cidr=100.64.0.0/10"
+"""Room for the networks of 16,384 nodes; the usual one has room for 256."""
 FLAGS = ("--simulate-nodes", "50")
 RULES = "pods: [{start: 0.2, stop: 0.2}]\n"
 SPACES = "/api/v1/namespaces"
@@ -287,7 +289,7 @@ async def nodes(scale: float, _names: Sequence[str]) -> list[Figure]:
     """Leave a server with many simulated nodes alone: what heartbeats cost, and memory."""
     figures = []
     for count in (int(size * scale) for size in NODES):
-        async with running("--simulate-nodes", str(count)) as server:
+        async with running("--simulate-nodes", str(count), MANY_NODES) as server:
             connection = await Connection.open(server)
             for path in ("/api/v1/nodes", "/apis/coordination.k8s.io/v1/leases"):
                 last = f"{path}?fieldSelector=metadata.name%3Dsim-{count - 1:05}"

@@ -22,7 +22,7 @@ from urllib.parse import quote
 import orjson
 
 from tests.bench.http import Connection, request
-from tests.bench.large import is_empty, post_all, space, until
+from tests.bench.large import MANY_NODES, is_empty, post_all, space, until
 from tests.bench.report import Figure
 from tests.bench.server import Server, running, stopped
 
@@ -107,7 +107,7 @@ def flags_of(folder: Path, nodes: int) -> tuple[str, ...]:
     """Return the flags of a server with so many nodes."""
     rules = folder / "rules.yaml"
     rules.write_text(RULES)
-    return "--simulate-nodes", str(nodes), "--simulate-config", str(rules)
+    return MANY_NODES, "--simulate-nodes", str(nodes), "--simulate-config", str(rules)
 
 
 async def prepare(server: Server, nodes: int, pods: Sequence[Any]) -> None:

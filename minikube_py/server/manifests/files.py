@@ -75,7 +75,7 @@ def read(root: Path, disabled: Iterable[str], now: float) -> Folder:
         except OSError:
             unseen.append(here.relative_to(root).as_posix())
             continue
-        below = [one for one in entries if one.is_dir() and not one.name.startswith(".")]
+        below = [one for one in entries if is_folder(one)]
         folders += below
         waiting += below
         for path in entries:
@@ -96,9 +96,16 @@ def identity(root: Path) -> str:
     return found.decode()
 
 
+def is_folder(path: Path) -> bool:
+    """Whether to look into a path; links are not followed, because they may lead back."""
+    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+
+
 def is_manifest(path: Path) -> bool:
-    """Whether a path is that of a manifest."""
-    return path.suffix in ENDINGS and not path.name.startswith(".") and not path.is_dir()
+    """Whether a path is that of a manifest; a link that leads nowhere is one that is unreadable."""
+    if path.suffix not in ENDINGS or path.name.startswith("."):
+        return False
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def is_disabled(file: str, disabled: Iterable[str]) -> bool:

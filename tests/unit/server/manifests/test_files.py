@@ -5,6 +5,7 @@ import os
 import pytest
 
 from minikube_py.api.core import CONFIGMAPS, NAMESPACES
+from minikube_py.lib.fsutil import make_dir
 from minikube_py.server.manifests import files, plan
 from minikube_py.server.manifests.plan import ADOPTED, FILE, FOLDER, MANAGER, Live, Target, label_of
 
@@ -104,6 +105,22 @@ def test_a_file_that_has_just_been_written_is_not_read_yet(tmp_path):
 
 def test_a_folder_that_cannot_be_seen_is_told(tmp_path):
     assert read(tmp_path / "gone").unseen == ["."]
+
+
+def test_links_and_pipes_lead_nobody_astray(tmp_path):
+    put(tmp_path, "real/a.yaml")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path)
+    (tmp_path / "linked.yaml").symlink_to(tmp_path / "real" / "a.yaml")
+    (tmp_path / "broken.yaml").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.yaml")
+    broken, linked, real = read(tmp_path).sources
+    assert broken.problems == ("cannot be read: No such file or directory",)
+    assert (len(linked.documents), len(real.documents)) == (3, 3)
+
+
+def test_a_folder_keeps_its_identity(tmp_path):
+    first = files.identity(tmp_path)
+    assert files.identity(tmp_path) == first != files.identity(make_dir(tmp_path / "other"))
 
 
 def test_labels_of_files_are_valid_and_differ():
