@@ -64,7 +64,7 @@ class AwsLoadBalancers:
         balancer = await self._ensure_balancer(cluster, service, subnets)
         await self._ensure_listeners(cluster, service, balancer, groups, wanted)
         names = {target.name for target in wanted}
-        await self._delete_groups(g for g in await self._groups(service) if _name(g) not in names)
+        await self._delete_groups(group for name, group in groups.items() if name not in names)
         return _status(balancer)
 
     async def update(self, cluster: str, service: Obj, nodes: Sequence[Obj]) -> None:
@@ -178,6 +178,7 @@ class AwsLoadBalancers:
     async def _ensure_groups(
         self, cluster: str, service: Obj, wanted: Iterable[Target], vpc: str
     ) -> dict[str, Found]:
+        """Return the target groups by name, also those that are not needed any longer."""
         there = {_name(group): group for group in await self._groups(service)}
         for target in wanted:
             group = there.get(target.name)
