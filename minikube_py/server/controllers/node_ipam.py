@@ -4,16 +4,25 @@ One worker looks at one node at a time and waits for its own write, so no part i
 """
 
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from minikube_py.api.core import NODES
+from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, get, is_deleting
 from minikube_py.client.actions import Action, Emit, Patch
-from minikube_py.client.controller import Context, Controller
+from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.client.informer import Informer
 
 NODE_MASK_V4 = 24
 """Room for 254 pods; upstream's `--node-cidr-mask-size`."""
 NODE_MASK_V6 = 64
+PART = "pod-cidr"
+"""Index of nodes by their parts: with thousands of nodes nobody can look at all for each."""
+NONE = ""
+"""In that index: nodes without a part."""
+WAKE_MAX = 4
+NEXT = "next"
+"""Under what is remembered where to look for the next part; upstream goes round as well."""
 
 
 async def reconcile(key: Key, ctx: Context) -> None:
@@ -22,17 +31,24 @@ async def reconcile(key: Key, ctx: Context) -> None:
     node = nodes.get(key)
     if node is None or is_deleting(node) or get(node, "spec.podCIDR"):
         return
-    taken = [get(item.obj, "spec.podCIDRs", ()) for item in nodes.items()]
-    await ctx.apply(
-        plan(node, (cidr for cidrs in taken for cidr in cidrs), ctx.settings.cluster_cidr)
-    )
+    found = free_part(ctx.settings.cluster_cidr, Taken(nodes), ctx.memory.get(NEXT, 0))
+    await ctx.apply(plan(node, found[1] if found is not None else None))
+    if found is not None:
+        ctx.memory[NEXT] = found[0] + 1
 
 
-def plan(node: Obj, taken: Iterable[str], cluster_cidr: str) -> Iterator[Action]:
-    """Give the node the first part that nobody has, or say that there is none."""
-    if get(node, "spec.podCIDR"):
-        return
-    free = next(parts(cluster_cidr, frozenset(taken)), None)
+class Taken:
+    """The parts that nodes have."""
+
+    def __init__(self, nodes: Informer) -> None:
+        self._nodes = nodes
+
+    def __contains__(self, part: object) -> bool:
+        return self._nodes.index_count(PART, str(part)) > 0
+
+
+def plan(node: Obj, free: str | None) -> Iterator[Action]:
+    """Give the node a part that nobody has, or say that there is none."""
     name = node["metadata"]["name"]
     if free is None:
         yield Emit(
@@ -42,19 +58,38 @@ def plan(node: Obj, taken: Iterable[str], cluster_cidr: str) -> Iterator[Action]
         yield Patch(NODES, Key("", name), {"spec": {"podCIDR": free, "podCIDRs": [free]}})
 
 
-def parts(cluster_cidr: str, taken: frozenset[str]) -> Iterator[str]:
-    """Yield the parts of the cluster's network that are not taken, in order."""
+def free_part(cluster_cidr: str, taken: Container[str], start: int) -> tuple[int, str] | None:
+    """Return the first part of the network that is not taken, and its number, from a number on."""
     network = ipaddress.ip_network(cluster_cidr)
     mask = max(NODE_MASK_V4 if network.version == 4 else NODE_MASK_V6, network.prefixlen)
-    for part in network.subnets(new_prefix=mask):
-        if str(part) not in taken:
-            yield str(part)
+    count, size = 1 << (mask - network.prefixlen), 1 << (network.max_prefixlen - mask)
+    for number in range(start, start + count):
+        part = f"{network.network_address + number % count * size}/{mask}"
+        if part not in taken:
+            return number % count, part
+    return None
+
+
+def _parts(item: Item) -> Iterable[str]:
+    return tuple(get(item.obj, "spec.podCIDRs") or (NONE,))
+
+
+def of_gone(_old: Item | None, new: Item | None, ctx: Context) -> Iterable[Key]:
+    """Look at nodes that have no part when one is free again; a few, as one part is for one."""
+    waiting = ctx.lister(NODES).indexed(PART, NONE) if new is None else ()
+    return [item.key for item in waiting[:WAKE_MAX]]
+
+
+def _start(ctx: Context) -> None:
+    ctx.lister(NODES).add_index(PART, _parts)
 
 
 CONTROLLER = Controller(
     name="node-ipam-controller",
     user="node-controller",
     watches=NODES,
+    also=(Also(NODES, of_gone),),
     reconcile=reconcile,
+    start=_start,
     workers=1,
 )
