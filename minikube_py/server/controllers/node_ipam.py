@@ -1,6 +1,7 @@
 """Every node has a part of the cluster's network for its pods (upstream's range allocator).
 
-One worker looks at one node at a time and waits for its own write, so no part is given twice.
+Several workers give parts at the same time: what one is about to give is reserved until the cache
+shows it, so no part is given twice.
 """
 
 import ipaddress
@@ -21,6 +22,7 @@ PART = "pod-cidr"
 NONE = ""
 """In that index: nodes without a part."""
 WAKE_MAX = 4
+RESERVED = "reserved"
 NEXT = "next"
 """Under what is remembered where to look for the next part; upstream goes round as well."""
 
@@ -31,20 +33,30 @@ async def reconcile(key: Key, ctx: Context) -> None:
     node = nodes.get(key)
     if node is None or is_deleting(node) or get(node, "spec.podCIDR"):
         return
-    found = free_part(ctx.settings.cluster_cidr, Taken(nodes), ctx.memory.get(NEXT, 0))
-    await ctx.apply(plan(node, found[1] if found is not None else None))
-    if found is not None:
-        ctx.memory[NEXT] = found[0] + 1
+    reserved: set[str] = ctx.memory.setdefault(RESERVED, set())
+    taken = Taken(nodes, reserved)
+    found = free_part(ctx.settings.cluster_cidr, taken, ctx.memory.get(NEXT, 0))
+    if found is None:
+        await ctx.apply(plan(node, None))
+        return
+    number, part = found
+    reserved.add(part)
+    try:
+        await ctx.apply(plan(node, part))
+    finally:
+        reserved.discard(part)
+    ctx.memory[NEXT] = number + 1
 
 
 class Taken:
-    """The parts that nodes have."""
+    """The parts that nodes have, or are about to get."""
 
-    def __init__(self, nodes: Informer) -> None:
+    def __init__(self, nodes: Informer, reserved: Container[str]) -> None:
         self._nodes = nodes
+        self._reserved = reserved
 
     def __contains__(self, part: object) -> bool:
-        return self._nodes.index_count(PART, str(part)) > 0
+        return part in self._reserved or self._nodes.index_count(PART, str(part)) > 0
 
 
 def plan(node: Obj, free: str | None) -> Iterator[Action]:
@@ -91,5 +103,5 @@ CONTROLLER = Controller(
     also=(Also(NODES, of_gone),),
     reconcile=reconcile,
     start=_start,
-    workers=1,
+    workers=16,
 )

@@ -1,12 +1,14 @@
 """Parts of the cluster's network for nodes."""
 
 import ipaddress
+import itertools
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.api.core import EVENTS, NODES
+from minikube_py.api.errors import ConflictError
 from minikube_py.api.object import get
 from minikube_py.client.actions import Emit
 from minikube_py.server.controllers import node_ipam
@@ -38,6 +40,25 @@ async def test_nodes_keep_their_parts_and_new_ones_get_what_is_free() -> None:
         await world.client.delete(NODES, "a")
         await settle()
         assert parts(world)["d"] == "10.42.0.0/24"
+
+
+@virtual
+async def test_many_nodes_at_once_get_parts_of_their_own_although_writes_fail() -> None:
+    async with harness(cluster_cidr="10.42.0.0/18") as world:
+        numbers = itertools.count()
+
+        def refuse(user: str, *_: Any) -> None:
+            if user == "node-ipam-controller" and next(numbers) % 3 == 0:
+                raise ConflictError("the object has been modified")
+
+        world.cluster.refuse = refuse
+        for number in range(64):
+            await world.client.create(NODES, node(f"n{number}"))
+        world.run(node_ipam.CONTROLLER)
+        await settle(100)
+        given = set(parts(world).values())
+        assert len(given) == 64
+        assert None not in given
 
 
 def node(name: str, **spec: Any) -> Any:
