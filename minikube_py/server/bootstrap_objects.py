@@ -315,8 +315,9 @@ def _local_storage(config: ServerConfig) -> Iterator[Wanted]:
 
     The provisioner keeps its rights where the class is not wanted: it takes away what it made.
     """
-    yield from _access("kpy:local-storage")
-    if "local-storage" in config.disable:
+    if not config.disable_controller_manager:
+        yield from _access("kpy:local-storage")
+    if not config.packages("local-storage"):
         return
     spec = {
         "attachRequired": False,

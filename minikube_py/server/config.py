@@ -137,10 +137,17 @@ class ServerConfig:
         "", "AuthenticationConfiguration: issuers of tokens, who may come without one"
     )
 
+    def packages(self, component: str) -> bool:
+        """Tell whether a packaged component is there: one that is not disabled.
+
+        A server without controllers is a bare API server, as upstream's, and packages none.
+        """
+        return not self.disable_controller_manager and component not in self.disable
+
     @property
     def serves_metrics(self) -> bool:
         """Whether the metrics API is built in; `--disable=metrics-server` leaves it to another."""
-        return "metrics-server" not in self.disable
+        return self.packages("metrics-server")
 
     @property
     def cloud(self) -> str:

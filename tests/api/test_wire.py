@@ -88,7 +88,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         "--disable-agent",
         "--disable-scheduler",
         "--disable-controller-manager",
-        "--disable=local-storage,metrics-server",  # the reference has neither
         "--anonymous-auth",
         "--service-cidr=10.96.0.0/12",
         "--bind-address=127.0.0.1",
