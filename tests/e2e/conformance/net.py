@@ -60,11 +60,11 @@ class Net:
     def get(self, *words: str) -> Any:
         return self.cluster.get(*words, "-n", self.namespace)
 
-    def make(self, *objects: dict[str, Any]) -> None:
+    def make(self, *objects: dict[str, Any], ready: bool = True) -> None:
         """Apply objects and wait until the pods among them are ready."""
         self.cluster.apply(*objects, namespace=self.namespace)
         names = [f"pod/{one['metadata']['name']}" for one in objects if one["kind"] == "Pod"]
-        if names:
+        if names and ready:
             self.do("wait", "--for=condition=Ready", *names, "--timeout=90s")
 
     def ask(self, host: str, source: str = "client") -> str:

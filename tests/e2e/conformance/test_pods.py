@@ -10,6 +10,7 @@ import yaml
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.batch import IMAGE
+from tests.e2e.conformance.net import Net
 from tests.e2e.node.machine import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -32,25 +33,8 @@ def pod(name: str, script: str = LONG, **more: Any) -> dict[str, Any]:
     }
 
 
-class Space:
-    """A namespace and what tests do in it."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self.cluster = cluster
-        self.namespace = namespace
-
-    def do(self, *words: str, stdin: str = "") -> str:
-        return self.cluster.kubectl("-n", self.namespace, *words, stdin=stdin)
-
-    def get(self, *words: str) -> Any:
-        return self.cluster.get(*words, "-n", self.namespace)
-
-    def make(self, *objects: dict[str, Any], ready: bool = True) -> None:
-        """Apply objects and wait until the pods among them are ready."""
-        self.cluster.apply(*objects, namespace=self.namespace)
-        names = [f"pod/{one['metadata']['name']}" for one in objects if one["kind"] == "Pod"]
-        if ready and names:
-            self.do("wait", "--for=condition=Ready", *names, "--timeout=90s")
+class Space(Net):
+    """A namespace in which pods are changed."""
 
     def patch(self, what: str, change: Any, *more: str) -> None:
         self.do("patch", what, "--type=merge", "-p", json.dumps(change), *more)
