@@ -22,6 +22,9 @@ OTHERS = {
     "apiserver_flowcontrol_request_wait_duration_seconds",
     "apiserver_flowcontrol_current_inqueue_requests",
     "apiserver_flowcontrol_current_inqueue_seats",
+    # kube-scheduler's, which upstream has on a port of its own
+    "scheduler_pending_pods",
+    "scheduler_preemption_attempts_total",
 }
 
 
