@@ -16,7 +16,7 @@ USERS = ("server", "agent")
 """Folders below the data folder that a running kpy has locked."""
 
 
-@click.command(help="Remove every trace of kpy from this machine: pods, data, network, files.")
+@click.command("reset", help="Remove every trace of kpy: pods, data, network, files.")
 @click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
