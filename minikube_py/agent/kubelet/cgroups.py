@@ -97,6 +97,15 @@ class Cgroups:
         if pids := self.controllers.get("pids"):
             yield pids / name / "pids.max", _or(limits.pids, "max")
 
+    def processes(self, group: str) -> set[int]:
+        """Return all that runs in a group or below it."""
+        found: set[int] = set()
+        for folder in self.folders(group):
+            for path, _, _ in os.walk(folder):
+                with contextlib.suppress(OSError):
+                    found |= {int(pid) for pid in (Path(path) / "cgroup.procs").read_text().split()}
+        return found
+
     def remove(self, group: str) -> bool:
         """Remove a group with all below it; tell whether it is gone from every tree."""
         gone = [_remove(folder) for folder in self.folders(group)]

@@ -1,6 +1,9 @@
 """What is done when a pod has ended: free what it held, give it back, remove its traces."""
 
+import contextlib
 import logging
+import os
+import signal
 
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.cgroups import pod_group
@@ -37,8 +40,21 @@ async def free(context: NodeContext, pod: Obj) -> None:
         raise SyncError(
             f"image volumes of pod {full_name(pod)} are not released: {error}"
         ) from None
+    _kill_lost(context, pod)
     if not context.cgroups.remove(pod_group(pod)):
         raise SyncError(f"processes of pod {full_name(pod)} are still alive")
+
+
+def _kill_lost(context: NodeContext, pod: Obj) -> None:
+    """Kill what runs in the group of a pod of which the runtime says that it is stopped.
+
+    A runtime that died while it made a container may have forgotten it; the kubelet's pod
+    container manager kills it by its group as well.
+    """
+    for pid in context.cgroups.processes(pod_group(pod)):
+        log.warning("process without a container killed pod=%s pid=%d", full_name(pod), pid)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 async def delete_pod(context: NodeContext, pod: Obj) -> None:

@@ -191,3 +191,15 @@ def test_groups_of_pods_are_found_and_removed(tmp_path):
     assert groups.remove("/kubepods/podx")
     assert not (tmp_path / "kubepods/podx").exists()
     assert groups.remove("/kubepods/podx")
+
+
+def test_processes_of_a_group_are_found_in_all_trees_and_below(tmp_path):
+    trees = {name: tmp_path / name for name in ("cpu", "memory")}
+    groups = Cgroups(trees)
+    below = trees["cpu"] / "kubepods" / "podu" / "container"
+    other = trees["memory"] / "kubepods" / "podu"
+    for folder, text in ((below, "12\n13\n"), (below.parent, ""), (other, "13\n14\n")):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cgroup.procs").write_text(text)
+    assert groups.processes("/kubepods/podu") == {12, 13, 14}
+    assert groups.processes("/kubepods/podv") == set()
