@@ -1,5 +1,6 @@
 """A namespace with pods that answer with their names, and a client that asks for them."""
 
+import json
 from typing import Any
 
 from tests.e2e.cluster import Cluster
@@ -107,11 +108,17 @@ class Net:
                 found.setdefault(endpoint["targetRef"]["name"], set()).update(ports)
         return found
 
+    def subsets(self, name: str) -> list[Any] | None:
+        """Return the subsets of an Endpoints object; None while there is no such object."""
+        words = ("get", "endpoints", name, "--ignore-not-found", "-o", "json")
+        found = self.do(*words)
+        return list(json.loads(found).get("subsets") or ()) if found else None
+
     def points(self, name: str, **pods: set[int]) -> None:
         """Wait until endpoints and slices of a service lead to these pods and no others."""
 
         def true() -> bool:
-            objects = self.get("endpoints", name).get("subsets", ())
+            objects = self.subsets(name) or ()
             listed = {
                 address["targetRef"]["name"]: {port["port"] for port in subset["ports"]}
                 for subset in objects

@@ -71,7 +71,7 @@ def test_a_service_of_no_pods_has_empty_endpoints_that_go_with_it(net: Net) -> N
     net.make(service("empty", {"app": "nobody"}))
     label = ("-l", "kubernetes.io/service-name=empty")
     wait_until(lambda: net.get("endpointslices", *label)["items"], 20, "there is a slice")
-    assert not net.get("endpoints", "empty").get("subsets")
+    wait_until(lambda: net.subsets("empty") == [], 20, "there are empty endpoints")
     net.do("delete", "service", "empty")
     wait_until(
         lambda: (
