@@ -5,7 +5,6 @@ data among them. Switches of the kernel (forwarding) stay as they are, others ma
 """
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 import click
@@ -77,8 +76,7 @@ def remove(data_dir: Path) -> None:
         click.echo(f"{word:8} {trace.kind:20} {trace.name}{why}")
 
     before = {(trace.kind, trace.name) for trace in find(data_dir)}
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(end_pods(data_dir, NodeConfig().pause_image))
+    asyncio.run(end_pods(data_dir, NodeConfig().pause_image))
     for kind, name in sorted(before - {(one.kind, one.name) for one in find(data_dir)}):
         told(Trace(kind, name))
     remove_all(data_dir, told)

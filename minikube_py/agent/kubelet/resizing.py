@@ -108,7 +108,7 @@ class Resizing:
         return {
             container.id: f"Container {spec.name} resize requires restart"
             for spec, container in self._behind(self.pod(pod), observed)
-            if needs_restart(spec.container, self.actual(container) or {})
+            if (had := self.actual(container)) is not None and needs_restart(spec.container, had)
         }
 
     def _behind(self, given: Obj, observed: Observed) -> Iterator[tuple[Spec, Container]]:
