@@ -310,6 +310,7 @@ class ServerApp:
             legacy_token=self._legacy_token,
             own_names=self.bootstrap.own_names,
             cluster_cidr=self.config.cluster_cidr,
+            node_monitor_grace_seconds=times.parse_duration(self.config.node_monitor_grace_period),
             autoscaler_sync_seconds=times.parse_duration(
                 self.config.horizontal_pod_autoscaler_sync_period
             ),

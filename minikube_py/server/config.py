@@ -60,6 +60,9 @@ class ServerConfig:
     cluster_dns: str = option("", "address of the cluster DNS (default: tenth of --service-cidr)")
     cluster_domain: str = option("cluster.local", "domain of the cluster")
     disable: tuple[str, ...] = option((), "packaged components to leave out")
+    node_monitor_grace_period: str = option(
+        "50s", "how long a node may be silent before it is taken for lost"
+    )
     horizontal_pod_autoscaler_sync_period: str = option(
         "15s", "how often the number of pods is fitted to metrics"
     )

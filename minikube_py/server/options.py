@@ -60,13 +60,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             "0 or more",
         ),
         *_webhook_checks(config),
-        (
-            "--horizontal-pod-autoscaler-sync-period",
-            config.horizontal_pod_autoscaler_sync_period,
-            _is_duration,
-            "a duration such as 15s",
-        ),
-        ("--request-timeout", config.request_timeout, _is_duration, "a duration such as 1m0s"),
+        *_duration_checks(config),
         *(
             (flag, name, _is_plugin, "names of upstream's plugins, such as PodSecurity")
             for flag, names in (
@@ -92,6 +86,22 @@ def problems(config: ServerConfig) -> Iterator[str]:
 
 
 Check = tuple[str, Any, Callable[[Any], bool], str]
+
+
+def _duration_checks(config: ServerConfig) -> tuple[Check, ...]:
+    durations = (
+        ("--node-monitor-grace-period", config.node_monitor_grace_period, "50s"),
+        (
+            "--horizontal-pod-autoscaler-sync-period",
+            config.horizontal_pod_autoscaler_sync_period,
+            "15s",
+        ),
+        ("--request-timeout", config.request_timeout, "1m0s"),
+    )
+    return tuple(
+        (flag, value, _is_duration, f"a duration such as {example}")
+        for flag, value, example in durations
+    )
 
 
 def _audit_checks(config: ServerConfig) -> tuple[Check, ...]:

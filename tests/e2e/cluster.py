@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.e2e.fabric import Fabric
 from tests.e2e.node.machine import Machine, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,8 +83,16 @@ class Program:
 class Cluster:
     """A server with its node, and workers as tests add them."""
 
-    def __init__(self, folder: Path, name: str = "n1", address: str = "192.168.77.1") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str = "n1",
+        address: str = "192.168.77.1",
+        flags: Sequence[str] = (),
+    ) -> None:
         self.folder = folder
+        self.fabric: Fabric | None = None
+        """What connects the machines; there with the first worker."""
         self.kubeconfig = folder / "kubeconfig"
         self.registries = folder / "etc" / "registries.yaml"
         """Not there until a test writes it; its folder is followed."""
@@ -100,6 +109,7 @@ class Cluster:
             "--horizontal-pod-autoscaler-sync-period=2s",
             "--private-registry",
             str(self.registries),
+            *flags,
         )
         self.workers: list[Program] = []
 
@@ -149,18 +159,40 @@ class Cluster:
         text = "\n---\n".join(json.dumps(document) for document in documents)
         self.kubectl("apply", "-n", namespace, "-f", "-", stdin=text)
 
-    def add_worker(self, name: str, address: str) -> Program:
-        """Start one more machine on the same cable and let it join; returns once it is ready."""
-        machine = Machine(name, self.folder / name, address)
-        cable(self.machine, machine)
-        token = (self.folder / self.machine.name / "server" / "token").read_text().strip()
-        server = f"https://{self.machine.address}:6443"
-        flags = ("--server", server, "--token", token, "--node-ip", address)
-        worker = Program(machine, "agent", self.folder / name, *flags)
-        self.workers.append(worker)
-        worker.start()
+    def add_worker(self, name: str, address: str, *flags: str) -> Program:
+        """Start one more machine on the fabric and let it join; returns once it is ready."""
+        worker = self.start_worker(name, address, *flags)
         self.wait_ready(name)
         return worker
+
+    def start_worker(self, name: str, address: str, *flags: str) -> Program:
+        """Start one more machine on the fabric and let it join; returns at once."""
+        if self.fabric is None:
+            self.fabric = Fabric()
+            self.fabric.connect(self.machine)
+        machine = Machine(name, self.folder / name, address)
+        self.fabric.connect(machine)
+        token = (self.folder / self.machine.name / "server" / "token").read_text().strip()
+        server = f"https://{self.machine.address}:6443"
+        given = ("--server", server, "--token", token, "--node-ip", address, *flags)
+        worker = Program(machine, "agent", self.folder / name, *given)
+        self.workers.append(worker)
+        worker.start()
+        return worker
+
+    def remove_worker(self, worker: Program) -> None:
+        """End a machine and forget its node."""
+        worker.machine.close()
+        self.workers.remove(worker)
+        self.kubectl("delete", "node", worker.machine.name, "--ignore-not-found")
+
+    def restart_worker(self, worker: Program) -> None:
+        """Switch a machine on that has crashed; returns once its node is ready."""
+        assert self.fabric is not None
+        worker.machine.boot()
+        self.fabric.connect(worker.machine)
+        worker.start()
+        self.wait_ready(worker.machine.name)
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs a program in the server's machine."""
@@ -175,17 +207,5 @@ class Cluster:
         for program in self.workers:
             program.machine.close()
         self.machine.close()
-
-
-def cable(one: Machine, other: Machine) -> None:
-    """Connect the bridges of two machines; the cable goes when either does."""
-    ends = (f"to-{other.name}", f"to-{one.name}")
-    in_net(one, "link", "add", ends[0], "type", "veth", "peer", ends[1], "netns", str(other.pid))
-    for machine, end in zip((one, other), ends, strict=True):
-        in_net(machine, "link", "set", end, "master", "uplink", "up")
-
-
-def in_net(machine: Machine, *arguments: str) -> None:
-    """Run `ip` in a machine's network but among the processes of this one."""
-    net = f"--net=/proc/{machine.pid}/ns/net"
-    subprocess.run(["nsenter", net, "ip", *arguments], check=True)
+        if self.fabric is not None:
+            self.fabric.close()

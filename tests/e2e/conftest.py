@@ -37,6 +37,25 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="session")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Have a cluster of two machines, `n1` with the server and `n2`, on a fabric of their own.
+
+    A test that breaks something mends it again; the next one finds both nodes ready.
+    """
+    flags = ("--node-monitor-grace-period=20s",)
+    made = Cluster(tmp_path_factory.mktemp("two-nodes"), flags=flags)
+    try:
+        made.start()
+        made.add_worker("n2", "192.168.77.2")
+        yield made
+    except BaseException:
+        print(made.logs())  # noqa: T201 -- pytest shows it beside the error of the fixture
+        raise
+    finally:
+        made.close()
+
+
+@pytest.fixture(scope="session")
 def registry(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Serve images in the machine (see registry.py); return `address:port`."""
     archive = build_images() / "busybox.tar"
@@ -69,6 +88,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
     del call
     outcome: Any = yield
     report = outcome.get_result()
-    used = getattr(item, "funcargs", {}).get("cluster")
-    if report.failed and isinstance(used, Cluster):
-        report.sections.append(("kpy", used.logs()))
+    arguments = getattr(item, "funcargs", {})
+    for used in (arguments.get("cluster"), arguments.get("two_nodes")):
+        if report.failed and isinstance(used, Cluster):
+            report.sections.append(("kpy", used.logs()))

@@ -15,9 +15,7 @@ from tests.e2e.node.machine import wait_until
 def worker(cluster: Cluster) -> Iterator[Program]:
     made = cluster.add_worker("n2", "192.168.77.2")
     yield made
-    made.machine.close()
-    cluster.workers.remove(made)
-    cluster.kubectl("delete", "node", "n2")
+    cluster.remove_worker(made)
 
 
 def pod(name: str, node: str) -> dict[str, Any]:

@@ -37,12 +37,16 @@ class Machine:
         self.address = address
         self.folder = folder
         self._group = f"kpy-{name}-{uuid.uuid4().hex[:6]}"
-        self._make_groups()
         self._started: list[subprocess.Popen[bytes]] = []
+        self.boot()
+
+    def boot(self) -> None:
+        """Begin to be a machine: at first, and again after a `crash`."""
+        self._make_groups()
         self._process = subprocess.Popen(
             self._in_groups(
                 ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation", "private",
-                 "bash", str(HERE / "node-init.sh"), name, f"{address}/24"]
+                 "bash", str(HERE / "node-init.sh"), self.name, f"{self.address}/24"]
             ),
             stdout=subprocess.PIPE,
         )  # fmt: skip
@@ -108,17 +112,22 @@ class Machine:
         thread.join()
         return future.result()
 
-    def close(self) -> None:
-        """End everything inside."""
+    def crash(self) -> None:
+        """End everything inside at once, as a power cut does; what is on disk stays."""
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         for process in self._started:
             process.wait()
+        self._started.clear()
         with contextlib.suppress(AttributeError):
             self._process.stdout.close()  # type: ignore[union-attr]
         for controller in CONTROLLERS:
             _remove_group(CGROUPS / controller / self._group)
         _remove_group(CGROUPS / "unified" / self._group)
+
+    def close(self) -> None:
+        """End everything inside, and remove what it had on disk."""
+        self.crash()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

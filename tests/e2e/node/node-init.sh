@@ -18,7 +18,9 @@ mkdir /sys/fs/cgroup/systemd
 mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 sysctl -qw net.ipv4.ip_forward=1
 ip link set lo up
-ip link add uplink type bridge
+# A machine keeps its hardware address: neighbours that remember it find it again after a crash.
+mac=$(printf '02:00:%02x:%02x:%02x:%02x' $(echo "${2%/*}" | tr . ' '))
+ip link add uplink address "$mac" type bridge
 ip address add "$2" dev uplink
 ip link set uplink up
 ip route add default dev uplink
