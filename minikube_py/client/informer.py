@@ -8,22 +8,22 @@ never made on a cache that lacks the last one: no bookkeeping of expectations an
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from minikube_py.api.item import Item
 from minikube_py.api.resource import Resource
-from minikube_py.client.protocol import Client, WatchEvent
+from minikube_py.client.protocol import Client, EventType
 from minikube_py.client.store import ItemStore
 from minikube_py.client.watcher import ALL, Listed, Selection, Watcher
 from minikube_py.lib.clock import Clock
-from minikube_py.lib.tasks import Nursery
+from minikube_py.lib.tasks import Nursery, in_turns
 
 log = logging.getLogger(__name__)
 Handler = Callable[[Item | None, Item | None], None]
 """(old, new): old is None when an object came, new when it went. Must not wait."""
 EVENTS_MAX = 50
-"""So many events are told before the loop goes on with something else."""
+"""After so many events those who wait are asked whether they have what they waited for."""
 WAIT_SECONDS = 10.0
 """An informer this far behind is broken; whoever waits gives up and tries again later."""
 
@@ -36,6 +36,7 @@ class Informer(ItemStore):
         self.resource = watcher.resource
         self.selection = watcher.selection
         self._watcher = watcher
+        self._clock = watcher.clock
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
         self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
@@ -87,46 +88,45 @@ class Informer(ItemStore):
         async with contextlib.aclosing(self._watcher.feed()) as feed:
             async for change in feed:
                 if isinstance(change, Listed):
-                    self._replace(change)
+                    await self._replace(change)
                     self._wake()
                     continue
-                for start in range(0, len(change), EVENTS_MAX):
-                    if start:
-                        await asyncio.sleep(0)
-                    self._apply(change[start : start + EVENTS_MAX])
-                    self._wake()
+                count = 0
+                async for event in in_turns(change, self._clock):
+                    self._apply(*event)
+                    count += 1
+                    if count % EVENTS_MAX == 0:
+                        self._wake()
+                self._wake()
 
     def clear(self) -> None:
         """Drop all items, as if they had been deleted."""
         for old in [self.remove(key) for key in tuple(self.keys())]:
             self._tell(old, None)
 
-    def _replace(self, listed: Listed) -> None:
-        gone = set(self.keys())
-        changes: list[tuple[Item | None, Item | None]] = []
-        for item in listed.items:
-            gone.discard(item.key)
+    async def _replace(self, listed: Listed) -> None:
+        """Make the copy what was listed, one change after the other, as if events had told it."""
+        gone = dict.fromkeys(self.keys())
+        async for item in in_turns(listed.items, self._clock):
+            gone.pop(item.key, None)
             old = self.item(item.key)
             if old is None or old.revision != item.revision:
-                self.put(item)
-                changes.append((old, item))
-        changes += [(self.remove(key), None) for key in gone]
+                self._tell(self.put(item), item)
+        async for key in in_turns(gone, self._clock):
+            self._tell(self.remove(key), None)
         self.revision = listed.revision
         self._synced.set()
-        for old, new in changes:
-            self._tell(old, new)
 
-    def _apply(self, batch: Sequence[WatchEvent]) -> None:
-        for kind, item in batch:
-            if kind == "DELETED":
-                old, new = self.remove(item.key), None
-            elif kind != "BOOKMARK":
-                old, new = self.put(item), item
-            else:
-                old = new = None
-            self.revision = max(self.revision, item.revision)
-            if old is not None or new is not None:
-                self._tell(old, new)
+    def _apply(self, kind: EventType, item: Item) -> None:
+        old: Item | None = None
+        new: Item | None = None
+        if kind == "DELETED":
+            old = self.remove(item.key)
+        elif kind != "BOOKMARK":
+            old, new = self.put(item), item
+        self.revision = max(self.revision, item.revision)
+        if old is not None or new is not None:
+            self._tell(old, new)
 
     def _tell(self, old: Item | None, new: Item | None) -> None:
         if old is not None and new is not None and old.uid != new.uid:

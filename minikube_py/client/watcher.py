@@ -92,7 +92,7 @@ class Watcher:
         self.resource = resource
         self.selection = selection
         self._client = client
-        self._clock = clock
+        self.clock = clock
         self._page_limit = page_limit
         self._backoff = backoff
         self._revision = 0
@@ -124,7 +124,7 @@ class Watcher:
             self._failures = 0
             return
         self._failures += 1
-        await self._clock.sleep(self._backoff.wait_seconds(self._failures))
+        await self.clock.sleep(self._backoff.wait_seconds(self._failures))
 
     def _report(self, error: StatusError) -> None:
         level = logging.WARNING if self._failures == 0 else logging.DEBUG

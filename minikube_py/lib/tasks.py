@@ -6,7 +6,7 @@ parent runs (a pod worker, a watch); `restarting` is for parts that must always 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -137,14 +137,17 @@ async def for_each(
 
 async def unhurried(work: Callable[[T], R], items: Iterable[T], clock: Clock) -> list[R]:
     """Return what a function makes of each item; every 2 ms others get their turn."""
-    made: list[R] = []
+    return [work(item) async for item in in_turns(items, clock)]
+
+
+async def in_turns(items: Iterable[T], clock: Clock) -> AsyncIterator[T]:
+    """Yield items to who works through them; every 2 ms others get their turn."""
     ends = clock.monotonic() + TURN_SECONDS
     for item in items:
-        made.append(work(item))
+        yield item
         if clock.monotonic() > ends:
             await asyncio.sleep(0)
             ends = clock.monotonic() + TURN_SECONDS
-    return made
 
 
 async def _outcome(work: Awaitable[T]) -> T | Exception:

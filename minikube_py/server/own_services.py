@@ -14,7 +14,8 @@ from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.object import key_of
 from minikube_py.client.protocol import Client
 from minikube_py.server.bootstrap_objects import Wanted, ensure
-from minikube_py.server.registry.cache import Cache, Change
+from minikube_py.server.registry.cache import Cache
+from minikube_py.server.registry.changes import Change
 
 KINDS = (CONFIGMAPS, SERVICES, ENDPOINTS, ENDPOINTSLICES)
 

@@ -5,11 +5,12 @@ from typing import Final
 
 from minikube_py.api import quantity
 from minikube_py.api.core.resources import is_huge_page
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, condition_of, get
 from minikube_py.api.quantity import ZERO, Quantity
 
 Amounts = Mapping[str, Quantity]
 _COMPUTE: Final = ("cpu", "memory")
+_INIT_STATUSES: Final = "initContainerStatuses"
 
 
 def is_sidecar(container: Obj) -> bool:
@@ -19,8 +20,12 @@ def is_sidecar(container: Obj) -> bool:
 
 def amounts_of(container: Obj, key: str) -> dict[str, Quantity]:
     """Return the `requests` or `limits` of a container, parsed."""
-    listed: Mapping[str, str] = (container.get("resources") or {}).get(key) or {}
-    return {name: quantity.parse(amount) for name, amount in listed.items()}
+    return parsed((container.get("resources") or {}).get(key))
+
+
+def parsed(listed: Mapping[str, str] | None) -> dict[str, Quantity]:
+    """Return a list of amounts, which may be absent, parsed."""
+    return {name: quantity.parse(amount) for name, amount in (listed or {}).items()}
 
 
 def added(left: Amounts, right: Amounts) -> dict[str, Quantity]:
@@ -70,6 +75,32 @@ def aggregate_by(spec: Obj, needs: Callable[[Obj], dict[str, Quantity]]) -> dict
             amounts = added(amounts, sidecars)
         peak = highest(peak, amounts)
     return highest(total, peak)
+
+
+def held_amounts(pod: Obj, key: str) -> Callable[[Obj], dict[str, Quantity]]:
+    """Return how much of `requests` or `limits` each container of a pod counts for by now.
+
+    While a resize is under way that is the most of what it asks for, has been promised and has;
+    where the node can never give what it asks for, only the latter two (upstream's
+    UseStatusResources).
+    """
+    lists = [get(pod, f"status.{name}", ()) for name in ("containerStatuses", _INIT_STATUSES)]
+    known: Mapping[str, Obj] = {one["name"]: one for found in lists for one in found}
+    if not known:
+        return lambda container: amounts_of(container, key)
+    infeasible = get(condition_of(pod, "PodResizePending"), "reason") == "Infeasible"
+
+    def of(container: Obj) -> dict[str, Quantity]:
+        asked = amounts_of(container, key)
+        status = known.get(container["name"])
+        if status is None or status.get("resources") is None:
+            return asked
+        has = amounts_of(status, key)
+        if key == "requests":
+            has = highest(has, parsed(status.get("allocatedResources")))
+        return has if infeasible else highest(asked, has)
+
+    return of
 
 
 def default_pod_resources(spec: Obj) -> Obj:

@@ -8,7 +8,7 @@ from minikube_py.api import times
 from minikube_py.api.core.pod_resources import (
     aggregate_by,
     amounts_of,
-    highest,
+    held_amounts,
     qos_class,
     visit_containers,
 )
@@ -22,7 +22,7 @@ from minikube_py.api.core.quota import (
     selects,
 )
 from minikube_py.api.core.resources import is_extended, is_huge_page, is_native
-from minikube_py.api.object import Obj, condition_of, get
+from minikube_py.api.object import Obj, get
 from minikube_py.api.quantity import Quantity
 
 _COMPUTE: Final = ("cpu", "memory", "ephemeral-storage")
@@ -91,14 +91,14 @@ def _compute(requests: Amounts, limits: Amounts) -> dict[str, Quantity]:
 
 def pod_requests(pod: Obj) -> Amounts:
     """Return what a pod holds: the higher of what it asks for and what its node gave it."""
-    total = aggregate_by(pod["spec"], _container_amounts(pod, "requests"))
+    total = aggregate_by(pod["spec"], held_amounts(pod, "requests"))
     total |= pod_level(pod, "requests")
     return added(total, amounts(get(pod, "spec.overhead")))
 
 
 def pod_limits(pod: Obj) -> Amounts:
     """Return the limits of a pod; overhead raises those that there are."""
-    total = aggregate_by(pod["spec"], _container_amounts(pod, "limits"))
+    total = aggregate_by(pod["spec"], held_amounts(pod, "limits"))
     total |= pod_level(pod, "limits")
     overhead = amounts(get(pod, "spec.overhead"))
     return added(total, {name: amount for name, amount in overhead.items() if name in total})
@@ -108,29 +108,6 @@ def pod_level(pod: Obj, key: str) -> dict[str, Quantity]:
     """Return the `requests` or `limits` of a pod as a whole; they go before its containers'."""
     listed = amounts(get(pod, f"spec.resources.{key}"))
     return {n: v for n, v in listed.items() if n in ("cpu", "memory") or is_huge_page(n)}
-
-
-def _container_amounts(pod: Obj, key: str) -> Callable[[Obj], dict[str, Quantity]]:
-    """Return how much a container counts for, while a resize of it may be under way."""
-    statuses: Mapping[str, Obj] = {
-        status["name"]: status
-        for group in ("initContainerStatuses", "containerStatuses")
-        for status in get(pod, f"status.{group}", ())
-    }
-    pending = condition_of(pod, "PodResizePending") or {}
-    infeasible = pending.get("reason") == "Infeasible"
-
-    def of(container: Obj) -> dict[str, Quantity]:
-        asked = amounts_of(container, key)
-        status = statuses.get(container["name"])
-        if status is None or status.get("resources") is None:
-            return asked
-        given = amounts(get(status, f"resources.{key}"))
-        if key == "requests":
-            given = highest(given, amounts(status.get("allocatedResources")))
-        return given if infeasible else highest(asked, given)
-
-    return of
 
 
 def complaint(names: Collection[str], pod: Obj) -> str:

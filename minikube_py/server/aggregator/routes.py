@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from minikube_py.api.apiregistration.apiservice import AVAILABLE
 from minikube_py.api.object import Obj, get, has_condition
-from minikube_py.server.registry.cache import Change, KindCache
+from minikube_py.server.registry.cache import KindCache
+from minikube_py.server.registry.changes import Change
 
 log = logging.getLogger(__name__)
 GroupVersion = tuple[str, str]

@@ -32,7 +32,7 @@ from minikube_py.server.aggregator.merge import Order, Registered
 from minikube_py.server.aggregator.routes import Remote, Routes, remote_of
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.certificates import Certificates
-from minikube_py.server.registry.cache import Change
+from minikube_py.server.registry.changes import Change
 from minikube_py.server.registry.store import Store
 from minikube_py.server.service_addresses import SERVICE_NAME, ServiceAddresses
 

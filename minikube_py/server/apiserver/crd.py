@@ -24,7 +24,8 @@ from minikube_py.api.scheme import Scheme
 from minikube_py.lib.tasks import Nursery, restarting
 from minikube_py.server.apiserver.watch import Watches
 from minikube_py.server.attributes import User
-from minikube_py.server.registry.cache import Change, KindCache
+from minikube_py.server.registry.cache import KindCache
+from minikube_py.server.registry.changes import Change
 from minikube_py.server.registry.hooks import Write
 from minikube_py.server.registry.store import Store
 from minikube_py.server.registry.views import View

@@ -22,7 +22,7 @@ from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
 from minikube_py.server.apiserver.watch import Subscription, Watches, start
 from minikube_py.server.flowcontrol.headers import release_seat
-from minikube_py.server.registry.cache import Shown
+from minikube_py.server.registry.changes import Shown
 from minikube_py.server.registry.store import Store
 
 WATCH_SECONDS_MIN = 1800

@@ -15,7 +15,8 @@ from minikube_py.api.errors import ExpiredError
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import WatchEvent
 from minikube_py.server.apiserver.parameters import ListOptions, Selection
-from minikube_py.server.registry.cache import Change, KindCache, Shown
+from minikube_py.server.registry.cache import KindCache
+from minikube_py.server.registry.changes import Change, Shown
 from minikube_py.server.registry.store import Store
 
 BOOKMARK_SECONDS = 60.0

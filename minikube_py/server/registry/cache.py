@@ -7,19 +7,18 @@ LIST and every watcher send the same bytes; nothing is read from disk to serve.
 
 import asyncio
 import logging
+import time
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-import orjson
-
 from minikube_py.api.errors import ExpiredError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
-from minikube_py.client.protocol import EventType
 from minikube_py.datastore.kv import Backend, CompactedError, Event
+from minikube_py.server.registry.changes import Change
 from minikube_py.server.registry.encoding import PREFIX, item_of
 
 if TYPE_CHECKING:
@@ -30,92 +29,11 @@ HISTORY_EVENTS_MAX = 10_000
 """Events kept for each kind; a watch from before them gets 410 and lists again."""
 HISTORY_BYTES_MAX = 16 << 20
 ITEMS_AT_ONCE = 64
-"""Items that are read anew in one go; between them others have their turn."""
+"""Items that are taken in, in one go; between them others have their turn."""
+EVENTS_SECONDS_MAX = 0.004
+"""After so long in one go others have their turn, however few events that were."""
 CHUNKS_KEPT_MAX = 256
 """Newest events of each kind whose encoded form is kept: watchers that keep up share it."""
-
-
-class Shown:
-    """One event as watchers see it; its encoded form is made once for all of them."""
-
-    __slots__ = ("_chunk", "item", "type")
-
-    def __init__(self, kind: EventType, item: Item) -> None:
-        self.type: EventType = kind
-        self.item = item
-        self._chunk: bytes | None = None
-
-    @property
-    def chunk(self) -> bytes:
-        """The event as it goes over the wire: a line of JSON as a chunk of HTTP/1.1."""
-        if self._chunk is None:
-            line = b'{"type":"%b","object":%b}\n' % (self.type.encode(), self.item.data)
-            self._chunk = b"%x\r\n%b\r\n" % (len(line), line)
-        return self._chunk
-
-    @property
-    def line(self) -> bytes:
-        """The event as a line of JSON."""
-        chunk = self.chunk
-        return chunk[chunk.index(b"\n") + 1 : -2]
-
-    def forget_chunk(self) -> None:
-        """Free the encoded form; who still wants it makes it again."""
-        self._chunk = None
-
-
-class Change:
-    """One event of the cache: what an object was and what it is.
-
-    `item` of a deletion is the last state at the revision of the deletion.
-    """
-
-    __slots__ = ("_shown", "deleted", "item", "previous", "to_all")
-
-    def __init__(self, item: Item, previous: Item | None, *, deleted: bool) -> None:
-        self.item = item
-        self.previous = previous
-        self.deleted = deleted
-        kind: EventType = "DELETED" if deleted else "MODIFIED" if previous else "ADDED"
-        self.to_all = Shown(kind, item)
-        """What is seen by watchers that leave nothing out."""
-        self._shown: dict[EventType, Shown] = {kind: self.to_all}
-
-    @property
-    def revision(self) -> int:
-        """The revision of the write."""
-        return self.item.revision
-
-    def shown(self, *, fits: bool, fitted: bool) -> Shown | None:
-        """Return what a watcher sees whose selection the object fits now, and fitted before.
-
-        An object that leaves the selection is seen as deleted: in its previous state at the new
-        revision, as upstream's cacher does.
-        """
-        if fits:
-            return self._as("MODIFIED" if fitted else "ADDED")
-        if fitted or (self.deleted and self.previous is None):
-            return self._as("DELETED")
-        return None
-
-    def _as(self, kind: EventType) -> Shown:
-        event = self._shown.get(kind)
-        if event is None:
-            item = self._left() if kind == "DELETED" else self.item
-            event = self._shown[kind] = Shown(kind, item)
-        return event
-
-    def _left(self) -> Item:
-        if self.deleted or self.previous is None:
-            return self.item
-        obj = {**self.previous.obj}
-        obj["metadata"] = {**obj["metadata"], "resourceVersion": str(self.revision)}
-        return Item(obj, orjson.dumps(obj), self.revision, self.previous.fields)
-
-    def forget_chunks(self) -> None:
-        """Free what was encoded for watchers."""
-        for event in self._shown.values():
-            event.forget_chunk()
 
 
 Watcher = Callable[[Sequence[Change]], None]
@@ -354,10 +272,20 @@ class Cache:
         self.revision = max(self.revision, revision)
 
     async def _load(self, cache: KindCache, revision: int) -> None:
-        page = await self.backend.list(cache.prefix, revision=revision)
-        items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
-        cache.load(items, revision)
+        cache.load(await self._listed(cache, revision), revision)
         self._kinds[cache.prefix] = cache
+
+    async def _listed(
+        self, cache: KindCache, revision: int, resource: Resource | None = None
+    ) -> Sequence[Item]:
+        """Read the items of a kind anew, a few at a time."""
+        page = await self.backend.list(cache.prefix, revision=revision)
+        items = []
+        for number, kv in enumerate(page.items, 1):
+            items.append(item_of(resource or cache.resource, kv.value, kv.revision))
+            if number % ITEMS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return items
 
     async def add(self, resource: Resource) -> KindCache:
         """Serve one more kind while the feed runs (custom resources).
@@ -392,12 +320,7 @@ class Cache:
         while True:
             revision = await self.backend.revision()
             await self.reached(revision)
-            page = await self.backend.list(cache.prefix, revision=revision)
-            items = []
-            for number, kv in enumerate(page.items):
-                items.append(item_of(resource, kv.value, kv.revision))
-                if number % ITEMS_AT_ONCE == 0:
-                    await asyncio.sleep(0)
+            items = await self._listed(cache, revision, resource)
             if cache.revision <= revision:
                 cache.replace(resource, items)
                 return cache
@@ -417,29 +340,40 @@ class Cache:
         """Bring every kind to the newest state; watchers are told of the differences."""
         revision = await self.backend.revision()
         for cache in tuple(self._kinds.values()):
-            page = await self.backend.list(cache.prefix, revision=revision)
-            items = [cache.item_of(kv.value, kv.revision) for kv in page.items]
+            items = await self._listed(cache, revision)
             cache.apply(list(differences(cache, items, revision)))
         self.revision = revision
         self._wake()
 
     async def feed(self) -> None:
-        """Apply every commit; raises CompactedError where commits have been missed."""
-        async for events in self.backend.watch(PREFIX, after=self.revision):
-            self._take(events)
+        """Apply every commit; raises CompactedError where commits have been missed.
 
-    def _take(self, events: Sequence[Event]) -> None:
+        A batch is many commits, each of one object, that shared a write to the disk: a reader in
+        the midst of it sees the cache as it was between two of them.
+        """
+        async for events in self.backend.watch(PREFIX, after=self.revision):
+            done = self._take(events)
+            while done < len(events):
+                await asyncio.sleep(0)
+                done += self._take(events[done:])
+
+    def _take(self, events: Sequence[Event]) -> int:
+        """Apply the first of some events, and return how many those are."""
         by_kind: dict[KindCache, list[Change]] = {}
         seen: dict[str, Item | None] = {}
-        for event in events:
+        done, until = 0, time.perf_counter() + EVENTS_SECONDS_MAX
+        for event in events[:ITEMS_AT_ONCE]:
+            done += 1
             cache = self._kind_of(event.key)
-            if cache is None:
-                continue
-            by_kind.setdefault(cache, []).append(self._change(cache, event, seen))
+            if cache is not None and event.revision > cache.revision:
+                by_kind.setdefault(cache, []).append(self._change(cache, event, seen))
+                if time.perf_counter() > until:
+                    break
         for cache, changes in by_kind.items():
             cache.apply(changes)
-        self.revision = events[-1].revision
+        self.revision = events[done - 1].revision
         self._wake()
+        return done
 
     def _change(self, cache: KindCache, event: Event, seen: dict[str, Item | None]) -> Change:
         """Make the change of one event; `seen` holds what earlier events of the batch left."""

@@ -13,7 +13,8 @@ from minikube_py.api.errors import ExpiredError, StatusError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Convert, Resource
-from minikube_py.server.registry.cache import Change, KindCache, Watcher, differences
+from minikube_py.server.registry.cache import KindCache, Watcher, differences
+from minikube_py.server.registry.changes import Change
 from minikube_py.server.registry.encoding import encode, splice, with_revision
 
 log = logging.getLogger(__name__)

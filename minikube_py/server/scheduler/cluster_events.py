@@ -154,19 +154,23 @@ def _statuses(node: Obj) -> object:
 
 def pod_actions(old: PodInfo, new: PodInfo) -> Iterator[Action]:
     """Yield how a pod has changed, in what concerns it or others; OTHER where in none of them."""
-    found = False
-    for action, changed in (
-        (Action.POD_LABEL, old.labels != new.labels),
-        (Action.POD_SCALE_DOWN, _asks_less(old, new)),
-        (Action.POD_GATES_ELIMINATED, bool(old.gates) and not new.gates),
-        (Action.POD_TOLERATION, old.tolerations != new.tolerations),
-        (Action.POD_GENERATED_CLAIM, _claims(old) != _claims(new)),
-    ):
-        if changed:
-            found = True
-            yield action
-    if not found:
-        yield Action.OTHER
+    found = list(_found(old, new))
+    yield from found or (Action.OTHER,)
+
+
+def _found(old: PodInfo, new: PodInfo) -> Iterator[Action]:
+    if old.labels != new.labels:
+        yield Action.POD_LABEL
+    if old.requests is new.requests:  # the same pod, of which nothing else was read anew
+        return
+    if _asks_less(old, new):
+        yield Action.POD_SCALE_DOWN
+    if old.gates and not new.gates:
+        yield Action.POD_GATES_ELIMINATED
+    if old.tolerations != new.tolerations:
+        yield Action.POD_TOLERATION
+    if _claims(old) != _claims(new):
+        yield Action.POD_GENERATED_CLAIM
 
 
 def _asks_less(old: PodInfo, new: PodInfo) -> bool:

@@ -104,8 +104,10 @@ class Follower:
         bound = old is not None and bool(old.fields.get("spec.nodeName"))
         known = self._cache.pod(new.uid)
         if known is not None and bound and old is not None:
-            if counts(old, new):
+            if is_resized(old, new):
                 self._changed(known, PodInfo(new))
+            elif old.labels != new.labels or old.deleting != new.deleting:
+                self._changed(known, known.at(new))
             return
         if known is not None and is_as_assumed(known, new):
             pod = self._cache.confirm(known, new)
@@ -155,11 +157,9 @@ def is_as_assumed(known: PodInfo, new: Item) -> bool:
     return there and known.labels == new.labels and not new.deleting
 
 
-def counts(old: Item, new: Item) -> bool:
-    """Tell whether a change of a pod that has a node changes what it takes.
+def is_resized(old: Item, new: Item) -> bool:
+    """Tell whether a pod that has a node may take more or less of it than before.
 
     A pod that is resized in place carries a condition that says so until it is done.
     """
-    if old.labels != new.labels or old.deleting != new.deleting:
-        return True
     return b'"PodResize' in old.data or b'"PodResize' in new.data

@@ -4,18 +4,18 @@ What only a pending pod needs is computed on demand from the shared item, so tha
 thousand running pods holds a few numbers and references each.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import orjson
 
 from minikube_py.api import node_selectors, selectors, times
-from minikube_py.api.core.pod_resources import added, aggregate, aggregate_by, amounts_of, highest
+from minikube_py.api.core.pod_resources import added, aggregate_by, amounts_of, held_amounts, parsed
 from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest
-from minikube_py.api.object import Key, Obj, annotations_of, condition_of, controller_of, get
+from minikube_py.api.object import Key, Obj, annotations_of, controller_of, get
 from minikube_py.api.quantity import Quantity
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.api.taints import tolerations_of
@@ -160,10 +160,11 @@ class PodInfo:
             return None
 
     def at(self, item: Item) -> "PodInfo":
-        """Return the same pod at a newer revision that changes nothing of what is known."""
+        """Return the same pod at a newer revision, which asks for nothing else than this one."""
         other = PodInfo.__new__(PodInfo)
         other.__dict__.update(self.__dict__)
         other.item = item
+        other.labels = item.labels
         return other
 
     def on(self, node: str) -> "PodInfo":
@@ -181,44 +182,12 @@ def _as_int(name: str, amount: Quantity) -> int:
 def requests_of(pod: Obj) -> Amounts:
     """Return what a pod asks for as a whole, with what its runtime class needs on top."""
     spec = pod["spec"]
-    if get(pod, "status.containerStatuses"):
-        total = aggregate_by(spec, resizing(pod))
-    else:
-        total = aggregate(spec, "requests")
+    total = aggregate_by(spec, held_amounts(pod, "requests"))
     if spec.get("resources"):  # amounts for the pod as a whole take the place of sums
         total = {**total, **amounts_of(spec, "requests")}
     if spec.get("overhead"):
-        total = added(total, amounts_of({"resources": {"requests": spec["overhead"]}}, "requests"))
+        total = added(total, parsed(spec["overhead"]))
     return {name: _as_int(name, total[name]) for name in sorted(total) if total[name].nanos}
-
-
-def resizing(pod: Obj) -> Callable[[Obj], dict[str, Quantity]]:
-    """Return what each container of a pod takes that may be in the middle of a resize.
-
-    That is the most of what it asks for, has been promised and has; where the node can never give
-    what it asks for, only the latter two (upstream's UseStatusResources).
-    """
-    known = {
-        one["name"]: one for one in (*_statuses(pod, "container"), *_statuses(pod, "initContainer"))
-    }
-    pending = condition_of(pod, "PodResizePending")
-    infeasible = get(pending, "reason") == "Infeasible"
-
-    def needs(container: Obj) -> dict[str, Quantity]:
-        status = known.get(container["name"])
-        asked = amounts_of(container, "requests")
-        if status is None or not status.get("resources"):
-            return asked
-        promised = {"resources": {"requests": status.get("allocatedResources") or {}}}
-        has = highest(amounts_of(promised, "requests"), amounts_of(status, "requests"))
-        return has if infeasible else highest(asked, has)
-
-    return needs
-
-
-def _statuses(pod: Obj, kind: str) -> Sequence[Obj]:
-    found: Sequence[Obj] = get(pod, f"status.{kind}Statuses", ())
-    return found
 
 
 def weight_of(pod: Obj, requests: Amounts) -> tuple[int, int]:

@@ -233,3 +233,32 @@ def test_two_users_of_a_cache_cannot_take_one_name_for_two_indexes() -> None:
     add("by name")
     with pytest.raises(ValueError, match="index 'by name' is another's"):
         store.add_index("by name", lambda item: (item.uid,))
+
+
+class Ticking(VirtualClock):
+    """Every look at this clock takes as long as one turn of the loop may."""
+
+    ticks = 0.0
+
+    def monotonic(self) -> float:
+        self.ticks += 0.003
+        return self.ticks
+
+
+@virtual
+async def test_others_have_their_turn_while_many_objects_are_told_of():
+    cluster = ModelCluster(VirtualClock())
+    client = cluster.client()
+    for n in range(100):
+        await client.create(CONFIGMAPS, config_map(f"c{n}"))
+    early, late, turns = [], [], []
+    async with Informers(client, Ticking()) as informers:
+        informer = informers.get(CONFIGMAPS)
+        informer.subscribe(lambda _, new: early.append(new.key.name))
+        while not informer.synced:
+            await asyncio.sleep(0)
+            turns.append(len(informer))
+            if len(informer) > 50 and not late:
+                informer.subscribe(lambda _, new: late.append(new.key.name))
+        assert sorted(early) == sorted(late) == sorted(item.key.name for item in informer.items())
+    assert len(set(turns)) > 50

@@ -12,7 +12,8 @@ from minikube_py.api.selectors import parse
 from minikube_py.server.apiserver import watch
 from minikube_py.server.apiserver.parameters import Selection
 from minikube_py.server.apiserver.watch import Subscription, Watches
-from minikube_py.server.registry.cache import Change, KindCache
+from minikube_py.server.registry.cache import KindCache
+from minikube_py.server.registry.changes import Change
 
 ALL = Selection(labels=parse(""), fields=EVERYTHING, name="")
 

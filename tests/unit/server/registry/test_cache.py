@@ -14,7 +14,8 @@ from minikube_py.api.object import Key
 from minikube_py.datastore.memory import MemoryBackend
 from minikube_py.lib.tasks import Nursery
 from minikube_py.server.registry import cache as cache_module
-from minikube_py.server.registry.cache import Cache, Change, prefix_of
+from minikube_py.server.registry.cache import ITEMS_AT_ONCE, Cache, prefix_of
+from minikube_py.server.registry.changes import Change
 from minikube_py.server.registry.encoding import encode, splice, with_revision
 
 
@@ -54,6 +55,59 @@ async def test_what_is_written_is_read_and_told_in_order() -> None:
     assert told[1].previous is told[0].item
     assert told[2].item.obj["data"] == {"x": "2"}
     assert cache.kind(CONFIGMAPS).get(Key("default", "a")) is None
+
+
+async def test_a_large_batch_is_taken_in_step_by_step_and_each_step_is_whole() -> None:
+    backend, count = MemoryBackend(), 5 * ITEMS_AT_ONCE + 1
+    cache = Cache(backend)
+    steps: list[int] = []
+    await cache.load([CONFIGMAPS])
+    kind = cache.kind(CONFIGMAPS)
+
+    def told(changes: Sequence[Change]) -> None:
+        assert changes[0].revision == cache.revision + 1
+        assert len(kind) == changes[-1].revision
+        steps.append(len(changes))
+
+    kind.subscribe(told)
+    for n in range(count):
+        await backend.create(f"{prefix_of(CONFIGMAPS)}default/{n}", encode(configmap(str(n))))
+    async with Nursery("test") as nursery:
+        nursery.start("feed", cache.feed())
+        await asyncio.wait_for(cache.reached(2), 5)
+        assert cache.revision < count  # a reader has its turn before the batch is done
+        await asyncio.wait_for(cache.reached(count), 5)
+    assert (sum(steps), max(steps) <= ITEMS_AT_ONCE) == (count, True)
+
+
+async def test_large_objects_are_taken_in_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_module, "EVENTS_SECONDS_MAX", 0.0)
+    backend = MemoryBackend()
+    cache = Cache(backend)
+    await cache.load([CONFIGMAPS])
+    steps: list[int] = []
+    cache.kind(CONFIGMAPS).subscribe(lambda changes: steps.append(len(changes)))
+    for n in range(3):
+        await backend.create(f"{prefix_of(CONFIGMAPS)}default/{n}", encode(configmap(str(n))))
+    async with Nursery("test") as nursery:
+        nursery.start("feed", cache.feed())
+        await asyncio.wait_for(cache.reached(3), 5)
+    assert steps == [1, 1, 1]
+
+
+async def test_what_a_kind_was_loaded_with_is_not_told_again() -> None:
+    backend = MemoryBackend()
+    key = f"{prefix_of(CONFIGMAPS)}default/a"
+    first = await backend.create(key, encode(configmap("a", x="1")))
+    second = await backend.update(key, encode(configmap("a", x="2")), revision=first)
+    cache = Cache(backend)
+    kind = await cache.add(CONFIGMAPS)
+    told: list[Change] = []
+    kind.subscribe(told.extend)
+    async with Nursery("test") as nursery:
+        nursery.start("feed", cache.feed())
+        await asyncio.wait_for(cache.reached(second), 5)
+    assert (told, kind.revision) == ([], second)
 
 
 async def test_the_history_says_when_it_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
