@@ -4,8 +4,8 @@ The rules and their order are those of upstream's `component-helpers/storage/vol
 `mismatch` are those of its `pv_controller.go`.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, Final, NamedTuple
 
 from minikube_py.api import quantity, selectors
 from minikube_py.api.core.persistentvolume import class_of
@@ -111,49 +111,89 @@ def best_match(
     suits = suitability(claim)
     free: list[tuple[int, Rank, Obj]] = []
     for volume in volumes:
-        if volume["metadata"]["name"] in taken or not suits(volume):
+        facts = facts_of(volume)
+        if facts.name in taken or not suits(facts):
             continue
         reachable = has_modes(volume, claim) if reaches is None else reaches(volume)
-        if is_bound_to(volume, claim):
+        if facts.is_for(claim):
             return volume if reachable else None
         if (reaches is not None or not delayed) and reachable:
-            modes = len(volume["spec"]["accessModes"]) if reaches is None else 0
-            free.append((modes, rank(volume), volume))
+            free.append((len(facts.modes) if reaches is None else 0, facts.rank, volume))
     return min(free, key=lambda found: found[:2])[2] if free else None
 
 
 Rank = tuple[quantity.Quantity, str]
 
 
-def rank(volume: Obj) -> Rank:
-    """Return what volumes that suit alike are ordered by; the least is taken."""
-    return capacity_of(volume), volume["metadata"]["name"]
+class Facts(NamedTuple):
+    """What decides whether a claim may have a volume, nodes left aside."""
+
+    name: str
+    size: quantity.Quantity
+    class_name: str
+    mode: str
+    attributes_class: str
+    modes: frozenset[str]
+    claim: tuple[str, str, str] | None
+    """Namespace, name and uid ("" for any) of the claim that it is meant for."""
+    labels: Mapping[str, str]
+    is_free: bool
+    is_going: bool
+
+    @property
+    def rank(self) -> Rank:
+        """What volumes that suit alike are ordered by; the least is taken."""
+        return self.size, self.name
+
+    def is_for(self, claim: Obj) -> bool:
+        """Tell whether the volume is bound, or by its user pre-bound, to a claim."""
+        metadata = claim["metadata"]
+        if self.claim is None or self.claim[:2] != (metadata.get("namespace"), metadata["name"]):
+            return False
+        return self.claim[2] in ("", uid_of(claim))
 
 
-def suitability(claim: Obj) -> Callable[[Obj], bool]:
+def facts_of(volume: Obj) -> Facts:
+    """Return the facts of a volume."""
+    ref = get(volume, "spec.claimRef")
+    return Facts(
+        volume["metadata"]["name"],
+        capacity_of(volume),
+        class_of(volume),
+        _mode(volume),
+        get(volume, _VAC, ""),
+        frozenset(get(volume, "spec.accessModes", ())),
+        ref and (ref.get("namespace"), ref.get("name"), ref.get("uid", "")),
+        labels_of(volume),
+        get(volume, "status.phase") == "Available",
+        is_deleting(volume),
+    )
+
+
+def suitability(claim: Obj) -> Callable[[Facts], bool]:
     """Return the test whether a claim may have a volume, as far as no node is concerned.
 
     A volume that is meant for the claim has to pass less than one that belongs to nobody.
     """
     size, mode, vac = requested(claim), _mode(claim), get(claim, _VAC, "")
-    name, modes = class_of(claim), set(get(claim, "spec.accessModes", ()))
+    name, modes = class_of(claim), frozenset(get(claim, "spec.accessModes", ()))
     asked = get(claim, "spec.selector")
     selector = None if asked is None else selectors.from_object(asked)
 
-    def is_free(volume: Obj) -> bool:
-        if get(volume, "status.phase") != "Available" or class_of(volume) != name:
+    def is_free(volume: Facts) -> bool:
+        if not volume.is_free or volume.class_name != name:
             return False
-        if selector is not None and not selector.matches(labels_of(volume)):
+        if selector is not None and not selector.matches(volume.labels):
             return False
-        return modes.issubset(volume["spec"].get("accessModes") or ())
+        return modes <= volume.modes
 
-    def suits(volume: Obj) -> bool:
-        meant = get(volume, "spec.claimRef") is not None
-        if meant and not is_bound_to(volume, claim):
+    def suits(volume: Facts) -> bool:
+        meant = volume.claim is not None
+        if meant and not volume.is_for(claim):
             return False
-        if is_deleting(volume) or _mode(volume) != mode or get(volume, _VAC, "") != vac:
+        if volume.is_going or volume.mode != mode or volume.attributes_class != vac:
             return False
-        return not capacity_of(volume) < size and (meant or is_free(volume))
+        return not volume.size < size and (meant or is_free(volume))
 
     return suits
 

@@ -1,16 +1,18 @@
 """The devices that drivers offer, by pool: of each pool only the newest generation counts.
 
 Slices come one by one, so that a pool may be incomplete for a while; nothing is taken from it then.
-An inventory is made once for each state of the slices, and remembers which selectors which device
-answers to.
+A slice is read once for each version of it, and a pool is put together anew when one of its slices
+has changed. A device remembers which selectors it answers to.
 """
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from minikube_py.api.cel import CelCostError, CelEvaluationError
+from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest, compile_selector
 from minikube_py.api.object import Obj
 from minikube_py.api.resource_k8s.device_selectors import (
@@ -19,8 +21,8 @@ from minikube_py.api.resource_k8s.device_selectors import (
     device_value,
 )
 
-ANSWERS_MAX: Final = 100_000
-"""Answers of selectors that an inventory remembers."""
+ANSWERS_MAX: Final = 100
+"""Answers to selectors that a device remembers."""
 
 
 class DeviceId(NamedTuple):
@@ -49,6 +51,7 @@ class Device:
     """Where it can be used: the slice's spec, or the device where each has its own place."""
     reach: NodeTest
     """(name, labels) -> whether it can be used there."""
+    _answers: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
     def value(self) -> Mapping[str, Any]:
@@ -60,12 +63,49 @@ class Device:
         """Whether several claims may have it at a time, each some of its capacity."""
         return bool(self.obj.get("allowMultipleAllocations"))
 
+    def answers(self, expression: str) -> bool:
+        """Tell whether a selector selects the device.
+
+        Raises:
+            SelectorError: that cannot be told.
+
+        """
+        if (known := self._answers.get(expression)) is not None:
+            return known
+        try:
+            answer = compiled(expression).matches(self.value)
+        except DeviceSelectorError as error:
+            raise SelectorError(f"CEL compile error: {error}") from None
+        except (CelEvaluationError, CelCostError) as error:
+            raise SelectorError(f"CEL runtime error: {error}") from None
+        if len(self._answers) < ANSWERS_MAX:
+            self._answers[expression] = answer
+        return answer
+
     def attribute(self, name: str) -> Obj | None:
         """Return an attribute by its full name; those of the driver's domain may stand without."""
         known: Mapping[str, Obj] = self.obj.get("attributes") or {}
         domain, _, own = name.partition("/")
         found = known.get(name)
         return known.get(own) if found is None and domain == self.id.driver else found
+
+
+class Piece(NamedTuple):
+    """What a slice says of its part of a pool."""
+
+    driver: str
+    pool: str
+    generation: int
+    slices: int
+    """How many of them the pool has."""
+    name: str
+    devices: Sequence[Device]
+    counters: Mapping[str, Obj]
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What tells its pool from all others."""
+        return self.driver, self.pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,6 +120,7 @@ class Pool:
     incomplete: bool
     invalid: bool
     """Whether two of its devices have one name."""
+    pieces: Sequence[Piece]
 
     def __str__(self) -> str:
         return f"{self.driver}/{self.name}"
@@ -94,20 +135,21 @@ class Inventory:
     """All pools, in the order of their names."""
 
     pools: Sequence[Pool]
-    _answers: dict[tuple[str, DeviceId], bool] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, slices: Iterable[Obj]) -> "Inventory":
-        """Return the inventory of some ResourceSlices."""
-        newest: dict[tuple[str, str], list[Obj]] = {}
-        for piece in slices:
-            pool = piece["spec"]["pool"]
-            known = newest.setdefault((piece["spec"]["driver"], pool["name"]), [])
-            if known and generation_of(piece) > generation_of(known[0]):
+    def of(cls, pieces: Iterable[Piece], before: "Inventory | None" = None) -> "Inventory":
+        """Return the inventory of some slices; pools that are as before are taken from there."""
+        newest: dict[tuple[str, str], list[Piece]] = {}
+        for piece in pieces:
+            known = newest.setdefault(piece.key, [])
+            if known and piece.generation > known[0].generation:
                 known.clear()
-            if not known or generation_of(piece) == generation_of(known[0]):
+            if not known or piece.generation == known[0].generation:
                 known.append(piece)
-        return cls([_pool(*key, newest[key]) for key in sorted(newest)])
+        had = (
+            {(pool.driver, pool.name): pool for pool in before.pools} if before is not None else {}
+        )
+        return cls([_pool(newest[key], had.get(key)) for key in sorted(newest)])
 
     @cached_property
     def _places(self) -> tuple[Mapping[str, Sequence[Place]], Sequence[Place]]:
@@ -132,50 +174,46 @@ class Inventory:
             found.setdefault(number, []).append(device)
         return [(self.pools[number], devices) for number, devices in found.items()]
 
-    def selects(self, expression: str, device: Device) -> bool:
-        """Tell whether a selector selects a device.
 
-        Raises:
-            SelectorError: that cannot be told.
-
-        """
-        key = (expression, device.id)
-        if (known := self._answers.get(key)) is not None:
-            return known
-        try:
-            answer = compiled(expression).matches(device.value)
-        except DeviceSelectorError as error:
-            raise SelectorError(f"CEL compile error: {error}") from None
-        except (CelEvaluationError, CelCostError) as error:
-            raise SelectorError(f"CEL runtime error: {error}") from None
-        if len(self._answers) < ANSWERS_MAX:
-            self._answers[key] = answer
-        return answer
+def read(item: Item) -> Piece:
+    """Return what a ResourceSlice says, read once for each version of it."""
+    return item.derived(_read)
 
 
-def generation_of(piece: Obj) -> int:
-    """Return the generation of the pool that a slice is of."""
-    return int(piece["spec"]["pool"].get("generation") or 0)
-
-
-def _pool(driver: str, name: str, slices: list[Obj]) -> Pool:
-    slices.sort(key=lambda piece: str(piece["metadata"]["name"]))
-    devices = [device for piece in slices for device in _devices(driver, name, piece["spec"])]
-    counters = {
-        one["name"]: one.get("counters") or {}
-        for piece in slices
-        for one in piece["spec"].get("sharedCounters") or ()
-    }
-    names = {device.id.device for device in devices}
-    wanted = slices[0]["spec"]["pool"].get("resourceSliceCount") or 0
-    return Pool(
+def _read(item: Item) -> Piece:
+    spec = item.obj["spec"]
+    driver, pool = spec["driver"], spec["pool"]
+    counters = {one["name"]: one.get("counters") or {} for one in spec.get("sharedCounters") or ()}
+    return Piece(
         driver,
-        name,
+        pool["name"],
+        int(pool.get("generation") or 0),
+        pool.get("resourceSliceCount") or 0,
+        item.key.name,
+        tuple(_devices(driver, pool["name"], spec)),
+        counters,
+    )
+
+
+def _pool(pieces: list[Piece], before: Pool | None) -> Pool:
+    pieces.sort(key=lambda piece: piece.name)
+    if before is not None and _are_same(pieces, before.pieces):
+        return before
+    devices = [device for piece in pieces for device in piece.devices]
+    counters = {name: each for piece in pieces for name, each in piece.counters.items()}
+    names = {device.id.device for device in devices}
+    return Pool(
+        *pieces[0].key,
         devices,
         counters,
-        incomplete=len(slices) != wanted,
+        incomplete=len(pieces) != pieces[0].slices,
         invalid=len(names) != len(devices),
+        pieces=pieces,
     )
+
+
+def _are_same(left: Sequence[Piece], right: Sequence[Piece]) -> bool:
+    return len(left) == len(right) and all(map(operator.is_, left, right))
 
 
 def _devices(driver: str, pool: str, spec: Obj) -> Iterable[Device]:

@@ -66,17 +66,14 @@ def search(
         AllocationError: that cannot be told, or a claim asks for what nobody can give.
 
     """
-    return _Search(plans, inventory, taken, inventory.at(node, labels)).run()
+    return _Search(plans, taken, inventory.at(node, labels)).run()
 
 
 class _Search:
     """One search: what is chosen so far, and what it takes of what is shared."""
 
-    def __init__(
-        self, plans: Sequence[Plan], inventory: Inventory, taken: Taken, offer: Offer
-    ) -> None:
+    def __init__(self, plans: Sequence[Plan], taken: Taken, offer: Offer) -> None:
         self._plans = plans
-        self._inventory = inventory
         self._taken = taken
         self._offer = offer
         self._steps = 0
@@ -103,7 +100,7 @@ class _Search:
         """Return all devices that a wish for all means, whoever has them."""
         listed = self._listed.get(wish)
         if listed is None:
-            listed = self._listed[wish] = list(wish.everything(self._offer, self._inventory))
+            listed = self._listed[wish] = list(wish.everything(self._offer))
         return listed
 
     def _at(self, wish: Wish, place: int) -> tuple[Pool, Device] | None:
@@ -123,7 +120,7 @@ class _Search:
                 continue
             for device in devices:
                 free = wish.is_admin or device.is_shared or device.id not in self._taken.whole
-                if free and wish.selects(device, self._inventory):
+                if free and wish.selects(device):
                     yield pool, device
 
     def _claim(self, number: int) -> bool:

@@ -15,7 +15,6 @@ from minikube_py.api.resource_k8s.pod_claims import tolerates
 from minikube_py.api.resource_k8s.requests import ALL
 from minikube_py.server.scheduler.devices.inventory import (
     Device,
-    Inventory,
     Pool,
     SelectorError,
 )
@@ -80,7 +79,7 @@ class Wish:
             for index, selector in enumerate(listed)
         ]
 
-    def selects(self, device: Device, inventory: Inventory) -> bool:
+    def selects(self, device: Device) -> bool:
         """Tell whether a device is what is asked for.
 
         Raises:
@@ -89,7 +88,7 @@ class Wish:
         """
         for owner, index, expression in self._selectors:
             try:
-                if not inventory.selects(expression, device):
+                if not device.answers(expression):
                     return False
             except SelectorError as error:
                 raise AllocationError(f"{owner}: selector #{index}: {error}") from None
@@ -104,7 +103,7 @@ class Wish:
             if taint.get("effect") in PREVENTING
         )
 
-    def everything(self, offer: Offer, inventory: Inventory) -> Sequence[tuple[Pool, Device]]:
+    def everything(self, offer: Offer) -> Sequence[tuple[Pool, Device]]:
         """Return all devices that are asked for.
 
         Raises:
@@ -122,7 +121,7 @@ class Wish:
                         f"{self.place}: asks for all devices, but resource pool {pool} is "
                         f"currently {state}"
                     )
-            found += [(pool, one) for one in devices if self.selects(one, inventory)]
+            found += [(pool, one) for one in devices if self.selects(one)]
         return found
 
 

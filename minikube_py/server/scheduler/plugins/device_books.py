@@ -14,10 +14,12 @@ from minikube_py.api.object import Key, Obj, get, key_of, uid_of
 from minikube_py.api.resource_k8s import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
 from minikube_py.client.informer import Informer
 from minikube_py.server.scheduler.devices.capacity import Amounts
-from minikube_py.server.scheduler.devices.inventory import DeviceId, Inventory
+from minikube_py.server.scheduler.devices.inventory import DeviceId, Inventory, read
 from minikube_py.server.scheduler.devices.search import Choice, Taken
 from minikube_py.server.scheduler.framework import Handle
 
+POOLS = "pools"
+"""Name of the index of slices; for its sake each is read when it comes, and not all at once."""
 Held = tuple[DeviceId, Amounts | None]
 """A device, and how much of it; None: the whole."""
 
@@ -28,6 +30,7 @@ class DeviceBooks:
     def __init__(self, handle: Handle) -> None:
         self.claims = cast("Informer", handle.lister(RESOURCECLAIMS))
         self._slices = cast("Informer", handle.lister(RESOURCESLICES))
+        self._slices.add_index(POOLS, _pool)
         self._classes = handle.lister(DEVICECLASSES)
         self._written: dict[Key, Obj] = {}
         """Claims as we have written them, as long as the cache has older ones."""
@@ -76,8 +79,8 @@ class DeviceBooks:
         """Return the devices that there are."""
         state = (self._slices.revision, len(self._slices))
         if self._inventory is None or self._inventory[0] != state:
-            made = Inventory.of(item.obj for item in self._slices.items())
-            self._inventory = (state, made)
+            before = None if self._inventory is None else self._inventory[1]
+            self._inventory = (state, Inventory.of(map(read, self._slices.items()), before))
         return self._inventory[1]
 
     def taken(self) -> Taken:
@@ -128,3 +131,7 @@ def revision(obj: Obj) -> int:
     """Return the revision of an object."""
     text = str(obj["metadata"].get("resourceVersion", ""))
     return int(text) if text.isdigit() else 0
+
+
+def _pool(piece: Item) -> tuple[str]:
+    return ("/".join(read(piece).key),)

@@ -11,13 +11,14 @@ from typing import NamedTuple
 from minikube_py.api.core.persistentvolume import class_of
 from minikube_py.api.core.volume_matching import (
     NO_PROVISIONER,
+    Facts,
     Rank,
-    is_bound_to,
-    rank,
+    facts_of,
     reach_of,
     requested,
     suitability,
 )
+from minikube_py.api.item import Item
 from minikube_py.api.node_selectors import NodeTest
 from minikube_py.api.object import Key, Obj, get
 from minikube_py.server.scheduler.node_info import NodeInfo
@@ -30,47 +31,59 @@ HOSTNAME = "kubernetes.io/hostname"
 class Candidate(NamedTuple):
     """A volume that a claim may have."""
 
-    rank: Rank
-    volume: Obj
+    facts: Facts
     test: NodeTest | None
     """For nodes from which it can be reached; None where from all."""
+    hosts: frozenset[str]
+    """The names of its hosts, none where it says otherwise where it is."""
 
     def is_for(self, node: NodeInfo, taken: Collection[str]) -> bool:
         """Tell whether the claim may have it on a node."""
-        if self.rank[1] in taken:
+        if self.facts.name in taken:
             return False
         return self.test is None or self.test(node.name, node.labels)
+
+
+def candidate(volume: Item) -> Candidate:
+    """Return what is asked of a volume, read once for each version of it."""
+    return volume.derived(_candidate)
+
+
+def _candidate(item: Item) -> Candidate:
+    volume = item.obj
+    return Candidate(facts_of(volume), reach_of(volume), _hosts_of(volume))
 
 
 class Pool:
     """The candidates for one claim."""
 
     def __init__(
-        self, claim: Obj, volumes: Iterable[Obj], taken: Collection[str], wanted: int
+        self, claim: Obj, volumes: Iterable[Item], taken: Collection[str], wanted: int
     ) -> None:
         """Take the volumes that are taken already, and how many claims the pod has."""
         suits = suitability(claim)
-        suitable = [
-            Candidate(rank(volume), volume, reach_of(volume))
-            for volume in volumes
-            if volume["metadata"]["name"] not in taken and suits(volume)
-        ]
-        meant = [one for one in suitable if is_bound_to(one.volume, claim)]
+        self._volumes: dict[str, Item] = {}
+        suitable = []
+        for item in volumes:
+            one = candidate(item)
+            if one.facts.name not in taken and suits(one.facts):
+                self._volumes[one.facts.name] = item
+                suitable.append(one)
+        meant = [one for one in suitable if one.facts.claim is not None]
         self._here: dict[str, list[Candidate]] = {}
         """Those of one host or some, by its name."""
         self._elsewhere: list[Candidate] = []
         """Those that say in another way where they are."""
         self._everywhere: list[Candidate] = []
-        for one in sorted(meant[:1] or suitable, key=lambda one: one.rank):
+        for one in sorted(meant[:1] or suitable, key=_rank):
             self._place(one, wanted)
 
     def _place(self, one: Candidate, wanted: int) -> None:
-        hosts = hosts_of(one.volume) if one.test is not None else ()
-        for host in hosts:
+        for host in one.hosts:
             self._here.setdefault(host, []).append(one)
         if one.test is None and len(self._everywhere) < wanted:
             self._everywhere.append(one)
-        elif one.test is not None and not hosts:
+        elif one.test is not None and not one.hosts:
             self._elsewhere.append(one)
 
     def choose(self, node: NodeInfo, taken: Collection[str]) -> Obj | None:
@@ -81,22 +94,25 @@ class Pool:
             for part in (here, self._elsewhere, self._everywhere)
             if (first := _first(part, node, taken)) is not None
         ]
-        return min(found, key=lambda one: one.rank).volume if found else None
+        return self._volumes[min(found, key=_rank).facts.name].obj if found else None
+
+
+def _rank(one: Candidate) -> Rank:
+    return one.facts.rank
 
 
 def _first(part: Sequence[Candidate], node: NodeInfo, taken: Collection[str]) -> Candidate | None:
     return next((one for one in part if one.is_for(node, taken)), None)
 
 
-def hosts_of(volume: Obj) -> Collection[str]:
-    """Return the names of the hosts of a volume, none where it says otherwise where it is."""
+def _hosts_of(volume: Obj) -> frozenset[str]:
     terms = get(volume, "spec.nodeAffinity.required.nodeSelectorTerms", ())
     if len(terms) != 1:
-        return ()
+        return frozenset()
     for one in terms[0].get("matchExpressions") or ():
         if one["key"] == HOSTNAME and one["operator"] == "In":
             return frozenset(one["values"])
-    return ()
+    return frozenset()
 
 
 class Provisioning:

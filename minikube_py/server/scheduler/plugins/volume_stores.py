@@ -62,12 +62,10 @@ class VolumeStores:
         name = class_of(claim)
         return self.classes.get(Key("", name)) if name else None
 
-    def candidates(self, claim: Key, class_name: str) -> Iterator[Obj]:
+    def candidates(self, claim: Key, class_name: str) -> Iterator[Item]:
         """Yield the volumes that are meant for a claim, and those of its class that are free."""
-        for item in self.volumes.indexed(CLAIMED, str(claim)):
-            yield item.obj
-        for item in self.volumes.indexed(FREE, class_name):
-            yield item.obj
+        yield from self.volumes.indexed(CLAIMED, str(claim))
+        yield from self.volumes.indexed(FREE, class_name)
 
     def has_room(self, class_name: str, size: int, labels: Mapping[str, str]) -> bool:
         """Tell whether there is word of enough room for a volume of a class near a node."""

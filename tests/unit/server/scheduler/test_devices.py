@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from minikube_py.api import quantity
+from minikube_py.api.item import Item
 from minikube_py.api.resource_k8s import RESOURCECLAIMS
 from minikube_py.server.scheduler.devices.capacity import consumed
-from minikube_py.server.scheduler.devices.inventory import DeviceId, Inventory
+from minikube_py.server.scheduler.devices.inventory import DeviceId, Inventory, read
 from minikube_py.server.scheduler.devices.results import allocation
 from minikube_py.server.scheduler.devices.search import STEPS_MAX, Taken, search
 from minikube_py.server.scheduler.devices.wishes import AllocationError, plan_of
@@ -27,6 +28,10 @@ TAINT = {"key": "k", "value": "v", "effect": "NoSchedule"}
 CLASSES = {"c": device_class()}
 
 
+def inventory(slices: Any, before: Inventory | None = None) -> Inventory:
+    return Inventory.of(map(read, map(Item.from_object, slices)), before)
+
+
 def found(
     slices: Any, *claims: Any, classes: Any = None, taken: Taken | None = None, node: str = "n"
 ) -> Any:
@@ -34,7 +39,7 @@ def found(
     known = classes or CLASSES
     try:
         plans = [plan_of(one, known.get) for one in claims]
-        matched = search(plans, Inventory.of(slices), taken or Taken(), node, {"zone": "x"})
+        matched = search(plans, inventory(slices), taken or Taken(), node, {"zone": "x"})
     except AllocationError as error:
         return str(error)
     if matched is None:
@@ -221,7 +226,7 @@ def test_a_shared_device_is_given_out_until_nothing_is_left() -> None:
 def test_amounts_are_rounded_to_what_the_policy_allows(
     policy: Any, amount: str | None, expected: str | None
 ) -> None:
-    (pool,) = Inventory.of([piece("s", shared(policy))]).pools
+    (pool,) = inventory([piece("s", shared(policy))]).pools
     taken = consumed(pool.devices[0], asking(amount)["exactly"])
     assert (None if taken is None else str(taken["rate"])) == expected
 
@@ -257,7 +262,7 @@ def test_an_allocation_says_what_why_and_where() -> None:
     )
     slices = [piece("s", device("g"), device("h"), nodeName="n")]
     plan = plan_of(wish, classes.get)
-    matched = search([plan], Inventory.of(slices), Taken(), "n", {})
+    matched = search([plan], inventory(slices), Taken(), "n", {})
     assert matched is not None
     made = allocation(plan, matched[0], "n")
     assert made["devices"]["results"] == [
@@ -285,7 +290,7 @@ def test_an_allocation_is_one_that_the_api_takes() -> None:
         {"key": "zone", "operator": "In", "values": ["x"]}]}]}  # fmt: skip
     slices = [piece("s", shared(), nodeSelector=selector)]
     plan = plan_of(wish, CLASSES.get)
-    matched = search([plan], Inventory.of(slices), Taken(), "n", {"zone": "x"})
+    matched = search([plan], inventory(slices), Taken(), "n", {"zone": "x"})
     assert matched is not None
     made = allocation(plan, matched[0], "n")
     (result,) = made["devices"]["results"]
@@ -296,3 +301,14 @@ def test_an_allocation_is_one_that_the_api_takes() -> None:
     new = freeze({**wish, "status": {"allocation": made, "reservedFor": users}})
     assert status.validate is not None
     assert list(status.validate(new, wish)) == []
+
+
+def test_only_what_has_changed_is_read_anew() -> None:
+    first, second = (Item.from_object(piece(name, device(name), pool=name)) for name in "ab")
+    before = Inventory.of(map(read, (first, second)))
+    newer = Item.from_object(piece("b", device("b"), device("c"), pool="b"))
+    after = Inventory.of(map(read, (first, newer)), before)
+    assert after.pools[0] is before.pools[0]
+    assert [len(pool.devices) for pool in after.pools] == [1, 2]
+    gone = Inventory.of(map(read, (newer,)), after)
+    assert gone.pools == [after.pools[1]]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from minikube_py.api.core import EVENTS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, PODS
 from minikube_py.api.core.volume_matching import best_match, reach_of
+from minikube_py.api.item import Item
 from minikube_py.api.object import Key, annotations_of, get
 from minikube_py.api.resource import Resource
 from minikube_py.api.storage import (
@@ -450,7 +451,7 @@ def test_a_pool_chooses_as_if_all_volumes_were_looked_at(
     asked_for = claim("c", wanted)
     meant = [one for one in volumes if get(one, "spec.claimRef.name") == "c"]
     assume(len(meant) <= 1)
-    pool = Pool(asked_for, volumes, taken, wanted=1)
+    pool = Pool(asked_for, map(Item.from_object, volumes), taken, wanted=1)
     for info in cache(*NODES).nodes.values():
 
         def reaches(one: Any, info: Any = info) -> bool:
