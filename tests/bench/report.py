@@ -10,6 +10,7 @@ from pathlib import Path
 
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
 START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+NODE_START, NODE_END = "<!-- node: written by make bench -->", "<!-- end of node -->"
 LARGE_START, LARGE_END = "<!-- large: written by make bench -->", "<!-- end of large -->"
 
 
@@ -52,6 +53,8 @@ class Result:
     """CPU milliseconds of one and the same piece of Python, between the measurements."""
     large: Sequence[Figure] = ()
     """Of the whole control plane, with simulated nodes."""
+    node: Sequence[Figure] = ()
+    """Of a node with containers."""
 
     @property
     def pace(self) -> str:
@@ -85,6 +88,7 @@ def write(result: Result) -> None:
     for start, end, figures in (
         (START, END, result.figures),
         (LARGE_START, LARGE_END, result.large),
+        (NODE_START, NODE_END, result.node),
     ):
         if figures:
             block = f"{start}\n{about}\n\n{table(figures)}\n{end}"

@@ -33,7 +33,7 @@ class Server:
     pids: tuple[int, ...]
     """The processes that serve: what they use is counted together."""
     port: int
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     """Trusts the server and carries the administrator's certificate."""
     ready_seconds: float
     """From the start of the process to the first `ok` of /readyz."""

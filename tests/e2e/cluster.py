@@ -113,10 +113,13 @@ class Cluster:
         )
         self.workers: list[Program] = []
 
-    def start(self) -> None:
-        """Start the server and wait until its node is ready."""
+    def start(self, *, with_node: bool = True) -> None:
+        """Start the server and wait until it answers, and its node is ready where it has one."""
         self.server.start()
-        self.wait_ready(self.machine.name)
+        if with_node:
+            self.wait_ready(self.machine.name)
+        else:
+            wait_until(lambda: not self.run("get", "nodes").returncode, READY_SECONDS, "it answers")
 
     def wait_ready(self, node: str) -> None:
         """Wait until a node is ready."""
