@@ -72,8 +72,9 @@ def table(figures: Sequence[Figure]) -> str:
     widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
              for row in rows]  # fmt: skip
-    lines.insert(1, "-|-".join("-" * width for width in widths))
-    return "\n".join(f"| {line} |" for line in lines).replace("| -", "|--").replace("- |", "--|")
+    rule = "|".join("-" * (width + 2) for width in widths)
+    head, *rest = (f"| {line} |" for line in lines)
+    return "\n".join([head, f"|{rule}|", *rest])
 
 
 def write(result: Result) -> None:

@@ -1,12 +1,14 @@
 """The environment of a container: own values, references, whole maps and the services around it.
 
-Pure: what the references lead to is handed in. Later entries win, and a value may use those before
+What the references lead to is handed in; only files of volumes are read here. Later entries win, and a value may use those before
 it as `$(NAME)`. Services come last and only where the container does not say otherwise.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from minikube_py.agent.kubelet.env_file import EnvFileError, lookup
 from minikube_py.agent.kubelet.expansion import expand
 from minikube_py.agent.kubelet.field_ref import (
     FieldRefError,
@@ -36,6 +38,8 @@ class EnvSources:
     allocatable: Mapping[str, str]
     services: Mapping[str, str]
     """Variables of the services that the pod sees."""
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    """Where the volumes of the pod lie, by name."""
 
 
 def environment(pod: Obj, container: Obj, sources: EnvSources) -> dict[str, str]:
@@ -92,6 +96,8 @@ def _value(
         return _config_map_key(pod, ref["configMapKeyRef"], sources)
     if "secretKeyRef" in ref:
         return _secret_key(pod, ref["secretKeyRef"], sources)
+    if "fileKeyRef" in ref:
+        return _file_key(ref["fileKeyRef"], sources)
     raise EnvError(f"variable {entry['name']} has a source that this kubelet does not know")
 
 
@@ -109,6 +115,19 @@ def _secret_key(pod: Obj, ref: Obj, sources: EnvSources) -> str | None:
     if value is None and not ref.get("optional"):
         raise EnvError(_missing(pod, "Secret", ref, found is not None))
     return None if value is None else value.decode(errors="replace")
+
+
+def _file_key(ref: Obj, sources: EnvSources) -> str | None:
+    volume, key = sources.volumes.get(ref["volumeName"]), ref["key"]
+    if volume is None:
+        raise EnvError(f'cannot find the volume "{ref["volumeName"]}" referenced by FileKeyRef')
+    try:
+        value = lookup(volume, ref["path"], key)
+    except EnvFileError:
+        raise EnvError("couldn't parse env file") from None
+    if not value and not ref.get("optional"):
+        raise EnvError(f'environment variable key "{key}" not found in file "{ref["path"]}"')
+    return value or None
 
 
 def _missing(pod: Obj, kind: str, ref: Obj, there: bool) -> str:  # noqa: FBT001

@@ -301,6 +301,7 @@ class Executor:
             fields=runtime_fields(self._ips, context.host_ips),
             allocatable=context.allocatable,
             services=service_variables(services),
+            volumes=self._volumes,
         )
 
     def _files(self, spec: Spec, restart_count: int, env: Mapping[str, str]) -> ContainerFiles:

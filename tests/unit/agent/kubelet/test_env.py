@@ -1,5 +1,7 @@
 """The environment of a container, and what a pod may learn of itself."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from minikube_py.agent.kubelet.env import (
     service_variables,
     visible_services,
 )
+from minikube_py.agent.kubelet.env_file import EnvFileError, lookup
 from minikube_py.agent.kubelet.expansion import expand, unknown_names
 from minikube_py.agent.kubelet.field_ref import (
     FieldRefError,
@@ -121,7 +124,7 @@ def test_references_are_followed(entry, value):
             ref("resourceFieldRef", resource="limits.cpu", containerName="no"),
             "container no not found",
         ),
-        (ref("fileKeyRef", volumeName="v"), "variable X has a source that this kubelet"),
+        (ref("otherRef", name="v"), "variable X has a source that this kubelet"),
     ],
 )
 def test_references_that_lead_nowhere_are_errors(entry, message):
@@ -232,3 +235,46 @@ def test_a_pod_sees_the_services_of_its_namespace_and_the_api(namespace, links, 
 def test_a_service_of_the_namespace_hides_the_one_of_the_api():
     own = [*ALL, service("kubernetes", "mine")]
     assert names(visible_services(own, "mine", links=True)) == ["mine/kubernetes", "mine/web"]
+
+
+# --- files of volumes ---------------------------------------------------------------------------
+
+
+def from_file(tmp_path: Path, text: str, **more: Any) -> dict[str, str]:
+    (tmp_path / "vars").write_text(text)
+    one = container(env=[ref("fileKeyRef", volumeName="v", path="vars", key="K", **more)])
+    return environment(pod([one]), one, replace(sources(), volumes={"v": tmp_path}))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("K='one'\n", "one"),
+        ("# note\n\n  A='2'\n  K='a # b'  # note\n", "a # b"),
+        ("K='two\nlines'\n", "two\nlines"),
+        ("K='$(A) \\n \"'\n", '$(A) \\n "'),
+    ],
+)
+def test_a_value_may_come_from_a_file_of_a_volume(tmp_path, text, value):
+    assert from_file(tmp_path, text) == {"X": value}
+
+
+@pytest.mark.parametrize("text", ["K=bare\n", "K = 'a'\n", "='a'\n", "K\n", "K='a' b\n", "K='a\n"])
+def test_a_file_that_is_no_shell_is_refused(tmp_path, text):
+    with pytest.raises(EnvError, match="couldn't parse env file"):
+        from_file(tmp_path, text, optional=True)
+
+
+def test_a_key_that_a_file_has_not_is_an_error_unless_it_is_optional(tmp_path):
+    assert from_file(tmp_path, "A='1'\nK= 'b'\n", optional=True) == {}
+    with pytest.raises(EnvError, match='environment variable key "K" not found in file "vars"'):
+        from_file(tmp_path, "A='1'\n")
+
+
+def test_a_link_out_of_the_volume_is_not_followed(tmp_path):
+    inside = tmp_path / "volume"
+    inside.mkdir()
+    (tmp_path / "secret").write_text("K='1'")
+    (inside / "link").symlink_to("../secret")
+    with pytest.raises(EnvFileError, match="not within the volume"):
+        lookup(inside, "link", "K")
