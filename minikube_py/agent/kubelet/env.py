@@ -1,7 +1,8 @@
 """The environment of a container: own values, references, whole maps and the services around it.
 
-What the references lead to is handed in; only files of volumes are read here. Later entries win, and a value may use those before
-it as `$(NAME)`. Services come last and only where the container does not say otherwise.
+What the references lead to is handed in; only files of volumes are read here. Later entries win,
+and a value may use those before it as `$(NAME)`. Services come last and only where the container
+does not say otherwise.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
