@@ -45,6 +45,9 @@ from minikube_py.agent.network.announce import run_announcements
 from minikube_py.agent.network.cni import find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
+from minikube_py.agent.policy.run import PolicySettings, run_network_policies
+from minikube_py.agent.policy.run import remove_rules as remove_policy_rules
+from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
 from minikube_py.agent.registries import RegistriesFile
@@ -78,6 +81,7 @@ class ClusterInfo:
     client_ca: Path
     """Checks the certificates of those who call the kubelet."""
     kube_proxy: bool = True
+    network_policy: bool = True
     dns: bool = True
     """Whether nodes answer on `cluster_dns` themselves."""
     cloud_provider: str = ""
@@ -185,7 +189,7 @@ async def run_agent(
                 "pod network": lambda: _run_network(settings, cluster, proxy_informers),
                 "local storage": storage.run,
                 **registries.parts(),
-                **_service_parts(settings, cluster, proxy_informers, clock),
+                **_service_parts(settings, cluster, proxy_client or client, proxy_informers, clock),
             }
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
@@ -195,10 +199,16 @@ async def run_agent(
 
 
 def _service_parts(
-    settings: NodeSettings, cluster: ClusterInfo, informers: Informers, clock: Clock
+    settings: NodeSettings,
+    cluster: ClusterInfo,
+    client: Client,
+    informers: Informers,
+    clock: Clock,
 ) -> dict[str, Callable[[], object]]:
-    """Return what makes services reachable, where nobody else does that."""
-    parts: dict[str, Callable[[], object]] = {}
+    """Return what makes services reachable, where nobody else does that, and keeps pods apart."""
+    parts: dict[str, Callable[[], object]] = {
+        "network policies": lambda: _run_policies(settings, cluster, client, informers, clock)
+    }
     if cluster.kube_proxy:
         proxy = _proxy_settings(settings, cluster)
         parts["kube-proxy"] = lambda: run_proxy(informers, proxy, clock)
@@ -342,6 +352,26 @@ async def _run_network(settings: NodeSettings, cluster: ClusterInfo, informers: 
         cni_state_dir=settings.folder / "cni" / "state",
     )
     await run_network(informers, config)
+
+
+async def _run_policies(
+    settings: NodeSettings,
+    cluster: ClusterInfo,
+    client: Client,
+    informers: Informers,
+    clock: Clock,
+) -> None:
+    """Enforce network policies, for ever; or make sure that none is enforced any more."""
+    if not cluster.network_policy:
+        await remove_policy_rules()
+        await asyncio.Event().wait()
+    cidrs = cluster.cluster_cidr.split(",")
+    policies = PolicySettings(
+        node_name=settings.name,
+        families=sorted({IPV6 if ":" in cidr else IPV4 for cidr in cidrs}),
+        dns_addresses=_dns_addresses(cluster) if cluster.dns else (),
+    )
+    await run_network_policies(client, informers, policies, clock)
 
 
 def _dns_config(cluster: ClusterInfo) -> DnsConfig:

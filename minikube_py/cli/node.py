@@ -54,6 +54,7 @@ def cluster_info(member: Membership) -> ClusterInfo:
         serving_key=key,
         client_ca=member.client_ca,
         kube_proxy=facts.kube_proxy,
+        network_policy=facts.network_policy,
         dns=facts.dns,
         cloud_provider=facts.cloud_provider,
     )

@@ -146,6 +146,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *_config_maps(config, material, clock),
         *_kubernetes_service(config, material),
         *(_dns(config) if "dns" not in config.disable else ()),
+        *_network_policies(config),
         *_local_storage(config),
         *(_metrics_access() if config.serves_metrics else ()),
         *(_renewal() if not config.disable_controller_manager else ()),
@@ -308,6 +309,12 @@ def _dns(config: ServerConfig) -> Iterator[Wanted]:
         "kubernetes.io/name": "kpy-dns",
     }
     yield Wanted(SERVICES, evolve(service, "metadata.labels", labels), keep)
+
+
+def _network_policies(config: ServerConfig) -> Iterator[Wanted]:
+    """Let nodes see the policies that they enforce, and the pods and namespaces that these mean."""
+    if not config.disable_network_policy:
+        yield from _access("kpy:network-policies")
 
 
 def _local_storage(config: ServerConfig) -> Iterator[Wanted]:

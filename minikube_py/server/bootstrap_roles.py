@@ -326,6 +326,10 @@ OWN_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("list watch of namespaces",),
         ("User system:kube-proxy",),
     ),
+    "kpy:network-policies": (
+        ("list watch of networkpolicies in networking.k8s.io", "list watch of pods namespaces"),
+        ("User system:kube-proxy",),
+    ),
     "kpy:local-storage": (
         (
             "read create delete update of persistentvolumes",
@@ -356,4 +360,5 @@ OWN_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """Cluster roles that upstream leaves to add-ons: name -> rules and who has them. Nodes answer
-cluster DNS with kube-proxy's rights and the first; the others are controllers'."""
+cluster DNS and enforce network policies with kube-proxy's rights and the first two; the others are
+controllers'."""

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from minikube_py.agent.proxy.rules import Element
+from minikube_py.agent.nft_elements import Element
 from minikube_py.lib.errors import StartError
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from minikube_py.agent.nft_elements import Element
 from minikube_py.agent.proxy.chains import AFFINITY_SLOTS, IPV4, Chain, Family, map_name
 from minikube_py.agent.proxy.endpoints import Chosen, Endpoint, Node, choose
 from minikube_py.api.object import Obj, get
@@ -17,14 +18,6 @@ PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 AFFINITY_SECONDS = 10800
 """The default of sessionAffinityConfig.clientIP.timeoutSeconds."""
 REJECT, DROP = "goto refuse", "drop"
-
-
-class Element(NamedTuple):
-    """An element of a map or, without a value, of a set."""
-
-    container: str
-    key: str
-    value: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

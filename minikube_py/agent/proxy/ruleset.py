@@ -1,12 +1,12 @@
 """The ruleset of all services and the nft text that makes or changes it; no I/O.
 
-The elements of each service are kept, so a change is a small transaction of elements. Two
-services may claim the same element (an external address, an endpoint of both): the first by name
-has it, and when that one goes the next gets it.
+The elements of each service are kept (nft_elements.py), so a change is a small transaction of
+elements.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from minikube_py.agent.nft_elements import Element, Elements, element_texts
 from minikube_py.agent.proxy.chains import (
     IPV4,
     MASQUERADE_BIT,
@@ -17,16 +17,12 @@ from minikube_py.agent.proxy.chains import (
     parse_name,
     rules_of,
 )
-from minikube_py.agent.proxy.rules import Element, ProxyConfig
+from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.api.object import Key
 
 TABLE = "kpy-proxy"
 AFFINITY_MAX = 65535
 """Clients remembered for each timeout."""
-BATCH = 5000
-"""Elements in one statement of text."""
-Slot = tuple[str, str]
-"""Container and key of an element."""
 
 
 def containers(family: Family) -> dict[str, str]:
@@ -65,63 +61,33 @@ class Ruleset:
 
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
-        self._services: dict[Key, tuple[Element, ...]] = {}
-        self._claims: dict[Slot, dict[Key, str]] = {}
-        self._told: dict[Slot, str | None] = {}
-        """Of the elements that changed since: what the kernel has, None where nothing."""
+        self._table = f"{config.family.table} {TABLE}"
+        self._elements = Elements()
         self._chains: set[Chain] = set()
         """The chains that the kernel has."""
 
     @property
     def is_changed(self) -> bool:
         """Whether there is a difference to tell."""
-        return bool(self._told)
+        return self._elements.is_changed
 
     def __len__(self) -> int:
-        return len(self._claims)
+        return len(self._elements)
 
     def update(self, key: Key, elements: Sequence[Element]) -> None:
         """Put the elements of a service in place of those it had; none removes it."""
-        old, new = set(self._services.get(key, ())), set(elements)
-        for container, name, _ in old - new:
-            self._claim((container, name), key, None)
-        for container, name, value in new - old:
-            self._claim((container, name), key, value)
-        if new:
-            self._services[key] = tuple(elements)
-        else:
-            self._services.pop(key, None)
-
-    def _claim(self, slot: Slot, key: Key, value: str | None) -> None:
-        before = self._value(slot)
-        claims = self._claims.setdefault(slot, {})
-        if value is None:
-            claims.pop(key, None)
-        else:
-            claims[key] = value
-        if not claims:
-            del self._claims[slot]
-        after = self._value(slot)
-        if before == after:
-            return
-        told = self._told.setdefault(slot, before)
-        if told == after:
-            del self._told[slot]
-
-    def _value(self, slot: Slot) -> str | None:
-        claims = self._claims.get(slot)
-        return claims[min(claims)] if claims else None
+        self._elements.update(key, elements)
 
     def told(self) -> None:
         """Note that the kernel has been told all."""
-        self._chains |= self._needed(self._values())
-        self._told.clear()
+        self._chains |= self._needed(self._elements)
+        self._elements.told()
 
     def full(self) -> str:
         """Return the text that replaces whatever the table holds; equal states, equal text."""
-        table = f"{self._config.family.table} {TABLE}"
+        table = self._table
         self._chains = set()
-        chains = self._needed(self._values())
+        chains = self._needed(self._elements)
         return "".join([
             f"table {table}\ndelete table {table}\ntable {table} {{\n",
             *(f"  {text}\n" for text in containers(self._config.family).values()),
@@ -129,27 +95,17 @@ class Ruleset:
             *self._chain_texts(chains),
             *hooks(self._config),
             "}\n",
-            *self._element_texts("add", sorted(self._values())),
+            *element_texts("add", table, sorted(self._elements)),
         ])  # fmt: skip
 
     def changes(self) -> str:
         """Return the text that brings the kernel from what it was told to what is wanted."""
-        table = f"{self._config.family.table} {TABLE}"
-        now = {slot: self._value(slot) for slot in self._told}
-        added = sorted(Element(*slot, value) for slot, value in now.items() if value is not None)
-        gone = sorted(
-            Element(*slot, value) for slot, value in self._told.items() if value is not None
-        )
+        gone, added = self._elements.difference()
         chains = self._needed(added) - self._chains
         lines = [*self._affinity_maps(chains), *self._chain_texts(chains)]
-        head = f"table {table} {{\n{''.join(lines)}}}\n" if lines else ""
-        return "".join(
-            [head, *self._element_texts("delete", gone), *self._element_texts("add", added)]
-        )
-
-    def _values(self) -> Iterator[Element]:
-        for slot, claims in self._claims.items():
-            yield Element(*slot, claims[min(claims)])
+        head = f"table {self._table} {{\n{''.join(lines)}}}\n" if lines else ""
+        deleted = element_texts("delete", self._table, gone)
+        return "".join([head, *deleted, *element_texts("add", self._table, added)])
 
     def _needed(self, elements: Iterable[Element]) -> set[Chain]:
         names = {
@@ -175,17 +131,6 @@ class Ruleset:
         for chain in sorted(chains, key=lambda chain: (chain.kind == "e", chain)):
             rules = rules_of(chain, self._config.family, self._config.cluster_cidr)
             yield _block(chain.name, rules)
-
-    def _element_texts(self, verb: str, elements: Sequence[Element]) -> Iterator[str]:
-        table = f"{self._config.family.table} {TABLE}"
-        by_container: dict[str, list[str]] = {}
-        for container, key, value in elements:
-            text = f"{key} : {value}" if value else key
-            by_container.setdefault(container, []).append(text)
-        for container, texts in by_container.items():
-            for at in range(0, len(texts), BATCH):
-                some = ", ".join(texts[at : at + BATCH])
-                yield f"{verb} element {table} {container} {{ {some} }}\n"
 
 
 def hooks(config: ProxyConfig) -> Iterator[str]:

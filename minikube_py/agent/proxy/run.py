@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from minikube_py.agent import nft
 from minikube_py.agent.network import kernel
+from minikube_py.agent.nft_elements import Element
 from minikube_py.agent.proxy import conntrack, rules
 from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.endpoints import Node, choose
@@ -77,7 +78,7 @@ class ServiceRules:
     def __init__(self, config: ProxyConfig) -> None:
         self._config = config
         self._ruleset = Ruleset(config)
-        self._elements: dict[Key, tuple[rules.Element, ...]] = {}
+        self._elements: dict[Key, tuple[Element, ...]] = {}
         self._stale: set[conntrack.Stale] = set()
         self.is_full_needed = True
 

@@ -79,13 +79,19 @@ class Namespace:
         self._cleanups.callback(stop)
 
     def ask(
-        self, address: str, port: int, kind: int = socket.SOCK_STREAM, family: int = socket.AF_INET
+        self,
+        address: str,
+        port: int,
+        kind: int = socket.SOCK_STREAM,
+        family: int = socket.AF_INET,
+        *,
+        seconds: float = 2,
     ) -> tuple[str, str]:
         """Return the name of who answers there and the address that it saw."""
 
         def work() -> tuple[str, str]:
             with socket.socket(family, kind) as client:
-                client.settimeout(2)
+                client.settimeout(seconds)
                 client.connect((address, port))
                 client.send(b"?")
                 name, _, seen = client.recv(200).decode().partition(" ")

@@ -25,6 +25,8 @@ EXTRA = {
         for name in ("node-certificate-renewal", "kubelet-serving-approver")
     ),
     ("clusterrolebindings", "kpy:cluster-dns"),
+    ("clusterroles", "kpy:network-policies"),
+    ("clusterrolebindings", "kpy:network-policies"),
     ("clusterroles", "kpy:local-storage"),
     ("clusterrolebindings", "kpy:local-storage"),
     ("csidrivers", "local-path.kpy.dev"),

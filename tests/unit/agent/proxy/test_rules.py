@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minikube_py.agent.nft_elements import Element
 from minikube_py.agent.proxy import conntrack
 from minikube_py.agent.proxy.chains import AFFINITY_SLOTS, IPV6, Chain, parse_name
 from minikube_py.agent.proxy.endpoints import Endpoint, Node, choose
-from minikube_py.agent.proxy.rules import Element, ProxyConfig, derive, slots_of
+from minikube_py.agent.proxy.rules import ProxyConfig, derive, slots_of
 from minikube_py.agent.proxy.ruleset import Ruleset, containers
 from minikube_py.api.object import Key
 

@@ -1,0 +1,1 @@
+"""Network policies: what pods of this node may send and be sent, by nftables."""
