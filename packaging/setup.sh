@@ -8,6 +8,7 @@ packages=(
   containerd runc                    # containers
   containernetworking-plugins        # bridge, host-local, portmap
   nftables conntrack iproute2        # services, and network namespaces of the tests
+  wireguard-go wireguard-tools       # one of the ways in which nodes reach each other's pods
   busybox-static gcc libc6-dev       # images of the example and the tests, the pause program
 )
 

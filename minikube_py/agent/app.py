@@ -40,9 +40,10 @@ from minikube_py.agent.kubelet.server_stats import StatsPages
 from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.local_storage import LocalStorage
+from minikube_py.agent.network import wireguard
 from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.announce import run_announcements
-from minikube_py.agent.network.cni import find_plugins
+from minikube_py.agent.network.cni import FOREIGN_BIN, FOREIGN_CONF, find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
 from minikube_py.agent.policy.run import PolicySettings, run_network_policies
@@ -84,6 +85,8 @@ class ClusterInfo:
     network_policy: bool = True
     dns: bool = True
     """Whether nodes answer on `cluster_dns` themselves."""
+    network_backend: str = "vxlan"
+    """How nodes reach each other's pods: one of `network.routes.BACKENDS`."""
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
 
@@ -157,11 +160,13 @@ async def run_agent(
     require_nft()
     if cluster.kube_proxy:
         require_conntrack()
+    if cluster.network_backend == "wireguard":
+        wireguard.require()
     make_dir(settings.folder, 0o711)
     certs = settings.folder / "containerd" / "certs.d"
     registries = RegistriesFile(settings.config.private_registry, certs)
     registries.load()
-    async with _runtime(settings, report) as (connection, containerd):
+    async with _runtime(settings, cluster, report) as (connection, containerd):
         version = await Runtime(connection).version()
         runtime = f"{version['runtime_name']}://{version['runtime_version']}"
         config = replace(
@@ -186,7 +191,7 @@ async def run_agent(
             parts: dict[str, Callable[[], object]] = {
                 "kubelet": lambda: kubelet.run(report),
                 "kubelet server": lambda: _serve(server, settings, cluster),
-                "pod network": lambda: _run_network(settings, cluster, proxy_informers),
+                "pod network": lambda: _run_network(settings, cluster, proxy_informers, client),
                 "local storage": storage.run,
                 **registries.parts(),
                 **_service_parts(settings, cluster, proxy_client or client, proxy_informers, clock),
@@ -222,7 +227,7 @@ def _service_parts(
 
 @contextlib.asynccontextmanager
 async def _runtime(
-    settings: NodeSettings, report: Report
+    settings: NodeSettings, cluster: ClusterInfo, report: Report
 ) -> AsyncIterator[tuple[Connection, Containerd | None]]:
     """Have a container runtime for the length of the block."""
     endpoint = settings.config.container_runtime_endpoint
@@ -239,12 +244,13 @@ async def _runtime(
         finally:
             await connection.aclose()
         return
+    is_foreign = cluster.network_backend == "none"
     containerd = Containerd(
         ContainerdConfig(
             folder=settings.folder / "containerd",
             pause_image=settings.config.pause_image,
-            cni_conf_dir=settings.folder / "cni" / "net.d",
-            cni_bin_dir=find_plugins(),
+            cni_conf_dir=FOREIGN_CONF if is_foreign else settings.folder / "cni" / "net.d",
+            cni_bin_dir=FOREIGN_BIN if is_foreign else find_plugins(),
         )
     )
     await containerd.start()
@@ -341,7 +347,9 @@ def _static_config(settings: NodeSettings) -> StaticConfig:
     )
 
 
-async def _run_network(settings: NodeSettings, cluster: ClusterInfo, informers: Informers) -> None:
+async def _run_network(
+    settings: NodeSettings, cluster: ClusterInfo, informers: Informers, client: Client
+) -> None:
     """Keep the network of the node's pods, for ever."""
     config = NetworkConfig(
         node_name=settings.name,
@@ -350,8 +358,10 @@ async def _run_network(settings: NodeSettings, cluster: ClusterInfo, informers: 
         service_cidr=cluster.service_cidr,
         cni_conf_dir=settings.folder / "cni" / "net.d",
         cni_state_dir=settings.folder / "cni" / "state",
+        backend=cluster.network_backend,
+        key_dir=settings.folder,
     )
-    await run_network(informers, config)
+    await run_network(informers, config, client)
 
 
 async def _run_policies(

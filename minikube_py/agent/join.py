@@ -52,6 +52,7 @@ class ClusterFacts:
     kube_proxy: bool = True
     network_policy: bool = True
     dns: bool = True
+    network_backend: str = "vxlan"
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
 

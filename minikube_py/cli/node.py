@@ -56,5 +56,6 @@ def cluster_info(member: Membership) -> ClusterInfo:
         kube_proxy=facts.kube_proxy,
         network_policy=facts.network_policy,
         dns=facts.dns,
+        network_backend=facts.network_backend,
         cloud_provider=facts.cloud_provider,
     )

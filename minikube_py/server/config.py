@@ -56,6 +56,9 @@ class ServerConfig:
     disable_network_policy: bool = option(False, "enforce no network policies")
     cluster_cidr: str = option("10.42.0.0/16", "network that pods get addresses from")
     service_cidr: str = option("10.43.0.0/16", "network that services get addresses from")
+    network_backend: str = option(
+        "vxlan", "how nodes reach each other's pods: vxlan, host-gw, wireguard, none (another CNI)"
+    )
     service_node_port_range: str = option("30000-32767", "ports for services of type NodePort")
     cluster_dns: str = option("", "address of the cluster DNS (default: tenth of --service-cidr)")
     cluster_domain: str = option("cluster.local", "domain of the cluster")

@@ -222,6 +222,7 @@ def cluster_facts(config: ServerConfig) -> dict[str, Any]:
         "kube_proxy": not config.disable_kube_proxy,
         "network_policy": not config.disable_network_policy,
         "dns": "dns" not in config.disable,
+        "network_backend": config.network_backend,
         "cloud_provider": {"none": "", "local": "local"}.get(config.cloud, "external"),
     }
 

@@ -22,6 +22,7 @@ DATASTORES = ("memory",)
 SMALLEST_SERVICE_NETWORK = 16
 """The first address is the API server's, the tenth the cluster DNS's."""
 _MODE = re.compile(r"0?[0-7]{3}")
+NETWORK_BACKENDS = ("vxlan", "host-gw", "wireguard", "none")
 
 
 def check(config: ServerConfig) -> None:
@@ -49,6 +50,12 @@ def problems(config: ServerConfig) -> Iterator[str]:
             config.service_node_port_range,
             _is_port_range,
             "a range of ports such as 30000-32767",
+        ),
+        (
+            "--network-backend",
+            config.network_backend,
+            NETWORK_BACKENDS.__contains__,
+            _either(NETWORK_BACKENDS),
         ),
         ("--profile", config.profile, PROFILES.__contains__, "cis, or nothing"),
         *_audit_checks(config),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import default_route_address, is_address
 
-LOCAL_LINKS = ("lo", "kpy-lb", "cni", "veth", "docker", "br-", "virbr")
+LOCAL_LINKS = ("lo", "kpy-", "cni", "veth", "docker", "br-", "virbr")
 """Links by the beginning of their names whose addresses nobody outside can reach."""
 
 

@@ -17,6 +17,8 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, write_atomic
 
 BIN_DIRS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
+FOREIGN_CONF, FOREIGN_BIN = Path("/etc/cni/net.d"), Path("/opt/cni/bin")
+"""Where other programs that connect pods put their configuration and plugins."""
 PLUGINS = ("bridge", "host-local", "portmap", "loopback")
 CNI_VERSION = "1.0.0"
 FILE_NAME = "10-kpy.conflist"

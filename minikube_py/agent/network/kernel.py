@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from minikube_py.agent.network.routes import RouteChange
-
 log = logging.getLogger(__name__)
 PROTOCOL = 75
 """Marks our routes among others (the numbers above 4 are free for routing daemons)."""
@@ -158,32 +156,17 @@ def link_mtu_of(address: str) -> int:
     return 0
 
 
-def gateway_routes() -> dict[str, str]:
-    """Return our routes through gateways: network -> gateway."""
-    routes = {}
-    with netlink() as socket:
-        for family in (2, 10):
-            for route in socket.get_routes(family=family, table=MAIN_TABLE):
-                if route["proto"] == PROTOCOL and route.get("gateway"):
-                    routes[f"{route.get('dst')}/{route['dst_len']}"] = route.get("gateway")
-    return routes
-
-
-def change_routes(changes: Sequence[RouteChange]) -> list[tuple[RouteChange, str]]:
-    """Carry out the changes; return those that the kernel refused, with its words."""
+def add_link(name: str, kind: str) -> bool:
+    """Make a link; return whether the kernel can."""
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
 
-    refused = []
     with netlink() as socket:
-        for change in changes:
-            try:
-                if change.gateway:
-                    socket.route("replace", dst=change.cidr, gateway=change.gateway, proto=PROTOCOL)
-                else:
-                    socket.route("del", dst=change.cidr, proto=PROTOCOL)
-            except NetlinkError as error:
-                refused.append((change, str(error)))
-    return refused
+        try:
+            socket.link("add", ifname=name, kind=kind)
+        except NetlinkError as error:
+            log.debug("link not made name=%s kind=%s error=%s", name, kind, error)
+            return False
+    return True
 
 
 def own_routes() -> list[str]:

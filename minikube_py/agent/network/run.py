@@ -1,21 +1,25 @@
 """Keeps a node's pod network as the Node objects say.
 
-The node's own podCIDR makes the bridge and the CNI configuration; those of the others make
-routes. Nothing is done at an event that changes neither.
+The node's own podCIDR makes the bridge and the CNI configuration; the other nodes make what the
+back end needs to reach their pods (`routes.py`). Nothing is done at an event that changes neither.
+What others remove of it comes back: the kernel tells when a link goes (`link_events.py`).
 """
 
 import asyncio
+import ipaddress
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from minikube_py.agent import nft
-from minikube_py.agent.network import cni, kernel, masquerade, routes
+from minikube_py.agent.network import cni, kernel, links, masquerade, routes, wireguard
+from minikube_py.agent.network.link_events import link_events
 from minikube_py.api.core import NODES
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key
+from minikube_py.api.object import Key, Obj, annotations_of
 from minikube_py.client.informer import Informers
+from minikube_py.client.protocol import Client
 from minikube_py.lib.backoff import Backoff
 
 log = logging.getLogger(__name__)
@@ -34,6 +38,10 @@ class NetworkConfig:
     cni_conf_dir: Path
     cni_state_dir: Path
     bridge: str = "cni0"
+    backend: str = "host-gw"
+    """One of `routes.BACKENDS`."""
+    key_dir: Path = Path()
+    """Where the key of WireGuard is kept."""
 
 
 class PodNetwork:
@@ -42,6 +50,10 @@ class PodNetwork:
     def __init__(self, config: NetworkConfig) -> None:
         self._config = config
         self._pod_cidrs: Sequence[str] = ()
+        self._mtu = 0
+        """Of pods, and of the link by which they reach others."""
+        self._peers = ""
+        """What WireGuard was told last."""
 
     async def set_up(self, pod_cidrs: Sequence[str]) -> None:
         """Make this node ready for pods of these networks; the CNI configuration comes last."""
@@ -50,14 +62,21 @@ class PodNetwork:
         await nft.apply(masquerade.ruleset(pod_cidrs, self._config.cluster_cidr.split(",")))
         await asyncio.to_thread(self._set_up, pod_cidrs)
         self._pod_cidrs = pod_cidrs
-        log.info("pod network ready bridge=%s cidr=%s", self._config.bridge, ",".join(pod_cidrs))
+        log.info(
+            "pod network ready bridge=%s cidr=%s backend=%s mtu=%d",
+            self._config.bridge,
+            ",".join(pod_cidrs),
+            self._config.backend,
+            self._mtu,
+        )
 
     def _set_up(self, pod_cidrs: Sequence[str]) -> None:
         config = self._config
         kernel.set_switches(ipv6=any(":" in cidr for cidr in pod_cidrs))
         kernel.accept_forwarded(config.cluster_cidr.split(","))
-        mtu = kernel.link_mtu_of(config.node_ip)
-        kernel.ensure_bridge(config.bridge, [cni.gateway(cidr) for cidr in pod_cidrs], mtu)
+        uplink_mtu = kernel.link_mtu_of(config.node_ip)
+        self._mtu = routes.pod_mtu(config.backend, config.node_ip, uplink_mtu)
+        kernel.ensure_bridge(config.bridge, [cni.gateway(cidr) for cidr in pod_cidrs], self._mtu)
         if not kernel.has_default_route():
             # What this machine sends to a service has to be routable before it is rewritten.
             for cidr in config.service_cidr.split(","):
@@ -67,28 +86,51 @@ class PodNetwork:
             cni.BridgeNetwork(
                 pod_cidrs=pod_cidrs,
                 bridge=config.bridge,
-                mtu=mtu,
+                mtu=self._mtu,
                 state_dir=config.cni_state_dir,
             ),
         )
 
-    async def set_routes(self, wanted: routes.Routes) -> bool:
-        """Route to the pods of the other nodes; return whether the kernel took all of it."""
-        current = await asyncio.to_thread(kernel.gateway_routes)
-        changes = list(routes.plan(wanted, current))
-        refused = await asyncio.to_thread(kernel.change_routes, changes) if changes else []
+    async def connect(self, own: routes.Peer, others: Sequence[routes.Peer]) -> bool:
+        """Reach the pods of the other nodes; return whether the kernel took all of it."""
+        own = own._replace(addresses=(self._config.node_ip, *own.addresses))
+        wanted = routes.wanted(self._config.backend, own, others, self._mtu)
+        try:
+            if wanted.link is not None and wanted.link.name == routes.WIREGUARD_LINK:
+                await wireguard.ensure_link()
+            refused = await asyncio.to_thread(_bring_about, wanted)
+            if wanted.link is not None and wanted.link.name == routes.WIREGUARD_LINK:
+                await self._set_peers(others)
+        except wireguard.WireGuardError as error:
+            log.warning("nodes not connected error=%s", error)
+            return False
         for change, why in refused:
-            log.warning("route refused cidr=%s gateway=%s error=%s", *change, why)
+            log.warning("pod network: refused change=%s error=%s", change, why)
         return not refused
 
+    async def _set_peers(self, others: Sequence[routes.Peer]) -> None:
+        private = await asyncio.to_thread(wireguard.private_key, self._config.key_dir)
+        family = ipaddress.ip_address(self._config.node_ip).version
+        await wireguard.set_peers(wireguard.configuration(private, others, family))
 
-async def run_network(informers: Informers, config: NetworkConfig) -> None:
+
+def _bring_about(wanted: routes.State) -> Sequence[tuple[routes.Change, str]]:
+    changes = list(routes.plan(wanted, links.read()))
+    return links.change(changes) if changes else ()
+
+
+async def run_network(informers: Informers, config: NetworkConfig, client: Client) -> None:
     """Keep the network of this node; runs until it is cancelled.
+
+    `client` may write this node's annotations.
 
     Raises:
         NftError: the kernel refused the rules; the caller starts this again.
+        StatusError: the key of WireGuard could not be told; likewise.
 
     """
+    if config.backend == "none":
+        await asyncio.Event().wait()  # another program connects pods
     nodes = informers.get(NODES)
     await nodes.wait_synced()
     network = PodNetwork(config)
@@ -102,23 +144,40 @@ async def run_network(informers: Informers, config: NetworkConfig) -> None:
     unsubscribe = nodes.subscribe(notice)
     failures = 0
     try:
-        while True:
-            try:
-                async with asyncio.timeout(RETRY.wait_seconds(failures) if failures else None):
-                    await changed.wait()
-            except TimeoutError:
-                log.debug("routes tried again failures=%d", failures)
-            changed.clear()
-            own = nodes.get(Key("", config.node_name))
-            await network.set_up(routes.pod_cidrs(own) if own is not None else ())
-            wanted = routes.wanted_routes((item.obj for item in nodes.items()), config.node_name)
-            failures = 0 if await network.set_routes(wanted) else failures + 1
+        with link_events(frozenset(routes.LINKS.values()), changed.set):
+            while True:
+                try:
+                    async with asyncio.timeout(RETRY.wait_seconds(failures) if failures else None):
+                        await changed.wait()
+                except TimeoutError:
+                    log.debug("pod network tried again failures=%d", failures)
+                changed.clear()
+                own = nodes.get(Key("", config.node_name))
+                if own is None:
+                    continue
+                await _publish_key(own, config, client)
+                peer = routes.peer_of(own)
+                await network.set_up(peer.pod_cidrs)
+                others = [
+                    routes.peer_of(item.obj)
+                    for item in nodes.items()
+                    if item.key.name != config.node_name
+                ]
+                failures = 0 if await network.connect(peer, others) else failures + 1
     finally:
         unsubscribe()
 
 
+async def _publish_key(own: Obj, config: NetworkConfig, client: Client) -> None:
+    """Tell other nodes this node's public key, where its annotation says something else."""
+    if config.backend != "wireguard":
+        return
+    private = await asyncio.to_thread(wireguard.private_key, config.key_dir)
+    key = wireguard.public_key(private)
+    if annotations_of(own).get(routes.PUBLIC_KEY) != key:
+        patch = {"metadata": {"annotations": {routes.PUBLIC_KEY: key}}}
+        await client.patch(NODES, config.node_name, patch)
+
+
 def _network_of(item: Item | None) -> object:
-    if item is None:
-        return None
-    node = item.obj
-    return routes.pod_cidrs(node), routes.internal_ips(node)
+    return None if item is None else routes.peer_of(item.obj)

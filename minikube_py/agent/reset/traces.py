@@ -21,6 +21,7 @@ from pathlib import Path
 from minikube_py.agent.kubelet import cgroups
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
 from minikube_py.agent.network import kernel
+from minikube_py.agent.network.routes import LINKS
 
 CNI_RESULTS = Path("/var/lib/cni/results")
 NETWORK = "kpy"
@@ -173,6 +174,11 @@ def bridges(data_dir: Path) -> list[str]:
     return sorted(filter(kernel.has_link, found))
 
 
+def links(_: Path) -> list[str]:
+    """Return the links by which this node reached the pods of others."""
+    return sorted(filter(kernel.has_link, LINKS.values()))
+
+
 def tables(_: Path) -> list[str]:
     """Return our tables of the packet filter."""
     if shutil.which("nft") is None:
@@ -259,6 +265,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("network namespace", namespaces, remove_namespace),
     Kind("CNI record", records, lambda path: Path(path).unlink(missing_ok=True)),
     Kind("route", lambda _: kernel.own_routes(), kernel.remove_route),
+    Kind("link", links, kernel.remove_link),
     Kind("bridge", bridges, kernel.remove_link),
     Kind("address", lambda _: kernel.own_addresses(), kernel.remove_address),
     Kind("packet filter table", tables, remove_table),

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 import pytest
 
-from minikube_py.agent.network import addresses, kernel, run
-from minikube_py.agent.network.routes import RouteChange
+from minikube_py.agent.network import addresses, kernel, links, run
+from minikube_py.agent.network.routes import Change, Peer, Route
 
 pytestmark = pytest.mark.e2e
 
@@ -69,27 +69,35 @@ def test_no_service_route_is_made_where_a_default_route_leads(
     assert "10.43.0.0/16" not in node.sh("ip", "route")
 
 
+OWN = Peer("a", ("10.42.0.0/24",), ("192.168.77.1",))
+
+
+def peer(number: int, address: str) -> Peer:
+    return Peer(f"n{number}", (f"10.42.{number}.0/24",), (address,))
+
+
 def test_routes_to_other_nodes_come_change_and_go(
     namespaces: Callable[[str], Any], tmp_path: Path
 ) -> None:
     node, _ = with_cable(namespaces)
     network = run.PodNetwork(config(tmp_path))
 
-    async def scenario() -> list[dict[str, str]]:
+    async def scenario() -> list[set[tuple[str, str]]]:
         seen = []
-        for wanted in (
-            {"10.42.1.0/24": "192.168.77.2", "10.42.2.0/24": "192.168.77.3"},
-            {"10.42.1.0/24": "192.168.77.4"},
-            {},
+        for others in (
+            [peer(1, "192.168.77.2"), peer(2, "192.168.77.3")],
+            [peer(1, "192.168.77.4")],
+            [],
         ):
-            assert await network.set_routes(wanted)
-            seen.append(await asyncio.to_thread(kernel.gateway_routes))
+            assert await network.connect(OWN, others)
+            found = await asyncio.to_thread(links.read)
+            seen.append({(route.cidr, route.gateway) for route in found.routes})
         return seen
 
     assert node.run(scenario) == [
-        {"10.42.1.0/24": "192.168.77.2", "10.42.2.0/24": "192.168.77.3"},
-        {"10.42.1.0/24": "192.168.77.4"},
-        {},
+        {("10.42.1.0/24", "192.168.77.2"), ("10.42.2.0/24", "192.168.77.3")},
+        {("10.42.1.0/24", "192.168.77.4")},
+        set(),
     ]
 
 
@@ -97,9 +105,9 @@ def test_a_gateway_that_is_not_on_the_cable_is_refused_and_the_others_stand(
     namespaces: Callable[[str], Any], tmp_path: Path
 ) -> None:
     node, _ = with_cable(namespaces)
-    wanted = {"10.42.1.0/24": "172.16.0.9", "10.42.2.0/24": "192.168.77.2"}
-    assert not node.run(lambda: run.PodNetwork(config(tmp_path)).set_routes(wanted))
-    assert node.call(kernel.gateway_routes) == {"10.42.2.0/24": "192.168.77.2"}
+    others = [peer(1, "172.16.0.9"), peer(2, "192.168.77.2")]
+    assert not node.run(lambda: run.PodNetwork(config(tmp_path)).connect(OWN, others))
+    assert node.call(links.read).routes == {Route("10.42.2.0/24", "192.168.77.2")}
 
 
 def test_pods_of_two_nodes_see_each_others_addresses_and_the_outside_sees_the_nodes(
@@ -114,10 +122,10 @@ def test_pods_of_two_nodes_see_each_others_addresses_and_the_outside_sees_the_no
     pod.sh("ip", "link", "set", "eth0", "up")
     pod.sh("ip", "route", "add", "default", "via", "10.42.0.1")
     other.sh("ip", "addr", "add", "10.42.1.5/32", "dev", "lo")  # stands for a pod there
-    other.call(lambda: kernel.change_routes([RouteChange("10.42.0.0/24", "192.168.77.1")]))
-    assert node.run(
-        lambda: run.PodNetwork(config(tmp_path)).set_routes({"10.42.1.0/24": "192.168.77.2"})
-    )
+    back = Change(Route("10.42.0.0/24", "192.168.77.1"), is_wanted=True)
+    other.call(lambda: links.change([back]))
+    network = run.PodNetwork(config(tmp_path))
+    assert node.run(lambda: network.connect(OWN, [peer(1, "192.168.77.2")]))
     other.serve_name("0.0.0.0", 8080)
     assert pod.ask("10.42.1.5", 8080)[1] == "10.42.0.5"
     assert pod.ask("192.168.77.2", 8080)[1] == "192.168.77.1"

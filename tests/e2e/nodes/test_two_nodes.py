@@ -17,3 +17,13 @@ def test_an_agent_joins_and_both_nodes_are_ready(two_nodes: Cluster) -> None:
     assert ready(two_nodes) == {"n1", "n2"}
     networks = [node["spec"]["podCIDR"] for node in two_nodes.get("nodes")["items"]]
     assert len(set(networks)) == 2
+
+
+def test_nodes_reach_each_others_pods_wrapped_in_datagrams(two_nodes: Cluster) -> None:
+    routes = two_nodes.machine.sh("ip", "route", "show", "dev", "kpy-vxlan")
+    (other,) = [
+        node["spec"]["podCIDR"]
+        for node in two_nodes.get("nodes")["items"]
+        if node["metadata"]["name"] == "n2"
+    ]
+    assert f"{other} via" in routes

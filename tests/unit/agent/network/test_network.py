@@ -1,27 +1,17 @@
 """The pod network is decided by pure functions: addresses, configuration, rules, routes."""
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from minikube_py.agent.network import addresses, cni, masquerade, routes
+from minikube_py.agent.network import addresses, cni, masquerade
 from minikube_py.agent.network.addresses import LinkAddress
 from minikube_py.lib.errors import StartError
 
 NETWORK = cni.BridgeNetwork(
     pod_cidrs=("10.42.3.0/24",), bridge="cni0", mtu=1400, state_dir=Path("/state")
 )
-
-
-def node(name: str, cidr: str = "", ip: str = "", **status: Any) -> dict[str, Any]:
-    spec = {"podCIDR": cidr, "podCIDRs": [cidr]} if cidr else {}
-    entries = [{"type": "Hostname", "address": name}]
-    entries += [{"type": "InternalIP", "address": ip}] if ip else []
-    return {"metadata": {"name": name}, "spec": spec, "status": {"addresses": entries, **status}}
 
 
 def test_the_first_global_address_is_ipv4_and_not_of_a_local_link() -> None:
@@ -89,34 +79,3 @@ def test_pods_are_masqueraded_towards_the_outside_only() -> None:
     ) in text
     apart = masquerade.ruleset(("10.9.0.0/24",), ("10.42.0.0/16",))
     assert "!= { 10.9.0.0/24, 10.42.0.0/16 }" in apart
-
-
-def test_a_node_routes_to_all_others_that_have_a_network_and_an_address() -> None:
-    nodes = [
-        node("own", "10.42.0.0/24", "192.168.0.1"),
-        node("b", "10.42.1.0/24", "192.168.0.2"),
-        node("no-network", "", "192.168.0.3"),
-        node("no-address", "10.42.3.0/24"),
-        node("wrong-family", "10.42.4.0/24", "fd00::4"),
-    ]
-    assert routes.wanted_routes(nodes, "own") == {"10.42.1.0/24": "192.168.0.2"}
-
-
-ROUTES = st.dictionaries(
-    st.integers(0, 9).map(lambda n: f"10.42.{n}.0/24"),
-    st.integers(1, 4).map(lambda n: f"192.168.0.{n}"),
-)
-
-
-@given(wanted=ROUTES, current=ROUTES)
-def test_the_plan_turns_the_current_routes_into_the_wanted_ones(
-    wanted: dict[str, str], current: dict[str, str]
-) -> None:
-    table = dict(current)
-    for cidr, gateway in routes.plan(wanted, current):
-        if gateway:
-            table[cidr] = gateway
-        else:
-            del table[cidr]
-    assert table == wanted
-    assert not list(routes.plan(wanted, table))
