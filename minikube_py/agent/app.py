@@ -157,11 +157,7 @@ async def run_agent(
 
     """
     clock = clock or SystemClock()
-    require_nft()
-    if cluster.kube_proxy:
-        require_conntrack()
-    if cluster.network_backend == "wireguard":
-        wireguard.require()
+    _require_programs(cluster)
     make_dir(settings.folder, 0o711)
     certs = settings.folder / "containerd" / "certs.d"
     registries = RegistriesFile(settings.config.private_registry, certs)
@@ -201,6 +197,15 @@ async def run_agent(
             await kubelet.ready.wait()
             report(f"node {settings.name} is ready")
             await asyncio.Event().wait()
+
+
+def _require_programs(cluster: ClusterInfo) -> None:
+    """Raise StartError where a program is missing that the node's network needs."""
+    require_nft()
+    if cluster.kube_proxy:
+        require_conntrack()
+    if cluster.network_backend == "wireguard":
+        wireguard.require()
 
 
 def _service_parts(
