@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.fabric import Fabric
-from tests.e2e.node.machine import Machine, wait_until
+from tests.e2e.node.machine import Machine, ProgramError, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -21,6 +21,8 @@ READY_SECONDS = 60.0
 STOP_SECONDS_MAX = 10.0
 """What a stop may take at most, by promise."""
 LOG_BYTES_SHOWN = 20_000
+KUBECTL_SECONDS = 180.0
+"""For one call; longer than any `--timeout` that is given to it."""
 
 
 def build_images() -> Path:
@@ -134,7 +136,7 @@ class Cluster:
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
     def run(
-        self, *arguments: str, stdin: str = "", timeout: float = 60
+        self, *arguments: str, stdin: str = "", timeout: float = KUBECTL_SECONDS
     ) -> subprocess.CompletedProcess[str]:
         """Run kubectl in the machine; return what it did, also where it failed."""
         line = [str(BIN / "kubectl"), "--kubeconfig", str(self.kubeconfig), *arguments]
@@ -147,10 +149,11 @@ class Cluster:
             timeout=timeout,
         )
 
-    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = KUBECTL_SECONDS) -> str:
         """Run kubectl and return what it prints; it must succeed."""
         done = self.run(*arguments, stdin=stdin, timeout=timeout)
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}"
+        if done.returncode != 0:
+            raise ProgramError(f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}")
         return done.stdout
 
     def get(self, *arguments: str) -> Any:

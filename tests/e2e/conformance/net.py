@@ -68,6 +68,18 @@ class Net:
         if names and ready:
             self.do("wait", "--for=condition=Ready", *names, "--timeout=90s")
 
+    def says(self, wanted: str, *words: str, of: str = "client", after: str = "") -> None:
+        """Wait until a program in a pod prints something, after other words where given."""
+        seen = ""
+
+        def true() -> bool:
+            nonlocal seen
+            said = self.cluster.run("-n", self.namespace, "exec", of, "--", *words)
+            seen = said.stdout + said.stderr
+            return wanted in said.stdout.partition(after)[2] if after else wanted in said.stdout
+
+        wait_until(true, 60, lambda: f"{' '.join(words)}: {wanted!r}, but {seen!r}")
+
     def ask(self, host: str, source: str = "client") -> str:
         """Return who answers at `host:port`, "" where nobody does."""
         words = ("timeout", "3", "wget", "-q", "-O-", f"http://{host}")

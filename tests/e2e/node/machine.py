@@ -27,6 +27,12 @@ CONTROLLERS = (
 NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--cgroup")
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
+PATIENCE_SECONDS = 60.0
+"""What has not come by then on the busiest machine does not come."""
+
+
+class ProgramError(AssertionError):
+    """A program that a test ran failed; the message says what it printed."""
 
 
 class Machine:
@@ -88,7 +94,8 @@ class Machine:
         done = subprocess.run(
             self._inside(command), check=False, capture_output=True, text=True, timeout=timeout
         )
-        assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        if check and done.returncode != 0:
+            raise ProgramError(f"{command}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def run(self, work: Callable[[], Awaitable[Any]]) -> Any:
@@ -143,12 +150,23 @@ def _remove_group(folder: Path) -> None:
                 break
 
 
-def wait_until(true: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Return the first true result; fail with `what` when none came in time."""
-    deadline = time.monotonic() + seconds
+def wait_until(true: Callable[[], Any], seconds: float, what: str | Callable[[], str]) -> Any:
+    """Return the first true result; fail with `what` when none came in time.
+
+    A bound is for what never comes: it may be raised to `PATIENCE_SECONDS`, because a machine may
+    be slow. Programs that fail and things that are not there are asked for again; of the last
+    such error is told, and `what` may be a function that tells what was seen last.
+    """
+    bound = max(seconds, PATIENCE_SECONDS)
+    deadline = time.monotonic() + bound
     while True:
-        result = true()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        failure = ""
+        try:
+            if result := true():
+                return result
+        except (ProgramError, LookupError, subprocess.TimeoutExpired) as error:
+            failure = f"; at last: {error!r}"
+        if time.monotonic() >= deadline:
+            told = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {bound:g} s: {told}{failure}")
         time.sleep(0.05)
