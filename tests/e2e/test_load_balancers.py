@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.cluster import Cluster, in_net
+from tests.e2e.cluster import Cluster
 from tests.e2e.network.conftest import Namespace
 from tests.e2e.node.machine import wait_until
 
@@ -28,7 +28,7 @@ def outside(cluster: Cluster) -> Iterator[Namespace]:
         found.sh("ip", "link", "add", "eth0", "type", "veth", *peer)
         found.sh("ip", "addr", "add", f"{OUTSIDE}/24", "dev", "eth0")
         found.sh("ip", "link", "set", "eth0", "up")
-        in_net(cluster.machine, "link", "set", end, "master", "uplink", "up")
+        cluster.machine.sh("ip", "link", "set", end, "master", "uplink", "up")
         yield found
     finally:
         found.close()
