@@ -210,7 +210,7 @@ def cluster_dns_ip(config: ServerConfig) -> str:
 
 def _service_address(config: ServerConfig, index: int) -> str:
     try:
-        return net.nth_address(config.service_cidr, index)
+        return net.nth_address(config.service_cidr.split(",")[0], index)
     except (ValueError, IndexError) as error:
         raise StartError(
             f"--service-cidr {config.service_cidr!r} is no network of at least 16 addresses; "

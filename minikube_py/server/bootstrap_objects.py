@@ -345,12 +345,19 @@ def _local_storage(config: ServerConfig) -> Iterator[Wanted]:
 
 
 def _service_cidr(config: ServerConfig, clock: Clock) -> Wanted:
-    spec = {"spec": {"cidrs": [config.service_cidr]}}
+    spec = {"spec": {"cidrs": config.service_cidr.split(",")}}
     obj = _object("networking.k8s.io/v1", "ServiceCIDR", "kubernetes", spec)
     message = "Kubernetes default Service CIDR is ready"
     return Wanted(
-        SERVICECIDRS, obj, keep, _condition("Ready", "", message, times.now_string(clock))
+        SERVICECIDRS, obj, _widened, _condition("Ready", "", message, times.now_string(clock))
     )
+
+
+def _widened(current: Obj, wanted: Obj) -> Obj:
+    """Add the second address family to the default range; it has no other way to change."""
+    there, cidrs = current["spec"]["cidrs"], wanted["spec"]["cidrs"]
+    added = len(there) == 1 and cidrs[:1] == there and len(cidrs) > 1
+    return evolve(current, "spec.cidrs", cidrs) if added else current
 
 
 def _condition(kind: str, reason: str, message: str, now: str) -> dict[str, Any]:

@@ -54,8 +54,8 @@ class ServerConfig:
     cluster_name: str = option("kubernetes", "marks in the cloud what belongs to this cluster")
     disable_kube_proxy: bool = option(False, "run no kube-proxy on the nodes")
     disable_network_policy: bool = option(False, "enforce no network policies")
-    cluster_cidr: str = option("10.42.0.0/16", "network that pods get addresses from")
-    service_cidr: str = option("10.43.0.0/16", "network that services get addresses from")
+    cluster_cidr: str = option("10.42.0.0/16", "networks that pods get addresses from")
+    service_cidr: str = option("10.43.0.0/16", "networks that services get addresses from")
     network_backend: str = option(
         "vxlan", "how nodes reach each other's pods: vxlan, host-gw, wireguard, none (another CNI)"
     )

@@ -21,6 +21,7 @@ DATASTORES = ("memory",)
 """Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
 SMALLEST_SERVICE_NETWORK = 16
 """The first address is the API server's, the tenth the cluster DNS's."""
+_SUCH = "(or one of IPv4 and one of IPv6, with a comma between) such as"
 _MODE = re.compile(r"0?[0-7]{3}")
 NETWORK_BACKENDS = ("vxlan", "host-gw", "wireguard", "none")
 
@@ -38,12 +39,17 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ("--advertise-address", config.advertise_address, _empty_or(is_address), "an IP address"),
         ("--cluster-dns", config.cluster_dns, _empty_or(is_address), "an IP address"),
         ("--https-listen-port", config.https_listen_port, _is_port, "a port from 1 to 65535"),
-        ("--cluster-cidr", config.cluster_cidr, _is_network, "a network such as 10.42.0.0/16"),
+        (
+            "--cluster-cidr",
+            config.cluster_cidr,
+            _each(_is_network),
+            f"a network {_SUCH} 10.42.0.0/16",
+        ),
         (
             "--service-cidr",
             config.service_cidr,
-            _is_service_network,
-            "a network of at least 16 addresses such as 10.43.0.0/16",
+            _each(_is_service_network),
+            f"a network of at least 16 addresses {_SUCH} 10.43.0.0/16",
         ),
         (
             "--service-node-port-range",
@@ -255,6 +261,17 @@ def _is_service_network(value: str) -> bool:
     return (
         _is_network(value) and ipaddress.ip_network(value).num_addresses >= SMALLEST_SERVICE_NETWORK
     )
+
+
+def _each(test: Callable[[str], bool]) -> Callable[[str], bool]:
+    """Return the test for one network, or one of each address family."""
+
+    def holds(value: str) -> bool:
+        parts = value.split(",")
+        families = [":" in part for part in parts]
+        return all(map(test, parts)) and len(set(families)) == len(families)
+
+    return holds
 
 
 def _is_port_range(value: str) -> bool:

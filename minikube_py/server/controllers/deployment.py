@@ -185,7 +185,14 @@ def plan_rollout(view: View, *, waits: bool) -> Iterator[Action]:
 
 
 def plan_resting(view: View) -> Iterator[Action]:
-    """Scale without rolling out: the deployment is paused, or its size changed just now."""
+    """Scale without rolling out: the deployment is paused, or its size changed just now.
+
+    The new replica set follows the deployment's annotations and minReadySeconds all the same.
+    """
+    update = synced(view)
+    if update is not None:
+        yield Update(REPLICASETS, update)
+        return
     yield from scaling(view)
     if view.deployment["spec"].get("paused"):
         yield from plan_cleanup(view)

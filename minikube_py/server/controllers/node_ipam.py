@@ -1,11 +1,12 @@
-"""Every node has a part of the cluster's network for its pods (upstream's range allocator).
+"""Every node has a part of each of the cluster's networks for its pods (upstream: range allocator).
 
 Several workers give parts at the same time: what one is about to give is reserved until the cache
 shows it, so no part is given twice.
 """
 
 import ipaddress
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, MutableMapping, Sequence
+from typing import Any
 
 from minikube_py.api.core import NODES
 from minikube_py.api.item import Item
@@ -34,18 +35,26 @@ async def reconcile(key: Key, ctx: Context) -> None:
     if node is None or is_deleting(node) or get(node, "spec.podCIDR"):
         return
     reserved: set[str] = ctx.memory.setdefault(RESERVED, set())
-    taken = Taken(nodes, reserved)
-    found = free_part(ctx.settings.cluster_cidr, taken, ctx.memory.get(NEXT, 0))
-    if found is None:
-        await ctx.apply(plan(node, None))
-        return
-    number, part = found
-    reserved.add(part)
+    parts = free_parts(ctx.settings.cluster_cidr, Taken(nodes, reserved), ctx.memory)
+    reserved.update(parts)
     try:
-        await ctx.apply(plan(node, part))
+        await ctx.apply(plan(node, parts))
     finally:
-        reserved.discard(part)
-    ctx.memory[NEXT] = number + 1
+        reserved.difference_update(parts)
+
+
+def free_parts(
+    cluster_cidr: str, taken: Container[str], memory: MutableMapping[Any, Any]
+) -> Sequence[str]:
+    """Return a part of each of the cluster's networks; none where one of them has none left."""
+    parts = []
+    for network in cluster_cidr.split(","):
+        found = free_part(network, taken, memory.get((NEXT, network), 0))
+        if found is None:
+            return ()
+        memory[NEXT, network] = found[0] + 1
+        parts.append(found[1])
+    return parts
 
 
 class Taken:
@@ -59,20 +68,20 @@ class Taken:
         return part in self._reserved or self._nodes.index_count(PART, str(part)) > 0
 
 
-def plan(node: Obj, free: str | None) -> Iterator[Action]:
-    """Give the node a part that nobody has, or say that there is none."""
+def plan(node: Obj, free: Sequence[str]) -> Iterator[Action]:
+    """Give the node parts that nobody has, or say that there are none."""
     name = node["metadata"]["name"]
-    if free is None:
+    if not free:
         yield Emit(
             node, "Normal", "CIDRNotAvailable", f"Node {name} status is now: CIDRNotAvailable"
         )
     else:
-        yield Patch(NODES, Key("", name), {"spec": {"podCIDR": free, "podCIDRs": [free]}})
+        yield Patch(NODES, Key("", name), {"spec": {"podCIDR": free[0], "podCIDRs": list(free)}})
 
 
-def free_part(cluster_cidr: str, taken: Container[str], start: int) -> tuple[int, str] | None:
+def free_part(cidr: str, taken: Container[str], start: int) -> tuple[int, str] | None:
     """Return the first part of the network that is not taken, and its number, from a number on."""
-    network = ipaddress.ip_network(cluster_cidr)
+    network = ipaddress.ip_network(cidr)
     mask = max(NODE_MASK_V4 if network.version == 4 else NODE_MASK_V6, network.prefixlen)
     count, size = 1 << (mask - network.prefixlen), 1 << (network.max_prefixlen - mask)
     for number in range(start, start + count):

@@ -2,7 +2,8 @@
 
 A cluster IP is owned by an IPAddress object of that name: creating it is the one atomic step, so
 that two servers never give one address twice and a crash leaves something that can be found
-(upstream's `MultiCIDRServiceAllocator`). Node ports are taken from the ports in use.
+(upstream's `MultiCIDRServiceAllocator`). A service of two families has an address of each. Node
+ports are taken from the ports in use.
 """
 
 import contextlib
@@ -46,7 +47,9 @@ class ServiceHook:
     """Allocates for services."""
 
     def __init__(self, service_cidr: str, node_ports: range) -> None:
-        self._network = ipaddress.ip_network(service_cidr)
+        """Take the networks of this cluster, with a comma between; the first one's family leads."""
+        networks = map(ipaddress.ip_network, service_cidr.split(","))
+        self._own = {f"IPv{network.version}": network for network in networks}
         self._node_ports = node_ports
         self._reserved: set[int] = set()
         """Node ports of writes that are under way."""
@@ -87,11 +90,11 @@ class ServiceHook:
             for address in taken:
                 await self._release(store, address, obj)
 
-        obj, errors = with_families(obj, old, (f"IPv{self._network.version}",))
+        obj, errors = with_families(obj, old, tuple(self._own))
         if errors:
             raise invalid(SERVICES, obj["metadata"]["name"], errors)
         try:
-            obj = await self._with_cluster_ip(store, write, obj, old, taken)
+            obj = await self._with_cluster_ips(store, write, obj, old, taken)
             obj = self._with_node_ports(store, write, obj, old, ports)
             obj = self._with_health_port(store, write, obj, old, ports)
         except BaseException:
@@ -101,69 +104,82 @@ class ServiceHook:
 
     # Cluster IPs
 
-    async def _with_cluster_ip(
+    async def _with_cluster_ips(
         self, store: Store, write: Write, obj: Obj, old: Obj | None, taken: list[str]
     ) -> Obj:
+        """Return the service with an address of each of its families; note those that are new."""
         spec = obj["spec"]
         if spec.get("type") == "ExternalName":
             return without(without(obj, "spec.clusterIP"), "spec.clusterIPs")
-        wanted = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-        if wanted == HEADLESS or (old is not None and wanted and wanted in cluster_ips(old)):
-            return _with_addresses(obj, wanted)
-        if wanted:
-            await self._take_wanted(store, write, obj, wanted)
-            address = wanted
-        elif write.dry_run:
-            address = str(next(self._candidates(store)))
-        else:
-            address = await self._take_any(store, obj)
-        if not write.dry_run:
-            taken.append(address)
-        return _with_addresses(obj, address)
+        given = list(spec.get("clusterIPs") or filter(None, [spec.get("clusterIP")]))
+        if given[:1] == [HEADLESS]:
+            return _with_addresses(obj, given)
+        own = cluster_ips(old) if old is not None else ()
+        addresses: list[str] = []
+        for family in spec.get("ipFamilies") or tuple(self._own)[:1]:
+            address = "".join(given[len(addresses) : len(addresses) + 1])
+            if not address or address not in own:
+                address = await self._take(store, write, obj, family, address)
+                taken += [] if write.dry_run else [address]
+            addresses.append(address)
+        return _with_addresses(obj, addresses)
 
-    async def _take_wanted(self, store: Store, write: Write, obj: Obj, address: str) -> None:
-        path = Field("spec") / "clusterIPs"
+    async def _take(self, store: Store, write: Write, obj: Obj, family: str, wanted: str) -> str:
+        """Take an address of a family: the one that is wanted, or any ("")."""
+        if wanted:
+            await self._take_wanted(store, write, obj, family, wanted)
+            return wanted
+        if write.dry_run:
+            return str(next(self._candidates(store, family)))
+        return await self._take_any(store, obj, family)
+
+    async def _take_wanted(
+        self, store: Store, write: Write, obj: Obj, family: str, address: str
+    ) -> None:
+        path, given = Field("spec") / "clusterIPs", obj["spec"].get("clusterIPs") or [address]
         name = obj["metadata"]["name"]
-        if not any(ipaddress.ip_address(address) in one for one in self._networks(store)):
+        if not any(ipaddress.ip_address(address) in one for one in self._networks(store, family)):
             error = path.invalid(
-                [address],
+                given,
                 "failed to allocate IP "
                 f"{address}: the provided IP ({address}) is not in the valid range. "
-                f"The range of valid IPs is {self._network}",
+                f"The range of valid IPs is {self._own.get(family, 'none')}",
             )
             raise invalid(SERVICES, name, [error])
         if write.dry_run:
             return
         if not await self._claim(store, address, obj):
             error = path.invalid(
-                [address], f"failed to allocate IP {address}: provided IP is already allocated"
+                given, f"failed to allocate IP {address}: provided IP is already allocated"
             )
             raise invalid(SERVICES, name, [error])
 
-    async def _take_any(self, store: Store, obj: Obj) -> str:
+    async def _take_any(self, store: Store, obj: Obj, family: str) -> str:
         used = {item.key.name for item in store.kind(IPADDRESSES).items()}
-        for address in self._candidates(store):
+        for address in self._candidates(store, family):
             text = str(address)
             if text not in used and await self._claim(store, text, obj):
                 return text
-        raise InternalError(f"failed to allocate a serviceIP: range {self._network} is full")
+        which = self._own.get(family, family)
+        raise InternalError(f"failed to allocate a serviceIP: range {which} is full")
 
-    def _networks(self, store: Store) -> list[Network]:
+    def _networks(self, store: Store, family: str) -> list[Network]:
         """Return the ranges that addresses are taken from now, this server's own first.
 
         A range counts as long as it is neither going nor said not to be ready.
         """
+        own = self._own.get(family)
         usable = [item.obj for item in store.kind(SERVICECIDRS).items() if _is_usable(item)]
         cidrs = (cidr for one in usable for cidr in get(one, "spec.cidrs") or ())
         found = {ipaddress.ip_network(cidr) for cidr in cidrs}
-        same = [one for one in found if one.version == self._network.version]
-        if not same and not list(store.kind(SERVICECIDRS).items()):
-            return [self._network]  # at the first start, before there is any object
-        return sorted(same, key=lambda one: (one != self._network, one))
+        same = [one for one in found if f"IPv{one.version}" == family]
+        if own is not None and not same and not list(store.kind(SERVICECIDRS).items()):
+            return [own]  # at the first start, before there is any object
+        return sorted(same, key=lambda one: (one != own, one))
 
-    def _candidates(self, store: Store) -> Iterator[Address]:
+    def _candidates(self, store: Store, family: str) -> Iterator[Address]:
         """Yield addresses, random ones first; the low part of a range is left for wishes."""
-        for network in self._networks(store):
+        for network in self._networks(store, family):
             size = network.num_addresses
             low = min(max(16, size // 16), 256)
             first, last = min(low, size - 2), size - 2
@@ -327,9 +343,8 @@ def _without_node_ports(obj: Obj) -> Obj:
     return evolve(obj, "spec.ports", stripped)
 
 
-def _with_addresses(obj: Obj, address: str) -> Obj:
-    spec: dict[str, Any] = {**obj["spec"], "clusterIP": address}
-    spec["clusterIPs"] = [address, *(spec.get("clusterIPs") or ())[1:]]
+def _with_addresses(obj: Obj, addresses: Sequence[str]) -> Obj:
+    spec = {**obj["spec"], "clusterIP": addresses[0], "clusterIPs": list(addresses)}
     return {**obj, "spec": spec}
 
 

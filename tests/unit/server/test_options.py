@@ -24,6 +24,8 @@ def test_the_defaults_are_good() -> None:
         ("cluster_cidr", "10.42.0.1/16", "--cluster-cidr"),
         ("service_cidr", "10.43.0.0/30", "--service-cidr"),
         ("service_cidr", "nonsense", "--service-cidr"),
+        ("service_cidr", "10.43.0.0/16,10.44.0.0/16", "--service-cidr"),
+        ("cluster_cidr", "10.42.0.0/16,fd42::/48,fd43::/48", "--cluster-cidr"),
         ("service_node_port_range", "5-x", "--service-node-port-range"),
         ("service_node_port_range", "40000-30000", "--service-node-port-range"),
         ("cluster_domain", "Not A Domain", "--cluster-domain"),

@@ -14,6 +14,7 @@ from minikube_py.server.controllers.deployment import (
     plan_cleanup,
     plan_failed_creation,
     plan_new,
+    plan_resting,
     plan_rollout,
     plan_status,
     refuse_empty_selector,
@@ -207,6 +208,13 @@ def test_a_pause_is_said_and_taken_back():
     d = evolve(without(d, "spec.paused"), "status", paused)
     resumed = base_status(view_of(d, [rs()], NOW))
     assert reason(resumed) == ("Unknown", "DeploymentResumed")
+
+
+def test_a_paused_deployment_passes_on_what_starts_no_rollout():
+    d = deployment(spec={"paused": True, "minReadySeconds": 5})
+    first, *more = plan_resting(view_of(d, [rs()], NOW))
+    assert more == []
+    assert first.obj["spec"]["minReadySeconds"] == 5
 
 
 def test_availability_is_counted_against_what_may_be_missing():

@@ -43,6 +43,22 @@ async def test_nodes_keep_their_parts_and_new_ones_get_what_is_free() -> None:
 
 
 @virtual
+async def test_a_node_has_a_part_of_each_network_or_none() -> None:
+    async with harness(cluster_cidr="10.42.0.0/16,fd42::/63") as world:
+        world.run(node_ipam.CONTROLLER)
+        for name in ("a", "b", "c"):
+            await world.client.create(NODES, node(name))
+            await settle()
+        nodes = world.cluster.objects(NODES)
+        assert {one["metadata"]["name"]: get(one, "spec.podCIDRs") for one in nodes} == {
+            "a": ["10.42.0.0/24", "fd42::/64"],
+            "b": ["10.42.1.0/24", "fd42:0:0:1::/64"],
+            "c": None,
+        }
+        assert parts(world)["a"] == "10.42.0.0/24"
+
+
+@virtual
 async def test_many_nodes_at_once_get_parts_of_their_own_although_writes_fail() -> None:
     async with harness(cluster_cidr="10.42.0.0/18") as world:
         numbers = itertools.count()
