@@ -21,7 +21,6 @@ DATASTORES = ("memory",)
 """Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
 SMALLEST_SERVICE_NETWORK = 16
 """The first address is the API server's, the tenth the cluster DNS's."""
-_SUCH = "(or one of IPv4 and one of IPv6, with a comma between) such as"
 _MODE = re.compile(r"0?[0-7]{3}")
 NETWORK_BACKENDS = ("vxlan", "host-gw", "wireguard", "none")
 
@@ -39,18 +38,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ("--advertise-address", config.advertise_address, _empty_or(is_address), "an IP address"),
         ("--cluster-dns", config.cluster_dns, _empty_or(is_address), "an IP address"),
         ("--https-listen-port", config.https_listen_port, _is_port, "a port from 1 to 65535"),
-        (
-            "--cluster-cidr",
-            config.cluster_cidr,
-            _each(_is_network),
-            f"a network {_SUCH} 10.42.0.0/16",
-        ),
-        (
-            "--service-cidr",
-            config.service_cidr,
-            _each(_is_service_network),
-            f"a network of at least 16 addresses {_SUCH} 10.43.0.0/16",
-        ),
+        *_network_checks(config),
         (
             "--service-node-port-range",
             config.service_node_port_range,
@@ -115,6 +103,14 @@ def _duration_checks(config: ServerConfig) -> tuple[Check, ...]:
         (flag, value, _is_duration, f"a duration such as {example}")
         for flag, value, example in durations
     )
+
+
+def _network_checks(config: ServerConfig) -> "Iterator[Check]":
+    such = "(or one of IPv4 and one of IPv6, with a comma between) such as"
+    wanted = f"a network {such} 10.42.0.0/16"
+    yield "--cluster-cidr", config.cluster_cidr, _each(_is_network), wanted
+    wanted = f"a network of at least 16 addresses {such} 10.43.0.0/16"
+    yield "--service-cidr", config.service_cidr, _each(_is_service_network), wanted
 
 
 def _audit_checks(config: ServerConfig) -> tuple[Check, ...]:
