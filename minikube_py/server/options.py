@@ -105,7 +105,7 @@ def _duration_checks(config: ServerConfig) -> tuple[Check, ...]:
     )
 
 
-def _network_checks(config: ServerConfig) -> "Iterator[Check]":
+def _network_checks(config: ServerConfig) -> Iterator[Check]:
     such = "(or one of IPv4 and one of IPv6, with a comma between) such as"
     wanted = f"a network {such} 10.42.0.0/16"
     yield "--cluster-cidr", config.cluster_cidr, _each(_is_network), wanted
