@@ -10,7 +10,7 @@ CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help setup system fmt check unit test test-integration test-e2e run fuzz bench golden clean
+.PHONY: help setup system fmt check unit test test-integration test-e2e run fuzz chaos bench golden clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -65,6 +65,9 @@ run: setup ## a single-node cluster in the foreground with an example; Ctrl-C st
 
 fuzz: setup ## thousands of odd requests, other ones each time
 	@KPY_FUZZ=$${KPY_FUZZ:-5000} KPY_FUZZ_SEED=$${KPY_FUZZ_SEED:-$$RANDOM} $(PYTEST) tests/fuzz
+
+chaos: setup ## 200 rounds of kill -9 at a node: kpy, containerd, shims, containers
+	@KPY_CHAOS_ROUNDS=$${KPY_CHAOS_ROUNDS:-200} KPY_CHAOS_SEED=$${KPY_CHAOS_SEED:-$$RANDOM} $(PYTEST) tests/e2e/node/test_chaos.py
 
 bench: setup ## figures of docs/performance.md
 	@$(BIN)/python -m tests.bench --write

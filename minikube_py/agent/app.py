@@ -168,6 +168,8 @@ async def run_agent(
         config = replace(
             _kubelet_config(settings, cluster, runtime), credentials=registries.credentials
         )
+        if containerd is not None:
+            config = replace(config, remove_orphans=containerd.orphans.remove)
         async with (
             Informers(client, clock) as informers,
             Informers(proxy_client or client, clock) as proxy_informers,

@@ -24,6 +24,7 @@ from pathlib import Path
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.orphans.run import Orphans
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
 
@@ -34,6 +35,8 @@ RETRY_SECONDS = 0.02
 SOCKET_PATH_MAX = 106
 """Bytes that the kernel takes in the name of a socket, less the final zero."""
 LOG_BYTES_MAX = 16 << 20
+SWEPT = "containerd.swept"
+"""Names the process after whose start orphans were removed: kpy may die before it comes to that."""
 CAP_SYS_RESOURCE = 24
 """Bit of the capability that lowers oom scores."""
 OVERLAYFS_MAGIC = 0x794C7630
@@ -56,6 +59,7 @@ disabled_plugins = [{disabled}]
   sandbox_image = "{pause_image}"
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
+  netns_mounts_under_state_dir = true
   restrict_oom_score_adj = {restrict_oom}
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
@@ -149,6 +153,7 @@ class Containerd:
         self._folder = config.folder
         self._pid = 0
         self._child: subprocess.Popen[bytes] | None = None
+        self.orphans = Orphans(config.folder, config.socket)
 
     @property
     def endpoint(self) -> str:
@@ -172,16 +177,32 @@ class Containerd:
         config_path = self._folder / "config.toml"
         same = read_if_there(config_path) == text
         self._pid = self._find()
-        if self._pid and not same:
-            log.info("replacing containerd, its configuration changed pid=%d", self._pid)
+        if self._pid and not (same and self._has_swept()):
+            log.info("replacing containerd pid=%d same configuration=%s", self._pid, same)
             await self._end()
         if not same:
             write_atomic(config_path, text)
         if self._pid:
             log.info("containerd found running pid=%d", self._pid)
+            await self._wait_ready()
         else:
-            self._launch()
+            await self._run()
+
+    async def _run(self) -> None:
+        """Start containerd; when it answers, remove what the one before it left half made."""
+        before = self.orphans.namespaces()
+        self._launch()
         await self._wait_ready()
+        try:
+            await self.orphans.remove(before)
+        except CriError as error:
+            log.warning("orphans not removed error=%s", error)
+            return  # the next kpy starts containerd anew
+        write_atomic(self._folder / SWEPT, str(self._pid).encode())
+
+    def _has_swept(self) -> bool:
+        """Tell whether all was removed that the one before this containerd left half made."""
+        return read_if_there(self._folder / SWEPT) == str(self._pid).encode()
 
     def _prepare(self) -> None:
         for program in ("containerd", "runc"):
@@ -234,7 +255,7 @@ class Containerd:
         try:
             while True:
                 try:
-                    await Runtime(connection).version()
+                    await Runtime(connection).list_sandboxes({})  # it has read its books
                 except CriError as error:
                     if self._exited() or loop.time() > deadline:
                         raise StartError(self._why(error)) from error
@@ -262,8 +283,7 @@ class Containerd:
         status = self._child.wait() if self._child and self._child.pid == self._pid else None
         log.warning("containerd died, starting it again pid=%d status=%s", self._pid, status)
         self._pid = 0
-        self._launch()
-        await self._wait_ready()
+        await self._run()
 
     async def stop_if_idle(self) -> bool:
         """Stop containerd where no pod runs; tell whether it was stopped."""

@@ -2,8 +2,8 @@
 
 One line is one message: `field=number:type`, a `*` after the type means repeated; a line that
 begins with blanks goes on. The numbers are those of k8s.io/cri-api (runtime/v1/api.proto) and of
-containerd's api/services (events, leases, snapshots); fields that kpy never sends or reads are left
-out, which the codec skips.
+containerd's api/services (containers, events, leases, snapshots); fields that kpy never sends or
+reads are left out, which the codec skips.
 """
 
 from functools import cache
@@ -38,6 +38,9 @@ ContainerConfig metadata=1:ContainerMetadata image=2:ImageSpec command=3:string*
 ContainerFilter id=1:string state=2:ContainerStateValue pod_sandbox_id=3:string
   label_selector=4:map<string,string>
 ContainerMetadata name=1:string attempt=2:uint32
+ContainerRecord id=1:string spec=5:Any
+ContainerRecordsRequest filters=1:string*
+ContainerRecordsResponse containers=1:ContainerRecord*
 ContainerResources linux=1:LinuxContainerResources
 ContainerStateValue state=1:ContainerState
 ContainerStats attributes=1:ContainerAttributes cpu=2:CpuUsage memory=3:MemoryUsage

@@ -3,11 +3,12 @@
 Of each container the running instance and the one before it are kept, so that
 `kubectl logs --previous` has something to show. A pod that the runtime still has and the cluster
 does not (deleted while kpy was away) is stopped and removed. Files and groups are removed only of
-pods that have a folder here: another kubelet may use the same machine.
+pods that have a folder here: another kubelet may use the same machine. What the runtime itself has
+lost of its own is removed by somebody who knows that runtime (`remove_orphans`).
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from minikube_py.agent.cri.errors import CriError, CriNotFoundError
@@ -22,6 +23,13 @@ log = logging.getLogger(__name__)
 PERIOD_SECONDS = 60.0
 DEAD_KEPT = 1
 """Dead instances of a container that are kept beside the newest one."""
+
+RemoveOrphans = Callable[[], Awaitable[None]]
+"""Raises CriError."""
+
+
+async def no_orphans() -> None:
+    """Remove nothing: the runtime is not ours."""
 
 
 def surplus_containers(containers: Iterable[Container]) -> Iterator[Container]:
@@ -59,6 +67,7 @@ class Garbage:
         cgroups: Cgroups,
         clock: Clock,
         is_known: Callable[[str], bool],
+        remove_orphans: RemoveOrphans = no_orphans,
     ) -> None:
         """Take `is_known`, which tells whether a uid is that of a pod that is looked after."""
         self._runtime = runtime
@@ -66,6 +75,7 @@ class Garbage:
         self._cgroups = cgroups
         self._clock = clock
         self._is_known = is_known
+        self._remove_orphans = remove_orphans
 
     async def run(self) -> None:
         """Clean up for ever; begin only when the pods of this node are known."""
@@ -88,6 +98,7 @@ class Garbage:
             await self._remove_container(container)
         for sandbox in surplus_sandboxes([s for s in sandboxes if s.id not in gone], left):
             await self._runtime.remove_sandbox(sandbox.id)
+        await self._remove_orphans()
         await self._remove_files()
 
     async def _remove_pod(self, sandbox: Sandbox, containers: Sequence[Container]) -> None:

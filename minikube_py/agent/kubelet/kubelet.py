@@ -29,7 +29,7 @@ from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.csi.registration import Registration
 from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
 from minikube_py.agent.kubelet.dns import node_resolver
-from minikube_py.agent.kubelet.garbage import Garbage
+from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
 from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.node_context import NodeContext
@@ -86,6 +86,8 @@ class KubeletConfig:
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
     pressure: PressurePolicy = field(default_factory=PressurePolicy)
+    remove_orphans: RemoveOrphans = no_orphans
+    """Removes what the runtime was making when it was killed."""
 
 
 class Kubelet:
@@ -198,7 +200,12 @@ class Kubelet:
             self._start(nursery, "pleg", pleg.run)
             self._start(nursery, "pleg relist", pleg.run_relist)
             garbage = Garbage(
-                self.runtime, self._volumes, self._cgroups, self._clock, self._is_known
+                self.runtime,
+                self._volumes,
+                self._cgroups,
+                self._clock,
+                self._is_known,
+                self.config.remove_orphans,
             )
             rotation = LogRotation(self.runtime, self._clock, self._running)
             pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)

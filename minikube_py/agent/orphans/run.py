@@ -1,0 +1,53 @@
+"""Removes what a containerd that was killed left half made.
+
+The order makes it safe while pods come and go: first what there is, then the books. What is made in
+between is not looked at, and what is unmade in between may be removed twice.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from minikube_py.agent.cri.connection import Connection
+from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.records import Records
+from minikube_py.agent.orphans import namespaces, tasks
+
+log = logging.getLogger(__name__)
+
+
+class Orphans:
+    """The orphans of the containerd that keeps its files in `folder`."""
+
+    def __init__(self, folder: Path, socket: Path) -> None:
+        self._folder = folder
+        self._socket = socket
+
+    def namespaces(self) -> Collection[Path]:
+        """Return the network namespaces that there are; to be asked before a start."""
+        return namespaces.listed(self._folder / "state")
+
+    async def remove(self, before: Collection[Path] = ()) -> None:
+        """Remove what is in no book: tasks, and those of the namespaces from before a start.
+
+        Raises:
+            CriError: containerd does not tell; nothing was removed.
+
+        """
+        seen = await asyncio.to_thread(tasks.seen, self._folder, self._socket)
+        if not (seen or before):
+            return
+        connection = Connection(f"unix://{self._socket}")
+        try:
+            books = await Records(connection).containers()
+        finally:
+            await connection.aclose()
+        try:
+            unowned = namespaces.orphans(before, books.values())
+        except ValueError:
+            raise CriError("containerd does not tell of namespaces") from None
+        for path in unowned:
+            namespaces.remove(path)
+        for task in sorted(seen - books.keys()):
+            await asyncio.to_thread(tasks.remove, self._folder, self._socket, task)
