@@ -29,7 +29,8 @@ EVENTS = {"SubscribeRequest", "Envelope", "Timestamp", "Any", "TaskExit", "TaskO
 LEASES = {"Lease", "LeaseCreateRequest", "LeaseDeleteRequest", "LeaseListRequest",
           "LeaseListResponse", "EmptyResponse"}  # fmt: skip
 SNAPSHOTS = {"SnapshotMount", "SnapshotMountsResponse", "SnapshotRequest", "ViewSnapshotRequest"}
-CONTAINERD = EVENTS | LEASES | SNAPSHOTS
+RECORDS = {"ContainerRecord", "ContainerRecordsRequest", "ContainerRecordsResponse"}
+CONTAINERD = EVENTS | LEASES | SNAPSHOTS | RECORDS
 """Messages of containerd's own API."""
 
 Answers = dict[str, Callable[[dict[str, Any]], Any]]
