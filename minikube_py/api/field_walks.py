@@ -7,6 +7,7 @@ value. A container that appears or vanishes is itself a field that was added or 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 import orjson
@@ -22,6 +23,8 @@ Walk = Callable[[Any], FieldSet]
 
 MEMBERS_AT_ONCE: Final = 512
 """Members of a map between two looks at the clock."""
+KEY_KEPT_MAX: Final = 63
+"""The longest key whose path element is remembered: a DNS label."""
 _CONTAINERS: Final = ("object", "map", "list")
 _ABSENT: Final = object()
 OPAQUE: Final = Type({}, schema.type_of)
@@ -58,9 +61,17 @@ def element(kind: Type, item: Any) -> str:
     if len(kind.map_keys) == 1:
         (name,) = kind.map_keys
         key = item[name] if name in item else _key_default(kind, name)
+        if key.__class__ is str and len(key) <= KEY_KEPT_MAX:
+            return _kept_element(name, key)
         return f'k:{{"{name}":{orjson.dumps(key).decode()}}}'
     keys = {key: item[key] if key in item else _key_default(kind, key) for key in kind.map_keys}
     return f"k:{orjson.dumps(keys, option=orjson.OPT_SORT_KEYS).decode()}"
+
+
+@lru_cache(4096)
+def _kept_element(name: str, key: str) -> str:
+    """Return the path element of an item with one key; most names stand in many objects."""
+    return f'k:{{"{name}":{orjson.dumps(key).decode()}}}'
 
 
 def _key_default(kind: Type, key: str) -> Any:
@@ -98,67 +109,104 @@ def is_one_field(kind: Type, value: Any) -> bool:
 # --- what appears ---------------------------------------------------------------------------------
 
 
-def added(kind: Type, value: Any) -> FieldSet:
-    """Return what stands below a field that was not there before."""
-    walk = _walk_of(kind)
-    return walk(value) if walk is not None and value else LEAF
+def added(kind: Type, value: Any, *, completing: bool = False) -> FieldSet:
+    """Return what stands below a field that was not there before.
+
+    With `completing` the value counts as if `complete` had filled in what is always written.
+    """
+    walk = _walk_of(kind, completing=completing)
+    if walk is None:
+        return LEAF
+    return walk(value) if value else _below_empty(kind, value, completing=completing)
 
 
-def _walk_of(kind: Type) -> Walk | None:
+def _below_empty(kind: Type, value: Any, *, completing: bool) -> FieldSet:
+    """Return what stands below an object that has no field but what is always written."""
+    if not completing or kind.kind != "object" or value is None or not zero(kind):
+        return LEAF
+    return added(kind, zero(kind))
+
+
+def _walk_of(kind: Type, *, completing: bool) -> Walk | None:
     """Return the compiled walk of a type, None for a leaf."""
     if is_leaf(kind):
         return None
-    if kind.adder is None:
-        if kind.kind == "list":
-            kind.adder = _list_walk(kind)
-        elif kind.kind == "object":
-            kind.adder = _object_walk(kind)
-        else:
-            kind.adder = _map_walk(kind)
-    return kind.adder
+    walk = kind.adders.get(completing)
+    if walk is None:
+        make = {"list": _list_walk, "object": _object_walk}.get(kind.kind, _map_walk)
+        walk = kind.adders[completing] = make(kind, completing)
+    return walk
 
 
-class _Fields(dict[str, tuple[str, Walk | None]]):
-    """Path element and walk of an object's fields, made when first asked for."""
+class _Fields(dict[str, tuple[str, Walk | None, FieldSet]]):
+    """Of an object's fields the path element, the walk and what is below an empty one.
 
-    def __init__(self, kind: Type) -> None:
+    They are made when first asked for.
+    """
+
+    def __init__(self, kind: Type, *, completing: bool) -> None:
         super().__init__()
         self._kind = kind
+        self._completing = completing
 
-    def __missing__(self, name: str) -> tuple[str, Walk | None]:
+    def __missing__(self, name: str) -> tuple[str, Walk | None, FieldSet]:
         node = child(self._kind, name)
-        found = (f"f:{name}", _walk_of(node)) if node is not None else ("", None)
-        if node is not None:
-            self[name] = found
+        if node is None:
+            return "", None, LEAF
+        walk = _walk_of(node, completing=self._completing)
+        empty = _below_empty(node, {}, completing=self._completing)
+        found = self[name] = (f"f:{name}", walk, empty)
         return found
 
 
-def _object_walk(kind: Type) -> Walk:
-    fields = _Fields(kind)
+def _object_walk(kind: Type, completing: bool) -> Walk:  # noqa: FBT001 -- private
+    fields = _Fields(kind, completing=completing)
+    always: FieldSet | None = None if completing else {}
 
     def walk(value: Any) -> FieldSet:
+        nonlocal always
         out: dict[str, FieldSet] = {MEMBER: LEAF}
         for name, inner in value.items():
-            key, below = fields[name]
-            out[key] = below(inner) if below is not None and inner else LEAF
+            key, below, empty = fields[name]
+            if below is None:
+                out[key] = LEAF
+            elif inner:
+                out[key] = below(inner)
+            else:
+                out[key] = LEAF if inner is None else empty
+        if always is None:  # at the first use, so that a type may hold itself
+            always = _below_zeros(kind)
+        for name in always:
+            if name not in value:
+                out[f"f:{name}"] = always[name]
         out.pop("", None)  # fields that the type does not have
         return out
 
     return walk
 
 
-def _map_walk(kind: Type) -> Walk:
+def _below_zeros(kind: Type) -> FieldSet:
+    """Return what stands below each field that is always written, where it is not given."""
+    nodes = ((name, child(kind, name), value) for name, value in zero(kind).items())
+    return {name: added(node, value) for name, node, value in nodes if node is not None}
+
+
+def _map_walk(kind: Type, completing: bool) -> Walk:  # noqa: FBT001 -- private
     if kind.kind == "map":
-        below = _walk_of(kind.values)
+        below = _walk_of(kind.values, completing=completing)
+        empty = _below_empty(kind.values, {}, completing=completing)
     else:
-        below = _deduced_walk if kind.preserve_unknown else None
+        below, empty = (_deduced_walk if kind.preserve_unknown else None), LEAF
 
     def walk(value: Any) -> FieldSet:
         if not isinstance(value, Mapping):
             return LEAF
         out: dict[str, FieldSet] = {MEMBER: LEAF}
         for name, inner in value.items():
-            out[f"f:{name}"] = below(inner) if below is not None and inner else LEAF
+            if below is None:
+                out[f"f:{name}"] = LEAF
+            else:
+                out[f"f:{name}"] = below(inner) if inner else empty if inner is not None else LEAF
             if len(out) % MEMBERS_AT_ONCE == 0:
                 patience.check()
         return out
@@ -170,15 +218,53 @@ def _deduced_walk(value: Any) -> FieldSet:
     return added(DEDUCED, value)
 
 
-def _list_walk(kind: Type) -> Walk:
+def _list_walk(kind: Type, completing: bool) -> Walk:  # noqa: FBT001 -- private
     def walk(value: Any) -> FieldSet:
-        below = _walk_of(kind.items)
         out: dict[str, FieldSet] = {MEMBER: LEAF}
-        for item in value:
-            out[element(kind, item)] = below(item) if below is not None and item else LEAF
+        out.update(_items(kind, value, completing=completing))
         return out
 
     return walk
+
+
+def _items(kind: Type, value: Sequence[Any], *, completing: bool) -> dict[str, FieldSet]:
+    """Return what stands below a list, by the path elements of its items."""
+    items = kind.items
+    below = _walk_of(items, completing=completing)
+    if below is None:
+        return {element(kind, item): LEAF for item in value}
+    return {
+        element(kind, item): below(item)
+        if item
+        else _below_empty(items, item, completing=completing)
+        for item in value
+    }
+
+
+def created(kind: Type, obj: Obj) -> dict[str, Any]:
+    """Return the fields of a new object: all that a complete one has beyond `zero`.
+
+    The object need not be complete. This is what `compare` would tell of the complete one, in one
+    pass instead of two.
+    """
+    return _beyond(kind, zero(kind), obj)
+
+
+def _beyond(kind: Type, zeros: Obj, value: Obj) -> dict[str, Any]:
+    found = Comparison()
+    for name, inner in value.items():
+        if (node := child(kind, name)) is None:
+            continue
+        key, before = f"f:{name}", zeros.get(name, _ABSENT)
+        if before is _ABSENT:
+            found.changed[key] = added(node, inner, completing=True)
+        elif not inner or is_leaf(node) or node.kind not in ("object", "list"):
+            _compare(node, before, None if inner is None else complete(node, inner), key, found)
+        elif node.kind == "list" and not before:
+            found.changed[key] = _items(node, inner, completing=True)
+        elif below := _beyond(node, before or {}, inner):
+            found.changed[key] = below
+    return found.changed
 
 
 # --- what changed ---------------------------------------------------------------------------------

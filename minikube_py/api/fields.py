@@ -10,6 +10,10 @@ import orjson
 
 OMIT: Final = object()
 """In place of a value that an error text does not show."""
+INDEXES_KEPT_MAX: Final = 8
+"""Of paths into a list, so many are remembered."""
+BELOW_KEPT_MAX: Final = 64
+"""The most paths that one remembers right below it; more than any type has fields."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,41 @@ class Field:
     Most paths are made for errors that are not there, so that the text is made when it is read.
     """
 
-    __slots__ = ("_above", "_last")
+    __slots__ = ("_above", "_below", "_last")
 
     def __init__(self, last: str = "", above: "Field | None" = None) -> None:
         self._last = last
         self._above = above
+        self._below: dict[object, Field] | None = None
+
+    @classmethod
+    def kept(cls, path: str = "") -> "Field":
+        """Return a path that remembers those below it: for a module, whose checks make them again.
+
+        What stands behind a `/` is a name in our code, never a text of a user.
+        """
+        field = cls(path)
+        field._below = {}
+        return field
 
     def __truediv__(self, name: str) -> "Field":
-        return Field(f".{name}", self)
+        below = self._below
+        if below is None:
+            return Field(f".{name}", self)
+        return below.get(name) or self._keep(name, Field(f".{name}", self))
 
     def __getitem__(self, key: object) -> "Field":
-        return Field(f"[{key}]", self)
+        below = self._below
+        if below is None or key.__class__ is not int or key >= INDEXES_KEPT_MAX:
+            return Field(f"[{key}]", self)
+        return below.get(key) or self._keep(key, Field(f"[{key}]", self))
+
+    def _keep(self, key: object, field: "Field") -> "Field":
+        below = self._below
+        if below is not None and len(below) < BELOW_KEPT_MAX:
+            field._below = {}  # noqa: SLF001 -- its own class
+            below[key] = field
+        return field
 
     @property
     def path(self) -> str:

@@ -21,7 +21,7 @@ from minikube_py.api.field_sets import (
     union,
     without_all_below,
 )
-from minikube_py.api.field_walks import Comparison, MissingKeyError, compare, zero
+from minikube_py.api.field_walks import Comparison, MissingKeyError, compare, created
 from minikube_py.api.object import Obj, evolve, without
 from minikube_py.api.resource import Resource
 from minikube_py.api.schema import Type
@@ -147,18 +147,17 @@ def _decode(entry: Mapping[str, Any]) -> Entry:
 def track_update(kind: Type, old: Obj | None, new: Obj, writer: Writer) -> Obj:
     """Return the new object with its managed fields after a create, update or patch.
 
-    Both objects are complete and defaulted; `old` is None on create.
+    Both objects are defaulted, and complete; `old` is None on create, when `new` need not be.
     """
     given = new["metadata"].get("managedFields")
     managed = _base(old, new, writer)
     if not managed and old is not None:
         return new if given is None else with_entries(new, ())  # nobody is tracked yet
-    before = zero(kind) if old is None else old
     try:
-        comparison = compare(kind, before, new)
+        changes = Comparison(created(kind, new)) if old is None else compare(kind, old, new)
     except MissingKeyError:
         return new  # validation will refuse the object
-    return with_entries(new, _after_update(managed, comparison, writer))
+    return with_entries(new, _after_update(managed, changes, writer))
 
 
 def _base(old: Obj | None, new: Obj, writer: Writer) -> list[Entry]:

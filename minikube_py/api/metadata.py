@@ -29,7 +29,7 @@ ORPHAN: Final = "orphan"
 FOREGROUND: Final = "foregroundDeletion"
 _STANDARD_FINALIZERS: Final = frozenset({"kubernetes", ORPHAN, FOREGROUND})
 
-METADATA: Final = Field("metadata")
+METADATA: Final = Field.kept("metadata")
 _IMMUTABLE: Final = (
     "name",
     "namespace",

@@ -53,6 +53,9 @@ class Quantity:
     def __lt__(self, other: "Quantity") -> bool:
         return self.nanos < other.nanos
 
+    def __gt__(self, other: "Quantity") -> bool:
+        return self.nanos > other.nanos
+
     def __hash__(self) -> int:
         return hash(self.nanos)
 

@@ -76,7 +76,7 @@ class Type:
     """One node of a schema: a definition, a field, an element; fields are made when asked for."""
 
     __slots__ = (
-        "_fields", "_items", "_resolve", "adder", "base", "checker", "completers", "emit", "go",
+        "_fields", "_items", "_resolve", "adders", "base", "checker", "completers", "emit", "go",
         "kind",
         "list_type", "map_keys", "map_type", "merge_key", "name", "patch_strategy",
         "preserve_unknown", "schema", "zero",
@@ -116,7 +116,7 @@ class Type:
         """Compiled and kept by `schema_check`."""
         self.completers: dict[bool, tuple[Callable[[Any], Any], ...]] = {}
         """Compiled and kept by `schema_complete`; empty where there is nothing to complete."""
-        self.adder: Callable[[Any], Mapping[str, Any]] | None = None
+        self.adders: dict[bool, Callable[[Any], Mapping[str, Any]]] = {}
         """Compiled and kept by `field_walks`."""
         self.zero: Mapping[str, Any] | None = None
         """Kept by `field_walks`: the object that has nothing but what is always written."""

@@ -81,7 +81,7 @@ class _Fields(dict[str, Checker]):
             return check_field
         if not self._kind.preserve_unknown:
             raise Surprise
-        return _any
+        return _kept
 
 
 def _object(kind: Type) -> Checker:
@@ -95,7 +95,7 @@ def _object(kind: Type) -> Checker:
             check_field = fields[name]
             if check_field is _string_or_drop and inner and type(inner) is str:
                 continue  # the most frequent field by far
-            checked = check_field(inner)
+            checked = check_field(inner) if inner is not None or check_field is _kept else DROP
             if checked is not inner:
                 copy = dict(value) if copy is None else copy
                 copy[name] = checked
@@ -107,23 +107,16 @@ def _object(kind: Type) -> Checker:
 
 
 def _field(kind: Type) -> Checker:
-    """Return the check of a field: null is absent, and so is empty where the field says so."""
+    """Return the check of a field that is not null: empty is absent where the field says so."""
     check_value = checker_of(kind)
-    if kind.emit == "omit":
-        return _string_or_drop if kind.kind == "string" else _or_drop(check_value)
-    return _or_drop(check_value) if kind.emit == "zero" else _nullable(check_value)
-
-
-def _nullable(check_value: Checker) -> Checker:
-    def nullable(value: Any) -> Any:
-        return DROP if value is None else check_value(value)
-
-    return nullable
+    if kind.emit == "omit" and kind.kind == "string":
+        return _string_or_drop
+    return _or_drop(check_value) if kind.emit in ("omit", "zero") else check_value
 
 
 def _or_drop(check_value: Checker) -> Checker:
     def or_drop(value: Any) -> Any:
-        return DROP if value is None else check_value(value) or DROP
+        return check_value(value) or DROP
 
     return or_drop
 
@@ -131,8 +124,6 @@ def _or_drop(check_value: Checker) -> Checker:
 def _string_or_drop(value: Any) -> Any:
     if type(value) is str:
         return value or DROP
-    if value is None:
-        return DROP
     raise Surprise
 
 
@@ -190,6 +181,11 @@ def _schema_or(value: Any) -> Any:
 
 
 def _any(value: Any) -> Any:
+    return value
+
+
+def _kept(value: Any) -> Any:
+    """Keep a field that the type does not have, also null."""
     return value
 
 

@@ -201,17 +201,22 @@ class Admission:
     """Of the run of `admit` that this is part of."""
 
 
-class AdmissionPlugin(Protocol):
+class AdmissionPlugin:
     """One rule about writes; a chain runs all `admit` first, then validation, then `validate`.
 
     Both raise ForbiddenError (or another StatusError) to refuse. A plugin that says its `resources`
-    is asked about those alone, and all are asked about their subresources.
+    is asked about those alone, and all are asked about their subresources. What a plugin does not
+    define it is not asked.
     """
 
     name: str
+    resources: Sequence[Resource] | None = None
 
     async def admit(self, admission: Admission) -> Obj | None:
         """Return the object, changed where the plugin fills in something."""
+        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check the final object; return warnings for the client."""
+        del admission
+        return ()

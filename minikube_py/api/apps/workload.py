@@ -10,8 +10,8 @@ from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.strategy import changed, with_absent
 
-SPEC = Field("spec")
-STATUS = Field("status")
+SPEC = Field.kept("spec")
+STATUS = Field.kept("status")
 MISMATCH = "`selector` does not match template `labels`"
 
 

@@ -13,7 +13,7 @@ from minikube_py.api.batch.job_validation import is_indexed
 from minikube_py.api.fields import OMIT, Field, FieldError
 from minikube_py.api.object import Obj, has_condition
 
-STATUS = Field("status")
+STATUS = Field.kept("status")
 CONDITIONS = STATUS / "conditions"
 COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
 FAILURE_TARGET, SUCCESS_CRITERIA_MET = "FailureTarget", "SuccessCriteriaMet"

@@ -10,7 +10,7 @@ from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get, has_condition, without
 
-SPEC = Field("spec")
+SPEC = Field.kept("spec")
 INDEXED = "Indexed"
 NON_INDEXED = "NonIndexed"
 INDEXED_PARALLELISM_MAX = 100_000

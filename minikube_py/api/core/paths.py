@@ -1,6 +1,6 @@
 """Checks of file paths in volumes and mounts; they are those of the node, so always with `/`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from minikube_py.api.fields import Field, FieldError
 
@@ -18,8 +18,12 @@ def validate_descending(value: str, path: Field) -> Iterator[FieldError]:
     yield from validate_no_backsteps(value, path)
 
 
-def validate_not_reserved(value: str, path: Field) -> Iterator[FieldError]:
+def validate_not_reserved(value: str, path: Field) -> Iterable[FieldError]:
     """Report a path that leads out, or that the kubelet keeps to itself."""
+    return _not_reserved(value, path) if ".." in value or value.startswith("/") else ()
+
+
+def _not_reserved(value: str, path: Field) -> Iterator[FieldError]:
     yield from validate_descending(value, path)
     if value.startswith("..") and not value.startswith("../"):
         yield path.invalid(value, "must not start with '..'")

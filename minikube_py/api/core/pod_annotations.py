@@ -14,6 +14,7 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 APP_ARMOR: Final = "container.apparmor.security.beta.kubernetes.io/"
 SECCOMP_POD: Final = "seccomp.security.alpha.kubernetes.io/pod"
 SECCOMP_CONTAINER: Final = "container.seccomp.security.alpha.kubernetes.io/"
+_PROFILES: Final = (APP_ARMOR, SECCOMP_POD, SECCOMP_CONTAINER)
 _LOCALHOST: Final = "localhost/"
 _is_cost = re.compile(r"[+-]?[0-9]+", re.ASCII).fullmatch
 _SECCOMP: Final = {
@@ -67,6 +68,8 @@ def validate_profiles_match(
     annotations: Mapping[str, str], spec: Obj, path: Field
 ) -> Iterator[FieldError]:
     """Report profiles that say one thing as an annotation and another as a field."""
+    if not any(key.startswith(_PROFILES) for key in annotations):
+        return
     whole = get(spec, "securityContext.seccompProfile")
     if whole is not None and SECCOMP_POD in annotations:
         at = path / "securityContext" / "seccompProfile"

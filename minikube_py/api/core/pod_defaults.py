@@ -71,9 +71,13 @@ def with_absent(obj: Obj, values: Mapping[str, Any]) -> Obj:
 
 def each(items: Sequence[Obj], change: Callable[[Obj], Obj]) -> Sequence[Obj]:
     """Return the list with each item changed, or itself where none changes."""
-    changed = [change(item) for item in items]
-    same = all(new is old for new, old in zip(changed, items, strict=True))
-    return items if same else changed
+    changed: list[Obj] | None = None
+    for index, item in enumerate(items):
+        new = change(item)
+        if new is not item:
+            changed = list(items) if changed is None else changed
+            changed[index] = new
+    return items if changed is None else changed
 
 
 def _update(changes: dict[str, Any], obj: Obj, key: str, change: Callable[[Any], Any]) -> None:

@@ -13,6 +13,14 @@ _CERTIFICATE_PATHS: Final = {
 }
 
 
+_SOURCES: Final = (
+    ("configMap", "ConfigMap", "name"),
+    ("secret", "Secret", "secretName"),
+    ("downwardAPI", "DownwardAPI", ""),
+)
+_WITH_FILES: Final = frozenset({"configMap", "secret", "downwardAPI", "projected"})
+
+
 class _File(NamedTuple):
     path: str
     source: str = ""
@@ -28,12 +36,10 @@ class _File(NamedTuple):
 
 def warn_overlaps(volume: Obj) -> Iterator[str]:
     """Tell of files of one volume whose paths overlap."""
+    if _WITH_FILES.isdisjoint(volume):
+        return
     name = quote(volume.get("name") or "")
-    for key, label, name_key in (
-        ("configMap", "ConfigMap", "name"),
-        ("secret", "Secret", "secretName"),
-        ("downwardAPI", "DownwardAPI", ""),
-    ):
+    for key, label, name_key in _SOURCES:
         if (source := volume.get(key)) is not None:
             title = f"{label} {quote(source.get(name_key) or '')}" if name_key else label
             for overlap in _overlaps(_files(source, "")):

@@ -152,16 +152,18 @@ def _class_of(containers: Sequence[Obj]) -> str:
     limits = _positive(containers, "limits")
     if not requests and not limits:
         return "BestEffort"
-    guaranteed = all(_has_both(container) for container in containers) and requests == limits
+    guaranteed = requests == limits and all(_has_both(container) for container in containers)
     return "Guaranteed" if guaranteed else "Burstable"
 
 
-def _positive(containers: Sequence[Obj], key: str) -> dict[str, Quantity]:
-    total: dict[str, Quantity] = {}
+def _positive(containers: Sequence[Obj], key: str) -> dict[str, int]:
+    """Return how much CPU and memory they need together, in nanos."""
+    total: dict[str, int] = {}
     for container in containers:
-        for name, amount in amounts_of(container, key).items():
-            if name in _COMPUTE and amount > ZERO:
-                total[name] = total[name] + amount if name in total else amount
+        listed: Mapping[str, str] = (container.get("resources") or {}).get(key) or {}
+        for name in _COMPUTE:
+            if name in listed and (nanos := quantity.parse(listed[name]).nanos) > 0:
+                total[name] = total.get(name, 0) + nanos
     return total
 
 

@@ -14,7 +14,7 @@ from minikube_py.api.core.pod_resources import is_sidecar
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, annotations_of, get
 
-STATUS: Final = Field("status")
+STATUS: Final = Field.kept("status")
 _SYSTEM_CONDITIONS: Final = frozenset({"PodScheduled", "Ready", "Initialized"})
 _HEALTH: Final = frozenset({"Healthy", "Unhealthy", "Unknown"})
 _STATUS_LISTS: Final = (

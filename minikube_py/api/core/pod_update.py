@@ -22,7 +22,7 @@ from minikube_py.api.core.resources import is_divisible, is_huge_page
 from minikube_py.api.fields import Field, FieldError, quote
 from minikube_py.api.object import Obj, annotations_of, get
 
-SPEC: Final = Field("spec")
+SPEC: Final = Field.kept("spec")
 _ANNOTATIONS: Final = Field("metadata.annotations")
 _WHOLE: Final = Field("[]")
 """How upstream prints the path of an empty name."""

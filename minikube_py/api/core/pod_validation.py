@@ -5,8 +5,7 @@ part stands in a module of its own; this one puts them together.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from minikube_py.api import names, quantity
 from minikube_py.api.addresses import validate_legacy_ip
@@ -58,8 +57,7 @@ _HOSTNAME_MAX: Final = 64
 MIRROR_ANNOTATION: Final = "kubernetes.io/config.mirror"
 
 
-@dataclass(frozen=True, slots=True)
-class PodContext:
+class PodContext(NamedTuple):
     """Where a pod's spec stands."""
 
     pod: Obj | None = None
@@ -236,7 +234,8 @@ def _validate_policies(spec: Obj, path: Field) -> Iterator[FieldError]:
             yield (path / key).unsupported(value, choices)
     if selector := spec.get("nodeSelector"):
         yield from validate_labels(selector, path / "nodeSelector")
-    if (context := spec.get("securityContext")) is not None:
+    context = spec.get("securityContext")
+    if context or (context is not None and spec.get("shareProcessNamespace")):
         yield from validate_pod_security(context, spec, path / "securityContext")
     if affinity := spec.get("affinity"):
         yield from validate_affinity(affinity, path / "affinity")

@@ -1,8 +1,7 @@
 """Checks of containers: regular ones, init containers and ephemeral ones."""
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from minikube_py.api import names
 from minikube_py.api.core.pod_validation_env import validate_env, validate_env_from
@@ -20,6 +19,7 @@ _MESSAGE_POLICIES: Final = ("File", "FallbackToLogsOnError")
 _RESIZABLE: Final = frozenset({"cpu", "memory"})
 _RESIZE_POLICIES: Final = frozenset({"NotRequired", "RestartContainer"})
 _RESTART_POLICIES: Final = frozenset({"Always", "Never", "OnFailure"})
+_RESTARTS: Final = frozenset({"restartPolicy", "restartPolicyRules"})
 _RULE_ACTIONS: Final = frozenset({"Restart", "RestartAllContainers"})
 _RULE_OPERATORS: Final = frozenset({"In", "NotIn"})
 _RULES_MAX: Final = 20
@@ -41,8 +41,7 @@ _FORBIDDEN_IN_EPHEMERAL: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the checks of a container need to know of its pod."""
 
     spec: Obj
@@ -76,7 +75,8 @@ def validate_containers(
         if (lifecycle := container.get("lifecycle")) is not None:
             yield from validate_lifecycle(lifecycle, grace, at / "lifecycle")
         yield from validate_probes(container, at)
-        yield from _validate_restart(container, at)
+        if not _RESTARTS.isdisjoint(container):
+            yield from _validate_restart(container, at)
         if container.get("ports"):
             conflicts += _host_port_conflicts(container, ports, at)
     yield from conflicts
@@ -90,7 +90,8 @@ def validate_init_containers(
     for index, container in enumerate(containers):
         at = path[index]
         yield from _validate_common(container, pod, at)
-        yield from _validate_restart(container, at)
+        if not _RESTARTS.isdisjoint(container):
+            yield from _validate_restart(container, at)
         name = container.get("name") or ""
         if name in seen:
             yield (at / "name").duplicate(name)
@@ -201,12 +202,12 @@ def _validate_basics(container: Obj, path: Field) -> Iterator[FieldError]:
         yield (path / "terminationMessagePolicy").unsupported(policy, _MESSAGE_POLICIES)
 
 
-def validate_pull_policy(policy: str | None, path: Field) -> Iterator[FieldError]:
+def validate_pull_policy(policy: str | None, path: Field) -> Iterable[FieldError]:
     """Report when to pull an image in words that there are not; `path` is the container's."""
-    if not policy:
-        yield (path / "imagePullPolicy").required()
-    elif policy not in PULL_POLICIES:
-        yield (path / "imagePullPolicy").unsupported(policy, PULL_POLICIES)
+    if policy in PULL_POLICIES:
+        return ()
+    at = path / "imagePullPolicy"
+    return (at.unsupported(policy, PULL_POLICIES) if policy else at.required(),)
 
 
 def _validate_ports(ports: Sequence[Obj], path: Field) -> Iterator[FieldError]:
@@ -220,7 +221,9 @@ def _validate_ports(ports: Sequence[Obj], path: Field) -> Iterator[FieldError]:
                 yield (path[index] / "name").duplicate(name)
             elif not messages:
                 seen.add(name)
-        yield from _validate_port(port, path[index])
+        number, sound = port.get("containerPort") or 0, port.get("protocol") in PROTOCOLS
+        if not (sound and 0 < number < 65536) or "hostPort" in port:
+            yield from _validate_port(port, path[index])
 
 
 def _validate_port(port: Obj, path: Field) -> Iterator[FieldError]:

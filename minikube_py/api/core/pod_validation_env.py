@@ -224,8 +224,8 @@ def validate_file_volumes(
     by_name = {volume.get("name"): volume for volume in volumes}
     for index, container in enumerate(containers):
         for position, variable in enumerate(container.get("env") or ()):
-            reference = (variable.get("valueFrom") or {}).get("fileKeyRef")
-            if reference is None:
+            source = variable.get("valueFrom")
+            if not source or (reference := source.get("fileKeyRef")) is None:
                 continue
             at = (path[index] / "env")[position] / "valueFrom" / "fileKeyRef" / "volumeName"
             name = reference.get("volumeName") or ""

@@ -9,6 +9,7 @@ from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
 
 _PROPAGATIONS: Final = frozenset({"Bidirectional", "HostToContainer", "None"})
+_OPTIONS: Final = frozenset({"subPath", "subPathExpr", "mountPropagation", "recursiveReadOnly"})
 _RECURSIVE: Final = frozenset({"Disabled", "IfPossible", "Enabled"})
 
 
@@ -29,7 +30,8 @@ def validate_mounts(container: Obj, volumes: Volumes, path: Field) -> Iterator[F
             yield (path[index] / "mountPath").invalid(
                 point, "must not already exist as a path in volumeDevices"
             )
-        yield from _validate_mount_options(mount, container, path, path[index])
+        if not _OPTIONS.isdisjoint(mount):
+            yield from _validate_mount_options(mount, container, path, path[index])
 
 
 def _validate_mount(

@@ -82,11 +82,11 @@ def _validate_windows(spec: Obj, path: Field) -> Iterator[FieldError]:
 
 def validate_host_process(spec: Obj, path: Field) -> Iterator[FieldError]:
     """Report pods that mix processes of a Windows host with others."""
-    wanted = get(spec, "securityContext.windowsOptions.hostProcess")
+    wanted = _host_process(spec)
     count = total = 0
     for key, index, container in visit_containers(spec):
         total += 1
-        own = get(container, "securityContext.windowsOptions.hostProcess")
+        own = _host_process(container)
         if wanted is not None and own is not None and wanted != own:
             at = (path / key)[index] / "securityContext" / "windowsOptions" / "hostProcess"
             yield at.invalid(
@@ -108,6 +108,12 @@ def validate_host_process(spec: Obj, path: Field) -> Iterator[FieldError]:
             value=False,
             detail="hostNetwork must be true if pod contains any hostProcess containers",
         )
+
+
+def _host_process(holder: Obj) -> bool | None:
+    """Return what a pod's spec or a container says of processes of the host."""
+    context = holder.get("securityContext")
+    return get(context, "windowsOptions.hostProcess") if context else None
 
 
 def validate_host_users(spec: Obj, path: Field) -> Iterator[FieldError]:

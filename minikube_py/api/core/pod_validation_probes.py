@@ -1,6 +1,6 @@
 """Checks of probes and of hooks into the life of a container."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from minikube_py.api import names
@@ -64,34 +64,30 @@ def _validate_handler(
         if count > 1:
             yield (path / kind).forbidden("may not specify more than 1 handler type")
         else:
-            yield from _validate_action(kind, action, grace, path / kind)
+            yield from _ACTIONS[kind](action, grace, path / kind)
     if not count:
         yield path.required("must specify a handler type")
 
 
-def _validate_action(
-    kind: str, action: Obj, grace: int | None, path: Field
-) -> Iterator[FieldError]:
-    match kind:
-        case "exec":
-            if not action.get("command"):
-                yield (path / "command").required()
-        case "httpGet":
-            yield from _validate_http_get(action, path)
-        case "tcpSocket":
-            yield from validate_port(action.get("port"), path / "port")
-        case "grpc":
-            yield from validate_port(action.get("port") or 0, path / "port")
-        case _:
-            seconds = action.get("seconds") or 0
-            if grace is not None and not 0 <= seconds <= grace:
-                yield path.invalid(
-                    seconds,
-                    f"must be non-negative and less than terminationGracePeriodSeconds ({grace})",
-                )
+def _validate_exec(action: Obj, _grace: int | None, path: Field) -> Iterator[FieldError]:
+    if not action.get("command"):
+        yield (path / "command").required()
 
 
-def _validate_http_get(action: Obj, path: Field) -> Iterator[FieldError]:
+def _validate_at_port(action: Obj, _grace: int | None, path: Field) -> Iterable[FieldError]:
+    return validate_port(action.get("port"), path / "port")
+
+
+def _validate_sleep(action: Obj, grace: int | None, path: Field) -> Iterator[FieldError]:
+    seconds = action.get("seconds") or 0
+    if grace is not None and not 0 <= seconds <= grace:
+        yield path.invalid(
+            seconds,
+            f"must be non-negative and less than terminationGracePeriodSeconds ({grace})",
+        )
+
+
+def _validate_http_get(action: Obj, _grace: int | None, path: Field) -> Iterator[FieldError]:
     if not action.get("path"):
         yield (path / "path").required()
     yield from validate_port(action.get("port"), path / "port")
@@ -104,8 +100,21 @@ def _validate_http_get(action: Obj, path: Field) -> Iterator[FieldError]:
             yield (path / "httpHeaders").invalid(name, message)
 
 
-def validate_port(port: int | str | None, path: Field) -> Iterator[FieldError]:
+_ACTIONS: Final[Mapping[str, Callable[[Obj, int | None, Field], Iterable[FieldError]]]] = {
+    "exec": _validate_exec,
+    "httpGet": _validate_http_get,
+    "tcpSocket": _validate_at_port,
+    "grpc": _validate_at_port,
+    "sleep": _validate_sleep,
+}
+
+
+def validate_port(port: int | str | None, path: Field) -> Iterable[FieldError]:
     """Report a port that is neither a number in range nor a name."""
+    return () if port.__class__ is int and 0 < port < 65536 else _port(port, path)
+
+
+def _port(port: int | str | None, path: Field) -> Iterator[FieldError]:
     if isinstance(port, str):
         for message in names.port_name(port):
             yield path.invalid(port, message)

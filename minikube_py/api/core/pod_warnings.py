@@ -46,6 +46,9 @@ _VOLUMES: Final = {
 _SHOWN: Final = {"storageos": "storageOS"}
 _NEGATIVE: Final = "must be >= 0; negative values are invalid and will be treated as 1"
 _BYTES: Final = ("memory", "ephemeral-storage")
+_POD: Final = Field.kept()
+_MEANT: Final = ("container.", "scheduler.", "seccomp.", "security.")
+"""How all annotations begin that anybody is warned of."""
 _SECCOMP: Final = 'non-functional in v1.27+; use the "seccompProfile" field instead'
 
 
@@ -59,7 +62,7 @@ def warn(pod: Obj, old: Obj | None) -> Iterator[str]:
             "metadata.name: this is used in the Pod's hostname, which can result in surprising "
             f"behavior; a DNS label is recommended: [{' '.join(messages)}]"
         )
-    yield from warn_pod_spec(pod.get("spec") or {}, annotations_of(pod), Field())
+    yield from warn_pod_spec(pod.get("spec") or {}, annotations_of(pod), _POD)
 
 
 def warn_pod_template(template: Obj, path: Field) -> Iterator[str]:
@@ -74,7 +77,7 @@ def warn_pod_spec(spec: Obj, annotations: Mapping[str, str], path: Field) -> Ite
     for key, check in _CHECKS:
         if value := spec.get(key):
             yield from check(value, at / key)
-    if annotations:
+    if any(key.startswith(_MEANT) for key in annotations):
         yield from _annotations(spec, annotations, path)
     for key, index, container in visit_containers(spec):
         yield from _container(container, (at / key)[index])
@@ -143,9 +146,10 @@ def _spreading(constraints: Sequence[Obj], path: Field) -> Iterator[str]:
 
 def _volumes(volumes: Sequence[Obj], path: Field) -> Iterator[str]:
     for index, volume in enumerate(volumes):
-        yield from warn_volume_source(volume, path[index])
-        template = get(volume, "ephemeral.volumeClaimTemplate.spec")
-        if template is not None:
+        if not _VOLUMES.keys().isdisjoint(volume):
+            yield from warn_volume_source(volume, path[index])
+        if "ephemeral" in volume:
+            template = get(volume, "ephemeral.volumeClaimTemplate.spec") or {}
             at = path[index] / "ephemeral" / "volumeClaimTemplate" / "spec"
             yield from warn_claim_spec(template, at)
     for volume in volumes:
@@ -228,13 +232,14 @@ def _annotations(spec: Obj, annotations: Mapping[str, str], path: Field) -> Iter
 def _container(container: Obj, path: Field) -> Iterator[str]:
     resources = container.get("resources")
     if resources:
+        listed = [(key, resources[key]) for key in ("limits", "requests") if resources.get(key)]
         for name in _BYTES:
-            for key in ("limits", "requests"):
-                amount = (resources.get(key) or {}).get(name)
-                if amount is not None:
-                    yield from _fraction(amount, (path / "resources" / key)[name])
-    if len(container.get("env") or ()) > 1:
-        yield from _environment(container["env"], path / "env")
+            for key, amounts in listed:
+                if name in amounts:
+                    yield from _fraction(amounts[name], (path / "resources" / key)[name])
+    variables = container.get("env") or ()
+    if len({variable.get("name") or "" for variable in variables}) < len(variables):
+        yield from _environment(variables, path / "env")
 
 
 def _environment(variables: Sequence[Obj], path: Field) -> Iterator[str]:
@@ -252,18 +257,23 @@ def _environment(variables: Sequence[Obj], path: Field) -> Iterator[str]:
 
 
 def _ports(spec: Obj, path: Field) -> Iterator[str]:
-    known: dict[tuple[int, str], list[tuple[Field, Obj]]] = {}
+    known: dict[tuple[int, str], list[_Port]] = {}
     for key, index, container in visit_containers(spec):
         for position, port in enumerate(container.get("ports") or ()):
-            at = ((path / key)[index] / "ports")[position]
             number = (port.get("containerPort") or 0, port.get("protocol") or "")
-            others = known.setdefault(number, [])
-            for other_at, other in others:
-                yield from _overlap(port, other, at, other_at)
-            others.append((at, port))
+            place = (key, index, position, port)
+            for other in known.get(number, ()):
+                yield from _overlap(place, other, path)
+            known.setdefault(number, []).append(place)
 
 
-def _overlap(port: Obj, other: Obj, at: Field, other_at: Field) -> Iterator[str]:
+_Port = tuple[str, int, int, Obj]
+"""A port, after the list that its container is in, the container's place and its own."""
+
+
+def _overlap(one: _Port, two: _Port, path: Field) -> Iterator[str]:
+    at, other_at = (((path / key)[index] / "ports")[n] for key, index, n, _ in (one, two))
+    port, other = one[-1], two[-1]
     ports = port.get("hostPort") or 0, other.get("hostPort") or 0
     addresses = port.get("hostIP") or "", other.get("hostIP") or ""
     if ports[0] == ports[1] and addresses[0] == addresses[1]:

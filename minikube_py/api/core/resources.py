@@ -151,18 +151,18 @@ def validate_requirements(
     """
     limits: Mapping[str, str] = requirements.get("limits") or {}
     requests: Mapping[str, str] = requirements.get("requests") or {}
-    if limits:
-        for name, amount in limits.items():
+    for name, amount in limits.items():
+        if name not in _COMPUTE or quantity.parse(amount).nanos < 0:
             yield from _validate_entry(name, amount, path / "limits", check_name, allow_indivisible)
-    if requests:
-        for name, amount in requests.items():
+    for name, amount in requests.items():
+        if name not in _COMPUTE or name in limits or quantity.parse(amount).nanos < 0:
             at = path / "requests"
             yield from _validate_listed(name, amount, at[name], check_name)
             yield from _validate_request(name, amount, limits.get(name), path)
             if is_huge_page(name) and not allow_indivisible:
                 yield from _validate_huge_page(name, amount, at[name])
     asked = limits.keys() | requests.keys()
-    if not asked & _COMPUTE and any(map(is_huge_page, asked)):
+    if _COMPUTE.isdisjoint(asked) and any(map(is_huge_page, asked)):
         yield path.forbidden("HugePages require cpu or memory")
     if requirements.get("claims"):
         yield from _validate_claims(requirements["claims"], claims, path / "claims")
@@ -194,6 +194,8 @@ def _validate_request(
     if limit is None:
         if not overcommit:
             yield (path / "limits").required("Limit must be set for non overcommitable resources")
+        return
+    if amount == limit:
         return
     asked, most = quantity.parse(amount), quantity.parse(limit)
     if asked != most and not overcommit:

@@ -8,13 +8,13 @@ from minikube_py.api.core.pod_resources import visit_containers
 from minikube_py.api.errors import InvalidError
 from minikube_py.api.fields import Field, FieldError, invalid_message
 from minikube_py.api.object import Obj
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 ALWAYS = "Always"
 GROUPS = ("initContainers", "containers", "ephemeralContainers")
 
 
-class AlwaysPullImages:
+class AlwaysPullImages(AdmissionPlugin):
     """Sets the pull policy of all containers."""
 
     name = "AlwaysPullImages"

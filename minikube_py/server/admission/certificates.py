@@ -10,9 +10,9 @@ from typing import Final
 
 from minikube_py.api.certificates import CERTIFICATESIGNINGREQUESTS
 from minikube_py.api.fields import quote
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import get
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission, Attributes, Authorizer, User
+from minikube_py.server.attributes import Admission, AdmissionPlugin, Attributes, Authorizer, User
 
 API_CLIENT_SIGNER: Final = "kubernetes.io/kube-apiserver-client"
 MASTERS: Final = "system:masters"
@@ -36,7 +36,7 @@ def may(authorizer: Authorizer, user: User, verb: str, signer: str) -> bool:
     )
 
 
-class CertificateApproval:
+class CertificateApproval(AdmissionPlugin):
     """Approves and denies need a right on the signer."""
 
     name = "CertificateApproval"
@@ -44,10 +44,6 @@ class CertificateApproval:
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check who decides; the signer is that of the stored request, which cannot change."""
@@ -60,7 +56,7 @@ class CertificateApproval:
         return ()
 
 
-class CertificateSigning:
+class CertificateSigning(AdmissionPlugin):
     """Issuing a certificate, or saying why not, needs a right on the signer."""
 
     name = "CertificateSigning"
@@ -68,10 +64,6 @@ class CertificateSigning:
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check who writes certificate or conditions."""
@@ -88,15 +80,11 @@ class CertificateSigning:
         return ()
 
 
-class CertificateSubjectRestriction:
+class CertificateSubjectRestriction(AdmissionPlugin):
     """No certificate makes its holder a member of the group that may do everything."""
 
     name = "CertificateSubjectRestriction"
     resources = (CERTIFICATESIGNINGREQUESTS,)
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check the subject of a new request for a client certificate."""

@@ -1,7 +1,5 @@
 """Claims and ingresses that name no class get the default one, where a class says it is that."""
 
-from collections.abc import Sequence
-
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
 from minikube_py.api.default_class import newest_default
 from minikube_py.api.networking import INGRESSES
@@ -9,7 +7,7 @@ from minikube_py.api.object import Obj, annotations_of, evolve, get
 from minikube_py.api.storage import VOLUMEATTRIBUTESCLASSES
 from minikube_py.api.storage.storageclass import BETA_DEFAULT_ANNOTATION, DEFAULT_ANNOTATION
 from minikube_py.client.protocol import Lister
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 STORAGE_CLASS_BETA = "volume.beta.kubernetes.io/storage-class"
 INGRESS_DEFAULT = "ingressclass.kubernetes.io/is-default-class"
@@ -21,7 +19,7 @@ PROTECTION = {
 }
 
 
-class DefaultStorageClass:
+class DefaultStorageClass(AdmissionPlugin):
     """Gives a claim without a class the default one."""
 
     name = "DefaultStorageClass"
@@ -46,13 +44,8 @@ class DefaultStorageClass:
         )
         return evolve(claim, "spec.storageClassName", default) if default else claim
 
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
-
-class DefaultIngressClass:
+class DefaultIngressClass(AdmissionPlugin):
     """Gives an ingress without a class the default one."""
 
     name = "DefaultIngressClass"
@@ -73,13 +66,8 @@ class DefaultIngressClass:
         default = newest_default((item.obj for item in self._classes.items()), INGRESS_DEFAULT)
         return evolve(ingress, "spec.ingressClassName", default) if default else ingress
 
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
-
-class StorageObjectInUseProtection:
+class StorageObjectInUseProtection(AdmissionPlugin):
     """Volumes and claims end only when nobody uses them: their controllers lift the finalizer."""
 
     name = "StorageObjectInUseProtection"
@@ -94,11 +82,6 @@ class StorageObjectInUseProtection:
         if finalizer in finalizers:
             return obj
         return evolve(obj, "metadata.finalizers", [*finalizers, finalizer])
-
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
 
 def _is_new(admission: Admission, resource: object) -> bool:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from minikube_py.api.core import PODS
 from minikube_py.api.object import Obj, evolve, get
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 SECONDS = 300
 
 
-class DefaultTolerationSeconds:
+class DefaultTolerationSeconds(AdmissionPlugin):
     """Adds the two tolerations where a pod has none for these taints."""
 
     name = "DefaultTolerationSeconds"
@@ -28,11 +28,6 @@ class DefaultTolerationSeconds:
             if not any(_tolerates(toleration, key) for toleration in tolerations)
         ]
         return evolve(pod, "spec.tolerations", [*tolerations, *missing]) if missing else pod
-
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
 
 def _tolerates(toleration: Obj, key: str) -> bool:

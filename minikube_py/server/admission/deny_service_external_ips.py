@@ -3,20 +3,16 @@
 from collections.abc import Sequence
 
 from minikube_py.api.core import SERVICES
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import get
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 
-class DenyServiceExternalIPs:
+class DenyServiceExternalIPs(AdmissionPlugin):
     """Lets nobody add external addresses to a Service; those that are there may stay."""
 
     name = "DenyServiceExternalIPs"
     resources = (SERVICES,)
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Refuse addresses that the Service did not have."""

@@ -15,7 +15,7 @@ from minikube_py.api.events import EVENTS_V1
 from minikube_py.api.object import Obj, get
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 CACHE_SIZE: Final = 4096
 _PLACE: Final = "EventRateLimit configuration"
@@ -77,7 +77,7 @@ class Buckets:
         return allowed
 
 
-class EventRateLimit:
+class EventRateLimit(AdmissionPlugin):
     """Refuses events beyond the limits."""
 
     name = "EventRateLimit"
@@ -85,10 +85,6 @@ class EventRateLimit:
 
     def __init__(self, limits: Sequence[Limit], clock: Clock) -> None:
         self._buckets = [Buckets(limit, clock) for limit in limits]
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Count an event against all limits; refuse it where one is reached."""

@@ -14,13 +14,13 @@ from minikube_py.api.object import Obj, annotations_of, evolve, get, is_deleting
 from minikube_py.api.quantity import ZERO, Quantity
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden, joined
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 ANNOTATION = "kubernetes.io/limit-ranger"
 Amounts = Mapping[str, Quantity]
 
 
-class LimitRanger:
+class LimitRanger(AdmissionPlugin):
     """Applies the limit ranges of a namespace to its pods and claims."""
 
     name = "LimitRanger"

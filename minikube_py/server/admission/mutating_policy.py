@@ -34,7 +34,7 @@ from minikube_py.server.admission.policy_expressions import (
 from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.policy_patches import PatchError, applied, defaulted, patched
 from minikube_py.server.admission.policy_set import Compiler, Policy, PolicySet, policy_of
-from minikube_py.server.attributes import Admission, Authorizer
+from minikube_py.server.attributes import Admission, AdmissionPlugin, Authorizer
 from minikube_py.server.registry.versions import in_version
 
 _FIELDS: Final = {"ApplyConfiguration": "applyConfiguration", "JSONPatch": "jsonPatch"}
@@ -58,7 +58,7 @@ class Rules:
     """Whether it is asked again where the object changed after it (reinvocationPolicy IfNeeded)."""
 
 
-class MutatingAdmissionPolicy:
+class MutatingAdmissionPolicy(AdmissionPlugin):
     """Asks the mutating policies in force."""
 
     name = "MutatingAdmissionPolicy"
@@ -86,11 +86,6 @@ class MutatingAdmissionPolicy:
         if refusals:
             raise _refused(admission, refusals)
         return obj
-
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
 
 def compiled_policy(obj: Obj) -> Policy[Rules]:

@@ -6,7 +6,6 @@ say IfNeeded. Rules and texts are those of apiserver's `admission/plugin/webhook
 """
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from minikube_py.server.admission.webhook_calls import WebhookCalls, failure, in
 from minikube_py.server.admission.webhook_review import JSON_PATCH, Answer, Question
 from minikube_py.server.admission.webhook_set import Webhook
 from minikube_py.server.apiserver import body
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 from minikube_py.server.registry.versions import in_version
 from minikube_py.server.webhook.errors import WebhookError
 
@@ -47,7 +46,7 @@ class _Place:
         return orjson.dumps({**named, **more}).decode()
 
 
-class MutatingAdmissionWebhook:
+class MutatingAdmissionWebhook(AdmissionPlugin):
     """Asks the webhooks that mutate."""
 
     name = "MutatingAdmissionWebhook"
@@ -78,11 +77,6 @@ class MutatingAdmissionWebhook:
                 memory.earlier.add(webhook.key)
         memory.last = admission.obj
         return admission.obj
-
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
     async def _ask(self, place: _Place, matched: Resource, admission: Admission) -> Obj | None:
         """Ask one webhook; return the object as it wants it, None where it leaves it."""

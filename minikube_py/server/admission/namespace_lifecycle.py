@@ -7,13 +7,13 @@ from minikube_py.api.errors import NotFoundError
 from minikube_py.api.object import Key, Obj, get
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 IMMORTAL = frozenset({"default", "kube-system", "kube-public"})
 REVIEWS = "authorization.k8s.io"
 
 
-class NamespaceLifecycle:
+class NamespaceLifecycle(AdmissionPlugin):
     """Keeps objects and namespaces in step."""
 
     name = "NamespaceLifecycle"

@@ -26,14 +26,14 @@ from minikube_py.api.storage import CSIDRIVERS, CSINODES
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission import node_restriction_objects as objects
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission, Attributes, Authorizer
+from minikube_py.server.attributes import Admission, AdmissionPlugin, Attributes, Authorizer
 from minikube_py.server.authz.node import node_of
 
 CLAIM_STATUS = ("capacity", "conditions", "allocatedResourceStatuses", "allocatedResources")
 """What a kubelet writes of a claim, once it has grown the volume's file system."""
 
 
-class NodeRestriction:
+class NodeRestriction(AdmissionPlugin):
     """Holds kubelets to what is theirs."""
 
     name = "NodeRestriction"

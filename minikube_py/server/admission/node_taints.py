@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from minikube_py.api.core import NODES
 from minikube_py.api.object import Obj, evolve, get
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 NOT_READY = {"key": "node.kubernetes.io/not-ready", "effect": "NoSchedule"}
 
 
-class TaintNodesByCondition:
+class TaintNodesByCondition(AdmissionPlugin):
     """Taints new nodes as not ready; the node lifecycle controller takes it off."""
 
     name = "TaintNodesByCondition"
@@ -24,11 +24,6 @@ class TaintNodesByCondition:
         if admission.operation != "CREATE" or any(_is_not_ready(taint) for taint in taints):
             return node
         return evolve(node, "spec.taints", [*taints, NOT_READY])
-
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()
 
 
 def _is_not_ready(taint: Obj) -> bool:

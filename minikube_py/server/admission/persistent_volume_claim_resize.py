@@ -10,7 +10,7 @@ from minikube_py.api.object import Key, Obj, annotations_of, get
 from minikube_py.api.quantity import ZERO, Quantity
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 NOT_BOUND: Final = "Only bound persistent volume claims can be expanded"
 NOT_EXPANDABLE: Final = (
@@ -19,7 +19,7 @@ NOT_EXPANDABLE: Final = (
 )
 
 
-class PersistentVolumeClaimResize:
+class PersistentVolumeClaimResize(AdmissionPlugin):
     """Refuses growth that no volume would follow."""
 
     name = "PersistentVolumeClaimResize"
@@ -27,10 +27,6 @@ class PersistentVolumeClaimResize:
 
     def __init__(self, classes: Lister) -> None:
         self._classes = classes
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check an update that asks for more."""

@@ -32,7 +32,7 @@ from minikube_py.client.protocol import Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.pod_security_configuration import PodSecurityConfiguration
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 TEMPLATES: Final[Mapping[object, str]] = {
     PODTEMPLATES: "template",
@@ -57,7 +57,7 @@ SLICE: Final = 50
 """Pods that are looked at before others have their turn: some 5 ms."""
 
 
-class PodSecurity:
+class PodSecurity(AdmissionPlugin):
     """Holds pods to the Pod Security Standards."""
 
     name = "PodSecurity"
@@ -73,10 +73,6 @@ class PodSecurity:
         self._pods = pods
         self._clock = clock
         self._config = configuration or PodSecurityConfiguration()
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Check a pod, a workload or the labels of a namespace."""

@@ -1,17 +1,16 @@
 """A pod knows by its labels in which zone and region it runs, as its node says."""
 
-from collections.abc import Sequence
 from typing import Final
 
 from minikube_py.api.core import PODS
 from minikube_py.api.object import Key, Obj, evolve, get, labels_of
 from minikube_py.client.protocol import Lister
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 LABELS: Final = ("topology.kubernetes.io/zone", "topology.kubernetes.io/region")
 
 
-class PodTopologyLabels:
+class PodTopologyLabels(AdmissionPlugin):
     """Copies labels of the node to a pod, when it is bound or made on one."""
 
     name = "PodTopologyLabels"
@@ -36,8 +35,3 @@ class PodTopologyLabels:
         copied = {key: value for key, value in labels_of(found).items() if key in LABELS}
         labels = {**copied, **labels_of(obj)}
         return evolve(obj, "metadata.labels", labels) if copied else obj
-
-    async def validate(self, admission: Admission) -> Sequence[str]:
-        """Check nothing more."""
-        del admission
-        return ()

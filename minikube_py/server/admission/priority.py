@@ -7,12 +7,12 @@ from minikube_py.api.object import Key, Obj, get
 from minikube_py.api.scheduling import PRIORITYCLASSES
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 PREEMPT = "PreemptLowerPriority"
 
 
-class Priority:
+class Priority(AdmissionPlugin):
     """Resolves priority classes."""
 
     name = "Priority"

@@ -21,7 +21,7 @@ from minikube_py.client.protocol import Client, Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.quota_check import Asked, LimitedResource, QuotaError, charged
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 TRIES_MAX: Final = 4
 SECONDS_MAX: Final = 10.0
@@ -55,7 +55,7 @@ class Line:
     users: int = 0
 
 
-class ResourceQuota:
+class ResourceQuota(AdmissionPlugin):
     """Counts what is created, and refuses what does not fit; runs after all others."""
 
     name = "ResourceQuota"
@@ -72,10 +72,6 @@ class ResourceQuota:
         self._clock = clock
         self._limited = tuple(limited)
         self._lines: dict[str, Line] = {}
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Count a write in the quotas of its namespace."""

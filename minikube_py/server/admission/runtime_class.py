@@ -12,7 +12,7 @@ from minikube_py.api.fields import quote
 from minikube_py.api.object import Key, Obj, get
 from minikube_py.client.protocol import Lister
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 MISMATCH: Final = "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"
 UNFOUNDED: Final = (
@@ -20,7 +20,7 @@ UNFOUNDED: Final = (
 )
 
 
-class RuntimeClass:
+class RuntimeClass(AdmissionPlugin):
     """Fills in overhead, node selector and tolerations of a pod's runtime class."""
 
     name = "RuntimeClass"

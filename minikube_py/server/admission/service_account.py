@@ -11,7 +11,7 @@ from minikube_py.client.protocol import Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.values import random_text
 from minikube_py.server.admission.errors import forbidden
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 
 DEFAULT = "default"
 VOLUME_PREFIX = "kube-api-access-"
@@ -32,7 +32,7 @@ KINDS = {
 }
 
 
-class ServiceAccount:
+class ServiceAccount(AdmissionPlugin):
     """Fills in the account, its pull secrets and the volume with its token."""
 
     name = "ServiceAccount"

@@ -34,7 +34,7 @@ from minikube_py.server.admission.policy_expressions import (
 )
 from minikube_py.server.admission.policy_params import Params
 from minikube_py.server.admission.policy_set import Compiler, Policy, PolicySet, policy_of
-from minikube_py.server.attributes import Admission, AuditAnnotations, Authorizer
+from minikube_py.server.attributes import Admission, AdmissionPlugin, AuditAnnotations, Authorizer
 from minikube_py.server.registry.versions import in_version
 
 ANNOTATION_CHARACTERS_MAX: Final = 10 * 1024
@@ -86,7 +86,7 @@ class Verdict:
     """Audit annotations that failed: they refuse whatever the binding says."""
 
 
-class ValidatingAdmissionPolicy:
+class ValidatingAdmissionPolicy(AdmissionPlugin):
     """Asks the validating policies in force."""
 
     name = "ValidatingAdmissionPolicy"
@@ -97,10 +97,6 @@ class ValidatingAdmissionPolicy:
         """Make the plugin; `kinds` are the caches of policies and of bindings."""
         policies = PolicySet(*kinds, compile_policy=compiled_policy)
         self._caller: Caller[Rules] = Caller(matcher, params, authorizer, policies)
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Ask all policies that are for the request; the first that denies it is named."""

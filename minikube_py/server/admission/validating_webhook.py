@@ -4,29 +4,24 @@ import logging
 from collections.abc import Sequence
 
 from minikube_py.api.errors import StatusError
-from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.lib.tasks import together
 from minikube_py.server.admission.webhook_calls import WebhookCalls, failure
 from minikube_py.server.admission.webhook_set import Webhook
-from minikube_py.server.attributes import Admission
+from minikube_py.server.attributes import Admission, AdmissionPlugin
 from minikube_py.server.webhook.errors import WebhookError
 
 log = logging.getLogger(__name__)
 FAILED_OPEN = "failed-open.validating.webhook.admission.k8s.io"
 
 
-class ValidatingAdmissionWebhook:
+class ValidatingAdmissionWebhook(AdmissionPlugin):
     """Asks the webhooks that validate."""
 
     name = "ValidatingAdmissionWebhook"
 
     def __init__(self, calls: WebhookCalls) -> None:
         self._calls = calls
-
-    async def admit(self, admission: Admission) -> Obj | None:
-        """Change nothing."""
-        return admission.obj
 
     async def validate(self, admission: Admission) -> Sequence[str]:
         """Ask every webhook that the request is for; the first refusal, by name, counts."""

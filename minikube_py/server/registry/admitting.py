@@ -1,7 +1,8 @@
 """Admission around a write: all plugins change the object, and once it is checked all check it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
@@ -28,6 +29,13 @@ class _Timing:
         self._histogram[kind is not None].observe(perf_counter() - self._began)
 
 
+class _Asked(NamedTuple):
+    """What plugins are asked about writes of one kind."""
+
+    admit: tuple[Callable[[Admission], Awaitable[Obj | None]], ...]
+    validate: tuple[Callable[[Admission], Awaitable[Sequence[str]]], ...]
+
+
 class Admitting:
     """The chain of plugins, as the store runs it; what the server itself changes is exempt."""
 
@@ -35,15 +43,19 @@ class Admitting:
         self._plugins = tuple(plugins)
         self._seconds: dict[tuple[str, str], tuple[Histogram, Histogram]] = {}
         """By operation and step: of what went through, and of what was refused."""
-        self._about: dict[str, tuple[AdmissionPlugin, ...]] = {}
+        self._about: dict[tuple[str, str], _Asked] = {}
 
-    def _asked(self, resource: Resource) -> tuple[AdmissionPlugin, ...]:
-        """Return the plugins that have to do with a kind."""
-        name = resource.group_resource
+    def _asked(self, resource: Resource) -> _Asked:
+        """Return what the plugins say that have to do with a kind."""
+        name = (resource.group, resource.plural)
         asked = self._about.get(name)
         if asked is None:
-            asked = tuple(plugin for plugin in self._plugins if _is_about(plugin, name))
-            self._about[name] = asked
+            about = [one for one in self._plugins if _is_about(one, resource.group_resource)]
+            base = AdmissionPlugin
+            asked = self._about[name] = _Asked(
+                tuple(one.admit for one in about if type(one).admit is not base.admit),
+                tuple(one.validate for one in about if type(one).validate is not base.validate),
+            )
         return asked
 
     async def admit(self, write: Write, obj: Obj, old: Obj | None) -> Obj:
@@ -72,8 +84,8 @@ class Admitting:
             obj, old = (None if one is None else write.view.of(one) for one in (obj, old))
         admission = _admission(write, obj, old)
         with self._timing(write, "validate"):
-            for plugin in self._asked(write.resource):
-                write.warnings.extend(await plugin.validate(admission))
+            for validate in self._asked(write.resource).validate:
+                write.warnings.extend(await validate(admission))
 
     async def _admit(self, write: Write, obj: Obj | None, old: Obj | None) -> Obj | None:
         """Let all plugins change the object; a second time where one of them wants that."""
@@ -110,16 +122,16 @@ class Admitting:
     ) -> Obj | None:
         admission = _admission(write, obj, old)
         admission.reinvocation = reinvocation
-        for plugin in self._asked(write.resource):
-            changed = await plugin.admit(admission)
+        for admit in self._asked(write.resource).admit:
+            changed = await admit(admission)
             if changed is not None:
                 admission.obj = changed
         return admission.obj
 
 
 def _is_about(plugin: AdmissionPlugin, group_resource: str) -> bool:
-    resources: Sequence[Resource] | None = getattr(plugin, "resources", None)
-    return resources is None or any(one.group_resource == group_resource for one in resources)
+    about = plugin.resources
+    return about is None or any(one.group_resource == group_resource for one in about)
 
 
 def _admission(write: Write, obj: Obj | None, old: Obj | None) -> Admission:

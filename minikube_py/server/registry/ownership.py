@@ -44,7 +44,8 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
     if resource.storage is not None and not resource.custom:
         # what the conversion adds was asked for too
         asked = resource.storage.from_storage(resource.storage.to_storage(new))
-    done = managed_fields.track_update(kind, old, complete(kind, asked), writer_of(write, now))
+    asked = asked if old is None else complete(kind, asked)
+    done = managed_fields.track_update(kind, old, asked, writer_of(write, now))
     entries = done["metadata"].get("managedFields")
     if write.subresource == "scale" and entries:
         path = resource.scale_paths.get("specReplicasPath", ".spec.replicas")
