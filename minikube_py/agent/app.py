@@ -32,13 +32,17 @@ from minikube_py.agent.kubelet.eviction.thresholds import parse as parse_thresho
 from minikube_py.agent.kubelet.image_garbage import ImagePolicy
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
-from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_taint
+from minikube_py.agent.kubelet.node_object import PODS_MAX, NodeFacts, parse_label, parse_taint
 from minikube_py.agent.kubelet.pressure import PressurePolicy
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
 from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
+from minikube_py.agent.kubelet.swap import BEHAVIORS, SwapError
+from minikube_py.agent.kubelet.swap import check as check_swap
+from minikube_py.agent.kubelet.sysctls import allowed
+from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError, given_range
 from minikube_py.agent.local_storage import LocalStorage
 from minikube_py.agent.network import wireguard
 from minikube_py.agent.network.addresses import detect_node_ip
@@ -134,9 +138,24 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
         _pressure_policy(config)
     except ValueError as error:
         raise StartError(f"--eviction-* or --*-image-* cannot be used: {error}") from error
+    _check_node(config)
     if os.geteuid() != 0:
         raise StartError("a node needs root; run as root or pass --disable-agent")
     return NodeSettings(name=name, ips=ips, data_dir=data_dir, config=config)
+
+
+def _check_node(config: NodeConfig) -> None:
+    """Refuse options that make no sense on this machine; raises StartError."""
+    if config.memory_swap_behavior not in BEHAVIORS:
+        raise StartError(
+            f"--memory-swap-behavior {config.memory_swap_behavior!r} is not NoSwap or LimitedSwap"
+        )
+    try:
+        allowed(config.allowed_unsafe_sysctls)
+        given_range(PODS_MAX)
+        check_swap(fail_on_swap=config.fail_swap_on)
+    except (ValueError, UserNamespaceError, SwapError) as error:
+        raise StartError(str(error)) from error
 
 
 async def run_agent(
@@ -300,6 +319,9 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
         pressure=_pressure_policy(settings.config),
+        unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
+        swap_behavior=settings.config.memory_swap_behavior,
+        user_ids=given_range(PODS_MAX),
     )
 
 

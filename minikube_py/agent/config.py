@@ -38,6 +38,13 @@ class NodeConfig:
     image_gc_high_threshold: int = option(85, "percent of the disk from which images are removed")
     image_gc_low_threshold: int = option(80, "percent of the disk down to which they are removed")
     minimum_image_ttl_duration: str = option("2m0s", "how long an unused image stays at least")
+    allowed_unsafe_sysctls: tuple[str, ...] = option(
+        (), "sysctl that pods may set beside the safe ones, or net.core.* for many"
+    )
+    fail_swap_on: bool = option(False, "do not run while the machine has swap")
+    memory_swap_behavior: str = option(
+        "", "who may use the machine's swap: NoSwap or LimitedSwap (default: NoSwap)"
+    )
     private_registry: Path = option(
         Path("/etc/kpy/registries.yaml"), "mirrors of and credentials for registries of images"
     )

@@ -102,7 +102,7 @@ LinuxContainerSecurityContext capabilities=1:Capability privileged=2:bool
   namespace_options=3:NamespaceOption selinux_options=4:SELinuxOption run_as_user=5:Int64Value
   run_as_group=12:Int64Value run_as_username=6:string readonly_rootfs=7:bool
   supplemental_groups=8:int64* supplemental_groups_policy=17:SupplementalGroupsPolicy
-  no_new_privs=11:bool masked_paths=13:string* readonly_paths=14:string*
+  no_new_privs=11:bool apparmor_profile=9:string masked_paths=13:string* readonly_paths=14:string*
   seccomp=15:SecurityProfile apparmor=16:SecurityProfile
 LinuxContainerUser uid=1:int64 gid=2:int64 supplemental_groups=3:int64*
 LinuxPodSandboxConfig cgroup_parent=1:string security_context=2:LinuxSandboxSecurityContext
@@ -125,6 +125,7 @@ MemoryUsage timestamp=1:int64 working_set_bytes=2:UInt64Value available_bytes=3:
   usage_bytes=4:UInt64Value rss_bytes=5:UInt64Value page_faults=6:UInt64Value
   major_page_faults=7:UInt64Value psi=8:PsiStats
 Mount container_path=1:string host_path=2:string readonly=3:bool propagation=5:MountPropagation
+  uid_mappings=6:IDMapping* gid_mappings=7:IDMapping*
   recursive_read_only=8:bool image=9:ImageSpec image_sub_path=10:string
 Namespace options=2:NamespaceOption
 NamespaceOption network=1:NamespaceMode pid=2:NamespaceMode ipc=3:NamespaceMode target_id=4:string

@@ -54,6 +54,32 @@ class Container:
     log_path: str = ""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """LinuxContainerResources that the runtime reports."""
+    recursive_read_only: frozenset[str] = frozenset()
+    """Paths inside of the mounts that are read-only with all below them."""
+
+
+@dataclass(frozen=True)
+class Handler:
+    """What one runtime handler can do."""
+
+    recursive_read_only: bool = False
+    user_namespaces: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeStatus:
+    """What the runtime says of itself."""
+
+    conditions: Mapping[str, tuple[bool, str]] = field(default_factory=dict)
+    """RuntimeReady and NetworkReady, each with a message where it is false."""
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
+    """By name; "" is the default one. Older runtimes do not tell."""
+    supplemental_groups_policy: bool | None = None
+    """None where the runtime does not tell of its features."""
+
+    def can(self, handler: str) -> Handler:
+        """Return what a handler can do; nothing where the runtime does not tell."""
+        return self.handlers.get(handler, Handler())
 
 
 @dataclass(frozen=True)
@@ -93,6 +119,9 @@ def _container(message: Mapping[str, Any]) -> Container:
         mounts={m["container_path"]: m.get("host_path", "") for m in message.get("mounts") or ()},
         log_path=message.get("log_path", ""),
         resources=(message.get("resources") or {}).get("linux") or {},
+        recursive_read_only=frozenset(
+            m["container_path"] for m in message.get("mounts") or () if m.get("recursive_read_only")
+        ),
     )
 
 
@@ -116,6 +145,34 @@ def _sandbox(message: Mapping[str, Any]) -> Sandbox:
     )
 
 
+def _runtime_status(answer: Mapping[str, Any]) -> RuntimeStatus:
+    conditions = (answer.get("status") or {}).get("conditions") or ()
+    features = answer.get("features")
+    return RuntimeStatus(
+        conditions={
+            condition.get("type", ""): (
+                condition.get("status", False),
+                condition.get("message", "") or condition.get("reason", ""),
+            )
+            for condition in conditions
+        },
+        handlers={
+            one.get("name", ""): _handler(one.get("features") or {})
+            for one in answer.get("runtime_handlers") or ()
+        },
+        supplemental_groups_policy=(
+            None if features is None else bool(features.get("supplemental_groups_policy"))
+        ),
+    )
+
+
+def _handler(features: Mapping[str, Any]) -> Handler:
+    return Handler(
+        recursive_read_only=bool(features.get("recursive_read_only_mounts")),
+        user_namespaces=bool(features.get("user_namespaces")),
+    )
+
+
 class Runtime:
     """The calls; every one raises a child of CriError."""
 
@@ -136,17 +193,9 @@ class Runtime:
         """Return runtime_name, runtime_version and runtime_api_version."""
         return await self._call("Version", {"version": "v1"}, 10.0)
 
-    async def conditions(self) -> dict[str, tuple[bool, str]]:
-        """Return RuntimeReady and NetworkReady, each with a message where it is false."""
-        answer = await self._call("Status", {}, 30.0)
-        conditions = (answer.get("status") or {}).get("conditions") or ()
-        return {
-            condition.get("type", ""): (
-                condition.get("status", False),
-                condition.get("message", "") or condition.get("reason", ""),
-            )
-            for condition in conditions
-        }
+    async def status(self) -> RuntimeStatus:
+        """Return what the runtime says of itself."""
+        return _runtime_status(await self._call("Status", {}, 30.0))
 
     async def set_pod_cidr(self, cidr: str) -> None:
         """Tell the runtime the node's pod network."""

@@ -4,13 +4,14 @@ The scheduler asks most of this as well, but a pod may be bound by hand, and two
 bound before either was seen here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from minikube_py.agent.kubelet.container_status import Failure
-from minikube_py.agent.kubelet.eviction.ranking import is_critical
-from minikube_py.agent.kubelet.pod import specs_of
-from minikube_py.agent.kubelet.qos import qos_class
+from minikube_py.agent.kubelet.pod import Spec, all_specs, specs_of
+from minikube_py.agent.kubelet.qos import is_critical, qos_class
 from minikube_py.agent.kubelet.resources import pod_amounts
+from minikube_py.agent.kubelet.sysctls import forbidden
 from minikube_py.api import quantity
 from minikube_py.api.core.resources import is_extended
 from minikube_py.api.object import Obj, get, labels_of
@@ -23,32 +24,31 @@ PRESSURES = {
     "PIDPressure": "node.kubernetes.io/pid-pressure",
 }
 """Conditions of a node that is short of something -> the taints that they become."""
-SAFE_SYSCTLS = frozenset(
-    {
-        "kernel.shm_rmid_forced",
-        "net.ipv4.ip_local_port_range",
-        "net.ipv4.tcp_syncookies",
-        "net.ipv4.ping_group_range",
-        "net.ipv4.ip_unprivileged_port_start",
-        "net.ipv4.ip_local_reserved_ports",
-        "net.ipv4.tcp_keepalive_time",
-        "net.ipv4.tcp_fin_timeout",
-        "net.ipv4.tcp_keepalive_intvl",
-        "net.ipv4.tcp_keepalive_probes",
-        "net.ipv4.tcp_rmem",
-        "net.ipv4.tcp_wmem",
-    }
-)
-"""What a pod may set for itself without harm to others."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What a node lets pods have beside resources."""
+
+    unsafe_sysctls: Sequence[str] = ()
+    """Patterns, in their normal form."""
+    apparmor: bool = False
+    """Whether the kernel has AppArmor."""
+    strict_groups: bool = True
+    """Whether the runtime can leave out the groups of images; old ones do not tell."""
 
 
 def admit(
-    pod: Obj, others: Iterable[Obj], allocatable: Mapping[str, str], node: Obj
+    pod: Obj,
+    others: Iterable[Obj],
+    allocatable: Mapping[str, str],
+    node: Obj,
+    rules: Rules = Rules(),
 ) -> Failure | None:
     """Return why the pod is refused, or None; `others` are the pods that run here already."""
     others = list(others)
-    for check in (_sysctls, _features):
-        if failure := check(pod):
+    for check in (_sysctls, _apparmor, _groups):
+        if failure := check(pod, rules):
             return failure
     if failure := _pressure(pod, node):
         return failure
@@ -61,14 +61,35 @@ def admit(
     return short and Failure(short.reason, f"Pod was rejected: {short.message}")
 
 
-def _sysctls(pod: Obj) -> Failure | None:
-    for entry in get(pod, "spec.securityContext.sysctls") or ():
-        name = entry["name"].replace("/", ".")
-        if name not in SAFE_SYSCTLS:
-            return Failure(
-                "SysctlForbidden", f'Pod was rejected: forbidden sysctl: "{name}" not allowlisted'
-            )
-    return None
+def _sysctls(pod: Obj, rules: Rules) -> Failure | None:
+    why = forbidden(pod, rules.unsafe_sysctls)
+    return None if why is None else Failure("SysctlForbidden", f"Pod was rejected: {why}")
+
+
+def _apparmor(pod: Obj, rules: Rules) -> Failure | None:
+    if rules.apparmor:
+        return None
+    contexts = [get(pod, "spec.securityContext"), *(_context(spec) for spec in all_specs(pod))]
+    types = {get(one, "appArmorProfile.type", "Unconfined") for one in contexts}
+    if types == {"Unconfined"}:
+        return None
+    told = "Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"
+    return Failure("AppArmor", told)
+
+
+def _context(spec: Spec) -> Obj | None:
+    found: Obj | None = spec.container.get("securityContext")
+    return found
+
+
+def _groups(pod: Obj, rules: Rules) -> Failure | None:
+    policy = get(pod, "spec.securityContext.supplementalGroupsPolicy")
+    if policy != "Strict" or rules.strict_groups:
+        return None
+    return Failure(
+        "SupplementalGroupsPolicyNotSupported",
+        "Pod was rejected: SupplementalGroupsPolicy=Strict is not supported in this node",
+    )
 
 
 def _pressure(pod: Obj, node: Obj) -> Failure | None:
@@ -86,15 +107,6 @@ def _pressure(pod: Obj, node: Obj) -> Failure | None:
             return None
     told = f"Pod was rejected: The node had condition: [{' '.join(pressed)}]. "
     return Failure("Evicted", told)
-
-
-def _features(pod: Obj) -> Failure | None:
-    if get(pod, "spec.hostUsers") is False:
-        return Failure(
-            "UserNamespacesNotSupported",
-            "Pod was rejected: the container runtime of this node has no user namespaces",
-        )
-    return None
 
 
 def _ports(pod: Obj) -> set[tuple[str, str, int]]:

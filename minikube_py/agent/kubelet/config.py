@@ -14,7 +14,14 @@ from minikube_py.agent.kubelet.dns import Resolver
 from minikube_py.agent.kubelet.expansion import expand
 from minikube_py.agent.kubelet.pod import DEFAULT_GRACE_SECONDS, container_hash, specs_of
 from minikube_py.agent.kubelet.resources import container_resources
-from minikube_py.agent.kubelet.security import container_context, sandbox_context
+from minikube_py.agent.kubelet.security import (
+    Confinement,
+    container_context,
+    sandbox_context,
+    users_option,
+)
+from minikube_py.agent.kubelet.swap import Swap
+from minikube_py.agent.kubelet.sysctls import normal
 from minikube_py.api.object import Obj, annotations_of, get, labels_of, uid_of
 
 PROPAGATION = {
@@ -32,6 +39,8 @@ class Mount:
     read_only: bool = False
     propagation: str = ""
     """HostToContainer, Bidirectional, or "" for none."""
+    recursive_read_only: bool = False
+    """Whether what is mounted below is read-only too."""
 
     def message(self) -> dict[str, Any]:
         """Return the Mount of CRI."""
@@ -40,6 +49,7 @@ class Mount:
             "host_path": str(self.host_path),
             "readonly": self.read_only,
             "propagation": PROPAGATION.get(self.propagation, "PROPAGATION_PRIVATE"),
+            "recursive_read_only": self.recursive_read_only,
         }
 
 
@@ -68,6 +78,9 @@ class Machine:
     unified: bool
     """Whether version 2 of cgroups holds the controllers."""
     seccomp_folder: Path
+    apparmor: bool = False
+    """Whether the kernel has AppArmor."""
+    swap: Swap = Swap()
 
 
 def log_directory(root: Path, pod: Obj) -> Path:
@@ -86,9 +99,14 @@ def _pod_labels(pod: Obj) -> dict[str, str]:
 
 
 def sandbox_config(
-    pod: Obj, attempt: int, hostname: str, resolver: Resolver, logs: Path
+    pod: Obj,
+    attempt: int,
+    hostname: str,
+    resolver: Resolver,
+    logs: Path,
+    users: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the PodSandboxConfig of a pod."""
+    """Return the PodSandboxConfig of a pod; `users` is its UserNamespace, None for the node's."""
     metadata = pod["metadata"]
     sysctls = get(pod, "spec.securityContext.sysctls") or ()
     return {
@@ -106,9 +124,9 @@ def sandbox_config(
         "annotations": dict(annotations_of(pod)),
         "linux": {
             "cgroup_parent": pod_group(pod),
-            "security_context": sandbox_context(pod),
+            "security_context": sandbox_context(pod, users),
             # Runtimes know a sysctl by dots, whichever way it was written.
-            "sysctls": {s["name"].replace("/", "."): str(s.get("value", "")) for s in sysctls},
+            "sysctls": {normal(s["name"]): str(s.get("value", "")) for s in sysctls},
         },
     }
 
@@ -140,6 +158,8 @@ class Start:
     devices: Sequence[Device] = ()
     target: str = ""
     """Id of the container whose processes an ephemeral container sees."""
+    users: Mapping[str, Any] | None = None
+    """The UserNamespace of the pod, None for the node's."""
     extra_labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -151,8 +171,12 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
 
     """
     name = container["name"]
-    security = container_context(pod, container, start.image, machine.seccomp_folder, start.target)
-    resources = container_resources(pod, container, machine.memory_bytes, unified=machine.unified)
+    node = Confinement(machine.seccomp_folder, apparmor=machine.apparmor)
+    security = container_context(pod, container, start.image, node, start.target)
+    security["namespace_options"] |= users_option(start.users)
+    resources = container_resources(
+        pod, container, machine.memory_bytes, unified=machine.unified, swap=machine.swap
+    )
     return {
         "metadata": {"name": name, "attempt": start.restart_count},
         "image": {"image": start.image.id, "user_specified_image": container.get("image", "")},
@@ -160,7 +184,7 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
         "args": [expand(text, start.env) for text in container.get("args") or ()],
         "working_dir": container.get("workingDir") or "",
         "envs": [{"key": key, "value": value.encode()} for key, value in start.env.items()],
-        "mounts": [mount.message() for mount in start.mounts],
+        "mounts": [mount.message() | _mapped(start.users) for mount in start.mounts],
         "devices": [device.message() for device in start.devices],
         "labels": _pod_labels(pod) | {observed.CONTAINER_NAME: name} | dict(start.extra_labels),
         "annotations": _annotations(pod, container, start.restart_count),
@@ -170,6 +194,13 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
         "tty": bool(container.get("tty")),
         "linux": {"resources": resources, "security_context": security},
     }
+
+
+def _mapped(users: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what shows the files of a mount with the ids of the pod."""
+    if users is None:
+        return {}
+    return {"uid_mappings": users["uids"], "gid_mappings": users["gids"]}
 
 
 def log_path(name: str, restart_count: int) -> str:

@@ -118,7 +118,8 @@ class _One:
 
     def _base(self) -> dict[str, Any]:
         container = self._spec.container
-        mounts = [_mount_status(mount) for mount in container.get("volumeMounts") or ()]
+        whole = self._found[0].recursive_read_only if self._found else frozenset()
+        mounts = [_mount_status(mount, whole) for mount in container.get("volumeMounts") or ()]
         base: dict[str, Any] = {
             "name": self._spec.name,
             "image": container.get("image", ""),
@@ -244,10 +245,12 @@ def _lost(message: str) -> dict[str, Any]:
     }
 
 
-def _mount_status(mount: Obj) -> dict[str, Any]:
+def _mount_status(mount: Obj, whole: frozenset[str]) -> dict[str, Any]:
+    """Return the status of a mount; `whole` are those that are read-only with all below them."""
     status = {"name": mount["name"], "mountPath": mount["mountPath"]}
     if mount.get("readOnly"):
-        status |= {"readOnly": True, "recursiveReadOnly": "Disabled"}
+        recursive = "Enabled" if mount["mountPath"] in whole else "Disabled"
+        status |= {"readOnly": True, "recursiveReadOnly": recursive}
     return status
 
 

@@ -38,6 +38,7 @@ from minikube_py.agent.kubelet.pod_mounts import ContainerFiles
 from minikube_py.agent.kubelet.references import Ref
 from minikube_py.agent.kubelet.security import SecurityError
 from minikube_py.agent.kubelet.termination import grace_of, stop_container, stop_pod
+from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError
 from minikube_py.agent.kubelet.volumes.images import images_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
 from minikube_py.api.errors import StatusError
@@ -107,7 +108,7 @@ class Executor:
 
     # --- sandbox ---
 
-    def _sandbox_config(self, attempt: int) -> dict[str, Any]:
+    def _sandbox_config(self, attempt: int, handler: str) -> dict[str, Any]:
         context = self._context
         try:
             hostname = sandbox_hostname(self._pod, context.cluster_domain)
@@ -116,7 +117,18 @@ class Executor:
         resolver = pod_resolver(
             self._pod, context.resolver(), context.cluster_dns, context.cluster_domain
         )
-        return sandbox_config(self._pod, attempt, hostname, resolver, context.logs)
+        return sandbox_config(
+            self._pod, attempt, hostname, resolver, context.logs, self._users(handler)
+        )
+
+    def _users(self, handler: str) -> dict[str, Any] | None:
+        """Return the UserNamespace of the pod, None for the node's; raises SyncError."""
+        context = self._context
+        try:
+            return context.user_namespaces.of(self._pod, context.runtime_status(), handler)
+        except UserNamespaceError as error:
+            message = f"Failed to create pod sandbox: {error}"
+            raise SyncError(message, "FailedCreatePodSandBox") from None
 
     async def _run_sandbox(self, action: sync_pod.RunSandbox) -> None:
         context, pod = self._context, self._pod
@@ -127,9 +139,9 @@ class Executor:
                 "SandboxChanged",
                 "Pod sandbox changed, it will be killed and re-created.",
             )
-        config = self._sandbox_config(action.attempt)
-        log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
         handler = await self._runtime_handler()
+        config = self._sandbox_config(action.attempt, handler)
+        log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
         try:
             async with context.starts:
                 await context.runtime.run_sandbox(config, handler)
@@ -215,7 +227,8 @@ class Executor:
         sandbox = self._observed.sandbox
         if sandbox is None:
             return
-        config = self._sandbox_config(sandbox.attempt)
+        handler = await self._runtime_handler()
+        config = self._sandbox_config(sandbox.attempt, handler)
         request = PullRequest(
             pod=pod, container=spec.container, secrets=self._secrets(), sandbox_config=config
         )
@@ -229,7 +242,7 @@ class Executor:
             context.tell_container(pod, spec, "Warning", "Failed", f"Error: {error.reason}")
             raise
         await self._show_images(spec)
-        start = self._prepare(spec, restart_count, image)
+        start = self._prepare(spec, restart_count, image, handler)
         container_id = await self._create(spec, start, sandbox.id, config)
         await self._run(spec, container_id)
         hook = get(spec.container, "lifecycle.postStart")
@@ -263,10 +276,10 @@ class Executor:
         found = (self._context.references.get(Ref("secrets", namespace, name)) for name in names)
         return [secret for secret in found if secret is not None]
 
-    def _prepare(self, spec: Spec, restart_count: int, image: Any) -> Start:
+    def _prepare(self, spec: Spec, restart_count: int, image: Any, handler: str) -> Start:
         try:
             env = environment(self._pod, spec.container, self._env_sources())
-            files = self._files(spec, restart_count, env)
+            files = self._files(spec, restart_count, env, handler)
             mounts, devices = files.mounts(), files.devices()
         except (EnvError, VolumeError, OSError) as error:
             raise self._refused(spec, "CreateContainerConfigError", str(error)) from None
@@ -279,6 +292,7 @@ class Executor:
             mounts=mounts,
             devices=devices,
             target=latest.id if latest is not None else "",
+            users=self._users(handler),
         )
 
     def _refused(self, spec: Spec, reason: str, message: str) -> StartRefusedError:
@@ -304,7 +318,9 @@ class Executor:
             volumes=self._volumes,
         )
 
-    def _files(self, spec: Spec, restart_count: int, env: Mapping[str, str]) -> ContainerFiles:
+    def _files(
+        self, spec: Spec, restart_count: int, env: Mapping[str, str], handler: str
+    ) -> ContainerFiles:
         context = self._context
         folder = context.volumes.prepare(uid_of(self._pod))
         logs = log_directory(context.logs, self._pod) / spec.name
@@ -318,6 +334,7 @@ class Executor:
             ips=self._ips,
             domain=context.cluster_domain,
             attempt=restart_count,
+            recursive_read_only=context.runtime_status().can(handler).recursive_read_only,
         )
 
     async def _create(

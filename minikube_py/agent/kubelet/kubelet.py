@@ -21,7 +21,7 @@ from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Container, Runtime
 from minikube_py.agent.cri.snapshots import Snapshots
 from minikube_py.agent.kubelet import cgroups
-from minikube_py.agent.kubelet.admit import admit
+from minikube_py.agent.kubelet.admit import Rules, admit
 from minikube_py.agent.kubelet.allocation import refusal
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.config import Machine, log_directory
@@ -32,6 +32,7 @@ from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
 from minikube_py.agent.kubelet.log_rotation import LogRotation
+from minikube_py.agent.kubelet.machine import has_apparmor
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.node_lease import NodeLease
 from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity, given
@@ -51,7 +52,9 @@ from minikube_py.agent.kubelet.static.run import StaticConfig, StaticPods
 from minikube_py.agent.kubelet.stats.provider import Node, Provider
 from minikube_py.agent.kubelet.stats.sample import PodFacts, Sampler
 from minikube_py.agent.kubelet.status_writer import StatusWriter
+from minikube_py.agent.kubelet.swap import Swap
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.user_namespaces import Range, UserNamespaces
 from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.images import ImageVolumes
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
@@ -88,6 +91,12 @@ class KubeletConfig:
     pressure: PressurePolicy = field(default_factory=PressurePolicy)
     remove_orphans: RemoveOrphans = no_orphans
     """Removes what the runtime was making when it was killed."""
+    unsafe_sysctls: Sequence[str] = ()
+    """Patterns of kernel parameters that pods may set beside the safe ones, in normal form."""
+    swap_behavior: str = ""
+    """NoSwap or LimitedSwap; "" is NoSwap."""
+    user_ids: Range = Range()
+    """Ids of the node for the user namespaces of pods."""
 
 
 class Kubelet:
@@ -116,6 +125,7 @@ class Kubelet:
         self._recorder = Recorder(client, "kubelet", clock, host=name)
         self._statuses = StatusWriter(client, clock)
         self._cgroups = cgroups.detect()
+        self._apparmor = has_apparmor()
         self._mirrors = MirrorPods(
             (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
         )
@@ -259,11 +269,18 @@ class Kubelet:
             return None  # it was let in before
         node = self._nodes.get(Key("", self.config.node.name)) or {"metadata": {}}
         room = allocatable(self.config.node.machine) | given(node)
-        failure = admit(pod, self.workers.others(pod), room, node)
+        failure = admit(pod, self.workers.others(pod), room, node, self._rules())
         if failure is not None:
             message = failure.message.removeprefix("Pod was rejected: ")
             self._recorder.record(reference(pod), "Warning", failure.reason, message)
         return failure
+
+    def _rules(self) -> Rules:
+        return Rules(
+            unsafe_sysctls=self.config.unsafe_sysctls,
+            apparmor=self._apparmor,
+            strict_groups=self.node_status.runtime.supplemental_groups_policy is not False,
+        )
 
     def _resize_refusal(self, pod: Obj) -> Failure | None:
         return refusal(pod, self.workers.others(pod), allocatable(self.config.node.machine))
@@ -336,6 +353,12 @@ class Kubelet:
                 memory_bytes=machine.memory_bytes,
                 unified=self._cgroups.is_v2,
                 seccomp_folder=config.root / "seccomp",
+                apparmor=self._apparmor,
+                swap=Swap(
+                    total_bytes=machine.swap_bytes,
+                    behavior=config.swap_behavior,
+                    unified=self._cgroups.is_v2,
+                ),
             ),
             logs=config.logs,
             cluster_dns=config.cluster_dns,
@@ -348,4 +371,6 @@ class Kubelet:
             resize_refusal=self._resize_refusal,
             freed=lambda: self.workers.share_out(),  # noqa: PLW0108 -- they are made with this
             crashes=Backoffs(clock),
+            user_namespaces=UserNamespaces(config.root / "pods", config.user_ids),
+            runtime_status=lambda: self.node_status.runtime,
         )

@@ -22,8 +22,22 @@ def _text(*paths: str) -> str:
 
 def memory_bytes() -> int:
     """Return how much memory the machine has."""
-    match = re.search(r"MemTotal:\s+(\d+) kB", _text("/proc/meminfo"))
+    return _meminfo("MemTotal")
+
+
+def swap_bytes() -> int:
+    """Return how much memory the machine can write to its disks."""
+    return _meminfo("SwapTotal")
+
+
+def _meminfo(name: str) -> int:
+    match = re.search(rf"{name}:\s+(\d+) kB", _text("/proc/meminfo"))
     return int(match[1]) * 1024 if match else 0
+
+
+def has_apparmor() -> bool:
+    """Tell whether the kernel confines programs by AppArmor profiles."""
+    return _text("/sys/module/apparmor/parameters/enabled").startswith("Y")
 
 
 def _os_image() -> str:
@@ -52,6 +66,7 @@ def machine_facts(folder: Path) -> MachineFacts:
     return MachineFacts(
         cpus=len(os.sched_getaffinity(0)),
         memory_bytes=memory_bytes(),
+        swap_bytes=swap_bytes(),
         disk_bytes=disk.f_blocks * disk.f_frsize,
         huge_pages=_huge_pages(),
         machine_id=machine_id,

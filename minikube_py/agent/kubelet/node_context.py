@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.cri.runtime import Runtime, RuntimeStatus
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.cgroups import Cgroups
 from minikube_py.agent.kubelet.config import Machine
@@ -17,6 +17,7 @@ from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.user_namespaces import UserNamespaces
 from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.images import ImageVolumes
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
@@ -66,6 +67,9 @@ class NodeContext:
     """Called when a pod has given resources back that others may wait for."""
     crashes: Backoffs
     """Waits of containers that keep ending."""
+    user_namespaces: UserNamespaces
+    runtime_status: Callable[[], RuntimeStatus] = RuntimeStatus
+    """What the runtime said of itself last."""
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_MAX))
 
     def tell(self, pod: Obj, kind: EventKind, reason: str, message: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.agent.cri.images import Image
+from minikube_py.agent.cri.runtime import RuntimeStatus
 from minikube_py.api import quantity
 from minikube_py.api.core.resources import is_extended
 from minikube_py.api.object import Obj, get
@@ -50,6 +51,7 @@ class MachineFacts:
     cpus: int
     memory_bytes: int
     disk_bytes: int
+    swap_bytes: int = 0
     huge_pages: Mapping[str, int] = field(default_factory=dict)
     """Size, as in `2Mi` -> bytes."""
     machine_id: str = ""
@@ -121,6 +123,25 @@ def with_given(status: Obj, extended: Mapping[str, str], told: Obj) -> dict[str,
         "capacity": {**extended, **capacity},
         "allocatable": {**gone, **extended, **room},
     }
+
+
+def with_runtime(status: Obj, runtime: RuntimeStatus) -> dict[str, Any]:
+    """Return a status that tells what the runtime can do, as far as the runtime tells."""
+    told: dict[str, Any] = {}
+    if runtime.handlers:
+        told["runtimeHandlers"] = [
+            {
+                "name": name,
+                "features": {
+                    "recursiveReadOnlyMounts": handler.recursive_read_only,
+                    "userNamespaces": handler.user_namespaces,
+                },
+            }
+            for name, handler in sorted(runtime.handlers.items())
+        ]
+    if runtime.supplemental_groups_policy is not None:
+        told["features"] = {"supplementalGroupsPolicy": runtime.supplemental_groups_policy}
+    return {**status, **told}
 
 
 def with_in_use(status: Obj, used: Sequence[str], told: Obj) -> dict[str, Any]:
@@ -196,6 +217,7 @@ def node_status(
             "operatingSystem": "linux",
             "osImage": machine.os_image,
             "systemUUID": machine.system_uuid,
+            **({"swap": {"capacity": machine.swap_bytes}} if machine.swap_bytes else {}),
         },
     }
 

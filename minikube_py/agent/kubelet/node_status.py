@@ -11,7 +11,7 @@ from typing import Any
 
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.images import Images
-from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.cri.runtime import Runtime, RuntimeStatus
 from minikube_py.agent.kubelet.node_object import (
     NodeFacts,
     given,
@@ -21,6 +21,7 @@ from minikube_py.agent.kubelet.node_object import (
     own_part,
     with_given,
     with_in_use,
+    with_runtime,
     without_times,
 )
 from minikube_py.api import times
@@ -64,6 +65,8 @@ class NodeStatus:
         self._runtime, self._images = services
         self.trouble = "container runtime status check may not have completed yet"
         """Why the node is not ready, "" where it is."""
+        self.runtime = RuntimeStatus()
+        """What the runtime said of itself last."""
         self.pressures: frozenset[str] = frozenset()
         """Of what the node is short: MemoryPressure and so on."""
         self.uid = ""
@@ -88,14 +91,14 @@ class NodeStatus:
 
     async def _find_trouble(self) -> str:
         try:
-            conditions = await self._runtime.conditions()
+            self.runtime = await self._runtime.status()
         except CriError as error:
             return f"container runtime is down: {error}"
         for kind, what in (
             ("RuntimeReady", "container runtime not ready"),
             ("NetworkReady", "container runtime network not ready"),
         ):
-            ready, message = conditions.get(kind, (False, "condition is missing"))
+            ready, message = self.runtime.conditions.get(kind, (False, "condition is missing"))
             if not ready:
                 reason = "NetworkPluginNotReady" if kind == "NetworkReady" else "RuntimeNotReady"
                 return f"{what}: {kind}=false reason:{reason} message:{message}"
@@ -137,7 +140,7 @@ class NodeStatus:
             images = []
         now = times.now_string(self._clock)
         status = node_status(self.facts, self.trouble, images, old, now, self.pressures)
-        status = with_given(status, self.given, old)
+        status = with_runtime(with_given(status, self.given, old), self.runtime)
         return with_in_use(status, self.volumes_in_use(), old)
 
     def press(self, pressures: frozenset[str]) -> None:

@@ -29,6 +29,8 @@ class ContainerFiles:
     ips: Sequence[str]
     domain: str
     attempt: int
+    recursive_read_only: bool = False
+    """Whether the runtime can make all below a mount read-only."""
 
     def mounts(self) -> list[Mount]:
         """Return the mounts of the container, made ready.
@@ -83,7 +85,18 @@ class ContainerFiles:
             host_path=path,
             read_only=bool(mount.get("readOnly")) or _is_read_only(self.pod, name),
             propagation=str(mount.get("mountPropagation") or ""),
+            recursive_read_only=self._recursive(mount),
         )
+
+    def _recursive(self, mount: Obj) -> bool:
+        """Tell whether all below a mount is to be read-only; raises VolumeError."""
+        mode = mount.get("recursiveReadOnly") or "Disabled"
+        if mode == "Enabled" and not self.recursive_read_only:
+            raise VolumeError(
+                f'failed to resolve recursive read-only mode: volume "{mount["name"]}" requested'
+                " recursive read-only mode, but it is not supported by the runtime"
+            )
+        return mode != "Disabled" and self.recursive_read_only
 
     def _sub_path(self, mount: Obj) -> str:
         sub_path = str(mount.get("subPath") or "")

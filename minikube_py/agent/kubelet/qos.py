@@ -3,13 +3,24 @@
 from collections.abc import Iterator
 
 from minikube_py.api import quantity
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj, annotations_of, get
 
 RESOURCES = ("cpu", "memory")
 GUARANTEED_SCORE = -997
 BEST_EFFORT_SCORE = 1000
 CRITICAL_PRIORITY = 2_000_000_000
 """Pods of the system's priority classes begin here."""
+SOURCE = "kubernetes.io/config.source"
+
+
+def is_critical(pod: Obj) -> bool:
+    """Tell whether a pod must not be ended: static ones, and those of the highest priorities."""
+    return annotations_of(pod).get(SOURCE, "api") != "api" or priority(pod) >= CRITICAL_PRIORITY
+
+
+def priority(pod: Obj) -> int:
+    """Return how much a pod matters."""
+    return int(get(pod, "spec.priority") or 0)
 
 
 def _containers(pod: Obj) -> Iterator[Obj]:

@@ -201,7 +201,9 @@ class Resizing:
     def _kernel(self, given: Obj, container: Obj) -> dict[str, Any]:
         """Return what the runtime is to hold a container to; an OOM score is for its start only."""
         machine = self._context.machine
-        found = container_resources(given, container, machine.memory_bytes, unified=machine.unified)
+        found = container_resources(
+            given, container, machine.memory_bytes, unified=machine.unified, swap=machine.swap
+        )
         return {name: value for name, value in found.items() if name != "oom_score_adj"}
 
     async def _check_memory(

@@ -6,6 +6,7 @@ from typing import Any
 
 from minikube_py.agent.kubelet.pod import Spec, specs_of
 from minikube_py.agent.kubelet.qos import oom_score
+from minikube_py.agent.kubelet.swap import NO_SWAP, Swap
 from minikube_py.api import quantity
 from minikube_py.api.object import Obj, get
 from minikube_py.api.quantity import ZERO, Quantity
@@ -109,7 +110,7 @@ def _is_limited(pod: Obj, specs: Iterable[Spec], name: str) -> bool:
 
 
 def container_resources(
-    pod: Obj, container: Obj, memory_bytes: int, *, unified: bool
+    pod: Obj, container: Obj, memory_bytes: int, *, unified: bool, swap: Swap = NO_SWAP
 ) -> dict[str, Any]:
     """Return the LinuxContainerResources of a container on a node with so much memory."""
     resources = container.get("resources") or {}
@@ -126,4 +127,7 @@ def container_resources(
     if unified:
         # One process over the limit ends the container as a whole, as it does under v1's policy.
         found["unified"] = {"memory.oom.group": "1"}
-    return found
+    more = swap.resources(pod, container, memory_bytes)
+    if "unified" in more:
+        more = {"unified": {**found.get("unified", {}), **more["unified"]}}
+    return found | more

@@ -1,6 +1,7 @@
 """Security contexts: the pod's and the container's become one, in the words of CRI. Pure."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,29 @@ MASKED_PATHS = (
     "/sys/devices/virtual/powercap",
 )
 READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-SHARED_FIELDS = ("runAsUser", "runAsGroup", "runAsNonRoot", "seLinuxOptions", "seccompProfile")
+SHARED_FIELDS = (
+    "runAsUser",
+    "runAsGroup",
+    "runAsNonRoot",
+    "seLinuxOptions",
+    "seccompProfile",
+    "appArmorProfile",
+)
 """What a container has from its pod unless it says otherwise."""
 
 
 class SecurityError(Exception):
     """The container may not run as it would; it waits with CreateContainerConfigError."""
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What the node has to confine containers with."""
+
+    seccomp_folder: Path
+    """Holds the profiles that pods name."""
+    apparmor: bool = False
+    """Whether the kernel has AppArmor."""
 
 
 def effective(pod: Obj, container: Obj) -> dict[str, Any]:
@@ -81,13 +99,38 @@ def _profile(profile: Obj | None, folder: Path) -> dict[str, Any]:
     return {"profile_type": "Localhost", "localhost_ref": str(path)}
 
 
-def sandbox_context(pod: Obj) -> dict[str, Any]:
-    """Return the LinuxSandboxSecurityContext of a pod."""
+def apparmor(profile: Obj | None) -> dict[str, Any]:
+    """Return the fields of CRI for an AppArmor profile, old and new; none where none is wanted."""
+    match (profile or {}).get("type"):
+        case "RuntimeDefault":
+            return {
+                "apparmor": {"profile_type": "RuntimeDefault"},
+                "apparmor_profile": "runtime/default",
+            }
+        case "Localhost":
+            name = str((profile or {}).get("localhostProfile", ""))
+            return {
+                "apparmor": {"profile_type": "Localhost", "localhost_ref": name},
+                "apparmor_profile": f"localhost/{name}",
+            }
+        case "Unconfined":
+            return {"apparmor": {"profile_type": "Unconfined"}, "apparmor_profile": "unconfined"}
+    return {}
+
+
+def users_option(users: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the part of the namespace options that is about users."""
+    return {} if users is None else {"userns_options": users}
+
+
+def sandbox_context(pod: Obj, users: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the LinuxSandboxSecurityContext of a pod; `users` is its UserNamespace, if any."""
     shared = get(pod, "spec.securityContext") or {}
     context: dict[str, Any] = {
-        "namespace_options": namespace_options(pod),
+        "namespace_options": namespace_options(pod) | users_option(users),
         "privileged": any(is_privileged(spec.container) for spec in all_specs(pod)),
         "supplemental_groups": supplemental_groups(pod),
+        "supplemental_groups_policy": shared.get("supplementalGroupsPolicy") or "Merge",
         "selinux_options": shared.get("seLinuxOptions"),
         # The pause program needs nothing; whatever the containers may do, it gets the default.
         "seccomp": {"profile_type": "RuntimeDefault"},
@@ -99,7 +142,7 @@ def sandbox_context(pod: Obj) -> dict[str, Any]:
 
 
 def container_context(
-    pod: Obj, container: Obj, image: Image, seccomp_folder: Path, target: str = ""
+    pod: Obj, container: Obj, image: Image, node: Confinement, target: str = ""
 ) -> dict[str, Any]:
     """Return the LinuxContainerSecurityContext of a container.
 
@@ -129,7 +172,8 @@ def container_context(
         "no_new_privs": own.get("allowPrivilegeEscalation") is False,
         "masked_paths": [] if unmasked else list(MASKED_PATHS),
         "readonly_paths": [] if unmasked else list(READ_ONLY_PATHS),
-        "seccomp": _profile(own.get("seccompProfile"), seccomp_folder),
+        "seccomp": _profile(own.get("seccompProfile"), node.seccomp_folder),
+        **(apparmor(own.get("appArmorProfile")) if node.apparmor else {}),
     }
 
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 
 from minikube_py.agent.kubelet.eviction.thresholds import RESOURCES
 from minikube_py.agent.kubelet.pod import specs_of, volumes_of
+from minikube_py.agent.kubelet.qos import is_critical, priority
 from minikube_py.agent.kubelet.resources import pod_amounts
 from minikube_py.api import quantity
-from minikube_py.api.object import Obj, annotations_of, get
-
-CRITICAL_PRIORITY = 2_000_000_000
-SOURCE = "kubernetes.io/config.source"
+from minikube_py.api.object import Obj, get
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +30,6 @@ class PodUse:
     container_disk: Mapping[str, int] = field(default_factory=dict)
     volumes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of volumes that are on the node's own disk, by name."""
-
-
-def is_critical(pod: Obj) -> bool:
-    """Tell whether a pod must not be ended: static ones, and those of the highest priorities."""
-    return annotations_of(pod).get(SOURCE, "api") != "api" or priority(pod) >= CRITICAL_PRIORITY
-
-
-def priority(pod: Obj) -> int:
-    """Return how much a pod matters."""
-    return int(get(pod, "spec.priority") or 0)
 
 
 def ranked(signal: str, pods: Iterable[PodUse]) -> list[PodUse]:

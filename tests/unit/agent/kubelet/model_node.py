@@ -28,6 +28,7 @@ from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.status_writer import StatusWriter
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.kubelet.user_namespaces import UserNamespaces
 from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.payload import Sources
 from minikube_py.api.core import PODS
@@ -341,6 +342,7 @@ class Node:
             resize_refusal=lambda pod: refusal(pod, self.workers.others(pod), ALLOCATABLE),
             freed=lambda: self.workers.share_out(),  # noqa: PLW0108 -- they are made with this
             crashes=Backoffs(clock),
+            user_namespaces=UserNamespaces(self.folder / "pods"),
         )
 
     # --- what tests do and see ---

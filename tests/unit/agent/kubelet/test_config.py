@@ -15,7 +15,12 @@ from minikube_py.agent.kubelet.config import (
     sandbox_config,
 )
 from minikube_py.agent.kubelet.dns import Resolver
-from minikube_py.agent.kubelet.security import SecurityError, container_context, sandbox_context
+from minikube_py.agent.kubelet.security import (
+    Confinement,
+    SecurityError,
+    container_context,
+    sandbox_context,
+)
 from tests.unit.agent.kubelet.builders import container, pod
 
 IMAGE = Image(id="sha256:1", uid=0)
@@ -131,7 +136,9 @@ def test_mounts_say_how_they_spread():
 
 def context_of(own: Any = None, shared: Any = None, image: Image = IMAGE) -> dict[str, Any]:
     one = container(securityContext=own or {})
-    context = container_context(pod([one], securityContext=shared or {}), one, image, Path("/sc"))
+    context = container_context(
+        pod([one], securityContext=shared or {}), one, image, Confinement(Path("/sc"))
+    )
     data = codec().encode("LinuxContainerSecurityContext", context)
     return codec().decode("LinuxContainerSecurityContext", data)
 
@@ -225,6 +232,6 @@ def test_seccomp_profiles_are_found(profile, expected):
 
 
 def test_an_ephemeral_container_sees_the_processes_of_its_target():
-    found = container_context(pod(), container(), IMAGE, Path("/sc"), target="id-1")
+    found = container_context(pod(), container(), IMAGE, Confinement(Path("/sc")), target="id-1")
     assert found["namespace_options"]["pid"] == "TARGET"
     assert found["namespace_options"]["target_id"] == "id-1"

@@ -166,7 +166,9 @@ def on_port(port: int) -> Any:
         (pod(nodeSelector={"disk": "tape"}), (), "NodeAffinity"),
         (on_port(80), (on_port(81),), None),
         (on_port(80), (on_port(80),), "NodePorts"),
-        (pod(hostUsers=False), (), "UserNamespacesNotSupported"),
+        (pod(hostUsers=False), (), None),
+        (pod(securityContext={"appArmorProfile": {"type": "RuntimeDefault"}}), (), "AppArmor"),
+        (pod(securityContext={"appArmorProfile": {"type": "Unconfined"}}), (), None),
         (
             pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}),
             (),

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.runtime import Handler, RuntimeStatus
 from minikube_py.agent.kubelet.node_lease import NodeLease
 from minikube_py.agent.kubelet.node_object import MachineFacts, NodeFacts
 from minikube_py.agent.kubelet.node_status import NodeStatus
@@ -22,11 +23,13 @@ class NodeRuntime:
     def __init__(self) -> None:
         self.network = False
         self.down = False
+        self.handlers: dict[str, Handler] = {}
 
-    async def conditions(self) -> dict[str, tuple[bool, str]]:
+    async def status(self) -> RuntimeStatus:
         if self.down:
             raise CriError("connection refused")
-        return {"RuntimeReady": (True, ""), "NetworkReady": (self.network, "no cni")}
+        conditions = {"RuntimeReady": (True, ""), "NetworkReady": (self.network, "no cni")}
+        return RuntimeStatus(conditions=conditions, handlers=self.handlers)
 
     async def list_all(self) -> list[Any]:
         return []
