@@ -189,8 +189,8 @@ class Containerd:
             await self._run()
 
     async def _run(self) -> None:
-        """Start containerd; when it answers, remove what the one before it left half made."""
-        before = self.orphans.namespaces()
+        """Start containerd; before and after, remove what the one before it left half made."""
+        before = await self.orphans.prepare()
         self._launch()
         await self._wait_ready()
         try:

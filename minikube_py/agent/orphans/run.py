@@ -24,8 +24,10 @@ class Orphans:
         self._folder = folder
         self._socket = socket
 
-    def namespaces(self) -> Collection[Path]:
-        """Return the network namespaces that there are; to be asked before a start."""
+    async def prepare(self) -> Collection[Path]:
+        """Before a start: remove tasks that are half made; return what is to be looked at after."""
+        for task in await asyncio.to_thread(tasks.half_made, self._folder):
+            await asyncio.to_thread(tasks.remove, self._folder, self._socket, task)
         return namespaces.listed(self._folder / "state")
 
     async def remove(self, before: Collection[Path] = ()) -> None:

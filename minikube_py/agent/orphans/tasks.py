@@ -2,9 +2,12 @@
 
 A shim is the parent of a sandbox's processes; beside it lies a folder (its bundle), and one for
 each container. A containerd that dies while a sandbox or container starts leaves them half made:
-its successor forgets them without a kill, or removes the folder and not the process. Whatever is
-made for a task, containerd has written the task down before and strikes it out after, so a shim or
-bundle that is seen first and not found in the books then is nobody's.
+its successor forgets them without a kill, or removes the folder and not the process.
+
+Two rules find them. While no containerd runs, a bundle that does not name the first process of its
+task is half made. At any time, what is made for a task is made after containerd has written the
+task down, and gone before it is struck out, so a shim or bundle that is seen first and not found in
+the books then is nobody's.
 """
 
 import contextlib
@@ -25,9 +28,12 @@ BUNDLES = "io.containerd.runtime.v2.task/k8s.io"
 """Below containerd's `state`, and its working folders below `root`."""
 PROC = Path("/proc")
 PROGRAM = b"containerd-shim"
-STEPS = (b"start", b"delete")
-"""Commands of a shim's program that end by themselves."""
-ID = re.compile(r"[0-9a-f]{64}")
+FIRST = "init.pid"
+"""In a bundle, when the task has been made: the process that the runtime began it with."""
+RUNC = Path("/run/containerd/runc/k8s.io")
+"""Where the shim has runc and crun keep what they know of a task."""
+ID = re.compile(r"\.?[0-9a-f]{64}")
+"""What CRI names a task; containerd puts a dot before it while it removes the bundle."""
 GROUP = re.compile(rb"/([^/\n]+)$", re.MULTILINE)
 """The last part of a control group: a task's is named after it."""
 
@@ -64,35 +70,47 @@ def shims(running: Iterable[Process], socket: Path) -> Iterator[tuple[int, str]]
             program.rpartition(b"/")[2].startswith(PROGRAM)
             and told.get(b"-namespace") == b"k8s.io"
             and told.get(b"-address") == os.fsencode(socket)
-            and flags[-1] not in STEPS
         ):
             yield process.pid, os.fsdecode(told.get(b"-id", b""))
 
 
+def bundles(folder: Path) -> Iterator[Path]:
+    """Yield what lies beside the shims of CRI's tasks."""
+    parent = folder / "state" / BUNDLES
+    for path in parent.iterdir() if parent.is_dir() else ():
+        if ID.fullmatch(path.name):
+            yield path
+
+
 def seen(folder: Path, socket: Path) -> set[str]:
-    """Return CRI's tasks of which there is a shim or a bundle in containerd's folder."""
-    bundles = folder / "state" / BUNDLES
-    found = {task for _, task in shims(processes(), socket)}
-    found |= {path.name for path in bundles.iterdir()} if bundles.is_dir() else set()
-    return set(filter(ID.fullmatch, found))
+    """Return CRI's tasks of which there is a shim or a bundle."""
+    found = {task for _, task in shims(processes(), socket) if ID.fullmatch(task)}
+    return found | {path.name for path in bundles(folder)}
+
+
+def half_made(folder: Path) -> set[str]:
+    """Return the tasks that have no first process; to be asked while no containerd runs."""
+    return {path.name for path in bundles(folder) if not (path / FIRST).exists()}
 
 
 def belongings(running: Collection[Process], socket: Path, task: str) -> set[int]:
-    """Return what runs of a task: its shim with all below, and what is in its group: pure."""
-    more = {pid for pid, name in shims(running, socket) if name == task}
-    more |= {process.pid for process in running if task in process.groups}
+    """Return its shim, those who make the task, what is in its group, and all below: pure."""
+    ours = dict(shims(running, socket))
+    word = os.fsencode(task)
+    more = {pid for pid, name in ours.items() if name == task}
+    more |= {p.pid for p in running if task in p.groups}
+    more |= {p.pid for p in running if p.parent in ours and word in p.command}
     found: set[int] = set()
     while more:
         found |= more
-        more = {process.pid for process in running if process.parent in more} - found
+        more = {p.pid for p in running if p.parent in more} - found
     return found
 
 
 def remove(folder: Path, socket: Path, task: str) -> None:
     """Kill what runs of a task, then remove its files; what cannot go now is tried again later."""
     killed = _kill(socket, task)
-    for kind in ("state", "root"):
-        path = folder / kind / BUNDLES / task
+    for path in (folder / "state" / BUNDLES / task, folder / "root" / BUNDLES / task, RUNC / task):
         for point in points_below(path):
             with contextlib.suppress(OSError):
                 unmount(point)

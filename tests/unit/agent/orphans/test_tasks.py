@@ -30,8 +30,6 @@ def shim(
     "other",
     [
         shim("/data2/containerd.sock"),
-        shim(str(SOCKET), b"start"),
-        shim(str(SOCKET), b"delete"),
         shim(program=b"/usr/bin/vi"),
         shim(space=b"default"),
         Process(2, 0, ()),
@@ -45,16 +43,17 @@ def test_only_shims_of_our_pods_are_ours(other):
 
 def test_a_shim_with_all_below_it_and_what_is_in_the_group_belongs_to_a_task():
     running = [
-        Process(1, 0, (b"init",)),
+        Process(1, 0, (b"grep", ID.encode())),
         shim(),
+        Process(6, 7, (b"runc", b"create", OTHER.encode())),
         Process(8, 7, (b"runc",)),
         Process(9, 8, (b"init",)),
         Process(10, 1, (b"sleep",), frozenset({ID, "system"})),
         Process(11, 10, (b"child",)),
         Process(12, 1, (b"sleep",), frozenset({OTHER})),
     ]
-    assert tasks.belongings(running, SOCKET, ID) == {7, 8, 9, 10, 11}
-    assert tasks.belongings(running, SOCKET, OTHER) == {12}
+    assert tasks.belongings(running, SOCKET, ID) == {6, 7, 8, 9, 10, 11}
+    assert tasks.belongings(running, SOCKET, OTHER) == {6, 12}
     assert tasks.belongings(running, SOCKET, "c3" * 32) == set()
 
 
@@ -123,6 +122,21 @@ async def test_what_stands_in_no_book_goes_with_its_processes_and_files(
     assert [path.name for path in made if path.exists()] == [OTHER, "mine"] * 2
 
 
+async def test_a_task_without_a_first_process_is_half_made(tmp_path, lost):
+    bundles = tmp_path / "state" / tasks.BUNDLES
+    for name in (ID, OTHER, f".{OTHER}", "mine"):
+        (bundles / name).mkdir(parents=True)
+    (bundles / ID / tasks.FIRST).touch()
+    orphans = Orphans(tmp_path, tmp_path / "socket")
+    await orphans.prepare()
+    assert sorted(path.name for path in bundles.iterdir()) == [ID, "mine"]
+    assert lost.poll() is None
+    (bundles / ID / tasks.FIRST).unlink()
+    await orphans.prepare()
+    assert [path.name for path in bundles.iterdir()] == ["mine"]
+    assert lost.wait(10) < 0
+
+
 async def test_a_machine_on_which_nothing_was_made_is_not_asked(tmp_path, monkeypatch):
     books(monkeypatch, None)
     await Orphans(tmp_path, tmp_path / "socket").remove(before=())
@@ -133,7 +147,7 @@ async def test_namespaces_from_before_a_start_go_where_they_stand_in_no_book(tmp
     folder.mkdir(parents=True)
     (folder / "cni-1").touch()
     orphans = Orphans(tmp_path, tmp_path / "socket")
-    before = orphans.namespaces()
+    before = await orphans.prepare()
     (folder / "cni-2").touch()
     books(monkeypatch, {ID: b"{"})
     with pytest.raises(CriError, match="does not tell of namespaces"):
