@@ -107,7 +107,8 @@ async def serve(
     from minikube_py.server.cloud import serving  # noqa: PLC0415
     from minikube_py.server.metrics import workqueues  # noqa: PLC0415
 
-    clock, settings, client = SystemClock(), Settings(), HttpClient(reached)
+    clock, settings = SystemClock(), Settings(tallies=setting.tallies)
+    client = HttpClient(reached)
     elector = elector_of(cloud.LEASE, client, clock)
 
     async def work() -> None:
@@ -119,7 +120,7 @@ async def serve(
     pages = serving.Pages(
         client,
         elector.problem,
-        lambda: (*metrics((elector,)), *workqueues(settings.loads)),
+        lambda: (*metrics((elector,)), *workqueues(settings.loads), *settings.tallies.lines()),
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(client.close)

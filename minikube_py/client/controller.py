@@ -26,6 +26,7 @@ from minikube_py.client.protocol import Client
 from minikube_py.client.workqueue import SECONDS, WorkQueue
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.prometheus import Histogram
+from minikube_py.lib.tallies import Tallies
 from minikube_py.lib.tasks import Nursery
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ class Settings:
     """How often a horizontal pod autoscaler looks at its metrics."""
     loads: dict[str, "Load"] = field(default_factory=dict)
     """Where each controller leaves its load, by name, for whoever wants to look."""
+    tallies: Tallies = field(default_factory=Tallies)
+    """Where controllers count what Prometheus asks for."""
     terminated_pods_max: int = 12500
     """Finished pods beyond this many are deleted, oldest first."""
 
@@ -110,6 +113,7 @@ class Context:
         self.events = identity.events
         self.clock = identity.clock
         self.settings = identity.settings
+        self.tallies = identity.settings.tallies
         self.informers = informers
         self.everything = everything
         self.memory: dict[Any, Any] = {}

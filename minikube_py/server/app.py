@@ -30,6 +30,7 @@ from minikube_py.datastore.open import is_shared, open_backend, size_bytes
 from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.tallies import Tallies
 from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
 from minikube_py.server import bootstrap_objects, metrics, own_services
 from minikube_py.server.aggregator.run import Aggregator
@@ -86,6 +87,7 @@ class ServerApp:
     _backend: Backend | None = None
     _measured: MeasuredBackend | None = None
     _loads: dict[str, Load] = field(default_factory=dict)
+    _tallies: Tallies = field(default_factory=Tallies)
     _scheduler_metrics: "SchedulerMetrics | None" = None
     _api: Api | None = None
     _http: HttpServer | None = None
@@ -315,6 +317,7 @@ class ServerApp:
                 self.config.horizontal_pod_autoscaler_sync_period
             ),
             loads=self._loads,
+            tallies=self._tallies,
         )
 
     def _start_cloud(self, nursery: Nursery, report: Report) -> Sequence[Part]:
@@ -327,7 +330,7 @@ class ServerApp:
             return ()
         from minikube_py.server.cloud import loading, run  # noqa: PLC0415 -- clouds are heavy
 
-        setting = loading.setting_of(self.config)
+        setting = loading.setting_of(self.config, self._tallies)
         provider = loading.load(name, setting)
         report(f"cloud provider is {provider.name}")
         if name == loading.LOCAL:
@@ -363,6 +366,7 @@ class ServerApp:
         size = size_bytes(self.config.datastore_endpoint, self.config.data_dir)
         yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)
+        yield from self._tallies.lines()
         yield from self.elections.metrics()
         if self._scheduler_metrics is not None:
             yield from self._scheduler_metrics.lines()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.tallies import Tallies
 from minikube_py.server.cloud import config_file
 from minikube_py.server.cloud.aws.api import Aws
 from minikube_py.server.cloud.aws.config import AwsConfig
@@ -21,22 +22,24 @@ from tests.integration.amazon import CLUSTER, CREDENTIALS, REGION, TAG, Amazon, 
 
 @pytest.fixture(scope="module")
 def amazon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Amazon]:
-    made = Amazon(tmp_path_factory.mktemp("amazon") / "log")
-    yield made
-    made.close()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in CREDENTIALS.items():
+            patch.setenv(name, value)
+        made = Amazon(tmp_path_factory.mktemp("amazon") / "log")
+        yield made
+        made.close()
 
 
 @pytest.fixture
-def site(amazon: Amazon, monkeypatch: pytest.MonkeyPatch) -> Site:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
+def site(amazon: Amazon) -> Site:
     amazon.reset()
     return Site(amazon)
 
 
-@pytest.fixture
-def provider(amazon: Amazon, site: Site, tmp_path: Path) -> Provider:
-    path = tmp_path / "cloud.yaml"
+@pytest.fixture(scope="module")
+def provider(amazon: Amazon, tmp_path_factory: pytest.TempPathFactory) -> Provider:
+    """The provider; one for all tests, because boto3 takes half a second to make its clients."""
+    path = tmp_path_factory.mktemp("provider") / "cloud.yaml"
     path.write_text(f"region: {REGION}\nendpoint: {amazon.url}\n")
     return make(CloudSetting(config_file=path, cluster_name=CLUSTER))
 
@@ -186,9 +189,7 @@ async def test_all_of_a_load_balancer_goes_and_nothing_of_another(
 class Failing(Aws):
     """Ends after the n-th call that changes something; nobody hears what it gave."""
 
-    def __init__(self, config: AwsConfig, at: int) -> None:
-        super().__init__(config)
-        self.left = at
+    left = 0
 
     async def _call(self, service: str, call: str, parameters: Any) -> Any:
         answer = await super()._call(service, call, parameters)
@@ -204,11 +205,11 @@ async def test_whatever_step_we_end_at_the_next_attempt_completes_it(
 ) -> None:
     config = AwsConfig(region=REGION, endpoint=amazon.url)
     balancers, nodes = provider.load_balancers, [site.known(0)]
-    at, complete = 0, False
+    at, complete, aws = 0, False, Failing(config)
+    dying = AwsLoadBalancers(aws, AwsInstances(aws), config)
     while not complete:
         at += 1
-        aws = Failing(config, at)
-        dying = AwsLoadBalancers(aws, AwsInstances(aws), config)
+        aws.left = at
         wanted = service(uid=f"{at:08x}-1111-2222-3333-444455556666")
         try:
             await dying.ensure(CLUSTER, wanted, nodes)
@@ -221,8 +222,7 @@ async def test_whatever_step_we_end_at_the_next_attempt_completes_it(
         await balancers.ensure(CLUSTER, wanted, nodes)
         assert site.listeners() == {80: "TCP 30080"}
         assert len(site.balancers()) == len(site.groups()) == 1
-        aws = Failing(config, at // 2)
-        dying = AwsLoadBalancers(aws, AwsInstances(aws), config)
+        aws.left = at // 2
         try:
             await dying.delete(CLUSTER, wanted)
         except asyncio.CancelledError:
@@ -248,9 +248,12 @@ async def test_what_nlb_does_not_have_is_refused(provider: Provider, site: Site)
 
 
 async def test_an_api_that_does_not_answer_is_an_error_of_the_cloud(site: Site) -> None:
-    aws = Aws(AwsConfig(region=REGION, endpoint="http://127.0.0.1:1"))
+    tallies = Tallies()
+    aws = Aws(AwsConfig(region=REGION, endpoint="http://127.0.0.1:1"), tallies)
     with pytest.raises(CloudError, match="Could not connect"):
         await AwsRoutes(aws, AwsInstances(aws), AwsConfig()).list(CLUSTER)
+    name = "cloudprovider_aws_api_request_errors"
+    assert f'{name}{{request="describe_route_tables"}} 1' in list(tallies.lines())
 
 
 @pytest.mark.parametrize("text", ["- a", "region: []", "colour: red", "subnets: a", "a: ["])

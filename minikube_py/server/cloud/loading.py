@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.tallies import Tallies
 from minikube_py.server.cloud.provider import CloudSetting, MakeProvider, Provider
 from minikube_py.server.config import ServerConfig
 
@@ -38,13 +39,14 @@ def load(name: str, setting: CloudSetting) -> Provider:
     raise StartError(f"cloud provider {name!r} is not known; pass one of {', '.join(names())}")
 
 
-def setting_of(config: ServerConfig) -> CloudSetting:
+def setting_of(config: ServerConfig, tallies: Tallies) -> CloudSetting:
     """Return what a provider beside a server is made from."""
     return CloudSetting(
         config_file=Path(config.cloud_config) if config.cloud_config else None,
         cluster_name=config.cluster_name,
         cluster_cidr=config.cluster_cidr,
         api_server_port=config.https_listen_port,
+        tallies=tallies,
     )
 
 

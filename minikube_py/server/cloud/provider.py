@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from minikube_py.api.object import Obj
 from minikube_py.client.controller import Part, TryAgainError
+from minikube_py.lib.tallies import Tallies
 
 DEFAULT_CLUSTER_NAME = "kubernetes"
 """Upstream's `--cluster-name`: marks what belongs to this cluster."""
@@ -128,6 +129,8 @@ class CloudSetting:
     """A port that nothing else may have on machines of the control plane; 0 where not known."""
     configure_routes: bool = True
     """Whether routes are made where the provider can."""
+    tallies: Tallies = field(default_factory=Tallies)
+    """Where a provider counts what Prometheus asks for."""
 
 
 class MakeProvider(Protocol):

@@ -28,6 +28,7 @@ from minikube_py.api.object import (
 from minikube_py.client.actions import Action, Create, Delete, Emit, update_status
 from minikube_py.client.controller import Context, Controller
 from minikube_py.client.executor import is_terminating as is_namespace_terminating
+from minikube_py.lib.tallies import Metric
 from minikube_py.server.controllers.cronjob_schedule import (
     MISSED_MAX,
     Due,
@@ -49,6 +50,13 @@ RUNNING = "Not starting job because prior execution is running and concurrency p
 ODD_ZONE = (
     'CRON_TZ or TZ used in schedule "{}" is not officially supported, see '
     "https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details"
+)
+
+SKEW = Metric(
+    "cronjob_controller_job_creation_skew_duration_seconds",
+    "[STABLE] Time between when a cronjob is scheduled to be run, and when the corresponding job "
+    "is created",
+    bounds=tuple(2.0**n for n in range(10)),
 )
 
 
@@ -134,6 +142,8 @@ async def create(view: View, moment: datetime, ctx: Context) -> Obj | None:
             await ctx.apply([Emit(view.cronjob, "Warning", "FailedCreate", text)])
         raise
     await ctx.apply([Emit(view.cronjob, "Normal", "SuccessfulCreate", f"Created job {_name(job)}")])
+    made = times.parse(job["metadata"]["creationTimestamp"])
+    ctx.tallies.observe(SKEW, (made - moment).total_seconds())
     return job
 
 

@@ -26,6 +26,7 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Update
 from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.lib.tallies import Metric
 from minikube_py.server.controllers.endpointslice_hints import (
     ZONE,
     Zones,
@@ -92,6 +93,11 @@ class Observed:
     """The part of each zone, where the service asks for hints by that."""
 
 
+CHANGES = Metric(
+    "endpoint_slice_controller_changes", "Number of EndpointSlice changes", ("operation",)
+)
+
+
 async def reconcile(key: Key, ctx: Context) -> None:
     """See to the slices of one service."""
     service = ctx.lister(SERVICES).get(key)
@@ -104,7 +110,10 @@ async def reconcile(key: Key, ctx: Context) -> None:
     slices = [one for one in owned if labels_of(one).get(MANAGED_BY) == MANAGER]
     shares = shares_of(ctx) if is_asked_for(service) else None
     observed = Observed(backends, slices, zones_of(backends, ctx), shares)
-    await ctx.apply(plan(service, observed))
+    actions = list(plan(service, observed))
+    await ctx.apply(actions)
+    for action in actions:
+        ctx.tallies.count(CHANGES, type(action).__name__.lower())
     for family in families_of(service):
         await ctx.apply(plan_told(service, family, observed, ctx))
 

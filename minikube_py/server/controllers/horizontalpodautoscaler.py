@@ -20,6 +20,7 @@ from minikube_py.api.resource import Resource
 from minikube_py.api.scheme import Scheme
 from minikube_py.client.actions import Action, Emit, update_status
 from minikube_py.client.controller import Context, Controller
+from minikube_py.lib.tallies import Metric
 from minikube_py.lib.tasks import together
 from minikube_py.server.controllers.horizontalpodautoscaler_behavior import (
     MESSAGES,
@@ -67,6 +68,26 @@ class Observed:
     def replicas(self) -> int:
         """How many replicas are wanted now."""
         return int(get(self.scale, "spec.replicas", 0))
+
+
+Ended = tuple[str, str]
+"""What a look did (scale_up, scale_down, none), and the error (spec, internal, none)."""
+_LABELS = (
+    "The label 'action' should be either 'scale_down', 'scale_up', or 'none'. Also, the label "
+    "'error' should be either 'spec', 'internal', or 'none'. Note that if both spec and internal "
+    "errors happen during a reconciliation, the first one to occur is reported in `error` label."
+)
+RECONCILIATIONS = Metric(
+    "horizontal_pod_autoscaler_controller_reconciliations_total",
+    f"Number of reconciliations of HPA controller. {_LABELS}",
+    ("action", "error"),
+)
+SECONDS = Metric(
+    "horizontal_pod_autoscaler_controller_reconciliation_duration_seconds",
+    f"The time(in seconds) that the HPA controller takes to reconcile once. {_LABELS}",
+    ("action", "error"),
+    tuple(0.001 * 2**n for n in range(15)),
+)
 
 
 class Refusal(NamedTuple):
@@ -118,18 +139,20 @@ async def reconcile(key: Key, ctx: Context) -> float | None:
     now = ctx.clock.monotonic()
     if now < memory.due and memory.spec == hpa["spec"]:
         return memory.due - now  # our own status came back
-    await _look(hpa, memory, ctx)
+    ended = await _look(hpa, memory, ctx)
+    ctx.tallies.count(RECONCILIATIONS, *ended)
+    ctx.tallies.observe(SECONDS, ctx.clock.monotonic() - now, *ended)
     period = ctx.settings.autoscaler_sync_seconds
     memory.spec, memory.due = hpa["spec"], now + period
     return period
 
 
-async def _look(hpa: Obj, memory: Memory, ctx: Context) -> None:
+async def _look(hpa: Obj, memory: Memory, ctx: Context) -> Ended:
     try:
         resource, scale = await read_scale(hpa, ctx)
     except FailedError as error:
         await ctx.apply(plan_without_scale(hpa, str(error), ctx.now()))
-        return
+        return "none", "internal"
     memory.selector = str(get(scale, "status.selector", ""))
     observed = await observe(hpa, scale, memory, ctx)
     decision = decide(hpa, observed)
@@ -144,6 +167,16 @@ async def _look(hpa: Obj, memory: Memory, ctx: Context) -> None:
                 now, observed.replicas, decision.replicas, behavior
             )
     await ctx.apply(plan(hpa, observed, decision, trouble))
+    return ended_by(observed, decision, trouble)
+
+
+def ended_by(observed: Observed, decision: Decision, trouble: str) -> Ended:
+    """Return how a look is counted: what was done, and whose mistake kept it from being done."""
+    if observed.refusal is not None:
+        return "none", "spec"
+    if trouble or decision.failed or decision.replicas == observed.replicas:
+        return "none", "internal" if trouble or decision.failed else "none"
+    return "scale_up" if decision.replicas > observed.replicas else "scale_down", "none"
 
 
 async def read_scale(hpa: Obj, ctx: Context) -> tuple[Resource, Obj]:

@@ -21,6 +21,7 @@ from minikube_py.api.object import (
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.actions import Action, Create, Delete, Emit, Patch, update_status
 from minikube_py.client.controller import Also, Context, Controller
+from minikube_py.lib.tallies import Metric, Tallies
 from minikube_py.server.controllers.adoption import adopters, claim, index_orphans
 from minikube_py.server.controllers.job_counts import to_release
 from minikube_py.server.controllers.job_outcome import (
@@ -55,6 +56,18 @@ class LostPod(NamedTuple):
     key: Key
 
 
+JOBS_FINISHED = Metric(
+    "job_controller_jobs_finished_total",
+    "[STABLE] The number of finished jobs",
+    ("completion_mode", "result", "reason"),
+)
+PODS_FINISHED = Metric(
+    "job_controller_job_pods_finished_total",
+    "[STABLE] The number of finished Pods that are fully tracked",
+    ("completion_mode", "result"),
+)
+
+
 async def reconcile(key: Key | LostPod, ctx: Context) -> float | None:
     """Bring one job closer to its end."""
     if isinstance(key, LostPod):
@@ -70,7 +83,7 @@ async def reconcile(key: Key | LostPod, ctx: Context) -> float | None:
     if is_finished(view.job):
         await ctx.apply(release(pod) for pod in view.tracked.values())
         return None
-    target = outcome(view)
+    before, target = view.job, outcome(view)
     if not is_deleting(view.job):
         await ctx.apply(plan_pods(view, target))
     for step in (plan_status, plan_release, plan_status):
@@ -78,7 +91,23 @@ async def reconcile(key: Key | LostPod, ctx: Context) -> float | None:
         if view is None:
             return None
         await ctx.apply(step(view, target))
+    count(before, ctx.lister(JOBS).get(key), ctx.tallies)
     return next_look(view, target)
+
+
+def count(before: Obj, after: Obj | None, tallies: Tallies) -> None:
+    """Count the pods that the status has come to count, and the job where it is over now."""
+    if after is None:
+        return
+    mode = get(after, "spec.completionMode", "NonIndexed")
+    for result in ("succeeded", "failed"):
+        more = get(after, f"status.{result}", 0) - get(before, f"status.{result}", 0)
+        tallies.count(PODS_FINISHED, mode, result, by=max(more, 0))
+    if is_finished(after):
+        failed = get(condition_of(after, "Failed"), "status") == "True"
+        ended = condition_of(after, "Failed" if failed else "Complete")
+        result = "failed" if failed else "succeeded"
+        tallies.count(JOBS_FINISHED, mode, result, get(ended, "reason", ""))
 
 
 def is_managed_elsewhere(job: Obj) -> bool:

@@ -2,13 +2,22 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.tallies import Metric, Tallies
 from minikube_py.server.cloud.aws.config import AwsConfig
 from minikube_py.server.cloud.provider import CloudError
 
+SECONDS = Metric(
+    "cloudprovider_aws_api_request_duration_seconds",
+    "Latency of AWS API calls",
+    ("request",),
+    (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+ERRORS = Metric("cloudprovider_aws_api_request_errors", "AWS API errors", ("request",))
 CALLS_MAX = 8
 """At the same time; each holds a thread."""
 CONNECT_SECONDS, READ_SECONDS, TRIES = 5, 60, 4
@@ -25,8 +34,8 @@ class AwsError(CloudError):
 class Aws:
     """The API of one region."""
 
-    def __init__(self, config: AwsConfig) -> None:
-        """Find the libraries and the region.
+    def __init__(self, config: AwsConfig, tallies: Tallies | None = None) -> None:
+        """Find the libraries and the region; calls are counted in `tallies`.
 
         Raises:
             StartError: there is none.
@@ -43,6 +52,7 @@ class Aws:
         if not self.region:
             raise StartError("cloud provider aws needs a region; set it in --cloud-config")
         self._endpoint = config.endpoint or None
+        self._tallies = tallies or Tallies()
         self._clients: dict[str, Any] = {}
         self._slots = asyncio.Semaphore(CALLS_MAX)
 
@@ -57,22 +67,30 @@ class Aws:
     async def all(self, service: str, call: str, key: str, **parameters: Any) -> list[Any]:
         """Return what all pages of a call have under a key."""
         work = functools.partial(self._pages, service, call, key, parameters)
-        return list(await self._in_thread(work))
+        return list(await self._in_thread(call, work))
 
     async def _call(self, service: str, call: str, parameters: Mapping[str, Any]) -> Any:
-        return await self._in_thread(lambda: getattr(self._client(service), call)(**parameters))
+        return await self._in_thread(
+            call, lambda: getattr(self._client(service), call)(**parameters)
+        )
 
-    async def _in_thread(self, work: Any) -> Any:
+    async def _in_thread(self, call: str, work: Any) -> Any:
+        """Do some work in a thread; how long it took is counted under the call's name."""
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
 
         async with self._slots:
+            began = time.perf_counter()
             try:
-                return await asyncio.to_thread(work)
+                made = await asyncio.to_thread(work)
             except ClientError as error:
+                self._tallies.count(ERRORS, call)
                 told = error.response.get("Error", {})
                 raise AwsError(str(error), str(told.get("Code", ""))) from error
             except BotoCoreError as error:
+                self._tallies.count(ERRORS, call)
                 raise AwsError(str(error)) from error
+        self._tallies.observe(SECONDS, time.perf_counter() - began, call)
+        return made
 
     def _pages(
         self, service: str, call: str, key: str, parameters: Mapping[str, Any]

@@ -17,7 +17,7 @@ def make(setting: CloudSetting) -> Provider:
 
     """
     config = config_file.read(setting.config_file, AwsConfig)
-    aws = Aws(config)
+    aws = Aws(config, setting.tallies)
     instances = AwsInstances(aws)
     return Provider(
         name="aws",

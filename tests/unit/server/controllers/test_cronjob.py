@@ -125,5 +125,9 @@ def test_finished_jobs_are_kept_up_to_the_limit_and_noted():
             status = world.cluster.table(CRONJOBS)[Key("d", "x")].obj["status"]
             assert not status.get("active")
             assert status["lastSuccessfulTime"] >= status["lastScheduleTime"]
+            lines = list(world.settings.tallies.lines())
+            name = "cronjob_controller_job_creation_skew_duration_seconds"
+            assert f"{name}_count 6" in lines
+            assert f'{name}_bucket{{le="1"}} 6' in lines
 
     run(scenario())

@@ -358,6 +358,10 @@ async def test_replicas_follow_the_load_and_go_down_only_after_five_minutes() ->
         assert cluster.replicas == 3
         await cluster.live(100)
         assert cluster.replicas == 1
+        name = "horizontal_pod_autoscaler_controller_reconciliations_total"
+        lines = list(world.settings.tallies.lines())
+        assert f'{name}{{action="scale_up",error="none"}} 1' in lines
+        assert f'{name}{{action="scale_down",error="none"}} 1' in lines
 
 
 @virtual

@@ -10,7 +10,14 @@ from minikube_py.api import times
 from minikube_py.api.batch import JOBS
 from minikube_py.api.object import condition_of, evolve, get, without
 from minikube_py.client.actions import Create, Delete, Patch
-from minikube_py.server.controllers.job import next_look, plan_pods, plan_release, plan_status
+from minikube_py.lib.tallies import Tallies
+from minikube_py.server.controllers.job import (
+    count,
+    next_look,
+    plan_pods,
+    plan_release,
+    plan_status,
+)
 from minikube_py.server.controllers.job_counts import counts, to_release
 from minikube_py.server.controllers.job_failures import match
 from minikube_py.server.controllers.job_outcome import derive_status, outcome
@@ -43,6 +50,21 @@ def view(spec=None, pods=(), status=None, now=NOW):
 
 def creations(seen, target=None):
     return [action for action in plan_pods(seen, target) if isinstance(action, Create)]
+
+
+def test_pods_and_jobs_that_end_are_counted_once():
+    tallies = Tallies()
+    before = job(status={"succeeded": 1})
+    reason = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}
+    after = job(status={"succeeded": 3, "failed": 1, "conditions": [reason]})
+    count(before, after, tallies)
+    count(after, None, tallies)
+    lines = list(tallies.lines())
+    mode = 'completion_mode="NonIndexed"'
+    assert f'job_controller_job_pods_finished_total{{{mode},result="succeeded"}} 2' in lines
+    assert f'job_controller_job_pods_finished_total{{{mode},result="failed"}} 1' in lines
+    how = 'result="failed",reason="BackoffLimitExceeded"'
+    assert f"job_controller_jobs_finished_total{{{mode},{how}}} 1" in lines
 
 
 @given(
