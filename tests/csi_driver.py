@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ CALLS = {
     "NodeUnstageVolume": "csi.v1.Node",
     "NodePublishVolume": "csi.v1.Node",
     "NodeUnpublishVolume": "csi.v1.Node",
+    "NodeExpandVolume": "csi.v1.Node",
+    "NodeGetVolumeStats": "csi.v1.Node",
 }
 
 
@@ -83,12 +86,33 @@ class FakeDriver:
             return {"node_id": "id-1", "max_volumes_per_node": 7, "accessible_topology": topology}
         if call == "NodeGetCapabilities":
             return {"capabilities": [{"rpc": {"type": one}} for one in self.capabilities]}
-        if call == "NodePublishVolume":
+        if call == "NodePublishVolume" and "block" in request["volume_capability"]:
+            _show_device(Path(request["target_path"]), request.get("volume_context") or {})
+        elif call == "NodePublishVolume":
             Path(request["target_path"]).mkdir(exist_ok=True)
         if call == "NodeUnpublishVolume":
-            with contextlib.suppress(FileNotFoundError):
-                Path(request["target_path"]).rmdir()
+            _take_away(Path(request["target_path"]))
+        if call == "NodeGetVolumeStats":
+            usage = {"total": 100, "available": 60, "used": 40, "unit": "BYTES"}
+            return {"usage": [usage, {"total": 10, "available": 9, "used": 1, "unit": "INODES"}]}
         return {}
+
+
+def _show_device(target: Path, attributes: Mapping[str, str]) -> None:
+    """Make a file, or the device whose numbers the volume names."""
+    if numbers := attributes.get("device"):
+        major, minor = (int(number) for number in numbers.split(":"))
+        os.mknod(target, stat.S_IFBLK | 0o600, os.makedev(major, minor))
+    else:
+        target.touch()
+
+
+def _take_away(target: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if target.is_dir():
+            target.rmdir()
+        else:
+            target.unlink()
 
 
 def _handler(request: str, answer: str, behaviour: Any) -> Any:

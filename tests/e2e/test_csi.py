@@ -1,6 +1,7 @@
 """A CSI driver beside a real node: its volumes reach containers, and are given back."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -111,3 +112,38 @@ def test_a_drivers_volume_is_mounted_and_given_back(
     )
     cluster.kubectl("delete", "pvc", "data", "-n", namespace)
     cluster.kubectl("delete", "pv", namespace, "--timeout=30s")
+
+
+def test_a_pod_gets_a_block_device_of_a_driver(
+    cluster: Cluster, namespace: str, driver: FakeDriver
+) -> None:
+    _, volume, claim, pod = objects(namespace)
+    source = {
+        "driver": NAME,
+        "volumeHandle": "block",
+        "volumeAttributes": {"device": "1:0"},  # the first RAM disk; nobody opens it
+    }
+    volume["spec"] |= {"csi": source, "volumeMode": "Block"}
+    claim["spec"]["volumeMode"] = "Block"
+    container = pod["spec"]["containers"][0]
+    del container["volumeMounts"]
+    container["volumeDevices"] = [{"name": "v", "devicePath": "/dev/disk"}]
+    container["command"] = ["sh", "-c", "test -b /dev/disk && exec sleep 3600"]
+    asks = {"attachRequired": False, "tokenRequests": [{"audience": "vault"}]}
+    kind = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": NAME}}
+    cluster.run("delete", "csidriver", NAME)
+    cluster.apply({**kind, "spec": asks}, volume, claim, pod, namespace=namespace)
+    ready = ("--for=condition=Ready", "--timeout=60s")
+    cluster.kubectl("wait", "pod/user", "-n", namespace, *ready)
+    said = driver.said("NodePublishVolume")
+    assert "block" in said["volume_capability"]
+    tokens = json.loads(said["volume_context"]["csi.storage.k8s.io/serviceAccount.tokens"])
+    assert tokens["vault"]["token"].count(".") == 2
+    device = Path(said["target_path"])
+    assert device.is_block_device()
+    cluster.kubectl("delete", "pod", "user", "-n", namespace)
+    wait_until(lambda: "NodeUnstageVolume" in driver.verbs(), 30, "the volume is given back")
+    wait_until(lambda: not device.parent.exists(), 20, "its folder is gone")
+    cluster.kubectl("delete", "pvc", "data", "-n", namespace)
+    cluster.kubectl("delete", "pv", namespace, "--timeout=30s")
+    cluster.kubectl("delete", "csidriver", NAME)

@@ -27,7 +27,7 @@ from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.config import Machine, log_directory
 from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.csi.registration import Registration
-from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
+from minikube_py.agent.kubelet.csi.volumes import CsiVolumes, Services
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
@@ -130,7 +130,9 @@ class Kubelet:
             (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
         )
         self._csi_drivers = Registration(config.root / "plugins_registry", name, client, clock)
-        csi = CsiVolumes(config.root, name, client, self._csi_drivers, self._wake_node)
+        self._tokens = Tokens(client, clock)
+        services = Services(client, self._csi_drivers, self._tokens, clock)
+        csi = CsiVolumes(config.root, name, services, self._wake_node)
         self._volumes = PodVolumes(config.root, config.storage, csi)
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
@@ -139,6 +141,7 @@ class Kubelet:
                 name=name,
                 memory_bytes=config.node.machine.memory_bytes,
                 folder=config.root,
+                driven=csi.usage,
             ),
             Sampler(self._cgroups, self._pod_facts),
             self._images,
@@ -300,6 +303,7 @@ class Kubelet:
                 containers=[c for c in worker.observed.running if c.state == "running"],
                 sandbox_id=sandbox.id if sandbox is not None and sandbox.ready else "",
                 folder=self._volumes.pod_folder(worker.uid),
+                volumes=worker.volumes,
                 logs=log_directory(self.config.logs, worker.pod),
             )
 
@@ -343,7 +347,7 @@ class Kubelet:
             images=ImagePuller(self._images, clock, config.credentials),
             probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
-            tokens=Tokens(self._client, clock),
+            tokens=self._tokens,
             claims=Claims(self._client),
             volumes=self._volumes,
             image_volumes=self._image_volumes,

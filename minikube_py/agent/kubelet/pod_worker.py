@@ -157,6 +157,11 @@ class PodWorker:
     # --- resources ---
 
     @property
+    def volumes(self) -> Mapping[str, Path]:
+        """Where the volumes of the pod lie, by name; empty before they are set up."""
+        return self._volumes
+
+    @property
     def given(self) -> Obj:
         """The pod with the resources that it has been given, as it is run."""
         return self.resizing.pod(self.pod)
@@ -409,8 +414,8 @@ class PodWorker:
         """Return the seconds until something is due by itself, None where nothing is."""
         now = self._context.clock.monotonic()
         due = [moment - now for moment in self._retry_at.values()]
-        if self._token_due is not None:
-            due.append(self._token_due - now)
+        moments = (self._token_due, self._context.volumes.due(self.uid))
+        due += [moment - now for moment in moments if moment is not None]
         deadline = self._deadline_in()
         if deadline is not None:
             due.append(deadline)

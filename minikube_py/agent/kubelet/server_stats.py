@@ -8,7 +8,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from minikube_py.agent.kubelet.server_host import Handler
-from minikube_py.agent.kubelet.stats import cadvisor, resource_metrics, summary
+from minikube_py.agent.kubelet.stats import cadvisor, resource_metrics, summary, volume_metrics
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.kubelet.stats.provider import Provider
 from minikube_py.api.errors import NotFoundError
@@ -57,7 +57,8 @@ class StatsPages:
         if page == "probes":
             return _page(self.probes())
         if page == "":
-            return _page(self._own())
+            claims = await self.provider.claims()
+            return _page([*self._own(), *volume_metrics.lines(claims)])
         raise NotFoundError("404 page not found")
 
     def _own(self) -> Iterator[str]:

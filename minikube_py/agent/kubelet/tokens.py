@@ -73,6 +73,20 @@ class Tokens:
         """Return a token that was prepared."""
         return self._kept[_key(pod, source)].text
 
+    async def granted(self, pod: Obj, requests: Iterable[Obj]) -> dict[str, tuple[str, datetime]]:
+        """Return good tokens for some audiences, each with the moment of its end.
+
+        Raises:
+            TokenError: one is missing and the server gave none.
+
+        """
+        found = {}
+        for request in requests:
+            await self._prepare(pod, request)
+            kept = self._kept[_key(pod, request)]
+            found[request.get("audience") or ""] = (kept.text, kept.expires)
+        return found
+
     def forget(self, uid: str) -> None:
         """Drop the tokens of a pod."""
         for key in [key for key in self._kept if key[0] == uid]:

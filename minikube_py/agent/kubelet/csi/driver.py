@@ -10,9 +10,9 @@ from minikube_py.agent.kubelet.csi.messages import codec
 from minikube_py.api.object import Obj, get
 
 SERVICE = "/csi.v1.Node/"
-STAGES, MANY_WRITERS, MOUNT_GROUP = 1, 5, 6
-"""Capabilities of a node service: STAGE_UNSTAGE_VOLUME, SINGLE_NODE_MULTI_WRITER and
-VOLUME_MOUNT_GROUP."""
+STAGES, MEASURES, EXPANDS, MANY_WRITERS, MOUNT_GROUP = 1, 2, 3, 5, 6
+"""Capabilities of a node service: STAGE_UNSTAGE_VOLUME, GET_VOLUME_STATS, EXPAND_VOLUME,
+SINGLE_NODE_MULTI_WRITER and VOLUME_MOUNT_GROUP."""
 MODES = {
     "ReadWriteOnce": "SINGLE_NODE_WRITER",
     "ReadOnlyMany": "MULTI_NODE_READER_ONLY",
@@ -47,6 +47,17 @@ class Use:
     group: int | None = None
     """fsGroup; passed on to drivers that see to it themselves."""
     read_only: bool = False
+    is_block: bool = False
+    """Whether pods see a block device instead of files."""
+
+
+@dataclass(frozen=True)
+class Usage:
+    """How much of something a volume has."""
+
+    total: int = 0
+    available: int = 0
+    used: int = 0
 
 
 class Driver:
@@ -128,12 +139,45 @@ class Driver:
         request = {"volume_id": handle, "staging_target_path": str(path)}
         await self._call("NodeUnstageVolume", request)
 
+    async def expand(
+        self, handle: str, paths: tuple[Path | None, Path], use: Use, size_bytes: int
+    ) -> None:
+        """Have the file system of a volume grown to its new size; raises CriError."""
+        staged, target = paths
+        request = {
+            "volume_id": handle,
+            "volume_path": str(target),
+            "staging_target_path": "" if staged is None else str(staged),
+            "capacity_range": {"required_bytes": size_bytes},
+            "volume_capability": await self._capability(use),
+        }
+        await self._call("NodeExpandVolume", request)
+
+    async def usage(self, handle: str, paths: tuple[Path | None, Path]) -> Mapping[str, Usage]:
+        """Return how full a volume is, by unit: BYTES, INODES; raises CriError."""
+        staged, target = paths
+        request = {
+            "volume_id": handle,
+            "volume_path": str(target),
+            "staging_target_path": "" if staged is None else str(staged),
+        }
+        found = await self._call("NodeGetVolumeStats", request)
+        return {
+            str(one.get("unit", "UNKNOWN")): Usage(
+                int(one.get("total", 0)), int(one.get("available", 0)), int(one.get("used", 0))
+            )
+            for one in found.get("usage") or ()
+        }
+
     async def _capability(self, use: Use) -> dict[str, Any]:
         modes = {**MODES, **MODES_OF_ONE} if await self.can(MANY_WRITERS) else MODES
+        access = {"mode": modes.get(use.mode, "UNKNOWN")}
+        if use.is_block:
+            return {"block": {}, "access_mode": access}
         mount: dict[str, Any] = {"fs_type": use.fs_type, "mount_flags": list(use.mount_options)}
         if use.group is not None and await self.can(MOUNT_GROUP):
             mount["volume_mount_group"] = str(use.group)
-        return {"mount": mount, "access_mode": {"mode": modes.get(use.mode, "UNKNOWN")}}
+        return {"mount": mount, "access_mode": access}
 
     async def aclose(self) -> None:
         """Close the connection."""

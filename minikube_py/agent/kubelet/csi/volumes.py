@@ -1,37 +1,52 @@
 """CSI volumes of pods: waited for, staged once for the node, published for each pod, and back.
 
-    plugins/kubernetes.io/csi/<driver>/<sha256 of the handle>/globalmount    where it is staged
-    pods/<uid>/volumes/kubernetes.io~csi/<volume>/vol_data.json              what was done
-    pods/<uid>/volumes/kubernetes.io~csi/<volume>/mount                      what the pod gets
-
-The file is written before the driver is called, so that after a crash it is known what has to be
-taken back; all calls of CSI may be repeated. The layout is the kubelet's, which drivers rely on.
+What is about to be done is written down before the driver is called (see `volume.py`), so that
+after a crash it is known what has to be taken back; all calls of CSI may be repeated. A volume is
+looked at again each minute where its driver wants to be told anew of each pod
+(`requiresRepublish`), or can make it larger while it is in use.
 """
 
 import asyncio
+import contextlib
 import hashlib
 import json
+import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.kubelet.csi.driver import MOUNT_GROUP, STAGES, Driver, Use
-from minikube_py.agent.kubelet.pod import volumes_of
+from minikube_py.agent.kubelet.csi.driver import (
+    EXPANDS,
+    MEASURES,
+    MOUNT_GROUP,
+    STAGES,
+    Driver,
+    Usage,
+)
+from minikube_py.agent.kubelet.csi.expansion import grow
+from minikube_py.agent.kubelet.csi.volume import Places, Volume, csi_volumes, pod_info, read
+from minikube_py.agent.kubelet.stats.disk import Space, Used
+from minikube_py.agent.kubelet.stats.volume_metrics import VolumeUse
+from minikube_py.agent.kubelet.tokens import TokenError, Tokens
 from minikube_py.agent.kubelet.volumes.mounts import is_mount_point, unmount
 from minikube_py.agent.kubelet.volumes.ownership import give
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
+from minikube_py.api import times
 from minikube_py.api.core import SECRETS
 from minikube_py.api.errors import NotFoundError, StatusError
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.api.storage import CSIDRIVERS, VOLUMEATTACHMENTS
 from minikube_py.client.protocol import Client
+from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import write_atomic
 
-KIND = "kubernetes.io~csi"
-RECORD = "vol_data.json"
+log = logging.getLogger(__name__)
+AGAIN_SECONDS = 60.0
+"""As often as upstream's kubelet looks at a pod that it has no other reason to look at."""
+TOKENS = "csi.storage.k8s.io/serviceAccount.tokens"
 
 
 class Drivers(Protocol):
@@ -41,45 +56,62 @@ class Drivers(Protocol):
         """Return a driver by its name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Volume:
-    """One CSI volume of one pod."""
+class Services(NamedTuple):
+    """What acts for the volumes of a node."""
 
-    name: str
-    """In the pod."""
-    folder_name: str
-    """That of the persistent volume, or its own."""
-    driver: str
-    handle: str
-    source: Obj
-    use: Use
-    namespace: str
-    is_ephemeral: bool
+    client: Client
+    drivers: Drivers
+    tokens: Tokens
+    clock: Clock
 
-    @property
-    def unique_name(self) -> str:
-        """What the node's status calls it."""
-        return f"kubernetes.io/csi/{self.driver}^{self.handle}"
+
+@dataclass(frozen=True)
+class _Job:
+    """A volume of a pod, and all that its driver is told of it."""
+
+    pod: Obj
+    volume: Volume
+    driver: Driver
+    info: Obj
+    """The spec of the CSIDriver."""
+    context: Mapping[str, str]
+    """What was found when it was attached."""
+    record: Path
+    """Where it is written down."""
+    target: Path
+    staged: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A volume that a pod has."""
+
+    job: _Job
+    again_at: float | None
+    """When (monotonic) it is looked at again."""
 
 
 class CsiVolumes:
     """The CSI volumes of all pods of this node."""
 
     def __init__(
-        self, root: Path, node: str, client: Client, drivers: Drivers, changed: Callable[[], None]
+        self, root: Path, node: str, services: Services, changed: Callable[[], None]
     ) -> None:
         """Take `changed`, which is called when other volumes are in use than before."""
         self._root = root
+        self._places = Places(root)
         self._node = node
-        self._client = client
-        self._drivers = drivers
+        self._client = services.client
+        self._drivers = services.drivers
+        self._tokens = services.tokens
+        self._clock = services.clock
         self._changed = changed
-        self._published: dict[tuple[str, str], Path] = {}
+        self._held: dict[tuple[str, str], _Held] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
     def in_use(self) -> list[str]:
         """Return the volumes that the node's status names: all that may still be mounted."""
-        records = (read(path) for path in self._records("*"))
+        records = (read(path) for path in self._places.records("*"))
         return sorted({f"kubernetes.io/csi/{r['driverName']}^{r['volumeHandle']}" for r in records})
 
     async def set_up(self, pod: Obj, persistent: Mapping[str, Obj]) -> dict[str, Path]:
@@ -92,24 +124,64 @@ class CsiVolumes:
         found = {}
         for volume in csi_volumes(pod, persistent):
             key = (uid_of(pod), volume.name)
-            if key not in self._published:
-                self._published[key] = await self._mount(pod, volume)
-            found[volume.name] = self._published[key]
+            held = self._held.get(key)
+            if held is None:
+                held = self._held[key] = await self._mount(pod, volume)
+            elif held.again_at is not None and self._clock.monotonic() >= held.again_at:
+                held = self._held[key] = await self._look_again(pod, held)
+            found[volume.name] = held.job.target
+        return found
+
+    def due(self, uid: str) -> float | None:
+        """Return when (monotonic) a volume of a pod is to be looked at again, if ever."""
+        moments = (held.again_at for key, held in self._held.items() if key[0] == uid)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    async def usage(self, uid: str) -> dict[str, VolumeUse]:
+        """Return how full the volumes of a pod are, as their drivers measure it, by name."""
+        found = {}
+        for (whose, name), held in tuple(self._held.items()):
+            job = held.job
+            if whose != uid:
+                continue
+            with contextlib.suppress(CriError):
+                if await job.driver.can(MEASURES):
+                    paths = (job.staged, job.target)
+                    found[name] = _use(await job.driver.usage(job.volume.handle, paths))
         return found
 
     async def tear_down(self, uid: str) -> bool:
         """Have all CSI volumes of a pod unmounted; tell whether all are."""
         done = True
-        for record in list(self._records(uid)):
+        for record in list(self._places.records(uid)):
             done = await self._unmount(record) and done
-        for key in [key for key in self._published if key[0] == uid]:
-            del self._published[key]
+        for key in [key for key in self._held if key[0] == uid]:
+            del self._held[key]
         return done
 
     # --- there ---
 
-    async def _mount(self, pod: Obj, volume: Volume) -> Path:
-        driver = self._driver(volume.driver)
+    async def _mount(self, pod: Obj, volume: Volume) -> _Held:
+        job = await self._job(pod, volume)
+        await asyncio.to_thread(self._note, job)
+        self._changed()
+        async with self._locks.setdefault(volume.unique_name, asyncio.Lock()):
+            try:
+                job = replace(job, staged=await self._stage(job))
+            except CriError as error:
+                raise _failed("MountVolume.MountDevice", volume, error) from None
+            try:
+                await self._publish(job)
+                await self._grow(job)
+                again = job.info.get("requiresRepublish") or await self._expands(job)
+            except CriError as error:
+                raise _failed("MountVolume.SetUp", volume, error) from None
+        await self._own(job)
+        return _Held(job, self._clock.monotonic() + AGAIN_SECONDS if again else None)
+
+    async def _job(self, pod: Obj, volume: Volume) -> _Job:
+        """Gather what the driver is told; raises VolumeError."""
+        driver = self._drivers.get(volume.driver)
         if driver is None:
             raise VolumeError(
                 f'MountVolume.MountDevice failed for volume "{volume.folder_name}" : '
@@ -118,23 +190,25 @@ class CsiVolumes:
             )
         info = await self._asked(volume)
         context = await self._publish_context(volume, info)
-        folder = self._root / "pods" / uid_of(pod) / "volumes" / KIND / volume.folder_name
-        await asyncio.to_thread(self._note, folder, volume)
-        self._changed()
-        async with self._locks.setdefault(volume.unique_name, asyncio.Lock()):
-            try:
-                staged = await self._stage(driver, volume, context)
-            except CriError as error:
-                raise _failed("MountVolume.MountDevice", volume, error) from None
-            try:
-                await self._publish(driver, (pod, volume, info), staged, context)
-            except CriError as error:
-                raise _failed("MountVolume.SetUp", volume, error) from None
-        await self._own(driver, pod, volume, info)
-        return folder / "mount"
+        is_block = volume.use.is_block
+        record = self._places.record(uid_of(pod), volume.folder_name, is_block=is_block)
+        target = self._places.published(volume.record(self._node), record)
+        return _Job(pod, volume, driver, info, context, record, target)
 
-    def _driver(self, name: str) -> Driver | None:
-        return self._drivers.get(name)
+    async def _look_again(self, pod: Obj, held: _Held) -> _Held:
+        """Tell the driver of the pod anew, or have the volume grown; the pod has it anyway."""
+        try:
+            now = await self._job(pod, held.job.volume)
+            job = replace(now, staged=held.job.staged)
+            async with self._locks.setdefault(job.volume.unique_name, asyncio.Lock()):
+                if job.info.get("requiresRepublish"):
+                    await self._publish(job)
+                await self._grow(job)
+        except (VolumeError, TokenError, CriError) as error:
+            name = held.job.volume.folder_name
+            log.warning("CSI volume not looked after volume=%s error=%s", name, error)
+            job = held.job
+        return _Held(job, self._clock.monotonic() + AGAIN_SECONDS)
 
     async def _asked(self, volume: Volume) -> Obj:
         """Return what the CSIDriver object says; empty where there is none."""
@@ -163,54 +237,58 @@ class CsiVolumes:
         context: Mapping[str, str] = get(attachment, "status.attachmentMetadata") or {}
         return context
 
-    def _note(self, folder: Path, volume: Volume) -> None:
+    def _note(self, job: _Job) -> None:
         """Write down what is about to be done."""
-        folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        record = {
-            "specVolID": volume.folder_name,
-            "volumeHandle": volume.handle,
-            "driverName": volume.driver,
-            "nodeName": self._node,
-            "volumeLifecycleMode": "Ephemeral" if volume.is_ephemeral else "Persistent",
-        }
-        write_atomic(folder / RECORD, json.dumps(record).encode())
+        for folder in (job.record.parent, job.target.parent):
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+        record = job.volume.record(self._node)
+        write_atomic(job.record, json.dumps(record).encode())
 
-    async def _stage(
-        self, driver: Driver, volume: Volume, context: Mapping[str, str]
-    ) -> Path | None:
-        if volume.is_ephemeral or not await driver.can(STAGES):
+    async def _stage(self, job: _Job) -> Path | None:
+        volume = job.volume
+        if volume.is_ephemeral or not await job.driver.can(STAGES):
             return None
-        staged = self._staged(volume.driver, volume.handle)
+        staged = self._places.staged(volume.record(self._node))
         await asyncio.to_thread(staged.mkdir, 0o750, parents=True, exist_ok=True)
         attributes = volume.source.get("volumeAttributes") or {}
         message = {
             "volume_id": volume.handle,
-            "publish_context": context,
+            "publish_context": job.context,
             "volume_context": attributes,
         }
         secrets = await self._secrets(volume, "nodeStageSecretRef")
-        await driver.stage(message, staged, volume.use, secrets)
+        await job.driver.stage(message, staged, volume.use, secrets)
         return staged
 
-    async def _publish(
-        self,
-        driver: Driver,
-        what: tuple[Obj, Volume, Obj],
-        staged: Path | None,
-        context: Mapping[str, str],
-    ) -> None:
-        pod, volume, info = what
+    async def _publish(self, job: _Job) -> None:
+        volume = job.volume
         attributes = dict(volume.source.get("volumeAttributes") or {})
-        if info.get("podInfoOnMount"):
-            attributes |= pod_info(pod, is_ephemeral=volume.is_ephemeral)
+        if job.info.get("podInfoOnMount"):
+            attributes |= pod_info(job.pod, is_ephemeral=volume.is_ephemeral)
+        secrets = await self._secrets(volume, "nodePublishSecretRef")
+        tokens = await self._granted(job)
+        if job.info.get("serviceAccountTokenInSecrets"):
+            secrets |= tokens
+        else:
+            attributes |= tokens
         message = {
             "volume_id": volume.handle,
-            "publish_context": context,
+            "publish_context": job.context,
             "volume_context": attributes,
         }
-        folder = self._root / "pods" / uid_of(pod) / "volumes" / KIND / volume.folder_name
-        secrets = await self._secrets(volume, "nodePublishSecretRef")
-        await driver.publish(message, (staged, folder / "mount"), volume.use, secrets)
+        await job.driver.publish(message, (job.staged, job.target), volume.use, secrets)
+
+    async def _granted(self, job: _Job) -> dict[str, str]:
+        """Return the pod's tokens that the driver wants to have; raises VolumeError."""
+        wanted = job.info.get("tokenRequests")
+        if not wanted:
+            return {}
+        tokens = await self._tokens.granted(job.pod, wanted)
+        told = {
+            audience: {"token": token, "expirationTimestamp": times.format_seconds(expires)}
+            for audience, (token, expires) in tokens.items()
+        }
+        return {TOKENS: json.dumps(told, separators=(",", ":"))}
 
     async def _secrets(self, volume: Volume, which: str) -> dict[str, str]:
         ref = volume.source.get(which)
@@ -223,108 +301,73 @@ class CsiVolumes:
             raise VolumeError(f"failed to get secret of {which}: {error}") from None
         return {key: value.decode() for key, value in decoded(found).items()}
 
-    async def _own(self, driver: Driver, pod: Obj, volume: Volume, info: Obj) -> None:
+    async def _expands(self, job: _Job) -> bool:
+        return job.volume.claim is not None and await job.driver.can(EXPANDS)
+
+    async def _grow(self, job: _Job) -> None:
+        """Have the volume grown where its claim waits for that; raises CriError, VolumeError."""
+        if await self._expands(job):
+            await grow(self._client, job.driver, job.volume, (job.staged, job.target))
+
+    async def _own(self, job: _Job) -> None:
         """Give the files to fsGroup, where that is not the driver's business."""
-        group = volume.use.group
-        policy = info.get("fsGroupPolicy", "ReadWriteOnceWithFSType")
-        if group is None or volume.use.read_only or policy == "None":
+        use = job.volume.use
+        policy = job.info.get("fsGroupPolicy", "ReadWriteOnceWithFSType")
+        if use.group is None or use.read_only or use.is_block or policy == "None":
             return
-        once = volume.use.mode in ("ReadWriteOnce", "ReadWriteOncePod") and volume.use.fs_type
-        if (policy != "File" and not once) or await driver.can(MOUNT_GROUP):
+        once = use.mode in ("ReadWriteOnce", "ReadWriteOncePod") and use.fs_type
+        if (policy != "File" and not once) or await job.driver.can(MOUNT_GROUP):
             return
-        folder = self._root / "pods" / uid_of(pod) / "volumes" / KIND / volume.folder_name
-        change = get(pod, "spec.securityContext.fsGroupChangePolicy", "Always")
-        await asyncio.to_thread(give, folder / "mount", group, change)
+        change = get(job.pod, "spec.securityContext.fsGroupChangePolicy", "Always")
+        await asyncio.to_thread(give, job.target, use.group, change)
 
     # --- and back ---
 
     async def _unmount(self, path: Path) -> bool:
         record = await asyncio.to_thread(read, path)
-        driver = self._driver(record["driverName"])
+        driver = self._drivers.get(record["driverName"])
         if driver is None:
             return False  # it comes back, or somebody takes the pod away by hand
-        handle, target = record["volumeHandle"], path.parent / "mount"
+        handle, target = record["volumeHandle"], self._places.published(record, path)
         unique = f"kubernetes.io/csi/{driver.name}^{handle}"
         async with self._locks.setdefault(unique, asyncio.Lock()):
             try:
                 await driver.unpublish(handle, target)
-                others = [one for one in self._records("*") if one != path]
+                others = [one for one in self._places.records("*") if one != path]
                 if all(read(one)["volumeHandle"] != handle for one in others):
-                    await self._unstage(driver, handle)
+                    await self._unstage(driver, record)
             except CriError:
                 return False
-            await asyncio.to_thread(_forget, path)
-            del self._locks[unique]
+            await asyncio.to_thread(_forget, path, target)
+            self._locks.pop(unique, None)
         self._changed()
         return True
 
-    async def _unstage(self, driver: Driver, handle: str) -> None:
-        staged = self._staged(driver.name, handle)
+    async def _unstage(self, driver: Driver, record: Mapping[str, Any]) -> None:
+        staged = self._places.staged(record)
         if staged.exists():
-            await driver.unstage(handle, staged)
-            await asyncio.to_thread(shutil.rmtree, staged.parent, ignore_errors=True)
-
-    def _staged(self, driver: str, handle: str) -> Path:
-        digest = hashlib.sha256(handle.encode()).hexdigest()
-        return self._root / "plugins" / "kubernetes.io" / "csi" / driver / digest / "globalmount"
-
-    def _records(self, uid: str) -> Iterator[Path]:
-        yield from (self._root / "pods").glob(f"{uid}/volumes/{KIND}/*/{RECORD}")
+            await driver.unstage(record["volumeHandle"], staged)
+            folder = staged.parent if staged.name == "globalmount" else staged
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
-def csi_volumes(pod: Obj, persistent: Mapping[str, Obj]) -> Iterator[Volume]:
-    """Yield the CSI volumes of a pod, persistent and inline."""
-    group = get(pod, "spec.securityContext.fsGroup")
-    namespace = pod["metadata"].get("namespace", "")
-    for volume in volumes_of(pod):
-        name, its = volume["name"], persistent.get(volume["name"])
-        source = get(its, "spec.csi") if its is not None else volume.get("csi")
-        if source is None:
-            continue
-        text = f"{uid_of(pod)}{name}"
-        read_only = source.get("readOnly") or get(volume, "persistentVolumeClaim.readOnly")
-        yield Volume(
-            name=name,
-            folder_name=name if its is None else its["metadata"]["name"],
-            driver=source["driver"],
-            handle=source.get("volumeHandle") or f"csi-{hashlib.sha256(text.encode()).hexdigest()}",
-            source=source,
-            use=Use(
-                mode=next(iter(get(its, "spec.accessModes") or ()), "ReadWriteOnce"),
-                fs_type=source.get("fsType") or "",
-                mount_options=get(its, "spec.mountOptions") or (),
-                group=group,
-                read_only=bool(read_only),
-            ),
-            namespace=namespace,
-            is_ephemeral=its is None,
-        )
+def _use(units: Mapping[str, Usage]) -> VolumeUse:
+    size, files = units.get("BYTES", Usage()), units.get("INODES", Usage())
+    return VolumeUse(
+        Space(size.total, size.available, files.total, files.available),
+        Used(size.used, files.used),
+    )
 
 
-def pod_info(pod: Obj, *, is_ephemeral: bool) -> dict[str, str]:
-    """Return what drivers are told of a pod that want to know."""
-    prefix, metadata = "csi.storage.k8s.io", pod["metadata"]
-    return {
-        f"{prefix}/pod.name": metadata["name"],
-        f"{prefix}/pod.namespace": metadata.get("namespace", ""),
-        f"{prefix}/pod.uid": uid_of(pod),
-        f"{prefix}/serviceAccount.name": get(pod, "spec.serviceAccountName", ""),
-        f"{prefix}/ephemeral": "true" if is_ephemeral else "false",
-    }
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return what was written down of a volume."""
-    record: dict[str, Any] = json.loads(path.read_bytes())
-    return record
-
-
-def _forget(path: Path) -> None:
+def _forget(path: Path, target: Path) -> None:
     """Remove the traces of a volume that the driver has unmounted."""
-    target = path.parent / "mount"
     if is_mount_point(target):
         unmount(target)
     shutil.rmtree(path.parent, ignore_errors=True)
+    if not target.is_dir():
+        target.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        target.parent.rmdir()  # of a device, when no other pod has it
 
 
 def _failed(step: str, volume: Volume, error: CriError) -> VolumeError:

@@ -8,8 +8,8 @@ walked for a summary only, and what was found counts for a minute.
 import asyncio
 import functools
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,7 +20,9 @@ from minikube_py.agent.kubelet.stats import disk
 from minikube_py.agent.kubelet.stats.sample import PodFacts, Sample, Sampler, rates
 from minikube_py.agent.kubelet.stats.summary import Disks, Measured, NodeWords
 from minikube_py.agent.kubelet.stats.usage import flat, number, text
-from minikube_py.api.object import uid_of
+from minikube_py.agent.kubelet.stats.volume_metrics import VolumeUse, of_claims
+from minikube_py.api.core.volume_matching import claims_of
+from minikube_py.api.object import Key, Obj, uid_of
 from minikube_py.lib.clock import Clock
 
 FRESH_SECONDS = 0.5
@@ -32,6 +34,14 @@ WALK_SECONDS = 60.0
 """How long the size of a folder counts; upstream walks as often."""
 
 
+Driven = Callable[[str], Awaitable[Mapping[str, VolumeUse]]]
+"""uid of a pod -> its volumes that drivers measure, by name"""
+
+
+async def _driven_by_nobody(_uid: str) -> Mapping[str, VolumeUse]:
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Node:
     """What does not change while the kubelet runs."""
@@ -40,6 +50,8 @@ class Node:
     memory_bytes: int
     folder: Path
     """The kubelet's own, which stands for the node's disk."""
+    driven: Driven = _driven_by_nobody
+    """Measures the volumes of a pod whose drivers do that."""
 
 
 class Provider:
@@ -123,7 +135,24 @@ class Provider:
         except CriError:
             mount = ""  # a runtime that does not say leaves the images out
         walk = functools.partial(self._walks.size, self._clock.monotonic(), age_seconds)
-        return await asyncio.to_thread(_measure, self._node, sample, (mount, used), walk)
+        disks = await asyncio.to_thread(_measure, self._node, sample, (mount, used), walk)
+        driven = await self._driven([pod.facts.pod for pod in sample.pods])
+        return replace(disks, volumes={**disks.volumes, **driven})
+
+    async def claims(self) -> Mapping[Key, VolumeUse]:
+        """Return how full the volumes of claims are."""
+        facts = [one for one in self.facts() if any(claims_of(one.pod))]
+        pods = [one.pod for one in facts]
+        walk = functools.partial(self._walks.size, self._clock.monotonic(), WALK_SECONDS)
+        found = await asyncio.to_thread(_volumes, facts, walk)
+        return of_claims(pods, {**found, **await self._driven(pods)})
+
+    async def _driven(self, pods: Sequence[Obj]) -> dict[tuple[str, str], VolumeUse]:
+        found = {}
+        for pod in pods:
+            for name, use in (await self._node.driven(uid_of(pod))).items():
+                found[uid_of(pod), name] = use
+        return found
 
 
 Walk = Callable[[Path], disk.Used]
@@ -172,20 +201,27 @@ def _measure(node: Node, sample: Sample, images: tuple[str, int], walk: Walk) ->
     )
 
 
-def _volumes(
-    pods: Iterable[PodFacts], walk: Walk
-) -> Mapping[tuple[str, str], tuple[disk.Space, disk.Used]]:
+def _volumes(pods: Iterable[PodFacts], walk: Walk) -> Mapping[tuple[str, str], VolumeUse]:
     found = {}
     for pod in pods:
         for volume in volumes_of(pod.pod):
-            path = next(pod.folder.glob(f"volumes/*/{volume['name']}"), None)
+            path = _folder(pod, volume)
             space = disk.space(path) if path is not None else None
             if path is None or space is None:
                 continue
             inodes = space.inodes - space.inodes_free
             took = disk.Used(space.used, inodes) if os.path.ismount(path) else walk(path)
-            found[uid_of(pod.pod), volume["name"]] = (space, took)
+            found[uid_of(pod.pod), volume["name"]] = VolumeUse(space, took)
     return found
+
+
+def _folder(pod: PodFacts, volume: Obj) -> Path | None:
+    """Return the folder of a volume that is the pod's alone, or its claim's."""
+    if "hostPath" in volume:
+        return None  # it may be the whole disk of the node
+    known = pod.volumes.get(volume["name"])
+    path = known or next(pod.folder.glob(f"volumes/*/{volume['name']}"), None)
+    return path if path is not None and path.is_dir() else None
 
 
 def _words(node: Node) -> NodeWords:

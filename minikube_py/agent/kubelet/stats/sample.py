@@ -32,6 +32,8 @@ class PodFacts:
     sandbox_id: str = ""
     folder: Path = Path()
     """Of its volumes."""
+    volumes: Mapping[str, Path] = field(default_factory=dict)
+    """Where each of its volumes lies, by name."""
     logs: Path = Path()
 
 

@@ -11,6 +11,7 @@ from minikube_py.agent.kubelet.stats.disk import Space, Used
 from minikube_py.agent.kubelet.stats.network import Interface
 from minikube_py.agent.kubelet.stats.sample import ContainerSample, PodSample, Sample
 from minikube_py.agent.kubelet.stats.usage import Memory, Usage
+from minikube_py.agent.kubelet.stats.volume_metrics import VolumeUse
 from minikube_py.api import times
 from minikube_py.api.object import Obj, get
 
@@ -29,7 +30,7 @@ class Disks:
     """By container id: what it has written beside its image."""
     logs: Mapping[str, Used] = field(default_factory=dict)
     """By container id."""
-    volumes: Mapping[tuple[str, str], tuple[Space, Used]] = field(default_factory=dict)
+    volumes: Mapping[tuple[str, str], VolumeUse] = field(default_factory=dict)
     """By uid of the pod and name of the volume."""
 
 

@@ -74,6 +74,10 @@ class PodVolumes:
         mounted = await csi.set_up(pod, sources.persistent) if csi is not None else {}
         return await asyncio.to_thread(self._set_up, pod, sources, mounted)
 
+    def due(self, uid: str) -> float | None:
+        """Return when (monotonic) the volumes of a pod are to be set up again, if ever."""
+        return self._csi.due(uid) if self._csi is not None else None
+
     def _set_up(self, pod: Obj, sources: Sources, mounted: Mapping[str, Path]) -> dict[str, Path]:
         folder = self.prepare(uid_of(pod)) / "volumes"
         group = get(pod, "spec.securityContext.fsGroup")

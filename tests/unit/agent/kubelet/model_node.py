@@ -254,6 +254,9 @@ class ModelVolumes:
     async def set_up(self, pod: Obj, _: Sources) -> Mapping[str, Path]:
         return {volume["name"]: self._folder for volume in get(pod, "spec.volumes") or ()}
 
+    def due(self, _uid: str) -> float | None:
+        return None
+
     async def remove_folder(self, folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 

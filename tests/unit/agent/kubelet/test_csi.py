@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import pytest
 
 from minikube_py.agent.kubelet.csi.driver import Driver
 from minikube_py.agent.kubelet.csi.registration import Registration, node_patch
-from minikube_py.agent.kubelet.csi.volumes import CsiVolumes
+from minikube_py.agent.kubelet.csi.volumes import AGAIN_SECONDS, CsiVolumes, Services
 from minikube_py.agent.kubelet.node_object import with_in_use
+from minikube_py.agent.kubelet.stats.disk import Space, Used
+from minikube_py.agent.kubelet.stats.volume_metrics import VolumeUse
+from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
-from minikube_py.api.core import NODES, SECRETS
+from minikube_py.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS
 from minikube_py.api.object import Key, annotations_of, evolve
 from minikube_py.api.storage import CSIDRIVERS, CSINODES, VOLUMEATTACHMENTS
 from minikube_py.server.controllers.attachments import attachment_name
@@ -44,6 +48,7 @@ class Here:
     root: Path
     socket: Path
     changes: list[int]
+    services: Services
 
     @property
     def volumes(self) -> PodVolumes:
@@ -73,12 +78,13 @@ async def node_with_driver(
         await world.client.create(CSIDRIVERS, made)
         drivers = Registration(root / "plugins_registry", "n", world.client, world.clock)
         changes: list[int] = []
-        csi = CsiVolumes(root, "n", world.client, drivers, lambda: changes.append(1))
+        services = Services(world.client, drivers, Tokens(world.client, world.clock), world.clock)
+        csi = CsiVolumes(root, "n", services, lambda: changes.append(1))
         world.nursery.start("drivers", drivers.run())
         await until((root / "plugins_registry").is_dir)
         async with serving(driver, root / "plugins_registry") as socket:
             await until(lambda: drivers.get(NAME))
-            yield Here(world, driver, drivers, csi, root, socket, changes)
+            yield Here(world, driver, drivers, csi, root, socket, changes, services)
             if (left := drivers.get(NAME)) is not None:
                 await left.aclose()
 
@@ -171,7 +177,7 @@ async def test_a_volume_is_staged_once_and_published_for_each_pod(tmp_path: Path
 async def test_what_was_mounted_before_a_crash_is_given_back_after_it(tmp_path: Path) -> None:
     async with node_with_driver(tmp_path) as here:
         await here.volumes.set_up(pod(), sources(data=persistent()))
-        again = CsiVolumes(here.root, "n", here.world.client, here.drivers, lambda: None)
+        again = CsiVolumes(here.root, "n", here.services, lambda: None)
         assert again.in_use() == [f"kubernetes.io/csi/{NAME}^h"]
         volumes = PodVolumes(here.root, csi=again)
         here.driver.failures["NodeUnpublishVolume"] = "busy"
@@ -255,7 +261,8 @@ async def test_a_driver_that_knows_modes_and_groups_is_told_them(tmp_path: Path)
 async def test_without_its_driver_a_volume_says_so(tmp_path: Path) -> None:
     async with harness() as world:
         none: dict[str, Driver] = {}
-        csi = CsiVolumes(tmp_path, "n", world.client, none, lambda: None)
+        services = Services(world.client, none, Tokens(world.client, world.clock), world.clock)
+        csi = CsiVolumes(tmp_path, "n", services, lambda: None)
         with pytest.raises(VolumeError, match="not found in the list of registered CSI drivers"):
             await csi.set_up(pod(), {"data": persistent()})
 
@@ -302,3 +309,134 @@ async def test_a_driver_that_is_not_ready_yet_or_comes_again_is_registered_all_t
             found = drivers.get(NAME)
             assert found is not None
             await found.aclose()
+
+
+class LaterClock:
+    """The clock of a world, and as much later as a test says."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self.ahead = 0.0
+
+    def monotonic(self) -> float:
+        return float(self._clock.monotonic()) + self.ahead
+
+
+class GivenTokens:
+    """Grants a token for whatever is asked."""
+
+    async def granted(self, pod: Any, requests: Any) -> dict[str, tuple[str, datetime]]:
+        end = datetime(2030, 1, 1, tzinfo=UTC)
+        name = pod["metadata"]["name"]
+        return {one["audience"]: (f"token of {name}", end) for one in requests}
+
+
+def later(here: Here) -> tuple[CsiVolumes, LaterClock]:
+    """Return the volumes of a node whose time a test may change, and its clock."""
+    clock: Any = LaterClock(here.world.clock)
+    tokens: Any = GivenTokens()
+    services = Services(here.world.client, here.drivers, tokens, clock)
+    return CsiVolumes(here.root, "n", services, lambda: None), clock
+
+
+async def test_a_block_device_is_published_as_a_file_and_taken_back(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path) as here:
+        block = evolve(persistent(fsType="ext4"), "spec.volumeMode", "Block")
+        device = here.root / "plugins/kubernetes.io/csi/volumeDevices/publish/v/uid-p"
+        with_group = pod(securityContext={"fsGroup": 7})
+        assert await here.volumes.set_up(with_group, sources(data=block)) == {"data": device}
+        assert device.is_file()
+        said = here.driver.said("NodeStageVolume")
+        assert said["volume_capability"] == {
+            "block": {},
+            "access_mode": {"mode": "SINGLE_NODE_WRITER"},
+        }
+        assert said["staging_target_path"].endswith("csi/volumeDevices/staging/v")
+        assert here.csi.in_use() == [f"kubernetes.io/csi/{NAME}^h"]
+        # After a crash nothing but the record is left to tell of it.
+        again = CsiVolumes(here.root, "n", here.services, lambda: None)
+        assert await PodVolumes(here.root, csi=again).tear_down("uid-p")
+        assert here.driver.said("NodeUnpublishVolume")["target_path"] == str(device)
+        assert here.driver.verbs()[-1] == "NodeUnstageVolume"
+        assert not device.parent.exists()
+        assert again.in_use() == []
+
+
+@pytest.mark.parametrize("place", ["volume_context", "secrets"])
+async def test_a_driver_that_asks_for_tokens_gets_them_and_new_ones_in_time(
+    tmp_path: Path, place: str
+) -> None:
+    wanted = {
+        "tokenRequests": [{"audience": "vault"}],
+        "requiresRepublish": True,
+        "serviceAccountTokenInSecrets": place == "secrets",
+    }
+    async with node_with_driver(tmp_path, **wanted) as here:
+        csi, clock = later(here)
+        await csi.set_up(pod(), {"data": persistent()})
+        told = here.driver.said("NodePublishVolume")[place]
+        tokens = json.loads(told["csi.storage.k8s.io/serviceAccount.tokens"])
+        assert tokens == {
+            "vault": {"token": "token of p", "expirationTimestamp": "2030-01-01T00:00:00Z"}
+        }
+        due = csi.due("uid-p")
+        assert due is not None
+        assert due > clock.monotonic()
+        await csi.set_up(pod(), {"data": persistent()})
+        assert here.driver.verbs() == ["NodeStageVolume", "NodePublishVolume"]
+        clock.ahead += AGAIN_SECONDS
+        await csi.set_up(pod(), {"data": persistent()})
+        assert here.driver.verbs()[2:] == ["NodePublishVolume"]
+        # What fails now does not take the volume away.
+        here.driver.failures["NodePublishVolume"] = "no vault"
+        clock.ahead += AGAIN_SECONDS
+        assert await csi.set_up(pod(), {"data": persistent()})
+        here.driver.failures.clear()
+        assert await csi.tear_down("uid-p")
+        assert csi.due("uid-p") is None
+
+
+async def test_a_volume_that_became_larger_is_grown_while_it_is_used(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path, (1, 3)) as here:
+        csi, clock = later(here)
+        client = here.world.client
+        spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+        claim = await client.create(
+            PERSISTENTVOLUMECLAIMS, {"metadata": {"name": "c", "namespace": "d"}, "spec": spec}
+        )
+        bound = evolve(persistent(), "spec.claimRef", {"namespace": "d", "name": "c"})
+        bound = evolve(bound, "spec.capacity.storage", "2Gi")
+        await client.create(PERSISTENTVOLUMES, bound)
+        await csi.set_up(pod(), {"data": bound})
+        assert "NodeExpandVolume" not in here.driver.verbs()
+        status = {
+            "capacity": {"storage": "1Gi"},
+            "conditions": [{"type": "FileSystemResizePending", "status": "True"}],
+        }
+        await client.update(
+            PERSISTENTVOLUMECLAIMS, evolve(claim, "status", status), subresource="status"
+        )
+        clock.ahead += AGAIN_SECONDS
+        await csi.set_up(pod(), {"data": bound})
+        said = here.driver.said("NodeExpandVolume")
+        assert said["capacity_range"] == {"required_bytes": 2 << 30}
+        assert said["volume_path"].endswith("/mount")
+        assert said["staging_target_path"].endswith("/globalmount")
+        after = await client.get(PERSISTENTVOLUMECLAIMS, "c", "d")
+        assert after["status"]["capacity"] == {"storage": "2Gi"}
+        assert not after["status"].get("conditions")
+        clock.ahead += AGAIN_SECONDS
+        await csi.set_up(pod(), {"data": bound})
+        assert here.driver.verbs().count("NodeExpandVolume") == 1
+        assert await csi.tear_down("uid-p")
+
+
+async def test_a_driver_that_measures_tells_how_full_a_volume_is(tmp_path: Path) -> None:
+    async with node_with_driver(tmp_path, (1, 2)) as here:
+        await here.volumes.set_up(pod(), sources(data=persistent()))
+        found = await here.csi.usage("uid-p")
+        assert found == {"data": VolumeUse(Space(100, 60, 10, 9), Used(40, 1))}
+        assert await here.csi.usage("uid-q") == {}
+        here.driver.failures["NodeGetVolumeStats"] = "asleep"
+        assert await here.csi.usage("uid-p") == {}
+        assert await here.volumes.tear_down("uid-p")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet.cgroups import Cgroups
-from minikube_py.agent.kubelet.stats import cadvisor, resource_metrics
+from minikube_py.agent.kubelet.stats import cadvisor, resource_metrics, volume_metrics
 from minikube_py.agent.kubelet.stats.disk import Space, Used
 from minikube_py.agent.kubelet.stats.network import Interface
 from minikube_py.agent.kubelet.stats.probe_metrics import ProbeCounts
@@ -33,6 +33,7 @@ from minikube_py.agent.kubelet.stats.summary import (
     summary,
 )
 from minikube_py.agent.kubelet.stats.usage import Cpu, Memory, Usage
+from minikube_py.agent.kubelet.stats.volume_metrics import VolumeUse
 from tests.unit.agent.kubelet.builders import BEGIN, SECOND, pod
 from tests.virtual_time import VirtualClock
 
@@ -211,3 +212,30 @@ async def test_the_first_summary_is_made_of_two_samples(tmp_path: Path, *, disks
     assert clock.monotonic() >= before + 1.0
     assert len(taken) == 2
     assert (found.disks.node is not None) == disks
+
+
+async def test_volumes_of_claims_tell_how_full_they_are(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    volumes = [
+        {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
+        {"name": "w", "ephemeral": {}},
+        {"name": "x", "emptyDir": {}},
+    ]
+    metadata = {"name": "p", "namespace": "d", "uid": "u"}
+    pod = {"metadata": metadata, "spec": {"containers": [], "volumes": volumes}}
+    facts = PodFacts(pod=pod, folder=tmp_path, volumes={"v": tmp_path})
+
+    async def driven(uid: str) -> dict[str, VolumeUse]:
+        assert uid == "u"
+        return {"w": VolumeUse(Space(100, 60, 10, 9), Used(40, 1))}
+
+    node = Node(name="n1", memory_bytes=1000, folder=tmp_path, driven=driven)
+    sampler = Sampler(Cgroups(unified=tmp_path), lambda: [facts])
+    made = Provider(node, sampler, cast("Images", NoImages()), clock)
+    found = [line for line in volume_metrics.lines(await made.claims()) if line[0] != "#"]
+    whole = '{namespace="d",persistentvolumeclaim="p-w"}'
+    assert f"kubelet_volume_stats_capacity_bytes{whole} 100" in found
+    assert f"kubelet_volume_stats_inodes_used{whole} 1" in found
+    measured = 'kubelet_volume_stats_used_bytes{namespace="d",persistentvolumeclaim="c"} '
+    assert any(line.startswith(measured) for line in found)
+    assert len(found) == 12
