@@ -56,6 +56,8 @@ from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
 from minikube_py.agent.registries import RegistriesFile
+from minikube_py.agent.tunnel import follow_servers, run_tunnels
+from minikube_py.agent.uplink import Uplink
 from minikube_py.api import names
 from minikube_py.api.times import parse_duration
 from minikube_py.client.informer import Informers
@@ -89,6 +91,8 @@ class ClusterInfo:
     network_policy: bool = True
     dns: bool = True
     """Whether nodes answer on `cluster_dns` themselves."""
+    uplink: Uplink | None = None
+    """How the servers are reached; None beside one."""
     network_backend: str = "vxlan"
     """How nodes reach each other's pods: one of `network.routes.BACKENDS`."""
     cloud_provider: str = ""
@@ -246,6 +250,9 @@ def _service_parts(
         parts["announcements"] = lambda: run_announcements(
             informers, settings.name, settings.ips[0], clock
         )
+    if (uplink := cluster.uplink) is not None:
+        parts["servers"] = lambda: follow_servers(informers, uplink.servers)
+        parts["tunnels"] = lambda: run_tunnels(uplink, settings.ips, cluster.cluster_cidr, clock)
     if cluster.dns:
         parts["cluster DNS"] = lambda: run_dns(informers, _dns_config(cluster))
     return parts

@@ -55,9 +55,8 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     from minikube_py.agent import certificates  # noqa: PLC0415
     from minikube_py.agent.app import run_agent, settle  # noqa: PLC0415
     from minikube_py.agent.join import join  # noqa: PLC0415
+    from minikube_py.agent.uplink import Uplink  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
-    from minikube_py.client.config import ClientConfig  # noqa: PLC0415
-    from minikube_py.client.http import HttpClient  # noqa: PLC0415
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
     from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
@@ -81,17 +80,9 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
         member = await joining()
         report(f"joined {member.server} as {member.node_name}")
         notify("READY=1")
-        kubelet, proxy = (
-            HttpClient(
-                ClientConfig(
-                    server=member.server,
-                    ca_file=member.cluster_ca,
-                    certificate_file=certificate,
-                    key_file=key,
-                )
-            )
-            for certificate, key in (member.kubelet, member.proxy)
-        )
+        uplink = Uplink(member, settings.folder)
+        kubelet, proxy = uplink.kubelet(), uplink.proxy()
+        info = cluster_info(member, uplink)
 
         async def renew() -> datetime:
             await certificates.renew(member, kubelet, clock)
@@ -102,9 +93,7 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
                 nursery.start(
                     "renewal", restarting("renewal", lambda: keep(renew, member.due, clock))
                 )
-                await run_agent(
-                    settings, kubelet, cluster_info(member), report, proxy_client=proxy, clock=clock
-                )
+                await run_agent(settings, kubelet, info, report, proxy_client=proxy, clock=clock)
         finally:
             await kubelet.close()
             await proxy.close()

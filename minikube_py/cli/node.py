@@ -4,6 +4,7 @@ from pathlib import Path
 
 from minikube_py.agent.app import ClusterInfo, NodeSettings
 from minikube_py.agent.join import ClusterFacts, Membership, save_facts
+from minikube_py.agent.uplink import Uplink
 from minikube_py.lib import pki
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
@@ -41,8 +42,8 @@ def membership_folder(data_dir: Path) -> Path:
     return data_dir / "agent" / "tls"
 
 
-def cluster_info(member: Membership) -> ClusterInfo:
-    """Return what the node's parts have to know of the cluster."""
+def cluster_info(member: Membership, uplink: Uplink | None = None) -> ClusterInfo:
+    """Return what the node's parts have to know of the cluster; `uplink` where it is elsewhere."""
     certificate, key = member.serving
     facts = member.facts
     return ClusterInfo(
@@ -56,6 +57,7 @@ def cluster_info(member: Membership) -> ClusterInfo:
         kube_proxy=facts.kube_proxy,
         network_policy=facts.network_policy,
         dns=facts.dns,
+        uplink=uplink,
         network_backend=facts.network_backend,
         cloud_provider=facts.cloud_provider,
     )

@@ -23,6 +23,7 @@ from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.config import ClientConfig
 from minikube_py.client.protocol import ItemList, PatchType, WatchEvent, bookmark
+from minikube_py.lib.dialling import Dial, DialConnector, nobody, notice_dead_peer
 
 REQUEST_SECONDS = 60.0
 """Upstream's server gives up after 60 s too."""
@@ -85,22 +86,23 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _socket(info: tuple[Any, ...]) -> socket.socket:
-    """Make a socket that notices a dead peer within about 45 s, also below a silent watch."""
+    """Make a socket that notices a dead peer, also below a silent watch."""
     family, kind, protocol = info[0], info[1], info[2]
     made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    notice_dead_peer(made)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 
 
 class HttpClient:
-    """A Client of one server as one user; close it when done."""
+    """A Client of one server as one user; close it when done.
 
-    def __init__(self, config: ClientConfig) -> None:
+    `dial` makes the connections, where another server than that of the URL may do.
+    """
+
+    def __init__(self, config: ClientConfig, dial: Dial = nobody) -> None:
         self.config = config
+        self._dial = dial
         self._secrets = _Secrets(config)
         self._session: aiohttp.ClientSession | None = None
 
@@ -112,7 +114,7 @@ class HttpClient:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, socket_factory=_socket)
+            connector = DialConnector(self._dial, limit=CONNECTIONS_MAX, socket_factory=_socket)
             self._session = aiohttp.ClientSession(
                 connector=connector,
                 auto_decompress=True,

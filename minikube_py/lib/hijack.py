@@ -8,13 +8,14 @@ read only as fast as the other writes, so a slow reader holds no memory.
 import asyncio
 import contextlib
 import ssl as tls
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from minikube_py.lib.dialling import Dial, nobody, notice_dead_peer, open_stream
 from minikube_py.lib.tasks import Nursery
 
 READ_AHEAD_MAX = 256 * 1024
@@ -180,7 +181,7 @@ class Dialled:
         self.writer.close()
 
 
-async def dial_upgrade(
+async def dial_upgrade(  # noqa: PLR0913 -- a request has that many parts
     url: str,
     *,
     method: str = "POST",
@@ -188,10 +189,12 @@ async def dial_upgrade(
     ssl: tls.SSLContext | None = None,
     server_name: str = "",
     timeout_seconds: float = 30.0,
+    dial: Dial = nobody,
 ) -> Dialled:
     """Ask a server to switch protocols; the headers name the protocol.
 
-    `server_name` is the name that its certificate must hold, where it is not the URL's.
+    `server_name` is the name that its certificate must hold, where it is not the URL's; `dial`
+    makes the connection, where it has a way of its own.
 
     Raises:
         Refused: the server answered with another status.
@@ -202,9 +205,10 @@ async def dial_upgrade(
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
     async with asyncio.timeout(timeout_seconds):
         secure = parts.scheme == "https" and ssl is not None
-        reader, writer = await asyncio.open_connection(
+        reader, writer = await _connection(
             host,
             port,
+            dial,
             ssl=ssl if secure else None,
             server_hostname=(server_name or host) if secure else None,
         )
@@ -220,6 +224,17 @@ async def dial_upgrade(
             writer.close()
             raise
     return Dialled(answered, reader, writer)
+
+
+async def _connection(
+    host: str, port: int, dial: Dial, **options: Any
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    made = await dial(host, port)
+    if made is not None:
+        return await open_stream(made, **options)
+    reader, writer = await asyncio.open_connection(host, port, **options)
+    notice_dead_peer(writer.get_extra_info("socket"))
+    return reader, writer
 
 
 async def _read_answer(reader: asyncio.StreamReader) -> Mapping[str, str]:
@@ -264,6 +279,22 @@ async def _read_chunked(reader: asyncio.StreamReader) -> bytes:
             body += await reader.readexactly(min(size, REFUSAL_MAX))
             await reader.readexactly(2)
     return bytes(body)
+
+
+async def lines_of(stream: ByteStream, bytes_max: int) -> AsyncIterator[bytes]:
+    """Yield the lines that come, until the other side is gone.
+
+    Raises:
+        ValueError: a line is longer than `bytes_max`.
+
+    """
+    rest = b""
+    while data := await stream.read():
+        *lines, rest = (rest + data).split(b"\n")
+        if any(len(line) > bytes_max for line in (*lines, rest)):
+            raise ValueError(f"a line is over {bytes_max} bytes")
+        for line in lines:
+            yield line
 
 
 async def pump(one: ByteStream, other: ByteStream) -> None:

@@ -57,6 +57,7 @@ from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
+from minikube_py.server.tunnels import Tunnels
 from minikube_py.server.webhook.client import WebhookClient
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class ServerApp:
     _scheduler_metrics: "SchedulerMetrics | None" = None
     _api: Api | None = None
     _http: HttpServer | None = None
+    _tunnels: Tunnels | None = None
     _aggregator: Aggregator | None = None
     _keeper: Keeper | None = None
     _ready: dict[str, str | None] = field(
@@ -169,6 +171,8 @@ class ServerApp:
     async def _stop(self) -> None:
         """Be not ready any more, and let requests under way finish before all else ends."""
         self.watches.close()
+        if self._tunnels is not None:
+            self._tunnels.close()
         if self._http is not None:
             await self._http.stop()
 
@@ -178,6 +182,7 @@ class ServerApp:
         certificates = Certificates(self.config, self.bootstrap)
         parts = Parts(self._setting(), backend, cache, proxy, certificates)
         self._api = parts.api
+        self._tunnels = parts.tunnels
         custom = parts.custom_resources
         await custom.load()
         nursery.start("custom resources", restarting("custom resources", custom.run))

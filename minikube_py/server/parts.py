@@ -25,10 +25,9 @@ from minikube_py.api.core import (
     SERVICES,
 )
 from minikube_py.api.endpointslices import ENDPOINTSLICES
-from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.metrics import NODEMETRICS, PODMETRICS
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Convert, Resource
 from minikube_py.api.resource_k8s import RESOURCESLICES
@@ -56,7 +55,7 @@ from minikube_py.server.admission.webhook_set import WebhookSet
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import ANY_CUSTOM, Api, Endpoints
 from minikube_py.server.apiserver.call import Endpoint
-from minikube_py.server.apiserver.connect import Connector, kubelet_base
+from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.crd import CustomResources
 from minikube_py.server.apiserver.endpoints.access_reviews import AccessReviews
 from minikube_py.server.apiserver.endpoints.binding import Binding
@@ -105,7 +104,8 @@ from minikube_py.server.flowcontrol.control import FlowControl
 from minikube_py.server.flowcontrol.estimate import Stored
 from minikube_py.server.join import Join, Known
 from minikube_py.server.metrics_api.endpoints import MetricsApi
-from minikube_py.server.metrics_api.scraper import FETCH_SECONDS, PAGE_BYTES_MAX, Scraper
+from minikube_py.server.metrics_api.kubelets import fetch_from_kubelets
+from minikube_py.server.metrics_api.scraper import Scraper
 from minikube_py.server.profile import plugin_configuration
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.hooks import Hook
@@ -113,6 +113,7 @@ from minikube_py.server.registry.services import ServiceHook
 from minikube_py.server.registry.stamps import SigningRequestHook, VolumeHook
 from minikube_py.server.registry.store import Store
 from minikube_py.server.service_addresses import ServiceAddresses
+from minikube_py.server.tunnels import Tunnels
 from minikube_py.server.webhook.client import Target, WebhookClient, target_of
 from minikube_py.server.webhook.conversion import WebhookConverter
 from minikube_py.server.webhook.kubeconfig import target_of_file
@@ -169,10 +170,8 @@ class Parts:
             ),
             hooks=hooks(setting, cache.kind, authorizer),
         )
-        answers = {
-            **endpoints(self.store, authorizer, rbac, tokens),
-            **_metrics_api(setting, cache, proxy, certificates),
-        }
+        answers = dict(endpoints(self.store, authorizer, rbac, tokens))
+        answers.update(_metrics_api(setting, cache, proxy, certificates))
         self.api = Api(setting.scheme, self.store, authorizer, answers, setting.auditor)
         self.flow_control = _flow_control(setting, cache)
         self.aggregator = Aggregator(
@@ -181,6 +180,8 @@ class Parts:
         self.api.elsewhere = self.aggregator.forwarder
         self.request_metrics = RequestMetrics(setting.scheme)
         self.requests = Requests(parse_duration(setting.config.request_timeout))
+        self.tunnels = Tunnels(cache.kind(NODES), certificates.trust.of)
+        proxy.dial = self.tunnels.dial
         nonresource = _nonresource(setting, self, tokens, certificates.trust)
         self.aggregator.changed = nonresource.changed
         self.custom_resources = CustomResources(
@@ -394,7 +395,10 @@ def _nonresource(setting: Setting, parts: Parts, tokens: Tokens, trust: Trust) -
         documents=_documents(config, tokens.signer),
         pages=metrics.pages(_sources(setting, parts), health),
         published=Published(setting.scheme, parts.aggregator, setting.clock, address),
-        open_paths=(Join(config, bootstrap, client, setting.clock, known),),
+        open_paths=(
+            parts.tunnels,
+            Join(config, bootstrap, client, setting.clock, known),
+        ),
     )
 
 
@@ -472,15 +476,7 @@ def _metrics_api(
     """Return what answers for metrics.k8s.io, nothing where it is left out."""
     if not setting.config.serves_metrics:
         return {}
-    tls = certificates.kubelet
-
-    async def fetch(node: Obj) -> str:
-        if not get(node, "status.daemonEndpoints.kubeletEndpoint.Port"):
-            raise ServiceUnavailableError("the node says of no kubelet where it listens")
-        url = f"{kubelet_base(node)}/metrics/resource"
-        return await proxy.fetch(url, tls, bytes_max=PAGE_BYTES_MAX, seconds=FETCH_SECONDS)
-
-    nodes = cache.kind(NODES)
+    nodes, fetch = cache.kind(NODES), fetch_from_kubelets(proxy, certificates.kubelet)
     made = MetricsApi(nodes, cache.kind(PODS), Scraper(nodes, fetch, setting.clock))
     return {
         (NODEMETRICS.group_resource, ""): made.nodes(),

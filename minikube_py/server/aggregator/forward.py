@@ -92,7 +92,7 @@ class Forwarder:
                 context,
                 server_name=name,
                 headers=headers,
-                private=self._proxy.private,
+                proxy=self._proxy,
             )
         return await self._proxy.forward(request, url, context, server_name=name, headers=headers)
 

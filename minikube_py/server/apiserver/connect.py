@@ -69,7 +69,7 @@ class Connector:
         if call.subresource in _STREAMS:
             if not is_upgrade(request):
                 raise BadRequestError("Upgrade request required")
-            return await tunnel(request, url, self._tls, private=self._proxy.private)
+            return await tunnel(request, url, self._tls, proxy=self._proxy)
         return await self._proxy.stream(request, url, self._tls, target=f"pods/log {call.name}")
 
     def _kubelet_url(self, request: web.BaseRequest, call: Call, pod: Obj) -> str:
@@ -105,7 +105,7 @@ class Connector:
         url = f"{base}/{info.rest}{tail}"
         prefix = call.resource.path(call.namespace, call.name, "proxy")
         if is_upgrade(request):
-            return await tunnel(request, url, tls, private=self._proxy.private)
+            return await tunnel(request, url, tls, proxy=self._proxy)
         return await self._proxy.forward(request, url, tls, prefix=prefix)
 
     def _target(self, call: Call, obj: Obj, scheme: str, port: str) -> str:

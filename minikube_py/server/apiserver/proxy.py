@@ -5,6 +5,7 @@ a server made with `handler_cancellation=True`.
 """
 
 import asyncio
+import socket
 import ssl as tls
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
@@ -24,6 +25,7 @@ from minikube_py.api.errors import (
     from_status,
 )
 from minikube_py.api.object import Obj
+from minikube_py.lib.dialling import Dial, DialConnector, nobody
 from minikube_py.server.apiserver.socket_stream import send_over_socket
 from minikube_py.server.apiserver.socket_watch import asks_for_socket
 
@@ -60,6 +62,8 @@ class Proxy:
     def __init__(self, private: Iterable[str] = ()) -> None:
         """Begin without connections; `private` are more beginnings of headers to keep back."""
         self.private = (*PRIVATE, *(name.lower() for name in private))
+        self.dial: Dial = nobody
+        """Another way to a host, where there is one (the tunnels of nodes)."""
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -191,6 +195,9 @@ class Proxy:
             raise ServiceUnavailableError(f'Get "{url}": more than {bytes_max} bytes')
         return far.status, data
 
+    async def _dialled(self, host: str, port: int) -> socket.socket | None:
+        return await self.dial(host, port)
+
     async def _open(
         self,
         method: str,
@@ -203,7 +210,7 @@ class Proxy:
     ) -> aiohttp.ClientResponse:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS_MAX),
+                connector=DialConnector(self._dialled, limit=0, limit_per_host=CONNECTIONS_MAX),
                 timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_SECONDS),
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),

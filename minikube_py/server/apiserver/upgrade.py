@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 
 from minikube_py.api.errors import InternalError
 from minikube_py.lib.hijack import Refused, Switched, dial_upgrade, pump, take_over
-from minikube_py.server.apiserver.proxy import PRIVATE, end_to_end_headers, why
+from minikube_py.server.apiserver.proxy import Proxy, end_to_end_headers, why
 
 DIAL_SECONDS = 30.0
 BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
@@ -33,13 +33,14 @@ async def tunnel(
     *,
     server_name: str = "",
     headers: Iterable[tuple[str, str]] = (),
-    private: tuple[str, ...] = PRIVATE,
+    proxy: Proxy,
 ) -> web.StreamResponse:
     """Hand the client's upgrade on to `url` and copy bytes both ways until a side ends.
 
     An answer other than 101 is passed on as it is. `url` names path and query in full;
     `server_name` is the name that the far end's certificate must hold, where it is not the URL's;
-    `headers` are sent beside the client's; those that begin like one of `private` are kept back.
+    `headers` are sent beside the client's; `proxy` says which of those are kept back, and how
+    hosts are reached.
 
     Raises:
         InternalError: the far end cannot be reached.
@@ -49,10 +50,11 @@ async def tunnel(
         far = await dial_upgrade(
             url,
             method=request.method,
-            headers=[*_handshake_headers(request, private), *headers],
+            headers=[*_handshake_headers(request, proxy.private), *headers],
             ssl=ssl,
             server_name=server_name,
             timeout_seconds=DIAL_SECONDS,
+            dial=proxy.dial,
         )
     except Refused as refusal:
         kind = refusal.headers.get("content-type", "text/plain")

@@ -207,7 +207,7 @@ async def echoing() -> AsyncIterator[str]:
 @asynccontextmanager
 async def tunnelling(far: str) -> AsyncIterator[str]:
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
-        return await tunnel(request, far + request.raw_path, None)
+        return await tunnel(request, far + request.raw_path, None, proxy=Proxy())
 
     async with serving(handler) as url:
         yield url
@@ -269,7 +269,7 @@ async def test_a_kubelet_that_is_not_there_is_an_internal_error() -> None:
 
     async def handler(request: web.BaseRequest) -> web.StreamResponse:
         with pytest.raises(InternalError) as caught:
-            await tunnel(request, "http://127.0.0.1:9/exec", None)
+            await tunnel(request, "http://127.0.0.1:9/exec", None, proxy=Proxy())
         messages.append(caught.value.message)
         return web.Response()
 

@@ -1,0 +1,40 @@
+"""How a node reaches the servers of its cluster: as whom, and which of them."""
+
+from pathlib import Path
+
+from minikube_py.agent.join import Membership
+from minikube_py.client.config import ClientConfig
+from minikube_py.client.http import HttpClient
+from minikube_py.client.servers import SERVER_NAME, Servers
+
+
+class Uplink:
+    """The servers that a member of a cluster knows, and clients of whichever works."""
+
+    def __init__(self, member: Membership, folder: Path) -> None:
+        """Take where the list of servers is kept; raises StartError where it cannot be read."""
+        self.servers = Servers(member.server, folder / "servers.json")
+        self._member = member
+
+    @property
+    def config(self) -> ClientConfig:
+        """How to be the node's kubelet."""
+        return self._config(self._member.kubelet)
+
+    def _config(self, pair: tuple[Path, Path]) -> ClientConfig:
+        certificate, key = pair
+        return ClientConfig(
+            server=self._member.server,
+            ca_file=self._member.cluster_ca,
+            certificate_file=certificate,
+            key_file=key,
+            tls_server_name=SERVER_NAME,
+        )
+
+    def kubelet(self) -> HttpClient:
+        """Return a client as system:node:<name>; the caller closes it."""
+        return HttpClient(self.config, self.servers.dial)
+
+    def proxy(self) -> HttpClient:
+        """Return a client as system:kube-proxy; the caller closes it."""
+        return HttpClient(self._config(self._member.proxy), self.servers.dial)
