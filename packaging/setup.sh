@@ -9,6 +9,9 @@ packages=(
   containernetworking-plugins        # bridge, host-local, portmap
   nftables conntrack iproute2        # services, and network namespaces of the tests
   wireguard-go wireguard-tools       # one of the ways in which nodes reach each other's pods
+  postgresql                         # three datastores that servers may share
+  mariadb-server-core mariadb-client-core
+  etcd-server etcd-client
   busybox-static gcc libc6-dev       # images of the example and the tests, the pause program
 )
 
@@ -24,7 +27,13 @@ if [ "$(id -u)" != 0 ]; then
   exit 1
 fi
 echo "apt: ${missing[*]}"
-export DEBIAN_FRONTEND=noninteractive
+# The tests start database servers of their own: the package's need not run.
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+  mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] ||
+    echo "create_main_cluster = false" >/etc/postgresql-common/createcluster.conf
+fi
+export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1  # at which packages start no services
 apt=(apt-get -qq -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3)
 install=("${apt[@]}" install -y --no-install-recommends "${missing[@]}")
 "${install[@]}" >/dev/null </dev/null 2>&1 || { "${apt[@]}" update && "${install[@]}" >/dev/null </dev/null; }

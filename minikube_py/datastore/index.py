@@ -41,6 +41,10 @@ class Index:
         self._replaced: deque[Version] = deque()
         """Versions that made a row useless, older ones or (deletes) their own, in order."""
 
+    def become(self, other: "Index") -> None:
+        """Hold what another index holds from now on, which must not be used any more."""
+        self.__dict__.update(other.__dict__)
+
     def head(self, key: str) -> Version | None:
         """Return the newest version of a key; None where it does not exist."""
         version = self._heads.get(key)

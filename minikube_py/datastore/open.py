@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikube_py.datastore.kv import Backend, DatastoreError
+from minikube_py.datastore.tls_files import NO_FILES, TlsFiles
 from minikube_py.lib.clock import Clock, SystemClock
 
 FILE = Path("server/db/state.db")
 """The embedded datastore, below the data dir; its folder has mode 0700, the file 0600."""
-LATER = ("postgres", "postgresql", "mysql", "etcd", "http", "https")
+DATABASES = ("postgres", "postgresql", "mysql")
+LATER = ("etcd", "http", "https")
 """Schemes of datastores that the design has and this version does not."""
 
 
@@ -17,10 +19,12 @@ async def open_backend(
     *,
     data_dir: Path,
     lazy_prefixes: Sequence[str] = (),
+    tls: TlsFiles = NO_FILES,
     clock: Clock | None = None,
 ) -> Backend:
     """Open the datastore that an endpoint names: "" is SQLite in the data dir.
 
+    `tls` says whom to trust and who to be where the endpoint is reached by TLS.
     Updates of keys below `lazy_prefixes` are heartbeats: acknowledged before they are on disk.
 
     Raises:
@@ -39,6 +43,11 @@ async def open_backend(
         from minikube_py.datastore.memory import MemoryBackend  # noqa: PLC0415
 
         return MemoryBackend()
+    if scheme in DATABASES:
+        from minikube_py.datastore.shared.backend import SharedBackend  # noqa: PLC0415 -- heavy
+        from minikube_py.datastore.shared.endpoint import database_endpoint  # noqa: PLC0415
+
+        return await SharedBackend.open(database_endpoint(endpoint, tls), clock=clock)
     if scheme in LATER:
         raise DatastoreError(f"datastore endpoint {scheme}:// is not supported by this version")
     raise DatastoreError(
@@ -49,7 +58,7 @@ async def open_backend(
 
 def is_shared(endpoint: str) -> bool:
     """Whether several servers may use the datastore of an endpoint at the same time."""
-    return endpoint.partition("://")[0] in LATER
+    return endpoint.partition("://")[0] in (*DATABASES, *LATER)
 
 
 def size_bytes(endpoint: str, data_dir: Path) -> int | None:

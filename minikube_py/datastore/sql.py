@@ -15,11 +15,12 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import aiosqlite
 
 from minikube_py.datastore.kv import DatastoreError, UnavailableError, prefix_end
+from minikube_py.datastore.log import EventRow, Head, Row
 
 APPLICATION_ID = 0x6B707931
 """Marks the file as kpy's (`kpy1`), so that another program's database is not taken for ours."""
@@ -58,23 +59,6 @@ FROM log LEFT JOIN log AS before ON log.value IS NULL AND before.revision = log.
 WHERE log.revision > ? AND log.revision <= ? AND log.key >= ? AND log.key < ?
 ORDER BY log.revision LIMIT ?
 """
-
-
-class Row(NamedTuple):
-    """One write as it stands in the log."""
-
-    revision: int
-    key: str
-    create_revision: int
-    previous: int
-    lease: int
-    value: bytes | None
-
-
-Head = tuple[int, str, int, int, int]
-"""A row of SCAN: revision, key, create_revision, lease, deleted."""
-EventRow = tuple[str, bytes, int, int, int, int]
-"""A row of HISTORY, in the order of the fields of `Event`."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:

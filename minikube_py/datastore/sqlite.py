@@ -5,26 +5,17 @@ The log on disk (`sql`), the index from keys to revisions in memory (`index`), t
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from minikube_py.datastore.batches import Write
 from minikube_py.datastore.index import Index, Version, rows_of
-from minikube_py.datastore.kv import (
-    CompactedError,
-    Event,
-    FutureRevisionError,
-    KeyExistsError,
-    KeyValue,
-    Page,
-    RevisionMismatchError,
-)
+from minikube_py.datastore.kv import Event, FutureRevisionError
+from minikube_py.datastore.logged import READ_ROWS, LoggedBackend
 from minikube_py.datastore.sql import Database
-from minikube_py.datastore.tail import Tail
-from minikube_py.datastore.writer import Write, Writer
+from minikube_py.datastore.writer import Writer
 from minikube_py.lib.clock import Clock, SystemClock
 
-READ_ROWS = 512
-"""Rows of one read, so that writes get in between."""
 REMOVE_VERSIONS = 512
 """Versions that one step of a compaction drops."""
 SHRINK_PAGES = 64
@@ -33,18 +24,19 @@ FREE_PAGES_KEPT = 1024
 """Free pages that stay in the file for the next writes; see `_shrink`."""
 
 
-class SqliteBackend:
+class SqliteBackend(LoggedBackend):
     """The store in one SQLite file."""
+
+    _writer: Writer
 
     def __init__(
         self, database: Database, index: Index, state: dict[str, int], clock: Clock
     ) -> None:
-        self._database = database
-        self._index = index
-        self._compacted = state.get("compacted", 0)
+        compacted = state.get("compacted", 0)
         # Each of the three may be the only trace of the last revision that was handed out.
-        revision = max(index.revision, self._compacted, state.get("ceiling", 0))
-        self._tail = Tail(self._history, revision)
+        revision = max(index.revision, compacted, state.get("ceiling", 0))
+        super().__init__(database, index, revision=revision, compacted=compacted)
+        self._database = database
         self._writer = Writer(database, index, self._tail, revision=revision, clock=clock)
         self._lazy_prefixes: tuple[str, ...] = ()
         self._compaction = asyncio.Lock()
@@ -76,95 +68,23 @@ class SqliteBackend:
 
     async def close(self) -> None:
         """Write what was accepted, end the watches, close the file."""
-        await self._writer.close()
-        self._tail.close()
+        await super().close()
         await self._database.close()
 
-    async def revision(self) -> int:
-        """Return the newest revision."""
-        return self._writer.revision
-
-    async def get(self, key: str) -> KeyValue | None:
-        """Return the key, or None."""
-        while (version := self._index.head(key)) is not None:
-            (value,) = await self._values((version,))
-            if value is not None:
-                return _key_value(version, value)
-            # Replaced and compacted while it was read: look again.
-        return None
-
-    async def list(
-        self, prefix: str, *, after: str = "", limit: int = 0, revision: int = 0
-    ) -> Page:
-        """Return keys below the prefix as they were at a revision (0: now)."""
-        while True:
-            shown = revision or self._writer.revision
-            self._check_revision(shown)
-            versions = list(self._index.snapshot(prefix, after=after, revision=shown))
-            taken = versions[:limit] if limit else versions
-            values = await self._values(taken)
-            items = tuple(
-                _key_value(v, b) for v, b in zip(taken, values, strict=True) if b is not None
-            )
-            if len(items) == len(taken):
-                remaining = len(versions) - len(taken)
-                return Page(items, shown, more=remaining > 0, remaining=remaining)
-            # Compaction overtook the reading: an old snapshot is lost, the newest is read again.
-
-    async def _values(self, versions: Sequence[Version]) -> Sequence[bytes | None]:
-        values = [version.value for version in versions]
-        missing = [n for n, value in enumerate(values) if value is None]
-        for start in range(0, len(missing), READ_ROWS):
-            part = missing[start : start + READ_ROWS]
-            found = await self._database.values([versions[n].revision for n in part])
-            for n, value in zip(part, found, strict=True):
-                values[n] = value
-        return values
-
-    def _check_revision(self, revision: int) -> None:
-        if revision > self._writer.revision:
-            raise FutureRevisionError(revision, self._writer.revision)
-        if revision < self._compacted:
-            raise CompactedError(revision, self._compacted)
-
-    async def create(self, key: str, value: bytes, *, lease: int = 0) -> int:
-        """Write a new key and return its revision."""
-        if await self._writer.settled(key) is not None:
-            raise KeyExistsError(f"key {key!r} exists")
-        return await self._writer.write(Write(key, value, None, lease=lease))
-
-    async def update(self, key: str, value: bytes, *, revision: int, lease: int = 0) -> int:
-        """Write a key that is at `revision`; return the new one."""
-        before = await self._writer.settled(key)
-        if before is None or before.revision != revision:
-            raise RevisionMismatchError(key, revision, await self.get(key))
-        lazy = key.startswith(self._lazy_prefixes)
-        return await self._writer.write(Write(key, value, before, lease=lease, lazy=lazy))
-
-    async def delete(self, key: str, *, revision: int) -> int:
-        """Delete a key that is at `revision` (0: at any)."""
-        before = await self._writer.settled(key)
-        if before is None or revision not in (0, before.revision):
-            raise RevisionMismatchError(key, revision, await self.get(key))
-        return await self._writer.write(Write(key, None, before, lease=before.lease))
-
-    def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
-        """Yield what was and will be written after a revision, in order."""
-        return self._tail.watch(prefix, after)
+    def _prepared(self, key: str, value: bytes | None, before: Version | None, lease: int) -> Write:
+        lazy = value is not None and before is not None and key.startswith(self._lazy_prefixes)
+        return Write(key, value, before, lease=lease, lazy=lazy)
 
     async def _history(self, prefix: str, after: int, until: int) -> Sequence[Event]:
-        self._check_revision(after)
-        if after >= until:
-            return ()
+        """Merge the log with what is not in it yet."""
         unsaved = [
             Event(v.key, v.value, v.revision, v.create_revision, lease=v.lease)
             for v in self._writer.unsaved.values()
             if v.value is not None and after < v.revision <= until and v.key.startswith(prefix)
         ]
-        rows = await self._database.history(after, until, prefix, READ_ROWS)
-        self._check_revision(after)  # compaction may have passed while the rows were read
-        events = {row[2]: Event(*row[:4], bool(row[4]), row[5]) for row in rows}
-        last = rows[-1][2] if len(rows) == READ_ROWS else until
+        saved = await super()._history(prefix, after, until)
+        events = {event.revision: event for event in saved}
+        last = saved[-1].revision if len(saved) == READ_ROWS else until
         events.update((event.revision, event) for event in unsaved if event.revision <= last)
         return [events[revision] for revision in sorted(events)]
 
@@ -194,7 +114,3 @@ class SqliteBackend:
         while free > FREE_PAGES_KEPT + pages // 8:
             await self._database.shrink(SHRINK_PAGES)
             pages, free = await self._database.pages()
-
-
-def _key_value(version: Version, value: bytes) -> KeyValue:
-    return KeyValue(version.key, value, version.revision, version.create_revision, version.lease)

@@ -33,10 +33,15 @@ class _Watcher:
 
     def push(self, event: Event) -> None:
         if len(self.events) >= WAITING_EVENTS_MAX:
-            self.lagging = True
-            self.events = []
+            self.lag()
         if not self.lagging:
             self.events.append(event)
+        self.woken.set()
+
+    def lag(self) -> None:
+        """Drop what waits: the watcher goes on from the log."""
+        self.lagging = True
+        self.events = []
         self.woken.set()
 
     async def take(self) -> tuple[Event, ...]:
@@ -67,6 +72,13 @@ class Tail:
                 for watcher in self._watchers.get(event.key[:length], ()):
                     watcher.push(event)
         self.revision = revision
+
+    def skip(self, revision: int) -> None:
+        """Go on at a later revision: every watcher reads the log for what it has missed."""
+        self.revision = revision
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.lag()
 
     async def watch(self, prefix: str, after: int) -> AsyncIterator[tuple[Event, ...]]:
         """Yield the events below a prefix after a revision, for ever."""

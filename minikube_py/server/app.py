@@ -27,6 +27,7 @@ from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend
 from minikube_py.datastore.open import is_shared, open_backend, size_bytes
+from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
@@ -133,6 +134,11 @@ class ServerApp:
             self.config.datastore_endpoint,
             data_dir=self.config.data_dir,
             lazy_prefixes=(NODE_LEASES,),
+            tls=TlsFiles(
+                self.config.datastore_cafile,
+                self.config.datastore_certfile,
+                self.config.datastore_keyfile,
+            ),
             clock=self.clock,
         )
         self._measured = MeasuredBackend(opened)
@@ -149,7 +155,7 @@ class ServerApp:
                 Proxy(user_headers(self.config)) as proxy,
                 Nursery("server") as nursery,
             ):
-                cache = Cache(backend)
+                cache = Cache(backend, shared=is_shared(self.config.datastore_endpoint))
                 await cache.load(self.scheme)
                 self._ready["etcd"] = None
                 report(f"datastore is open at revision {cache.revision}")

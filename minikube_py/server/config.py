@@ -18,7 +18,12 @@ class ServerConfig:
     bind_address: str = option("0.0.0.0", "address that the API server listens on")
     advertise_address: str = option("", "address that others reach it at (default: the node's)")
     tls_san: tuple[str, ...] = option((), "more names or addresses for the serving certificate")
-    datastore_endpoint: str = option("", "URL of the datastore (default: SQLite in --data-dir)")
+    datastore_endpoint: str = option(
+        "", "URL of the datastore (default: SQLite in --data-dir)", secret=True
+    )
+    datastore_cafile: str = option("", "certificates that the datastore's is checked against")
+    datastore_certfile: str = option("", "certificate that this server shows the datastore")
+    datastore_keyfile: str = option("", "key of that certificate")
     token: str = option(
         "", "secret that agents join with (default: made on first start)", secret=True
     )

@@ -17,7 +17,7 @@ from minikube_py.server.authz.webhook import VERSIONS
 from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.profile import PROFILES
 
-DATASTORES = ("memory",)
+DATASTORES = ("memory", "postgres", "postgresql", "mysql")
 """Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
 SMALLEST_SERVICE_NETWORK = 16
 """The first address is the API server's, the tenth the cluster DNS's."""
@@ -78,7 +78,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
             "--datastore-endpoint",
             config.datastore_endpoint.partition("://")[0],
             _is_datastore,
-            "nothing for SQLite in the data dir, or memory://; others are not supported yet",
+            "nothing for SQLite in the data dir, postgres://, mysql:// or memory://",
         ),
     )
     for flag, value, is_good, wanted in checks:

@@ -1,6 +1,6 @@
 """Every backend under one suite: a test that takes `backend` runs against all of them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +11,56 @@ from minikube_py.datastore.open import open_backend
 from minikube_py.server.encryption.backend import SealedBackend
 from minikube_py.server.encryption.configuration import Configuration, Rule, Sealer, new_key
 from minikube_py.server.encryption.services import Services
+from tests.datastore import servers
+from tests.datastore.servers import Server
 
 ENDPOINTS = {"memory": "memory://", "sqlite": ""}
-PERSISTENT = {"sqlite": ""}
+DATABASES = ("postgres", "mariadb")
 
 Reopen = Callable[[Backend], Awaitable[Backend]]
 
 
-@pytest.fixture(params=[*sorted(ENDPOINTS), "sealed"])
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """Yield a PostgreSQL server."""
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[Server]:
+    """Yield a MariaDB server."""
+    with servers.mariadb() as server:
+        yield server
+
+
+@pytest.fixture(params=[*sorted(ENDPOINTS), *DATABASES, "sealed"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     if request.param == "sealed":
         opened: Backend = await sealed()
     else:
-        opened = await open_backend(ENDPOINTS[request.param], data_dir=tmp_path)
+        opened = await open_backend(endpoint_of(request, request.param), data_dir=tmp_path)
     yield opened
     await opened.close()
 
 
-@pytest.fixture(params=sorted(PERSISTENT))
+@pytest.fixture(params=["sqlite", *DATABASES])
 def endpoint(request: pytest.FixtureRequest) -> str:
-    return PERSISTENT[request.param]
+    """Return the endpoint of an empty store that outlives the process."""
+    return endpoint_of(request, request.param)
+
+
+@pytest.fixture(params=DATABASES)
+def shared(request: pytest.FixtureRequest) -> str:
+    """Return the endpoint of an empty store that several servers may use."""
+    return endpoint_of(request, request.param)
+
+
+def endpoint_of(request: pytest.FixtureRequest, name: str) -> str:
+    if name in ENDPOINTS:
+        return ENDPOINTS[name]
+    server: Server = request.getfixturevalue(name)
+    return server.endpoint()
 
 
 async def sealed() -> SealedBackend:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from minikube_py.datastore import writer
+from minikube_py.datastore import batches
 from minikube_py.datastore.kv import (
     Backend,
     KeyExistsError,
@@ -95,7 +95,7 @@ async def test_a_caller_who_gives_up_harms_nobody(backend: Backend) -> None:
 async def test_too_many_waiting_writes_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "WAITING_WRITES_MAX", 10)
+    monkeypatch.setattr(batches, "WAITING_WRITES_MAX", 10)
     backend = await SqliteBackend.open(tmp_path / "state.db")
     creations = (backend.create(f"/r/{n}", b"") for n in range(12))
     results = await asyncio.gather(*creations, return_exceptions=True)

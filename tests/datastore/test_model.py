@@ -9,13 +9,22 @@ from collections.abc import Awaitable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from minikube_py.datastore.kv import Backend, DatastoreError, Event
 from minikube_py.datastore.memory import MemoryBackend
 from minikube_py.datastore.open import open_backend
+from tests.datastore.conftest import DATABASES
+from tests.datastore.servers import Server
 
 KEYS = st.sampled_from(["/a/1", "/a/2", "/a/é", "/b/1", "/b", "/lazy/1", "/lazy/2"])
 PREFIXES = st.sampled_from(["", "/a/", "/b", "/lazy/", "/x/"])
@@ -32,10 +41,11 @@ async def outcome(work: Awaitable[object]) -> object:
 
 
 class Comparison(RuleBasedStateMachine):
-    """The same commands to the model and to SQLite."""
+    """The same commands to the model and to a backend."""
 
-    def __init__(self) -> None:
+    def __init__(self, endpoint: str = "") -> None:
         super().__init__()
+        self.endpoint = endpoint
         self.runner = asyncio.Runner()
         self.folder = tempfile.TemporaryDirectory()
         self.model = MemoryBackend()
@@ -49,7 +59,7 @@ class Comparison(RuleBasedStateMachine):
         self.real = self.run(self.opened())
 
     async def opened(self) -> Backend:
-        return await open_backend("", data_dir=Path(self.folder.name))
+        return await open_backend(self.endpoint, data_dir=Path(self.folder.name))
 
     def both(self, verb: str, *arguments: object, **options: object) -> object:
         expected = self.run(outcome(getattr(self.model, verb)(*arguments, **options)))
@@ -129,10 +139,24 @@ async def history(backend: Backend, prefix: str, after: int, until: int) -> list
     return events
 
 
-Comparison.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-TestComparison = Comparison.TestCase
+def bounded(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+def test_sqlite_answers_as_the_model_does() -> None:
+    run_state_machine_as_test(Comparison, settings=bounded(40))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_a_database_server_answers_as_the_model_does(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    server: Server = request.getfixturevalue(name)
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: Comparison(server.endpoint()), settings=bounded(10)
+    )

@@ -88,7 +88,12 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "message"),
     [
-        ("postgres://u:secret@db/kpy", "postgres:// is not supported by this version"),
+        ("postgres://u:secret@127.0.0.1:1/kpy", r"u:\*\*\*@127.0.0.1:1/kpy: .*[Rr]efused|failed"),
+        ("mysql://u:secret@tcp(127.0.0.1:1)/kpy", r"u:\*\*\*@127.0.0.1:1/kpy: .*Can't connect"),
+        ("postgres://u:secret@/kpy", "postgres://: it names no host"),
+        ("postgres://u:secret@db/kpy?sslmode=maybe", "sslmode=maybe is not known"),
+        ("postgres://u:secret@db/kpy?ssl=1", "option 'ssl' is not known; known are host, ssl"),
+        ("mysql://u:secret@db/kpy?tls=maybe", "tls=maybe is not known"),
         ("etcd://10.0.0.1", "etcd:// is not supported by this version"),
         ("floppy://a", "'floppy' is not known; leave it empty for SQLite"),
         ("state.db", "not known"),

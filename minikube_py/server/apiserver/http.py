@@ -139,6 +139,17 @@ class Frontend:
             "delete": self._delete,
             "deletecollection": self._delete_collection,
         }
+        if api.store.cache.shared:
+            self._verbs = {name: self._current_first(verb) for name, verb in self._verbs.items()}
+
+    def _current_first(self, verb: Verb) -> Verb:
+        """Return a verb that first waits for what other servers wrote."""
+
+        async def carried_out(request: web.BaseRequest, call: Call) -> Sent:
+            await self.api.store.cache.current(request.query.get("resourceVersion", ""))
+            return await verb(request, call)
+
+        return carried_out
 
     async def handle(self, request: web.BaseRequest) -> Sent:
         """Answer one request, and log what became of it where the audit policy says so."""

@@ -1,6 +1,6 @@
 """The Client of parts in process: the same road as HTTP, without bytes in between."""
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -85,10 +85,13 @@ class Loopback:
         origin = partial(_origin, path, self._user, auditor)
         return auditor.begin(self._user, info, origin)
 
-    async def _carried_out(self, call: Call, work: Awaitable[Answer]) -> Obj:
+    async def _carried_out(
+        self, call: Call, verb: Callable[..., Awaitable[Answer]], *arguments: object
+    ) -> Obj:
         """Return the object of an answer; the audit log learns how it went."""
         try:
-            answer = await work
+            await self._current()
+            answer = await verb(call, *arguments)
         except StatusError as error:
             _end(call, error)
             raise
@@ -97,10 +100,15 @@ class Loopback:
             call.audit.completed(answer.status)
         return _obj(answer)
 
+    async def _current(self) -> None:
+        """Wait for what other servers wrote before this call."""
+        if self._api.store.cache.shared:
+            await self._api.store.cache.current()
+
     async def get(self, resource: Resource, name: str, namespace: str = "") -> Obj:
         """Return one object."""
         call = self._call("get", resource, namespace, name)
-        return await self._carried_out(call, self._api.get(call))
+        return await self._carried_out(call, self._api.get)
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
         """Return the document at a path of the API, also where another server answers for it."""
@@ -115,9 +123,10 @@ class Loopback:
             raise NotFoundError("the server could not find the requested resource", details={})
         if info.name:
             call = self._call("get", resource, info.namespace, info.name, info.subresource)
-            return await self._carried_out(call, self._api.get(call))
+            return await self._carried_out(call, self._api.get)
         selectors = (query.get("labelSelector", ""), query.get("fieldSelector", ""))
         call = self._call("list", resource, info.namespace, selectors=selectors)
+        await self._current()
         listing = await self._api.list(call, list_options(resource, query))
         _end(call)
         return listing.document(resource)
@@ -136,6 +145,7 @@ class Loopback:
         query = _query(label_selector, field_selector, limit, continue_)
         selectors = (label_selector, field_selector)
         call = self._call("list", resource, namespace, selectors=selectors)
+        await self._current()
         listing = await self._api.list(call, list_options(resource, query))
         _end(call)
         return ItemList(listing.items, listing.revision, listing.continue_)
@@ -164,7 +174,7 @@ class Loopback:
         """Create the object."""
         namespace = obj["metadata"].get("namespace", "")
         call = self._call("create", resource, namespace, name, subresource)
-        return await self._carried_out(call, self._api.create(call, dict(obj)))
+        return await self._carried_out(call, self._api.create, dict(obj))
 
     async def update(self, resource: Resource, obj: Obj, *, subresource: str = "") -> Obj:
         """Replace the object."""
@@ -172,7 +182,7 @@ class Loopback:
         call = self._call(
             "update", resource, metadata.get("namespace", ""), metadata["name"], subresource
         )
-        return await self._carried_out(call, self._api.update(call, dict(obj)))
+        return await self._carried_out(call, self._api.update, dict(obj))
 
     async def patch(  # noqa: PLR0913 -- as the protocol
         self,
@@ -193,14 +203,14 @@ class Loopback:
                 field_manager=field_manager, force=force, field_validation="Ignore"
             )
             call = Call(**{**vars(call), "options": options})
-        return await self._carried_out(call, self._api.patch(call, patch_type, patch))
+        return await self._carried_out(call, self._api.patch, patch_type, patch)
 
     async def delete(
         self, resource: Resource, name: str, namespace: str = "", *, options: Obj | None = None
     ) -> Obj:
         """Delete the object."""
         call = self._call("delete", resource, namespace, name)
-        return await self._carried_out(call, self._api.delete(call, options or {}))
+        return await self._carried_out(call, self._api.delete, options or {})
 
     async def delete_collection(
         self,
@@ -214,6 +224,7 @@ class Loopback:
         """Delete all objects that match."""
         call = self._call("deletecollection", resource, namespace)
         chosen: ListOptions = list_options(resource, _query(label_selector, field_selector))
+        await self._current()
         await self._api.delete_collection(call, options or {}, chosen)
         _end(call)
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from minikube_py.api.errors import ExpiredError
+from minikube_py.api.errors import ExpiredError, ServerTimeoutError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
@@ -227,11 +227,17 @@ def differences(cache: KindCache, items: Sequence[Item], revision: int) -> Itera
             yield Change(item, previous, deleted=False)
 
 
+CURRENT_SECONDS = 3.0
+"""How long a request waits for a state to come (upstream's watch cache: blockTimeout)."""
+
+
 class Cache:
     """The caches of all kinds and the one feed that fills them."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, *, shared: bool = False) -> None:
         self.backend = backend
+        self.shared = shared
+        """Whether other servers write, too: then only the datastore knows the newest revision."""
         self.revision = 0
         """Everything up to this revision has been applied."""
         self._kinds: dict[str, KindCache] = {}
@@ -404,6 +410,21 @@ class Cache:
         kept = self._written.get(key)
         if kept is not None and kept[0] is value:
             del self._written[key]
+
+    async def current(self, asked: str = "") -> None:
+        """Wait for what other servers wrote, as far as a request that is about to be served asks.
+
+        `asked` is the request's resourceVersion: none means the newest state, 0 any, another one a
+        state that is not older. What does not come in time is refused by those who check.
+        """
+        if asked == "0" or not (asked.isdecimal() or not asked):
+            return
+        try:
+            async with asyncio.timeout(CURRENT_SECONDS):
+                await self.reached(int(asked) if asked else await self.backend.revision())
+        except TimeoutError as error:
+            if not asked:
+                raise ServerTimeoutError("the server has not caught up with the others") from error
 
     async def reached(self, revision: int) -> None:
         """Wait until everything up to a revision has been applied."""

@@ -1,0 +1,35 @@
+"""A log of writes in a database: one row for each write, whose number is the revision.
+
+Rows are added and removed, never changed. Which row holds what a key was at a revision is known
+from the index in memory, so that the table needs no index beside the number.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Row(NamedTuple):
+    """One write as it stands in the log."""
+
+    revision: int
+    key: str
+    create_revision: int
+    previous: int
+    lease: int
+    value: bytes | None
+
+
+Head = tuple[int, str, int, int, int]
+"""What the index needs of a row: revision, key, create_revision, lease, deleted."""
+EventRow = tuple[str, bytes, int, int, int, int]
+"""What a watch needs of a row, in the order of the fields of `Event`."""
+
+
+class Log(Protocol):
+    """What is read of a log, whatever database it is in; all raise UnavailableError."""
+
+    async def values(self, revisions: Sequence[int]) -> Sequence[bytes | None]:
+        """Return the values of rows; None where there is no row or it is a delete."""
+
+    async def history(self, after: int, until: int, prefix: str, limit: int) -> Sequence[EventRow]:
+        """Return the writes below a prefix with after < revision <= until."""

@@ -1,0 +1,1 @@
+"""The datastore in a PostgreSQL or MySQL database that several servers share."""

@@ -1,0 +1,328 @@
+"""The log of writes in a database server, and the few things that are done to it.
+
+`kpy_log` has a row for each write, as SQLite's log has; `kpy_state` has the newest revision, how
+far the history is compacted and how far its rows are swept. Who writes locks the row of the newest
+revision first. So revisions follow each other without a gap in the order in which they are
+committed, over all servers: whoever has read up to one revision misses nothing by asking for what
+comes after it.
+
+SQLAlchemy speaks both dialects; what differs is in `dialects`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Executable,
+    MetaData,
+    String,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy import Row as SqlRow
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from minikube_py.datastore.kv import DatastoreError, UnavailableError, prefix_end
+from minikube_py.datastore.log import EventRow, Head, Row
+from minikube_py.datastore.shared.dialects import BYTES, KEY, Dialect, dialect_of
+from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
+
+FORMAT = 1
+CALL_SECONDS = 15.0
+"""The longest that one transaction may take; then the database counts as away."""
+CONNECTIONS_MAX = 6
+RECYCLE_SECONDS = 1800
+"""Older connections are replaced, so that a firewall that forgets them is not noticed."""
+SWEEP_REVISIONS = 512
+"""Revisions whose useless rows one step of a compaction removes."""
+
+METADATA = MetaData()
+LOG = Table(
+    "kpy_log",
+    METADATA,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", KEY, nullable=False),
+    Column("create_revision", BigInteger, nullable=False),
+    Column("previous", BigInteger, nullable=False),
+    Column("lease", BigInteger, nullable=False),
+    Column("value", BYTES),
+)
+STATE = Table(
+    "kpy_state",
+    METADATA,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+_before = LOG.alias("replaced")
+_deleted = LOG.c.value.is_(None)
+EVENTS = (
+    select(
+        LOG.c.key,
+        func.coalesce(LOG.c.value, _before.c.value),
+        LOG.c.revision,
+        LOG.c.create_revision,
+        _deleted,
+        LOG.c.lease,
+    )
+    .select_from(
+        LOG.outerjoin(_before, and_(_deleted, _before.c.revision == LOG.c.previous)),
+    )
+    .where(LOG.c.revision > bindparam("after"))
+    .order_by(LOG.c.revision)
+    .limit(bindparam("most"))
+)
+HISTORY = EVENTS.where(
+    LOG.c.revision <= bindparam("until"),
+    LOG.c.key >= bindparam("first"),
+    LOG.c.key < bindparam("end"),
+)
+HEADS = (
+    select(LOG.c.revision, LOG.c.key, LOG.c.create_revision, LOG.c.lease, _deleted)
+    .where(LOG.c.revision > bindparam("after"))
+    .order_by(LOG.c.revision)
+    .limit(bindparam("most"))
+)
+VALUES = select(LOG.c.revision, LOG.c.value).where(
+    LOG.c.revision.in_(bindparam("revisions", expanding=True))
+)
+REPLACED = select(LOG.c.revision, LOG.c.previous, _deleted).where(
+    LOG.c.revision > bindparam("after"), LOG.c.revision <= bindparam("until")
+)
+REMOVE = delete(LOG).where(LOG.c.revision.in_(bindparam("revisions", expanding=True)))
+MARK = select(STATE.c.value).where(STATE.c.name == bindparam("mark"))
+LOCK = MARK.with_for_update()
+SET_MARK = update(STATE).where(STATE.c.name == bindparam("mark")).values(value=bindparam("number"))
+RAISE_MARK = SET_MARK.where(STATE.c.value < bindparam("number"))
+
+
+AnyRow = SqlRow[*tuple[Any, ...]]
+
+
+class News(NamedTuple):
+    """What was committed after a revision, and how far the history was gone when that was read."""
+
+    rows: Sequence[EventRow]
+    compacted: int
+
+
+class Transaction:
+    """One transaction that holds the newest revision, so that nobody else writes meanwhile."""
+
+    def __init__(self, connection: AsyncConnection, dialect: Dialect, revision: int) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self.revision = revision
+        """The newest revision in the database."""
+
+    async def news(self, after: int, most: int) -> News:
+        """Return what others wrote after a revision, the oldest of it first."""
+        return await _news(self._connection, after, most)
+
+    async def values(self, revisions: Sequence[int]) -> dict[int, bytes]:
+        """Return the values of rows, by revision."""
+        if not revisions:
+            return {}
+        found = await self._connection.execute(VALUES, {"revisions": revisions})
+        return {row[0]: row[1] for row in found}
+
+    async def append(self, rows: Sequence[Row]) -> None:
+        """Add rows whose revisions follow each other, and tell who listens."""
+        await self._connection.execute(insert(LOG), [row._asdict() for row in rows])
+        newest = rows[-1].revision
+        await self._connection.execute(SET_MARK, {"mark": "revision", "number": newest})
+        if self._dialect.notify is not None:
+            await self._connection.execute(self._dialect.notify, {"revision": str(newest)})
+
+
+class Database:
+    """A database server; all methods raise UnavailableError where it fails or does not answer."""
+
+    def __init__(self, endpoint: DatabaseEndpoint) -> None:
+        self.endpoint = endpoint
+        self.dialect = dialect_of(endpoint)
+        self._engine: AsyncEngine = create_async_engine(
+            endpoint.url,
+            connect_args=dict(endpoint.connect_args),
+            pool_size=CONNECTIONS_MAX,
+            max_overflow=0,
+            pool_timeout=CALL_SECONDS,
+            pool_recycle=RECYCLE_SECONDS,
+            isolation_level="READ COMMITTED",
+            hide_parameters=True,  # an error must not show what was to be written
+        )
+        # A read is one statement: nothing to begin and nothing to commit.
+        self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+
+    @classmethod
+    async def open(cls, endpoint: DatabaseEndpoint) -> Self:
+        """Connect and make the tables where they are missing; raises DatastoreError."""
+        database = cls(endpoint)
+        try:
+            await database._prepare()
+        except DatastoreError as error:
+            await database.close()
+            where = endpoint.url.set(query={}).render_as_string(hide_password=True)
+            raise DatastoreError(f"datastore {where}: {error}") from error
+        return database
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+    async def _prepare(self) -> None:
+        async with self._begun(self._reads) as locked:
+            await locked.execute(self.dialect.lock)
+            try:
+                await self._make_tables()
+            finally:
+                await locked.execute(self.dialect.unlock)
+
+    async def _make_tables(self) -> None:
+        async with self._begun(self._engine) as connection:
+            await connection.run_sync(METADATA.create_all)
+            found = await connection.execute(select(STATE.c.name, STATE.c.value))
+            state = {row[0]: row[1] for row in found}
+            if state.get("format", FORMAT) > FORMAT:
+                raise DatastoreError(
+                    f"the tables have format {state['format']}, this kpy knows {FORMAT};"
+                    " use a newer kpy"
+                )
+            marks = {"format": FORMAT, "revision": 0, "compacted": 0, "swept": 0}
+            missing = [{"name": n, "value": v} for n, v in marks.items() if n not in state]
+            if missing:
+                await connection.execute(insert(STATE), missing)
+
+    async def weakness(self) -> str:
+        """Return why what this database acknowledges may be lost; empty where it is safe."""
+        rows = await self._read(self.dialect.durability, {})
+        return "" if rows and str(rows[0][0]) in self.dialect.durable else self.dialect.remedy
+
+    async def heads(self, most: int) -> AsyncIterator[Sequence[Head]]:
+        """Yield what the index needs of all rows, as of one moment."""
+        after = 0
+        async with self._begun(self._snapshots) as connection:
+            while rows := (
+                await connection.execute(HEADS, {"after": after, "most": most})
+            ).fetchall():
+                yield [(row[0], row[1], row[2], row[3], int(row[4])) for row in rows]
+                after = rows[-1][0]
+
+    async def mark(self, name: str) -> int:
+        """Return one of the numbers beside the log."""
+        rows = await self._read(MARK, {"mark": name})
+        return int(rows[0][0])
+
+    async def news(self, after: int, most: int) -> News:
+        """Return what was committed after a revision, the oldest of it first."""
+        async with self._begun(self._reads) as connection:
+            return await _news(connection, after, most)
+
+    async def values(self, revisions: Sequence[int]) -> list[bytes | None]:
+        """Return the values of rows; None where there is no row or it is a delete."""
+        found = {row[0]: row[1] for row in await self._read(VALUES, {"revisions": revisions})}
+        return [found.get(revision) for revision in revisions]
+
+    async def history(self, after: int, until: int, prefix: str, limit: int) -> list[EventRow]:
+        """Return the writes below a prefix with after < revision <= until."""
+        bounds = {"after": after, "until": until, "most": limit}
+        keys = {"first": prefix, "end": prefix_end(prefix)}
+        return [_event_row(row) for row in await self._read(HISTORY, {**bounds, **keys})]
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[Transaction]:
+        """Begin a transaction that nobody else can write beside; commit it at the end."""
+        async with self._begun(self._engine) as connection:
+            found = await connection.execute(LOCK, {"mark": "revision"})
+            yield Transaction(connection, self.dialect, found.scalar_one())
+
+    async def compact(self, revision: int) -> None:
+        """Note that the history before a revision is gone; its rows go with `sweep`."""
+        async with self._begun(self._engine) as connection:
+            await connection.execute(RAISE_MARK, {"mark": "compacted", "number": revision})
+
+    async def sweep(self) -> bool:
+        """Remove the useless rows of the next revisions; return whether that were the last."""
+        async with self._begun(self._engine) as connection:
+            swept = (await connection.execute(LOCK, {"mark": "swept"})).scalar_one()
+            compacted = (await connection.execute(MARK, {"mark": "compacted"})).scalar_one()
+            until = min(swept + SWEEP_REVISIONS, compacted)
+            if swept >= until:
+                return True
+            rows = await connection.execute(REPLACED, {"after": swept, "until": until})
+            useless = _useless((row[0], row[1], bool(row[2])) for row in rows)
+            if useless:
+                await connection.execute(REMOVE, {"revisions": useless})
+            await connection.execute(SET_MARK, {"mark": "swept", "number": until})
+            return bool(until == compacted)
+
+    async def _read(
+        self, statement: Executable, values: dict[str, object]
+    ) -> Sequence[SqlRow[*tuple[Any, ...]]]:
+        """Run one statement that changes nothing, again where its connection was found dead."""
+        try:
+            return await self._read_once(statement, values)
+        except UnavailableError as error:
+            cause = error.__cause__
+            if isinstance(cause, DBAPIError) and cause.connection_invalidated:
+                return await self._read_once(statement, values)
+            raise
+
+    async def _read_once(
+        self, statement: Executable, values: Mapping[str, object]
+    ) -> Sequence[AnyRow]:
+        async with self._begun(self._reads) as connection:
+            return (await connection.execute(statement, values)).fetchall()
+
+    @asynccontextmanager
+    async def _begun(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        try:
+            async with asyncio.timeout(CALL_SECONDS), engine.begin() as connection:
+                yield connection
+        except TimeoutError as error:
+            raise UnavailableError("the datastore does not answer") from error
+        except DBAPIError as error:
+            raise UnavailableError(f"the datastore failed: {_reason(error)}") from error
+        except (SQLAlchemyError, OSError) as error:
+            raise UnavailableError(f"the datastore cannot be reached: {error}") from error
+
+
+async def _news(connection: AsyncConnection, after: int, most: int) -> News:
+    rows = (await connection.execute(EVENTS, {"after": after, "most": most})).fetchall()
+    # Read after the rows: where compaction took some of them, this says so.
+    compacted = (await connection.execute(MARK, {"mark": "compacted"})).scalar_one()
+    return News([_event_row(row) for row in rows], compacted)
+
+
+def _reason(error: DBAPIError) -> object:
+    """Return the server's words; MySQL's come with a number before them."""
+    words = error.orig.args if error.orig is not None else ()
+    return words[-1] if words else error.orig
+
+
+def _event_row(row: AnyRow) -> EventRow:
+    key, value, revision, created, deleted, lease = row
+    return key, value, revision, created, int(deleted), lease
+
+
+def _useless(rows: Iterable[tuple[int, int, bool]]) -> list[int]:
+    """Return rows that nobody can ask for: what was replaced, and deletes themselves."""
+    gone: list[int] = []
+    for revision, previous, deleted in rows:
+        if previous:
+            gone.append(previous)
+        if deleted:
+            gone.append(revision)
+    return gone
