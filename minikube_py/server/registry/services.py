@@ -9,6 +9,7 @@ ports are taken from the ports in use.
 import contextlib
 import ipaddress
 import random
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ from minikube_py.api.networking import IPADDRESSES, SERVICECIDRS
 from minikube_py.api.object import Obj, condition_of, evolve, get, without
 from minikube_py.server.attributes import User
 from minikube_py.server.registry.hooks import Undo, Write, nothing
+from minikube_py.server.registry.port_claims import PortClaims
 from minikube_py.server.registry.refusals import invalid
 from minikube_py.server.registry.store import Store
 
@@ -51,6 +53,7 @@ class ServiceHook:
         networks = map(ipaddress.ip_network, service_cidr.split(","))
         self._own = {f"IPv{network.version}": network for network in networks}
         self._node_ports = node_ports
+        self._identity = secrets.token_hex(8)
         self._reserved: set[int] = set()
         """Node ports of writes that are under way."""
         self._owners: dict[str, str] = {}
@@ -71,7 +74,7 @@ class ServiceHook:
     async def after_write(self, store: Store, new: Obj | None, old: Obj | None) -> None:
         """Give back addresses that the service has no longer."""
         if new is not None:
-            self._reserved.difference_update(node_ports_of(new))
+            await self._let_go(store, self._reserved.intersection(node_ports_of(new)))
         if old is None:
             return
         kept = set(cluster_ips(new)) if new is not None else set()
@@ -86,7 +89,7 @@ class ServiceHook:
         ports: set[int] = set()
 
         async def undo() -> None:
-            self._reserved.difference_update(ports)
+            await self._let_go(store, ports)
             for address in taken:
                 await self._release(store, address, obj)
 
@@ -95,8 +98,7 @@ class ServiceHook:
             raise invalid(SERVICES, obj["metadata"]["name"], errors)
         try:
             obj = await self._with_cluster_ips(store, write, obj, old, taken)
-            obj = self._with_node_ports(store, write, obj, old, ports)
-            obj = self._with_health_port(store, write, obj, old, ports)
+            obj = await self._with_ports(store, write, obj, old, ports)
         except BaseException:
             await undo()
             raise
@@ -219,6 +221,47 @@ class ServiceHook:
             await _delete(store, address, held)
 
     # Node ports
+
+    async def _with_ports(
+        self, store: Store, write: Write, obj: Obj, old: Obj | None, ports: set[int]
+    ) -> Obj:
+        """Give a service its ports; those that another server is giving away are not free."""
+        elsewhere: set[int] = set()
+        try:
+            for _ in range(TRIES_MAX):
+                ported = self._with_node_ports(store, write, obj, old, ports)
+                ported = self._with_health_port(store, write, ported, old, ports)
+                lost = await self._lost(store, ports) if store.cache.shared else set()
+                if not lost:
+                    return ported
+                self._reserved -= ports
+                ports.clear()
+                elsewhere |= lost
+                self._reserved |= lost
+        finally:
+            self._reserved -= elsewhere
+        raise InternalError("failed to allocate a nodePort: other servers took all that were tried")
+
+    async def _lost(self, store: Store, ports: set[int]) -> set[int]:
+        """Claim ports for good, or none; return those that a server beside this one gave away."""
+        claims = self._claims(store)
+        refused = await claims.take(ports)
+        await store.cache.current()
+        services = store.kind(SERVICES).items()
+        given = {port for item in services for port in node_ports_of(item.obj)}
+        lost = refused | (ports & given)
+        if lost:
+            await claims.give_back(ports)
+        return lost
+
+    def _claims(self, store: Store) -> PortClaims:
+        return PortClaims(store.backend, store.clock, self._identity)
+
+    async def _let_go(self, store: Store, ports: set[int]) -> None:
+        ports = set(ports)
+        self._reserved -= ports
+        if store.cache.shared:
+            await self._claims(store).give_back(ports)
 
     def _with_node_ports(
         self, store: Store, write: Write, obj: Obj, old: Obj | None, ports: set[int]

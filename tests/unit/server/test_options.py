@@ -30,7 +30,7 @@ def test_the_defaults_are_good() -> None:
         ("service_node_port_range", "40000-30000", "--service-node-port-range"),
         ("cluster_domain", "Not A Domain", "--cluster-domain"),
         ("write_kubeconfig_mode", "9z", "--write-kubeconfig-mode"),
-        ("datastore_endpoint", "postgres://db", "--datastore-endpoint"),
+        ("datastore_endpoint", "floppy://db", "--datastore-endpoint"),
         ("tls_sni_cert_key", ("a.crt",), "--tls-sni-cert-key"),
         ("tls_sni_cert_key", ("a.crt,a.key:192.0.2.1",), "--tls-sni-cert-key"),
         ("authorization_mode", ("Node", "ABAC"), "--authorization-mode"),
@@ -61,5 +61,5 @@ def test_a_mistake_is_named_with_its_flag_and_a_remedy(field: str, value: Any, f
 
 
 def test_the_password_of_a_datastore_is_not_shown() -> None:
-    (problem,) = problems(ServerConfig(datastore_endpoint="mysql://me:secret@db"))
+    (problem,) = problems(ServerConfig(datastore_endpoint="floppy://me:secret@db"))
     assert "secret" not in problem
