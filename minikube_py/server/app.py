@@ -25,7 +25,7 @@ from minikube_py.client.controller import Load, Part, Settings
 from minikube_py.client.leader_election import elector_of, run_elected
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
-from minikube_py.datastore.kv import Backend
+from minikube_py.datastore.kv import Backend, DatastoreError
 from minikube_py.datastore.open import is_shared, open_backend, size_bytes
 from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib import renewal
@@ -125,23 +125,28 @@ class ServerApp:
             user = named_user(user)
         return Loopback(self._api, user, self.watches)
 
+    async def _open(self) -> Backend:
+        try:
+            return await open_backend(
+                self.config.datastore_endpoint,
+                data_dir=self.config.data_dir,
+                lazy_prefixes=(NODE_LEASES,),
+                tls=TlsFiles(
+                    self.config.datastore_cafile,
+                    self.config.datastore_certfile,
+                    self.config.datastore_keyfile,
+                ),
+                clock=self.clock,
+            )
+        except DatastoreError as error:
+            raise StartError(f"{error}; pods run on until the server can start") from error
+
     @asynccontextmanager
     async def running(self, report: Report = log.info) -> AsyncIterator[None]:
         """Run the control plane for the length of the block."""
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         gc.set_threshold(*COLLECTOR)
-        opened = await open_backend(
-            self.config.datastore_endpoint,
-            data_dir=self.config.data_dir,
-            lazy_prefixes=(NODE_LEASES,),
-            tls=TlsFiles(
-                self.config.datastore_cafile,
-                self.config.datastore_certfile,
-                self.config.datastore_keyfile,
-            ),
-            clock=self.clock,
-        )
-        self._measured = MeasuredBackend(opened)
+        self._measured = MeasuredBackend(await self._open())
         backend: Backend = self._measured
         try:
             files = Files.of(self.bootstrap.folder, self.config.encryption_provider_config)

@@ -93,7 +93,10 @@ class PodWorker:
         self._failure = failure
         self._waiting: dict[str, Waiting] = {}
         self._retry_at: dict[str, float] = {}
-        self._volumes: Mapping[str, Path] = {}
+        self._volumes: Mapping[str, Path] | None = None
+        """None until all have been set up for the first time."""
+        self._stale = 0
+        """How often they could not be brought up to date since they were."""
         self._token_due: float | None = None
         self._words = LastWords()
         self.resizing = Resizing(context, pod)
@@ -185,18 +188,19 @@ class PodWorker:
             try:
                 wait = await self._step()
                 self._failures = 0
-            except (SyncError, CriError) as error:
-                wait = self._note_failure(error)
+            except (SyncError, CriError, OSError) as error:
+                wait = self._note_failure(error)  # OSError: the disk is full, or worse
             if self.state is State.FINISHED:
                 return
             await self._rest(wait)
 
-    def _note_failure(self, error: SyncError | CriError) -> float:
+    def _note_failure(self, error: SyncError | CriError | OSError) -> float:
         self._failures += 1
         log.info("pod not in order pod=%s error=%s", full_name(self.pod), error)
-        reason = error.event if isinstance(error, SyncError) else ""
-        if reason:
-            self._context.tell(self.pod, "Warning", reason, str(error))
+        if isinstance(error, OSError):
+            self._context.tell(self.pod, "Warning", "FailedSync", f"Error syncing pod: {error}")
+        elif isinstance(error, SyncError) and error.event:
+            self._context.tell(self.pod, "Warning", error.event, str(error))
         return RETRY.wait_seconds(self._failures)
 
     async def _rest(self, seconds: float | None) -> None:
@@ -326,10 +330,24 @@ class PodWorker:
             persistent = await context.claims.resolve(pod)
             self._volumes = await context.volumes.set_up(pod, self._sources(persistent))
         except (ReferencesTimeoutError, TokenError, VolumeError) as error:
-            raise SyncError(str(error), "FailedMount") from None
+            self._go_on_without(error)
+            return
+        self._stale = 0
         now = context.clock.now()
         left = (due - now).total_seconds() if due else None
         self._token_due = None if left is None else context.clock.monotonic() + left
+
+    def _go_on_without(self, error: Exception) -> None:
+        """Go on with volumes as they are where they cannot be brought up to date; raises SyncError.
+
+        The server may be away for longer than tokens are good for; what crashes meanwhile has to
+        start again, and finds what the last run found. A kubelet counts such volumes as mounted.
+        """
+        if self._volumes is None:
+            raise SyncError(str(error), "FailedMount") from None
+        self._stale += 1
+        self._context.tell(self.pod, "Warning", "FailedMount", str(error))
+        self._token_due = self._context.clock.monotonic() + RETRY.wait_seconds(self._stale)
 
     def _sources(self, persistent: Mapping[str, Obj]) -> Sources:
         context, namespace = self._context, self.pod["metadata"].get("namespace", "")
@@ -374,7 +392,8 @@ class PodWorker:
         Containers that were refused are added to `refused` and not tried again in this go.
         """
         moved = False
-        executor = Executor(self._context, self.given, self.observed, self._volumes, self._stopping)
+        volumes = self._volumes or {}
+        executor = Executor(self._context, self.given, self.observed, volumes, self._stopping)
         stops = any(isinstance(action, StopContainer) for action in actions)
         for action in actions:
             if self._stopping.is_set():

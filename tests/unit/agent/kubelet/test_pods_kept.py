@@ -1,8 +1,11 @@
 """What must not be lost: restarts, absences, finalizers, the writes of others, many pods."""
 
 import asyncio
+import errno
+from datetime import timedelta
 from typing import Any
 
+from minikube_py.agent.kubelet.tokens import TokenError
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.object import evolve
@@ -74,6 +77,54 @@ async def test_a_server_that_is_away_holds_up_no_restart_and_hears_of_it_later(t
         node.cluster.refuse = refuse
         await asyncio.sleep(90)
         assert node.state()["restartCount"] == 1
+
+
+@virtual
+async def test_what_crashes_starts_again_after_its_tokens_have_run_out(tmp_path, monkeypatch):
+    async with model_node(tmp_path) as node:
+        away = False
+
+        async def prepare(_: Any) -> Any:
+            if away:
+                raise TokenError("failed to fetch token: away")
+            return node.clock.now() + timedelta(minutes=48)
+
+        def refuse(*_: Any) -> None:
+            if away:
+                raise ServiceUnavailableError("away")
+
+        monkeypatch.setattr(node.context.tokens, "prepare", prepare)
+        node.cluster.refuse = refuse
+        node.runtime.scripts["c"] = [Script(1, 4 * 3600)]
+        await node.create(new())
+        await until(node, "Running")
+        before = node.pod()["metadata"]["uid"]
+        away = True
+        await asyncio.sleep(5 * 3600)
+        assert node.runtime.log.count("start c") == 2
+        away = False
+        await asyncio.sleep(120)
+        assert node.state()["restartCount"] == 1
+        assert node.pod()["metadata"]["uid"] == before
+
+
+@virtual
+async def test_a_disk_that_is_full_is_told_of_and_tried_again(tmp_path, monkeypatch):
+    async with model_node(tmp_path) as node:
+        set_up, full = node.volumes.set_up, True
+
+        async def refuse(*given: Any) -> Any:
+            if full:
+                raise OSError(errno.ENOSPC, "No space left on device", "/x")
+            return await set_up(*given)
+
+        monkeypatch.setattr(node.volumes, "set_up", refuse)
+        await node.create(new())
+        await asyncio.sleep(20)
+        assert node.status()["phase"] == "Pending"
+        assert "FailedSync" in node.events()
+        full = False
+        await until(node, "Running", 60)
 
 
 @virtual
