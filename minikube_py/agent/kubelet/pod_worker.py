@@ -162,7 +162,7 @@ class PodWorker:
     @property
     def volumes(self) -> Mapping[str, Path]:
         """Where the volumes of the pod lie, by name; empty before they are set up."""
-        return self._volumes
+        return self._volumes or {}
 
     @property
     def given(self) -> Obj:
