@@ -25,6 +25,7 @@ from minikube_py.api.field_walks import Comparison, MissingKeyError, compare, cr
 from minikube_py.api.object import Obj, evolve, without
 from minikube_py.api.resource import Resource
 from minikube_py.api.schema import Type
+from minikube_py.lib.memo import remembered
 
 UPDATE: Final = "Update"
 APPLY: Final = "Apply"
@@ -110,8 +111,11 @@ class Writer:
 
 def manager_name(field_manager: str, user_agent: str) -> str:
     """Return the name of a writer: what the request says, or its program up to the first `/`."""
-    if field_manager:
-        return field_manager
+    return field_manager or _program(user_agent)
+
+
+@remembered(1024)
+def _program(user_agent: str) -> str:
     name = _UNPRINTABLE.sub("", user_agent.partition("/")[0])
     return name[:MANAGER_BYTES_MAX] or "unknown"
 
@@ -140,7 +144,7 @@ def _decode(entry: Mapping[str, Any]) -> Entry:
         entry["apiVersion"],
         entry.get("subresource", ""),
         entry.get("time", ""),
-        {key: fields[key] for key in fields},
+        dict(fields),
     )
 
 

@@ -83,7 +83,8 @@ def validate_create(obj: Obj, resource: Resource, *, custom: bool = False) -> It
     """Report what is wrong with the metadata of a new object; `custom` is a kind of a CRD."""
     metadata = obj.get("metadata") or {}
     check = resource.validate_name or names.dns1123_subdomain
-    yield from _validate_create(metadata, check, namespaced=resource.namespaced)
+    yield from _validate_names(metadata, check)
+    yield from _validate_beside_name(metadata, namespaced=resource.namespaced)
     if not custom:
         yield from _validate_standard_finalizers(metadata.get("finalizers") or ())
 
@@ -101,28 +102,28 @@ def validate_update(
     `checks` is `Resource.metadata_checks`, or `Subresource.metadata_checks` in its place.
     """
     metadata = new["metadata"]
-    updated = list(_validate_update(metadata, old["metadata"]))
-    yield from _validate_create(metadata, names.path_segment, namespaced=resource.namespaced)
+    beside_name = tuple(_validate_beside_name(metadata, namespaced=resource.namespaced))
+    updated = tuple(_validate_update(metadata, old["metadata"]))
+    yield from _validate_names(metadata, names.path_segment)
+    yield from beside_name
     yield from updated
     finalizers = () if custom else metadata.get("finalizers") or ()
     for check in resource.metadata_checks if checks is None else checks:
         if check == "update":
             yield from updated
         else:
-            name_check = resource.validate_name or names.dns1123_subdomain
-            yield from _validate_create(metadata, name_check, namespaced=resource.namespaced)
+            yield from _validate_names(metadata, resource.validate_name or names.dns1123_subdomain)
+            yield from beside_name
         yield from _validate_standard_finalizers(finalizers)
 
 
-def _validate_create(
-    metadata: Obj, check_name: Callable[[str], Iterable[str]], *, namespaced: bool
-) -> Iterator[FieldError]:
-    yield from _validate_names(metadata, check_name)
+def _validate_beside_name(metadata: Obj, *, namespaced: bool) -> Iterator[FieldError]:
     yield from _validate_namespace(metadata, namespaced=namespaced)
     if (generation := metadata.get("generation") or 0) < 0:
         yield (METADATA / "generation").invalid(generation, NOT_NEGATIVE)
     yield from _validate_common(metadata)
-    yield from _validate_finalizers(metadata.get("finalizers") or ())
+    if finalizers := metadata.get("finalizers"):
+        yield from _validate_finalizers(finalizers)
     yield from _validate_managed_fields(metadata.get("managedFields") or ())
 
 
@@ -276,6 +277,8 @@ def validate_field_manager(manager: str, path: Field) -> Iterator[FieldError]:
     """Report the name of a field manager that is too long or cannot be printed."""
     if _bytes(manager) > MANAGER_MAX:
         yield path.too_long(MANAGER_MAX)
+    if manager.isprintable():
+        return
     position = 0
     for char in manager:
         if not char.isprintable():

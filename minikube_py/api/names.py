@@ -265,6 +265,8 @@ def env_var_name(value: str) -> Messages:
 
 def config_map_key(value: str) -> Messages:
     """Check a key of a config map or secret."""
+    if len(value) <= SUBDOMAIN_MAX and value[0:1] != "." and _is_config_key(value):
+        return ()
     messages = [length_message(SUBDOMAIN_MAX)] if _too_long(value, SUBDOMAIN_MAX) else []
     if not _is_config_key(value):
         messages.append(_CONFIG_KEY_MESSAGE)

@@ -1,7 +1,7 @@
 """Config maps: settings as text or bytes."""
 
 import base64
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from minikube_py.api import names
@@ -30,16 +30,17 @@ def validate(config_map: Obj, old: Obj | None) -> Iterator[FieldError]:
         yield from validate_immutable(config_map, old, ("data", "binaryData"))
     data: Mapping[str, str] = config_map.get("data") or {}
     binary: Mapping[str, str] = config_map.get("binaryData") or {}
-    size, path = 0, Field("data")
+    size = 0
     for count, (key, value) in enumerate(data.items()):
         if count % KEYS_AT_ONCE == 0:
             patience.check()
-        yield from _validate_key(key, path[key])
+        if messages := names.config_map_key(key):
+            yield from _wrong_key(key, messages, "data")
         if key in binary:
             yield Field("data")[key].invalid(key, "duplicate of key present in binaryData")
         size += len(value) if value.isascii() else len(value.encode())
     for key, value in binary.items():
-        yield from _validate_key(key, Field("binaryData")[key])
+        yield from _wrong_key(key, names.config_map_key(key), "binaryData")
         size += decoded_size(value)
     if size > SIZE_MAX:
         yield Field("[]").too_long(SIZE_MAX)
@@ -54,9 +55,8 @@ def validate_immutable(new: Obj, old: Obj, keys: Sequence[str]) -> Iterator[Fiel
             yield Field(key).forbidden(IMMUTABLE)
 
 
-def _validate_key(key: str, path: Field) -> Iterator[FieldError]:
-    for message in names.config_map_key(key):
-        yield path.invalid(key, message)
+def _wrong_key(key: str, messages: Iterable[str], field: str) -> Iterable[FieldError]:
+    return [Field(field)[key].invalid(key, message) for message in messages]
 
 
 def cells(config_map: Obj) -> Sequence[Any]:

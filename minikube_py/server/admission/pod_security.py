@@ -28,13 +28,14 @@ from minikube_py.api.pod_security import (
 )
 from minikube_py.api.pod_security.checks import Violation
 from minikube_py.api.pod_security.levels import MODES, PREFIX
+from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import Lister
 from minikube_py.lib.clock import Clock
 from minikube_py.server.admission.errors import forbidden
 from minikube_py.server.admission.pod_security_configuration import PodSecurityConfiguration
 from minikube_py.server.attributes import Admission, AdmissionPlugin
 
-TEMPLATES: Final[Mapping[object, str]] = {
+TEMPLATES: Final[Mapping[Resource, str]] = {
     PODTEMPLATES: "template",
     REPLICATIONCONTROLLERS: "spec.template",
     REPLICASETS: "spec.template",
@@ -61,6 +62,7 @@ class PodSecurity(AdmissionPlugin):
     """Holds pods to the Pod Security Standards."""
 
     name = "PodSecurity"
+    resources = (PODS, NAMESPACES, *TEMPLATES)
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ from minikube_py.server.apiserver.parameters import ListOptions
 from minikube_py.server.apiserver.represent import CHUNK_ITEMS, Form, event_line
 from minikube_py.server.apiserver.watch import Subscription, Watches, start
 from minikube_py.server.flowcontrol.headers import release_seat
-from minikube_py.server.registry.changes import Shown
+from minikube_py.server.registry.changes import Events, Shown
 from minikube_py.server.registry.store import Store
 
 WATCH_SECONDS_MIN = 1800
@@ -178,7 +178,7 @@ async def _send_events(
 ) -> None:
     """Send batches as they come; a slow or absent client ends it."""
     if watch.is_plain:
-        subscription.direct = partial(_send_directly, request)
+        subscription.direct = partial(_send_directly, request.transport)
     while True:
         try:
             batch = await subscription.next()
@@ -195,12 +195,11 @@ async def _send_events(
             return
 
 
-def _send_directly(request: web.BaseRequest, events: Sequence[Shown]) -> bool:
+def _send_directly(transport: asyncio.Transport | None, events: Events) -> bool:
     """Send events past the response's own writer, where the client has read all before."""
-    transport = request.transport
     if transport is None or transport.is_closing() or transport.get_write_buffer_size():
         return False
-    transport.write(b"".join([event.chunk for event in events]))
+    transport.write(events.data)
     return True
 
 

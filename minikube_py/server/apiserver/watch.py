@@ -16,7 +16,7 @@ from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import WatchEvent
 from minikube_py.server.apiserver.parameters import ListOptions, Selection
 from minikube_py.server.registry.cache import KindCache
-from minikube_py.server.registry.changes import Change, Shown
+from minikube_py.server.registry.changes import Batch, Change, Events, Shown
 from minikube_py.server.registry.store import Store
 
 BOOKMARK_SECONDS = 60.0
@@ -63,7 +63,7 @@ def start(store: Store, kind: KindCache, namespace: str, options: ListOptions) -
     return Start([event for event in missed if event], initial_end=False, revision=revision)
 
 
-Direct = Callable[[Sequence[Shown]], bool]
+Direct = Callable[[Events], bool]
 """Sends a batch at once, or returns False where it cannot."""
 
 
@@ -79,6 +79,7 @@ class Subscription:
         self.kind = kind
         self._namespace = namespace
         self._selection = selection
+        self._everything = selection.everything
         self.sent = 0
         """How many events there have been for the watcher, without those that it began with."""
         self.cut: Callable[[], None] = lambda: None
@@ -90,9 +91,12 @@ class Subscription:
         self.closed = False
         self._stop = kind.subscribe(self._take)
 
-    def _take(self, changes: Sequence[Change]) -> None:
-        seen = [shown(change, self._selection, self._namespace) for change in changes]
-        events = [event for event in seen if event is not None]
+    def _take(self, changes: Batch) -> None:
+        if self._everything:
+            events = changes.everything(self._namespace)
+        else:
+            seen = (shown(change, self._selection, self._namespace) for change in changes)
+            events = Events(event for event in seen if event is not None)
         if not events:
             return
         self.sent += len(events)

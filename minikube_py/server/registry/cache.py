@@ -18,7 +18,7 @@ from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj
 from minikube_py.api.resource import Resource
 from minikube_py.datastore.kv import Backend, CompactedError, Event
-from minikube_py.server.registry.changes import Change
+from minikube_py.server.registry.changes import Batch, Change
 from minikube_py.server.registry.encoding import PREFIX, item_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ CHUNKS_KEPT_MAX = 256
 """Newest events of each kind whose encoded form is kept: watchers that keep up share it."""
 
 
-Watcher = Callable[[Sequence[Change]], None]
+Watcher = Callable[[Batch], None]
 """Told of every batch of changes of a kind, in order; must not block and not raise."""
 
 
@@ -125,8 +125,9 @@ class KindCache:
         for change in changes:
             self._apply(change)
         self.received += len(changes)
+        batch = Batch(changes)
         for watcher in tuple(self._watchers):
-            watcher(changes)
+            watcher(batch)
 
     def find_previous(self, key: str) -> Item | None:
         """Return the item under a key text (`namespace/name`), or None."""

@@ -3,6 +3,8 @@
 What is sent is made once for all watchers, and only where one of them wants it.
 """
 
+from collections.abc import Iterable
+
 import orjson
 
 from minikube_py.api.item import Item
@@ -90,3 +92,41 @@ class Change:
         """Free what was encoded for watchers."""
         for event in self._shown.values():
             event.forget_chunk()
+
+
+class Events(list[Shown]):
+    """Events that are told together; their bytes are joined once for all who are told the same."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, events: Iterable[Shown]) -> None:
+        super().__init__(events)
+        self._data: bytes | None = None
+
+    @property
+    def data(self) -> bytes:
+        """The events as chunks of HTTP/1.1."""
+        if self._data is None:
+            self._data = b"".join([event.chunk for event in self])
+        return self._data
+
+
+class Batch(list[Change]):
+    """The changes that one commit brings."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        super().__init__(changes)
+        self._told: dict[str, Events] = {}
+
+    def everything(self, namespace: str) -> Events:
+        """Return what is seen by watchers that leave nothing out of a namespace, or of all."""
+        told = self._told.get(namespace)
+        if told is None:
+            told = self._told[namespace] = Events(
+                change.to_all
+                for change in self
+                if not namespace or change.item.key.namespace == namespace
+            )
+        return told
