@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from minikube_py.agent.kubelet.csi.messages import codec
+from minikube_py.agent.kubelet.plugins.messages import codec as registration_codec
+from minikube_py.lib.protowire import Codec
 
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import grpc
@@ -49,12 +51,15 @@ class FakeDriver:
         methods: dict[str, dict[str, Any]] = {"csi.v1.Node": {}}
         for call, service in CALLS.items():
             methods[service][call] = _handler(
-                f"{call}Request", f"{call}Response", self._answering(call)
+                f"{call}Request", f"{call}Response", self._answering(call), codec()
             )
         methods["pluginregistration.Registration"] = {
-            "GetInfo": _handler("InfoRequest", "PluginInfo", self._info),
+            "GetInfo": _handler("InfoRequest", "PluginInfo", self._info, registration_codec()),
             "NotifyRegistrationStatus": _handler(
-                "RegistrationStatus", "RegistrationStatusResponse", self._notified
+                "RegistrationStatus",
+                "RegistrationStatusResponse",
+                self._notified,
+                registration_codec(),
             ),
         }
         return tuple(
@@ -115,8 +120,7 @@ def _take_away(target: Path) -> None:
             target.unlink()
 
 
-def _handler(request: str, answer: str, behaviour: Any) -> Any:
-    table = codec()
+def _handler(request: str, answer: str, behaviour: Any, table: Codec) -> Any:
     return grpc.unary_unary_rpc_method_handler(
         behaviour,
         request_deserializer=lambda data: table.decode(request, data),

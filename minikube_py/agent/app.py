@@ -56,6 +56,7 @@ from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.run import ProxySettings, run_proxy
 from minikube_py.agent.registries import RegistriesFile
+from minikube_py.agent.shares import reserved_of, topology_of, topology_options
 from minikube_py.agent.tunnel import follow_servers, run_tunnels
 from minikube_py.agent.uplink import Uplink
 from minikube_py.api import names
@@ -138,6 +139,14 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
             parse_taint(taint)
     except ValueError as error:
         raise StartError(f"--node-ip or --node-taint cannot be used: {error}") from error
+    try:
+        reserved_of(config)
+        topology_options(config)
+    except ValueError as error:
+        raise StartError(
+            "--kube-reserved, --system-reserved, --enforce-node-allocatable, --reserved-*,"
+            f" --cpu-manager-*, --memory-manager-* or --topology-manager-* cannot be used: {error}"
+        ) from error
     try:
         _pressure_policy(config)
     except ValueError as error:
@@ -305,11 +314,12 @@ async def _runtime(
 
 def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) -> KubeletConfig:
     root = make_dir(settings.folder / "kubelet", 0o711)
+    reserved = reserved_of(settings.config)
     node = NodeFacts(
         name=settings.name,
         hostname=settings.name,
         ips=settings.ips,
-        machine=machine_facts(root),
+        machine=machine_facts(root, reserved),
         runtime_version=runtime,
         labels=dict(parse_label(text) for text in settings.config.node_label),
         taints=[parse_taint(text) for text in settings.config.node_taint],
@@ -329,6 +339,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
         swap_behavior=settings.config.memory_swap_behavior,
         user_ids=given_range(PODS_MAX),
+        topology=topology_of(settings.config, reserved, node.machine.memory_bytes, root),
     )
 
 

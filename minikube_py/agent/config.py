@@ -35,6 +35,23 @@ class NodeConfig:
     eviction_max_pod_grace_period: int = option(
         0, "longest grace period, in seconds, of pods that a soft threshold ends"
     )
+    kube_reserved: str = option("", "kept from pods for the kubelet, as cpu=100m,memory=1Gi")
+    system_reserved: str = option("", "kept from pods for the system, in the same form")
+    enforce_node_allocatable: tuple[str, ...] = option(
+        ("pods",), "pods: hold all pods together to what they may have; or none"
+    )
+    reserved_cpus: str = option("", "processors kept for the machine, as 0-1,4")
+    cpu_manager_policy: str = option("none", "none, or static: whole processors for containers")
+    cpu_manager_policy_options: str = option("", "such as full-pcpus-only=true")
+    memory_manager_policy: str = option("None", "None, or Static: memory of certain NUMA nodes")
+    reserved_memory: tuple[str, ...] = option(
+        (), "kept from pods by NUMA node, as 0:memory=1Gi,hugepages-2Mi=100Mi", whole=True
+    )
+    topology_manager_policy: str = option(
+        "none", "none, best-effort, restricted or single-numa-node"
+    )
+    topology_manager_scope: str = option("container", "what is placed as a whole: container or pod")
+    topology_manager_policy_options: str = option("", "such as prefer-closest-numa-nodes=true")
     image_gc_high_threshold: int = option(85, "percent of the disk from which images are removed")
     image_gc_low_threshold: int = option(80, "percent of the disk down to which they are removed")
     minimum_image_ttl_duration: str = option("2m0s", "how long an unused image stays at least")

@@ -20,7 +20,7 @@ MESSAGE_BYTES_MAX = 16 << 20
 
 
 @cache
-def _grpc() -> Any:
+def grpc_library() -> Any:
     """Import gRPC at the first call: 13 MB that only a node needs."""
     # kpy starts programs while calls are under way, but never forks itself; without this gRPC
     # complains of each. It is read at the import.
@@ -51,7 +51,7 @@ class Connection:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", int(RECONNECT_SECONDS * 500)),
             ]
-            self._channel = _grpc().aio.insecure_channel(self.endpoint, options=options)
+            self._channel = grpc_library().aio.insecure_channel(self.endpoint, options=options)
         return self._channel
 
     async def call(
@@ -67,7 +67,7 @@ class Connection:
         await self._connected()
         try:
             answer: dict[str, Any] = await invoke(request, timeout=timeout_seconds)
-        except _grpc().aio.AioRpcError as error:
+        except grpc_library().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
         return answer
 
@@ -77,7 +77,7 @@ class Connection:
         Only before a call: one that was sent is never sent twice.
         """
         channel = self._open()
-        if channel.get_state() is not _grpc().ChannelConnectivity.READY:
+        if channel.get_state() is not grpc_library().ChannelConnectivity.READY:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECONNECT_SECONDS):
                     await channel.channel_ready()
@@ -92,7 +92,12 @@ class Connection:
         return self._calls[method]
 
     async def ask(
-        self, path: str, request: tuple[str, Mapping[str, Any]], answer: str, metadata: Any = ()
+        self,
+        path: str,
+        request: tuple[str, Mapping[str, Any]],
+        answer: str,
+        metadata: Any = (),
+        timeout_seconds: float = CALL_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
         """Return the answer of a call of another service on the socket; raises CriError's kind."""
         table = self._table()
@@ -105,9 +110,9 @@ class Connection:
         )
         try:
             found: dict[str, Any] = await invoke(
-                message, timeout=CALL_TIMEOUT_SECONDS, metadata=metadata
+                message, timeout=timeout_seconds, metadata=metadata
             )
-        except _grpc().aio.AioRpcError as error:
+        except grpc_library().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
         return found
 
@@ -125,8 +130,19 @@ class Connection:
         try:
             async for event in invoke(message, metadata=metadata):
                 yield event
-        except _grpc().aio.AioRpcError as error:
+        except grpc_library().aio.AioRpcError as error:
             raise from_code(error.code().name, error.details() or "") from None
+
+    async def states(self) -> AsyncIterator[bool]:
+        """Yield whether somebody answers at the socket, now and whenever it changes."""
+        ready, told = grpc_library().ChannelConnectivity.READY, None
+        while True:
+            channel = self._open()
+            state = channel.get_state(try_to_connect=True)
+            if told != (state is ready):
+                told = state is ready
+                yield told
+            await channel.wait_for_state_change(state)
 
     async def aclose(self) -> None:
         """Close the channel; calls under way fail."""

@@ -11,6 +11,12 @@ class CriError(Exception):
         self.message = message
         self.code = code or self.code
 
+    @property
+    def as_go_says(self) -> str:
+        """The error as Go clients print it."""
+        name = "".join(word.capitalize() for word in self.code.split("_"))
+        return f"rpc error: code = {name} desc = {self.message}"
+
 
 class CriNotFoundError(CriError):
     """There is no such sandbox, container or image."""

@@ -24,6 +24,7 @@ AttachRequest container_id=1:string stdin=2:bool tty=3:bool stdout=4:bool stderr
 AttachResponse url=1:string
 AuthConfig username=1:string password=2:string auth=3:string server_address=4:string
   identity_token=5:string registry_token=6:string
+CDIDevice name=1:string
 Capability add_capabilities=1:string* drop_capabilities=2:string*
   add_ambient_capabilities=3:string*
 Container id=1:string pod_sandbox_id=2:string metadata=3:ContainerMetadata image=4:ImageSpec
@@ -34,7 +35,7 @@ ContainerAttributes id=1:string metadata=2:ContainerMetadata labels=3:map<string
 ContainerConfig metadata=1:ContainerMetadata image=2:ImageSpec command=3:string* args=4:string*
   working_dir=5:string envs=6:KeyValue* mounts=7:Mount* devices=8:Device*
   labels=9:map<string,string> annotations=10:map<string,string> log_path=11:string stdin=12:bool
-  stdin_once=13:bool tty=14:bool linux=15:LinuxContainerConfig
+  stdin_once=13:bool tty=14:bool linux=15:LinuxContainerConfig CDI_devices=17:CDIDevice*
 ContainerFilter id=1:string state=2:ContainerStateValue pod_sandbox_id=3:string
   label_selector=4:map<string,string>
 ContainerMetadata name=1:string attempt=2:uint32

@@ -55,19 +55,48 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class Device:
-    """A block device of the node inside a container."""
+    """A device of the node inside a container."""
 
     container_path: str
     host_path: Path
-    read_only: bool = False
+    permissions: str = "mrw"
+    """What may be done: make (m), read, write."""
 
     def message(self) -> dict[str, Any]:
         """Return the Device of CRI."""
         return {
             "container_path": self.container_path,
             "host_path": str(self.host_path),
-            "permissions": "r" if self.read_only else "mrw",
+            "permissions": self.permissions,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extras:
+    """What a container gets beside what its spec says: of device plugins and of the machine."""
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    mounts: Sequence[Mount] = ()
+    devices: Sequence[Device] = ()
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    cdi_devices: Sequence[str] = ()
+    """Names of the Container Device Interface, as `vendor.com/class=name`."""
+    resources: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of LinuxContainerResources."""
+
+    def plus(self, other: "Extras") -> "Extras":
+        """Return all of both; where they differ `other` holds."""
+        return Extras(
+            env={**self.env, **other.env},
+            mounts=[*self.mounts, *other.mounts],
+            devices=[*self.devices, *other.devices],
+            annotations={**self.annotations, **other.annotations},
+            cdi_devices=[*self.cdi_devices, *other.cdi_devices],
+            resources={**self.resources, **other.resources},
+        )
+
+
+NO_EXTRAS = Extras()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +190,7 @@ class Start:
     users: Mapping[str, Any] | None = None
     """The UserNamespace of the pod, None for the node's."""
     extra_labels: Mapping[str, str] = field(default_factory=dict)
+    extras: Extras = NO_EXTRAS
 
 
 def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -> dict[str, Any]:
@@ -177,6 +207,8 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
     resources = container_resources(
         pod, container, machine.memory_bytes, unified=machine.unified, swap=machine.swap
     )
+    extras = start.extras
+    mounts = (*extras.mounts, *start.mounts)
     return {
         "metadata": {"name": name, "attempt": start.restart_count},
         "image": {"image": start.image.id, "user_specified_image": container.get("image", "")},
@@ -184,15 +216,16 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
         "args": [expand(text, start.env) for text in container.get("args") or ()],
         "working_dir": container.get("workingDir") or "",
         "envs": [{"key": key, "value": value.encode()} for key, value in start.env.items()],
-        "mounts": [mount.message() | _mapped(start.users) for mount in start.mounts],
-        "devices": [device.message() for device in start.devices],
+        "mounts": [mount.message() | _mapped(start.users) for mount in mounts],
+        "devices": [device.message() for device in (*extras.devices, *start.devices)],
+        "CDI_devices": [{"name": name} for name in extras.cdi_devices],
         "labels": _pod_labels(pod) | {observed.CONTAINER_NAME: name} | dict(start.extra_labels),
-        "annotations": _annotations(pod, container, start.restart_count),
+        "annotations": {**extras.annotations, **_annotations(pod, container, start.restart_count)},
         "log_path": log_path(name, start.restart_count),
         "stdin": bool(container.get("stdin")),
         "stdin_once": bool(container.get("stdinOnce")),
         "tty": bool(container.get("tty")),
-        "linux": {"resources": resources, "security_context": security},
+        "linux": {"resources": {**resources, **extras.resources}, "security_context": security},
     }
 
 

@@ -139,6 +139,7 @@ class Executor:
                 "SandboxChanged",
                 "Pod sandbox changed, it will be killed and re-created.",
             )
+        await context.assignments.prepare(pod)
         handler = await self._runtime_handler()
         config = self._sandbox_config(action.attempt, handler)
         log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -147,7 +148,7 @@ class Executor:
                 await context.runtime.run_sandbox(config, handler)
         except CriError as error:
             raise SyncError(
-                f"Failed to create pod sandbox: {_grpc(error)}", "FailedCreatePodSandBox"
+                f"Failed to create pod sandbox: {error.as_go_says}", "FailedCreatePodSandBox"
             ) from None
         log.info("sandbox started pod=%s attempt=%d", full_name(pod), action.attempt)
 
@@ -242,7 +243,7 @@ class Executor:
             context.tell_container(pod, spec, "Warning", "Failed", f"Error: {error.reason}")
             raise
         await self._show_images(spec)
-        start = self._prepare(spec, restart_count, image, handler)
+        start = await self._prepare(spec, restart_count, image, handler)
         container_id = await self._create(spec, start, sandbox.id, config)
         await self._run(spec, container_id)
         hook = get(spec.container, "lifecycle.postStart")
@@ -276,9 +277,14 @@ class Executor:
         found = (self._context.references.get(Ref("secrets", namespace, name)) for name in names)
         return [secret for secret in found if secret is not None]
 
-    def _prepare(self, spec: Spec, restart_count: int, image: Any, handler: str) -> Start:
+    async def _prepare(self, spec: Spec, restart_count: int, image: Any, handler: str) -> Start:
         try:
-            env = environment(self._pod, spec.container, self._env_sources())
+            extras = await self._context.assignments.extras(self._pod, spec)
+        except StartRefusedError as error:
+            raise self._refused(spec, error.reason, error.message) from None
+        try:
+            own = environment(self._pod, spec.container, self._env_sources())
+            env = {**extras.env, **own}
             files = self._files(spec, restart_count, env, handler)
             mounts, devices = files.mounts(), files.devices()
         except (EnvError, VolumeError, OSError) as error:
@@ -293,6 +299,7 @@ class Executor:
             devices=devices,
             target=latest.id if latest is not None else "",
             users=self._users(handler),
+            extras=extras,
         )
 
     def _refused(self, spec: Spec, reason: str, message: str) -> StartRefusedError:
@@ -350,6 +357,7 @@ class Executor:
                 created = await context.runtime.create_container(sandbox_id, config, sandbox)
         except CriError as error:
             raise self._refused(spec, "CreateContainerError", error.message) from None
+        context.assignments.created(created, start.extras)
         context.tell_container(pod, spec, "Normal", "Created", "Container created")
         return created
 
@@ -389,9 +397,3 @@ def runtime_fields(ips: tuple[str, ...], host_ips: Any) -> dict[str, Any]:
         "status.hostIP": next(iter(host_ips), ""),
         "status.hostIPs": list(host_ips),
     }
-
-
-def _grpc(error: CriError) -> str:
-    """Return an error of the runtime as Go clients print it."""
-    name = "".join(word.capitalize() for word in error.code.split("_"))
-    return f"rpc error: code = {name} desc = {error.message}"

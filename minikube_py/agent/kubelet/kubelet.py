@@ -12,9 +12,10 @@ anything removed that belongs to none of them.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.images import Images
@@ -23,11 +24,11 @@ from minikube_py.agent.cri.snapshots import Snapshots
 from minikube_py.agent.kubelet import cgroups
 from minikube_py.agent.kubelet.admit import Rules, admit
 from minikube_py.agent.kubelet.allocation import refusal
+from minikube_py.agent.kubelet.assignments import NO_TOPOLOGY, Assignments, TopologySettings
 from minikube_py.agent.kubelet.backoff import Backoffs
+from minikube_py.agent.kubelet.cdi import knows_cdi
 from minikube_py.agent.kubelet.config import Machine, log_directory
 from minikube_py.agent.kubelet.container_status import Failure
-from minikube_py.agent.kubelet.csi.registration import Registration
-from minikube_py.agent.kubelet.csi.volumes import CsiVolumes, Services
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
@@ -35,7 +36,8 @@ from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.machine import has_apparmor
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.node_lease import NodeLease
-from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, capacity, given
+from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, given, held_bytes
+from minikube_py.agent.kubelet.node_plugins import NodePlugins
 from minikube_py.agent.kubelet.node_status import NodeStatus
 from minikube_py.agent.kubelet.pleg import Pleg
 from minikube_py.agent.kubelet.pod import Spec, phase_of, reference
@@ -58,7 +60,6 @@ from minikube_py.agent.kubelet.user_namespaces import Range, UserNamespaces
 from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.images import ImageVolumes
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
-from minikube_py.api import quantity
 from minikube_py.api.core import NODES, PODS, SERVICES
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, is_deleting
@@ -97,6 +98,7 @@ class KubeletConfig:
     """NoSwap or LimitedSwap; "" is NoSwap."""
     user_ids: Range = Range()
     """Ids of the node for the user namespaces of pods."""
+    topology: TopologySettings = NO_TOPOLOGY
 
 
 class Kubelet:
@@ -129,34 +131,34 @@ class Kubelet:
         self._mirrors = MirrorPods(
             (name, lambda: self.node_status.uid), client, self.pods, self._statuses, clock
         )
-        self._csi_drivers = Registration(config.root / "plugins_registry", name, client, clock)
         self._tokens = Tokens(client, clock)
-        services = Services(client, self._csi_drivers, self._tokens, clock)
-        csi = CsiVolumes(config.root, name, services, self._wake_node)
-        self._volumes = PodVolumes(config.root, config.storage, csi)
+        self._plugins = NodePlugins(
+            config.root, name, (client, self._tokens), clock, self._wake_node
+        )
+        self.assignments = Assignments(
+            (self._plugins.devices, self._plugins.claims),
+            config.topology,
+            resolve_cdi=not knows_cdi(config.node.runtime_version),
+        )
+        """What pods have for themselves, also for those who ask the kubelet about it."""
+        self._volumes = PodVolumes(config.root, config.storage, self._plugins.csi)
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
-        self.stats = Provider(
-            Node(
-                name=name,
-                memory_bytes=config.node.machine.memory_bytes,
-                folder=config.root,
-                driven=csi.usage,
-            ),
-            Sampler(self._cgroups, self._pod_facts),
-            self._images,
-            clock,
+        measured = Node(
+            name=name,
+            memory_bytes=config.node.machine.memory_bytes,
+            folder=config.root,
+            driven=self._plugins.csi.usage,
         )
+        sampler = Sampler(self._cgroups, self._pod_facts)
+        self.stats = Provider(measured, sampler, self._images, clock)
         """What this node uses, for its server."""
+        services = (self.runtime, self._images)
         self.node_status = NodeStatus(
-            config.node,
-            client,
-            (self.runtime, self._images),
-            self._recorder,
-            clock,
-            self._wake_all,
+            config.node, client, services, self._recorder, clock, self._wake_all
         )
-        self.node_status.volumes_in_use = csi.in_use
+        self.node_status.volumes_in_use = self._plugins.csi.in_use
+        self.node_status.devices = self._plugins.devices.plugins.capacity
         self.ready = asyncio.Event()
         """Set when the node is ready for pods for the first time."""
         self.on_exit: Callable[[str], None] = lambda _: None
@@ -206,7 +208,8 @@ class Kubelet:
             )
             self._start(nursery, "node lease", lease.run)
             self._start(nursery, "node status", self.node_status.run)
-            self._start(nursery, "CSI drivers", self._csi_drivers.run)
+            for part, run in self._plugins.parts():
+                self._start(nursery, part, run)
             await self._follow_pods()
             self._mirrors.look_at_all()
             self._start(nursery, "mirror pods", self._mirrors.run)
@@ -224,6 +227,10 @@ class Kubelet:
             pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)
             await statics.known()
             await self._image_volumes.prune(self._is_known)
+            await self.assignments.release_gone(self._is_known)
+            self._start(nursery, "claims", lambda: self._plugins.claims.run(self._is_known))
+            if self.config.topology.cpus is not None:
+                self._start(nursery, "processors", self._follow_processors)
             self._start(nursery, "garbage", garbage.run)
             self._start(nursery, "log rotation", rotation.run)
             self._start(nursery, "evictions", pressure.run_evictions)
@@ -236,9 +243,12 @@ class Kubelet:
 
     def _limit_pods(self) -> None:
         """Make the group that holds all pods; they share what the machine has to give."""
-        cpu = quantity.milli_value(capacity(self.config.node.machine)["cpu"])
-        for group in (cgroups.ROOT, f"{cgroups.ROOT}/burstable"):
-            self._cgroups.create(group, Limits(cpu_shares=cpu_shares(cpu)))
+        machine = self.config.node.machine
+        kept = machine.reserved.named("cpu").milli_value() if machine.reserved.enforced else 0
+        shares = cpu_shares(machine.cpus * 1000 - kept)
+        held = Limits(cpu_shares=shares, memory_bytes=held_bytes(machine))
+        self._cgroups.create(cgroups.ROOT, held)
+        self._cgroups.create(f"{cgroups.ROOT}/burstable", Limits(cpu_shares=shares))
         # Whoever asked for nothing gets what the others leave.
         self._cgroups.create(f"{cgroups.ROOT}/besteffort", Limits())
 
@@ -271,7 +281,7 @@ class Kubelet:
         if is_deleting(pod) or phase_of(pod) != "Pending":
             return None  # it was let in before
         node = self._nodes.get(Key("", self.config.node.name)) or {"metadata": {}}
-        room = allocatable(self.config.node.machine) | given(node)
+        room = allocatable(self.config.node.machine) | self._given(node)
         failure = admit(pod, self.workers.others(pod), room, node, self._rules())
         if failure is not None:
             message = failure.message.removeprefix("Pod was rejected: ")
@@ -285,7 +295,17 @@ class Kubelet:
             strict_groups=self.node_status.runtime.supplemental_groups_policy is not False,
         )
 
+    def _given(self, node: Obj) -> dict[str, str]:
+        """Return what others gave the node; devices of plugins are counted when they are given."""
+        devices = self.assignments.devices
+        return {name: n for name, n in given(node).items() if not devices.is_offered(name)}
+
+    def _follow_processors(self) -> Coroutine[Any, Any, None]:
+        return self.assignments.follow(self._running, self.runtime, self._clock)
+
     def _resize_refusal(self, pod: Obj) -> Failure | None:
+        if (held := self.assignments.resize_refusal(pod)) is not None:
+            return held
         return refusal(pod, self.workers.others(pod), allocatable(self.config.node.machine))
 
     def _running(self) -> Iterator[Container]:
@@ -352,6 +372,7 @@ class Kubelet:
             volumes=self._volumes,
             image_volumes=self._image_volumes,
             statuses=self._statuses,
+            assignments=self.assignments,
             cgroups=self._cgroups,
             machine=Machine(
                 memory_bytes=machine.memory_bytes,

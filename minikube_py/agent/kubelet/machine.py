@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from minikube_py.agent.kubelet.node_object import MachineFacts
+from minikube_py.agent.kubelet.reserved import Reserved
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "ppc64le": "ppc64le"}
 PAGES = Path("/sys/kernel/mm/hugepages")
@@ -58,7 +59,7 @@ def _huge_pages() -> dict[str, int]:
     return found
 
 
-def machine_facts(folder: Path) -> MachineFacts:
+def machine_facts(folder: Path, reserved: Reserved | None = None) -> MachineFacts:
     """Return the facts; the disk is the one that `folder` lies on."""
     disk = os.statvfs(folder)
     machine_id = _text("/etc/machine-id", "/var/lib/dbus/machine-id")
@@ -75,4 +76,5 @@ def machine_facts(folder: Path) -> MachineFacts:
         kernel_version=system.release,
         os_image=_os_image(),
         architecture=ARCHITECTURES.get(system.machine, system.machine),
+        reserved=reserved or Reserved(),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minikube_py.agent.cri.runtime import Runtime, RuntimeStatus
+from minikube_py.agent.kubelet.assignments import Assignments
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.cgroups import Cgroups
 from minikube_py.agent.kubelet.config import Machine
@@ -48,6 +49,7 @@ class NodeContext:
     volumes: PodVolumes
     image_volumes: ImageVolumes
     statuses: StatusWriter
+    assignments: Assignments
     cgroups: Cgroups
     machine: Machine
     logs: Path

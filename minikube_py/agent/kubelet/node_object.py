@@ -7,6 +7,7 @@ from typing import Any
 from minikube_py import KUBERNETES_VERSION
 from minikube_py.agent.cri.images import Image
 from minikube_py.agent.cri.runtime import RuntimeStatus
+from minikube_py.agent.kubelet.reserved import Reserved
 from minikube_py.api import quantity
 from minikube_py.api.core.resources import is_extended
 from minikube_py.api.object import Obj, get
@@ -14,10 +15,6 @@ from minikube_py.api.object import Obj, get
 IMAGES_MAX = 50
 NAMES_PER_IMAGE_MAX = 5
 PODS_MAX = 110
-MEMORY_RESERVED_BYTES = 100 << 20
-"""Kept back from pods: the default hard eviction threshold of memory."""
-DISK_RESERVED_PART = 0.1
-"""Kept back from pods: that of the node's file system."""
 HOSTNAME_LABEL = "kubernetes.io/hostname"
 UNINITIALIZED = {
     "key": "node.cloudprovider.kubernetes.io/uninitialized",
@@ -60,6 +57,8 @@ class MachineFacts:
     kernel_version: str = ""
     os_image: str = ""
     architecture: str = "amd64"
+    reserved: Reserved = field(default_factory=Reserved)
+    """What pods do not get of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,12 +98,26 @@ def capacity(machine: MachineFacts) -> dict[str, str]:
 
 def allocatable(machine: MachineFacts) -> dict[str, str]:
     """Return the resources that pods may have."""
-    pages = sum(machine.huge_pages.values())
-    memory = max(machine.memory_bytes - MEMORY_RESERVED_BYTES - pages, 0)
-    return capacity(machine) | {
-        "memory": f"{memory // 1024}Ki",
-        "ephemeral-storage": str(int(machine.disk_bytes * (1 - DISK_RESERVED_PART))),
+    reserved, pages = machine.reserved, sum(machine.huge_pages.values())
+    memory = machine.memory_bytes - reserved.amount("memory", machine.memory_bytes) - pages
+    disk = machine.disk_bytes - reserved.amount("ephemeral-storage", machine.disk_bytes)
+    cpu = machine.cpus * 1000 - reserved.named("cpu").milli_value()
+    left = {
+        f"hugepages-{size}": _bytes(max(total - reserved.named(f"hugepages-{size}").value(), 0))
+        for size, total in machine.huge_pages.items()
     }
+    return capacity(machine) | {
+        "cpu": str(quantity.of_milli(max(cpu, 0))),
+        "memory": f"{max(memory, 0) // 1024}Ki",
+        "ephemeral-storage": str(max(disk, 0)),
+        **left,
+    }
+
+
+def held_bytes(machine: MachineFacts) -> int | None:
+    """Return the memory that all pods together are held to, None where nothing is reserved."""
+    named = machine.reserved.named("memory").value()
+    return max(machine.memory_bytes - named, 0) if named and machine.reserved.enforced else None
 
 
 def given(node: Obj) -> dict[str, str]:
@@ -142,6 +155,18 @@ def with_runtime(status: Obj, runtime: RuntimeStatus) -> dict[str, Any]:
     if runtime.supplemental_groups_policy is not None:
         told["features"] = {"supplementalGroupsPolicy": runtime.supplemental_groups_policy}
     return {**status, **told}
+
+
+def with_devices(status: Obj, devices: tuple[Mapping[str, str], Mapping[str, str]]) -> Obj:
+    """Return a status with devices of plugins: how many there are, and can be given."""
+    capacity, room = devices
+    if not capacity:
+        return status
+    return {
+        **status,
+        "capacity": {**status["capacity"], **capacity},
+        "allocatable": {**status["allocatable"], **room},
+    }
 
 
 def with_in_use(status: Obj, used: Sequence[str], told: Obj) -> dict[str, Any]:

@@ -6,7 +6,7 @@ has changed, and every five minutes otherwise; that the node lives is told by it
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from minikube_py.agent.cri.errors import CriError
@@ -19,6 +19,7 @@ from minikube_py.agent.kubelet.node_object import (
     node_status,
     own_labels,
     own_part,
+    with_devices,
     with_given,
     with_in_use,
     with_runtime,
@@ -78,6 +79,8 @@ class NodeStatus:
         """Resources that others say the node has."""
         self.volumes_in_use: Callable[[], Sequence[str]] = tuple
         """Returns the volumes that are not to be taken off the node."""
+        self.devices: Callable[[], tuple[Mapping[str, str], Mapping[str, str]]] = lambda: ({}, {})
+        """Returns the resources of device plugins: how many there are, and can be given."""
         self._told: Obj = {}
         self._told_at = 0.0
         self._woken = asyncio.Event()
@@ -140,7 +143,10 @@ class NodeStatus:
             images = []
         now = times.now_string(self._clock)
         status = node_status(self.facts, self.trouble, images, old, now, self.pressures)
-        status = with_runtime(with_given(status, self.given, old), self.runtime)
+        devices = self.devices()
+        others = {name: n for name, n in self.given.items() if name not in devices[0]}
+        status = with_given(with_devices(status, devices), others, old)
+        status = with_runtime(status, self.runtime)
         return with_in_use(status, self.volumes_in_use(), old)
 
     def press(self, pressures: frozenset[str]) -> None:

@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 
 
 async def free(context: NodeContext, pod: Obj) -> None:
-    """Free what a stopped pod held: volumes, limits, tokens, watches.
+    """Free what a stopped pod held: devices, volumes, limits, tokens, watches.
 
     Raises:
         SyncError: a volume or a group is still in use; try again.
 
     """
     uid = uid_of(pod)
+    await context.assignments.release(uid)
     context.references.release(uid)
     context.claims.forget(uid)
     context.tokens.forget(uid)

@@ -67,7 +67,8 @@ class ContainerFiles:
                 f'cannot find volume "{name}" to pass into container "{self.spec.name}"'
             )
         read_only = _is_read_only(self.pod, name)
-        return Device(container_path=wanted["devicePath"], host_path=path, read_only=read_only)
+        permissions = "r" if read_only else "mrw"
+        return Device(container_path=wanted["devicePath"], host_path=path, permissions=permissions)
 
     def _volume(self, mount: Obj, index: int) -> Mount:
         name, inside = mount["name"], str(mount["mountPath"])

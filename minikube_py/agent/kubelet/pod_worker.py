@@ -103,6 +103,7 @@ class PodWorker:
         self._again: set[str] = set()
         """Containers that were stopped to be started anew."""
         self._adopted = False
+        self._assigned = False
         self._failures = 0
         self._woken = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -273,7 +274,7 @@ class PodWorker:
     async def _sync(self) -> float | None:
         """Bring the pod closer to its spec; return when to look again."""
         await self._observe()
-        if self._report():
+        if not await self._assign() or self._report():
             return 0.0
         if self._context.network_trouble() and not is_host_network(self.pod):
             raise SyncError(
@@ -286,6 +287,21 @@ class PodWorker:
         if await self._actuate() and self._report():
             return 0.0
         return self._next_look()
+
+    async def _assign(self) -> bool:
+        """Give the pod what it has for itself, once; end it where it cannot have that."""
+        if self._assigned:
+            return True
+        running = [one.name for one in self.observed.running]
+        failure = await self._context.assignments.admit(self.given, running)
+        if failure is not None:
+            self._failure = failure
+            message = failure.message.removeprefix("Pod was rejected: ")
+            self._context.tell(self.pod, "Warning", failure.reason, message)
+            self._stopping.set()
+            return False
+        self._assigned = True
+        return True
 
     async def _actuate(self) -> bool:
         """Bring what runs to the resources that were given; tell whether anything changed."""

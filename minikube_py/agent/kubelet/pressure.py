@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from minikube_py.agent.kubelet.eviction.manager import (
     Pods,
     Surroundings,
     levels_of,
+    pods_level,
 )
-from minikube_py.agent.kubelet.eviction.thresholds import DEFAULT_HARD, Levels, parse
+from minikube_py.agent.kubelet.eviction.thresholds import DEFAULT_HARD, Levels, parse, with_pods
 from minikube_py.agent.kubelet.garbage import Garbage
 from minikube_py.agent.kubelet.image_garbage import ImageGarbage, ImagePolicy
-from minikube_py.agent.kubelet.node_object import NodeFacts
+from minikube_py.agent.kubelet.node_object import MachineFacts, NodeFacts, held_bytes
 from minikube_py.agent.kubelet.node_status import NodeStatus
 from minikube_py.agent.kubelet.pod import reference
 from minikube_py.agent.kubelet.stats import disk
@@ -73,7 +74,7 @@ class Pressure:
         self._images = ImageGarbage(node.images, node.clock, policy.images)
         self._mount: Path | None = None
         self.evictions = EvictionManager(
-            policy.eviction,
+            _of_pods_too(policy.eviction, node.facts.machine),
             Surroundings(
                 stats=node.stats,
                 pods=pods,
@@ -99,8 +100,14 @@ class Pressure:
         self._tell(node, reason, message)
 
     async def _levels(self) -> Levels:
-        node, memory = self._node, self._node.facts.machine.memory_bytes
-        return await asyncio.to_thread(levels_of, node.trees, memory, node.folder, self._mount)
+        node, machine = self._node, self._node.facts.machine
+        found = await asyncio.to_thread(
+            levels_of, node.trees, machine.memory_bytes, node.folder, self._mount
+        )
+        held = held_bytes(machine)
+        if held is None:
+            return found
+        return {**found, **await asyncio.to_thread(pods_level, node.trees, held)}
 
     async def _free_disk(self) -> None:
         await self._garbage.collect()
@@ -137,3 +144,10 @@ class Pressure:
         trouble = await self._images.collect(containers, space)
         if trouble:
             self._tell_node("FreeDiskSpaceFailed", trouble)
+
+
+def _of_pods_too(policy: EvictionPolicy, machine: MachineFacts) -> EvictionPolicy:
+    """Return a policy by which pods also end for what they together may not have."""
+    if held_bytes(machine) is None:
+        return policy
+    return replace(policy, thresholds=with_pods(policy.thresholds))

@@ -11,6 +11,7 @@ kpy may die between any two steps, and goes on from there.
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -146,9 +147,15 @@ class Resizing:
             OSError: it cannot be made.
 
         """
-        limits = pod_limits(self.pod(pod))
+        limits = self._pod_limits(self.pod(pod))
         self._context.cgroups.create(pod_group(pod), wider(self._limits or limits, limits))
         self._limits = self._limits or limits
+
+    def _pod_limits(self, given: Obj) -> Limits:
+        """Return the limits of the pod's group; who has processors for itself is not held back."""
+        limits = pod_limits(given)
+        own = self._context.assignments.has_own_cpus(self._uid)
+        return replace(limits, cpu_quota_micros=None) if own else limits
 
     async def actuate(self, pod: Obj, observed: Observed) -> bool:
         """Bring running containers and the pod's group to what was given; tell whether any changed.
@@ -158,7 +165,7 @@ class Resizing:
 
         """
         given = self.pod(pod)
-        limits = pod_limits(given)
+        limits = self._pod_limits(given)
         behind = list(self._behind(given, observed))
         if not behind and limits == self._limits and not self._under_way:
             return False

@@ -1,7 +1,6 @@
-"""The messages of CSI v1 and of plugin registration v1 that a node speaks, as one table.
+"""The messages of CSI v1 that a node speaks, as one table.
 
-The form is that of cri/messages.py. The numbers are those of the CSI specification's csi.proto and
-of k8s.io/kubelet/pkg/apis/pluginregistration/v1/api.proto.
+The form is that of cri/messages.py. The numbers are those of the CSI specification's csi.proto.
 """
 
 from functools import cache
@@ -41,10 +40,6 @@ NodeUnpublishVolumeRequest volume_id=1:string target_path=2:string
 NodeUnpublishVolumeResponse
 NodeUnstageVolumeRequest volume_id=1:string staging_target_path=2:string
 NodeUnstageVolumeResponse
-RegistrationStatus plugin_registered=1:bool error=2:string
-RegistrationStatusResponse
-InfoRequest
-PluginInfo type=1:string name=2:string endpoint=3:string supported_versions=4:string*
 Topology segments=1:map<string,string>
 VolumeCapability block=1:BlockVolume mount=2:MountVolume access_mode=3:AccessMode
 VolumeUsage available=1:int64 total=2:int64 used=3:int64 unit=4:VolumeUsageUnit

@@ -1,99 +1,66 @@
-"""Drivers register themselves: a socket in a folder that the kubelet follows.
+"""What the cluster is told of the CSI drivers that register themselves on a node.
 
-Behind the socket somebody answers what is offered under which name and where. The driver is asked
-what it calls this node, and the cluster is told: in CSINode, in the node's labels (topology) and in
-an annotation. A socket that goes takes its driver along. The protocol is
-k8s.io/kubelet/pkg/apis/pluginregistration/v1.
+A driver is asked what it calls this node, and the cluster is told: in CSINode, in the node's labels
+(topology) and in an annotation.
 """
 
-import contextlib
 import json
 import logging
-import stat
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.csi.driver import Driver, NodeInfo
-from minikube_py.agent.kubelet.csi.messages import codec
+from minikube_py.agent.kubelet.plugins.registration import Plugin, Socket
 from minikube_py.api.core import NODES
 from minikube_py.api.errors import AlreadyExistsError, NotFoundError, StatusError
 from minikube_py.api.object import Obj, annotations_of, evolve, get, labels_of, uid_of
 from minikube_py.api.storage import CSINODES
 from minikube_py.client.protocol import Client
-from minikube_py.lib.backoff import Backoff
-from minikube_py.lib.clock import Clock
-from minikube_py.lib.fsutil import make_dir
-from minikube_py.lib.inotify import Inotify
 
 log = logging.getLogger(__name__)
-SERVICE = "/pluginregistration.Registration/"
 KIND = "CSIPlugin"
 NODE_ID = "csi.volume.kubernetes.io/nodeid"
 TRIES = 5
-RETRY = Backoff(first_seconds=0.5, max_seconds=120.0)
-"""As upstream's plugin manager waits."""
 
 
-class Socket(NamedTuple):
-    """A socket in the folder; one that was made anew under its name is another."""
+class CsiDrivers:
+    """The CSI drivers of this node."""
 
-    path: Path
-    inode: int
-    made: int
-
-
-class Registration:
-    """The drivers of this node."""
-
-    def __init__(self, folder: Path, node: str, client: Client, clock: Clock) -> None:
-        """Take the folder of sockets."""
-        self._folder = folder
+    def __init__(self, node: str, client: Client) -> None:
         self._node = node
         self._client = client
-        self._clock = clock
         self._drivers: dict[str, tuple[Socket, Driver]] = {}
-        self._others: set[Socket] = set()
-        """Plugins of other kinds."""
-        self._failures = 0
 
     def get(self, name: str) -> Driver | None:
         """Return a driver by its name."""
         found = self._drivers.get(name)
         return None if found is None else found[1]
 
-    async def run(self) -> None:
-        """Follow the folder, for ever; what failed is tried again, later each time."""
-        make_dir(self._folder, 0o750)
-        with contextlib.closing(Inotify()) as notify, notify.folder(self._folder) as changed:
-            while True:
-                changed.clear()  # before the look: what changes during it is looked at, too
-                done = await self.look()
-                self._failures = 0 if done else self._failures + 1
-                timer = None
-                if not done:
-                    wait = RETRY.wait_seconds(self._failures)
-                    timer = self._clock.call_later(wait, changed.set)
-                await changed.wait()
-                if timer is not None:
-                    timer.cancel()
+    async def accept(self, plugin: Plugin) -> str:
+        """Ask a driver of this node; return why it cannot be used, "" where it can."""
+        name = plugin.name
+        driver = Driver(name, plugin.endpoint)
+        try:
+            info = await driver.info()
+            await self._tell(name, info)
+        except (CriError, StatusError) as error:
+            await driver.aclose()
+            log.warning("CSI driver not registered driver=%s error=%s", name, error)
+            return str(error)
+        before = self.get(name)
+        self._drivers[name] = (plugin.socket, driver)
+        if before is not None:
+            await before.aclose()
+        log.info("CSI driver registered driver=%s node_id=%s", name, info.node_id)
+        return ""
 
-    async def look(self) -> bool:
-        """Take up drivers that came, forget those that went; tell whether all went well."""
-        there = set(_sockets(self._folder))
-        done = True
-        for name, (socket, driver) in tuple(self._drivers.items()):
-            if socket not in there:
-                done = await self._forget(name, driver) and done
-        known = {socket for socket, _ in self._drivers.values()}
-        self._others &= there
-        for socket in sorted(there - known - self._others):
-            done = await self._register(socket) and done
-        return done
-
-    async def _forget(self, name: str, driver: Driver) -> bool:
+    async def forget(self, plugin: Plugin) -> bool:
+        """Take a driver back, unless another one has come in its place by now."""
+        name = plugin.name
+        socket, driver = self._drivers.get(name, (None, None))
+        if driver is None or socket != plugin.socket:
+            return True
         try:
             await self._tell(name, None)
         except StatusError as error:
@@ -103,43 +70,6 @@ class Registration:
         await driver.aclose()
         log.info("CSI driver left driver=%s", name)
         return True
-
-    async def _register(self, socket: Socket) -> bool:
-        connection = Connection(str(socket.path), codec)
-        try:
-            found = await connection.ask(SERVICE + "GetInfo", ("InfoRequest", {}), "PluginInfo")
-            if found.get("type") != KIND:
-                self._others.add(socket)
-                return True
-            error = await self._accept(socket, found)
-            status = {"plugin_registered": not error, "error": error}
-            request = ("RegistrationStatus", status)
-            answer = "RegistrationStatusResponse"
-            await connection.ask(SERVICE + "NotifyRegistrationStatus", request, answer)
-        except CriError as error:
-            log.warning("plugin not registered socket=%s error=%s", socket.path.name, error)
-            return False
-        finally:
-            await connection.aclose()
-        return not error
-
-    async def _accept(self, socket: Socket, found: Mapping[str, Any]) -> str:
-        """Ask a driver of this node; return why it cannot be used, "" where it can."""
-        name = str(found.get("name", ""))
-        driver = Driver(name, str(found.get("endpoint") or socket.path))
-        try:
-            info = await driver.info()
-            await self._tell(name, info)
-        except (CriError, StatusError) as error:
-            await driver.aclose()
-            log.warning("CSI driver not registered driver=%s error=%s", name, error)
-            return str(error)
-        before = self.get(name)
-        self._drivers[name] = (socket, driver)
-        if before is not None:
-            await before.aclose()
-        log.info("CSI driver registered driver=%s node_id=%s", name, info.node_id)
-        return ""
 
     async def _tell(self, name: str, info: NodeInfo | None) -> None:
         """Tell the cluster of a driver, or that it left; raises StatusError."""
@@ -161,16 +91,6 @@ class Registration:
             except AlreadyExistsError:
                 continue
             return
-
-
-def _sockets(folder: Path) -> Iterator[Socket]:
-    for path in folder.iterdir():
-        try:
-            found = path.stat()
-        except FileNotFoundError:
-            continue
-        if stat.S_ISSOCK(found.st_mode):
-            yield Socket(path, found.st_ino, found.st_ctime_ns)
 
 
 def new_csinode(node: Obj) -> Obj:

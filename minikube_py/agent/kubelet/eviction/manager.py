@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.kubelet.cgroups import Cgroups
+from minikube_py.agent.kubelet.cgroups import ROOT, Cgroups
 from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.eviction.ranking import (
     PodUse,
@@ -30,6 +30,7 @@ from minikube_py.agent.kubelet.eviction.thresholds import (
     NODE_FS,
     NODE_INODES,
     PIDS,
+    PODS_MEMORY,
     RESOURCES,
     TRANSITION_SECONDS,
     Level,
@@ -234,6 +235,14 @@ def _use(pod: PodSample, disks: Disks) -> PodUse:
         container_disk={name: used.bytes for name, used in own.items()},
         volumes={name: used.bytes for name, used in volumes.items()},
     )
+
+
+def pods_level(trees: Cgroups, held_bytes: int) -> Levels:
+    """Return what all pods together have left of what they are held to; blocks for a few files."""
+    memory = usage.read(trees, ROOT).memory
+    if memory is None:
+        return {}
+    return {PODS_MEMORY: Level(max(held_bytes - memory.working_set, 0), held_bytes)}
 
 
 def levels_of(trees: Cgroups, memory_bytes: int, folder: Path, images: Path | None) -> Levels:

@@ -7,16 +7,19 @@ texts are upstream's.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from minikube_py.api import quantity, times
 
 MEMORY, PIDS = "memory.available", "pid.available"
+PODS_MEMORY = "allocatableMemory.available"
+"""What all pods together have left of what they may have."""
 NODE_FS, NODE_INODES = "nodefs.available", "nodefs.inodesFree"
 IMAGE_FS, IMAGE_INODES = "imagefs.available", "imagefs.inodesFree"
 RESOURCES = {
     MEMORY: "memory",
+    PODS_MEMORY: "memory",
     NODE_FS: "ephemeral-storage",
     IMAGE_FS: "ephemeral-storage",
     NODE_INODES: "inodes",
@@ -26,6 +29,7 @@ RESOURCES = {
 """Signal -> what pods are told the node is low on; in the order in which shortages are met."""
 CONDITIONS = {
     MEMORY: "MemoryPressure",
+    PODS_MEMORY: "MemoryPressure",
     NODE_FS: "DiskPressure",
     IMAGE_FS: "DiskPressure",
     NODE_INODES: "DiskPressure",
@@ -107,6 +111,13 @@ def parse(
             )
         )
     return tuple(one for one in found if one.text not in ("0%", "100%"))
+
+
+def with_pods(thresholds: Iterable[Threshold]) -> tuple[Threshold, ...]:
+    """Return thresholds, the hard one of memory also for what the pods together may have."""
+    listed = tuple(thresholds)
+    pods = (replace(one, signal=PODS_MEMORY) for one in listed if one.hard and one.signal == MEMORY)
+    return (*listed, *pods)
 
 
 def _pairs(text: str, separator: str) -> Iterable[tuple[str, str]]:
@@ -197,7 +208,7 @@ def threshold_text(threshold: Threshold, level: Level) -> str:
 
 def _text(number: int, signal: str) -> str:
     """Return an amount as upstream prints it: memory in Ki, disks and numbers as they are."""
-    if signal == MEMORY:
+    if signal in (MEMORY, PODS_MEMORY):
         return f"{number // 1024}Ki"
     if signal in (NODE_FS, IMAGE_FS):
         return str(quantity.of(number, "BinarySI"))

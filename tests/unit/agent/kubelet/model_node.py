@@ -17,12 +17,14 @@ from minikube_py.agent.cri.errors import CriError, CriNotFoundError
 from minikube_py.agent.cri.images import Image
 from minikube_py.agent.cri.runtime import Container, ExecResult, Sandbox
 from minikube_py.agent.kubelet.allocation import refusal
+from minikube_py.agent.kubelet.assignments import NO_TOPOLOGY, Assignments
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.cgroups import Cgroups
 from minikube_py.agent.kubelet.config import Machine
 from minikube_py.agent.kubelet.dns import Resolver
 from minikube_py.agent.kubelet.images import ImagePuller
 from minikube_py.agent.kubelet.node_context import NodeContext
+from minikube_py.agent.kubelet.node_plugins import NodePlugins
 from minikube_py.agent.kubelet.pod_workers import PodWorkers
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
@@ -290,6 +292,7 @@ class Node:
         self.volumes = ModelVolumes(folder)
         self.image_volumes = ModelImageVolumes()
         self.trouble = ""
+        self.topology = NO_TOPOLOGY
 
     def connect(self, cluster: ModelCluster, informers: Informers, *, follows: bool) -> None:
         """Follow the pods of the cluster, unless told not to."""
@@ -297,6 +300,9 @@ class Node:
         self.client: Client = StrategicClient(cluster, "kubelet")
         self.recorder = Recorder(self.client, "kubelet", self.clock)
         self.statuses = StatusWriter(self.client, self.clock)
+        tokens = Tokens(self.client, self.clock)
+        plugins = NodePlugins(self.folder, "n1", (self.client, tokens), self.clock, lambda: None)
+        self.assignments = Assignments((plugins.devices, plugins.claims), self.topology)
         self.context = self._context()
         self.workers = PodWorkers(self.context, self.nursery)
         self.runtime.wake = self.workers.wake
@@ -332,6 +338,7 @@ class Node:
             volumes=self.volumes,  # type: ignore[arg-type]
             image_volumes=self.image_volumes,  # type: ignore[arg-type]
             statuses=self.statuses,
+            assignments=self.assignments,
             cgroups=Cgroups(),
             machine=Machine(memory_bytes=1 << 30, unified=False, seccomp_folder=self.folder),
             logs=self.folder / "logs",

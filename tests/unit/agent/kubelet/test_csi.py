@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from minikube_py.agent.kubelet.csi.driver import Driver
-from minikube_py.agent.kubelet.csi.registration import Registration, node_patch
+from minikube_py.agent.kubelet.csi.registration import KIND, CsiDrivers, node_patch
 from minikube_py.agent.kubelet.csi.volumes import AGAIN_SECONDS, CsiVolumes, Services
 from minikube_py.agent.kubelet.node_object import with_in_use
+from minikube_py.agent.kubelet.plugins.registration import Registration
 from minikube_py.agent.kubelet.stats.disk import Space, Used
 from minikube_py.agent.kubelet.stats.volume_metrics import VolumeUse
 from minikube_py.agent.kubelet.tokens import Tokens
@@ -43,7 +44,7 @@ class Here:
 
     world: World
     driver: FakeDriver
-    drivers: Registration
+    drivers: CsiDrivers
     csi: CsiVolumes
     root: Path
     socket: Path
@@ -76,11 +77,12 @@ async def node_with_driver(
         await world.client.create(NODES, {"metadata": {"name": "n"}})
         made = {"metadata": {"name": NAME}, "spec": {"attachRequired": False, **spec}}
         await world.client.create(CSIDRIVERS, made)
-        drivers = Registration(root / "plugins_registry", "n", world.client, world.clock)
+        drivers = CsiDrivers("n", world.client)
+        registration = Registration(root / "plugins_registry", {KIND: drivers}, world.clock)
         changes: list[int] = []
         services = Services(world.client, drivers, Tokens(world.client, world.clock), world.clock)
         csi = CsiVolumes(root, "n", services, lambda: changes.append(1))
-        world.nursery.start("drivers", drivers.run())
+        world.nursery.start("plugins", registration.run())
         await until((root / "plugins_registry").is_dir)
         async with serving(driver, root / "plugins_registry") as socket:
             await until(lambda: drivers.get(NAME))
@@ -273,8 +275,8 @@ async def test_a_plugin_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     driver = FakeDriver(tmp_path / "csi.sock")
     driver.kind = "DevicePlugin"
     async with harness() as world, serving(driver, registry):
-        drivers = Registration(registry, "n", world.client, world.clock)
-        await drivers.look()
+        drivers = CsiDrivers("n", world.client)
+        await Registration(registry, {KIND: drivers}, world.clock).look()
         assert drivers.get(NAME) is None
         assert driver.registered == []
 
@@ -293,8 +295,9 @@ async def test_a_driver_that_is_not_ready_yet_or_comes_again_is_registered_all_t
     driver.failures["NodeGetInfo"] = "not yet"
     async with harness() as world:
         await world.client.create(NODES, {"metadata": {"name": "n"}})
-        drivers = Registration(registry, "n", world.client, world.clock)
-        world.nursery.start("drivers", drivers.run())
+        drivers = CsiDrivers("n", world.client)
+        registration = Registration(registry, {KIND: drivers}, world.clock)
+        world.nursery.start("plugins", registration.run())
         await until(registry.is_dir)
         async with serving(driver, registry):
             await until(lambda: driver.registered)

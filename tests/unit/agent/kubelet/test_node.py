@@ -45,7 +45,7 @@ def test_a_machine_is_told_in_quantities():
         "hugepages-2Mi": "0",
     }
     assert allocatable(MACHINE)["memory"] == f"{(924 << 20) // 1024}Ki"
-    assert allocatable(MACHINE)["ephemeral-storage"] == str(int((1 << 34) * 0.9))
+    assert allocatable(MACHINE)["ephemeral-storage"] == str((1 << 34) - int((1 << 34) * 0.1))
 
 
 def test_a_node_registers_with_labels_and_taints():

@@ -1,0 +1,1 @@
+"""Plugins of a node: how they register themselves, and how the kubelet is asked by them."""
