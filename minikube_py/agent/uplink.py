@@ -8,12 +8,17 @@ from minikube_py.client.http import HttpClient
 from minikube_py.client.servers import SERVER_NAME, Servers
 
 
+def servers_of(member: Membership, folder: Path) -> Servers:
+    """Return the servers that a member knows, as kept in its folder; raises StartError."""
+    return Servers(member.server, folder / "servers.json")
+
+
 class Uplink:
     """The servers that a member of a cluster knows, and clients of whichever works."""
 
     def __init__(self, member: Membership, folder: Path) -> None:
         """Take where the list of servers is kept; raises StartError where it cannot be read."""
-        self.servers = Servers(member.server, folder / "servers.json")
+        self.servers = servers_of(member, folder)
         self._member = member
 
     @property

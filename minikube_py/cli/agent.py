@@ -81,6 +81,7 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
         report(f"joined {member.server} as {member.node_name}")
         notify("READY=1")
         uplink = Uplink(member, settings.folder)
+        uplink.servers.keep()
         kubelet, proxy = uplink.kubelet(), uplink.proxy()
         info = cluster_info(member, uplink)
 

@@ -132,7 +132,33 @@ def report(findings: Sequence[Finding]) -> int:
     return int(any(f.is_required and not f.is_there for f in findings))
 
 
-@click.command("check")
-def command() -> None:
+@click.group("check", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
     """Say what this machine lacks to be a node; status 1 where something has to be there."""
-    sys.exit(report(tuple(examine())))
+    if context.invoked_subcommand is None:
+        sys.exit(report(tuple(examine())))
+
+
+@command.command("network")
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/kpy"),
+    show_default=True,
+    help="folder that holds all state",
+)
+def network(data_dir: Path) -> None:
+    """Walk from a pod of this node to services, DNS and other nodes; say which hop fails, and why.
+
+    Status 1 where one does. It needs root, and changes nothing that stays.
+    """
+    from minikube_py.agent.diagnosis.run import check  # noqa: PLC0415 -- `--help` stays light
+    from minikube_py.agent.diagnosis.walk import table  # noqa: PLC0415
+
+    if os.geteuid() != 0:
+        raise StartError("a walk through the network needs root; run it with sudo")
+    hops = tuple(check(data_dir.absolute()))
+    for line in table(hops):
+        click.echo(line)
+    sys.exit(int(any(hop.state == "FAIL" for hop in hops)))

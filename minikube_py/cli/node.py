@@ -4,7 +4,7 @@ from pathlib import Path
 
 from minikube_py.agent.app import ClusterInfo, NodeSettings
 from minikube_py.agent.join import ClusterFacts, Membership, save_facts
-from minikube_py.agent.uplink import Uplink
+from minikube_py.agent.uplink import Uplink, servers_of
 from minikube_py.lib import pki
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
@@ -28,13 +28,15 @@ def local_membership(
             write_atomic(path, ca.bundle_pem, 0o644)
     facts = ClusterFacts(**cluster_facts(config))
     save_facts(folder, facts)
-    return Membership(
+    member = Membership(
         node_name=node.name,
         addresses=node.ips,
         server=f"https://127.0.0.1:{config.https_listen_port}",
         folder=folder,
         facts=facts,
     )
+    servers_of(member, node.folder).keep()
+    return member
 
 
 def membership_folder(data_dir: Path) -> Path:

@@ -62,6 +62,10 @@ class Servers:
         """Return all, the one that works first."""
         return tuple(self._known)
 
+    def keep(self) -> None:
+        """Write the list down."""
+        write_atomic(self._file, json.dumps([list(one) for one in self._known]).encode())
+
     def learn(self, servers: Iterable[Server]) -> None:
         """Take over what the cluster says; the server that was joined stays as a last resort."""
         said = sorted(set(servers))[:SERVERS_MAX]
@@ -72,7 +76,7 @@ class Servers:
         if found == self._known:
             return
         self._known = found
-        write_atomic(self._file, json.dumps([list(one) for one in found]).encode())
+        self.keep()
         log.info("API servers are %s", ", ".join(f"{s.host}:{s.port}" for s in found))
         self.changed.set()
 

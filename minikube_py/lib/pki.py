@@ -279,6 +279,12 @@ def subject_name(subject: Subject) -> x509.Name:
     return x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, subject.name)])
 
 
+def common_name(certificate: Certificate) -> str:
+    """Return the common name of a certificate's subject, "" where it has none."""
+    found = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(found[0].value) if found else ""
+
+
 def alternatives_of(certificate: Certificate) -> set[str]:
     """Return the DNS names and IP addresses of a certificate."""
     try:

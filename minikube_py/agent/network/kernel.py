@@ -156,6 +156,13 @@ def link_mtu_of(address: str) -> int:
     return 0
 
 
+def mtu_of(name: str) -> int:
+    """Return the MTU of a link; 0 where there is none."""
+    with netlink() as socket:
+        index = _index(socket, name)
+        return 0 if index is None else int(next(iter(socket.get_links(index))).get("mtu") or 0)
+
+
 def add_link(name: str, kind: str) -> bool:
     """Make a link; return whether the kernel can."""
     from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
