@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.fabric import Fabric
-from tests.e2e.node.machine import Machine, ProgramError, wait_until
+from tests.e2e.node.machine import Machine, ProgramError, says, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -155,6 +155,10 @@ class Cluster:
         if done.returncode != 0:
             raise ProgramError(f"kubectl {' '.join(arguments)}: {done.stderr}{done.stdout}")
         return done.stdout
+
+    def says(self, wanted: str, *arguments: str) -> str:
+        """Run kubectl until it prints some words; return all that it prints then."""
+        return says(lambda: self.kubectl(*arguments), wanted)
 
     def get(self, *arguments: str) -> Any:
         """Return what `kubectl get -o json` says, parsed."""

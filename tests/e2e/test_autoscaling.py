@@ -64,13 +64,16 @@ def test_a_busy_deployment_is_scaled_up_and_down_again(cluster: Cluster, namespa
     (folder / "go").unlink()
     wait_until(lambda: replicas() == 1, 60, "the deployment has one replica again")
 
-    hpa = cluster.get("hpa", "burner", "-n", namespace)
-    conditions = {one["type"]: one["status"] for one in hpa["status"]["conditions"]}
-    assert conditions["AbleToScale"] == conditions["ScalingActive"] == "True"
+    def settled() -> Any:
+        found = cluster.get("hpa", "burner", "-n", namespace)
+        conditions = {one["type"]: one["status"] for one in found["status"]["conditions"]}
+        return conditions["AbleToScale"] == conditions["ScalingActive"] == "True" and found
+
+    hpa = wait_until(settled, 60, "the autoscaler is at rest")
     assert hpa["status"]["currentMetrics"][0]["resource"]["name"] == "cpu"
     assert "lastScaleTime" in hpa["status"]
     assert "reconcile failed" not in cluster.logs()
-    events = cluster.kubectl("get", "events", "-n", namespace, "-o", "jsonpath={..message}")
+    told = ("get", "events", "-n", namespace, "-o", "jsonpath={..message}")
     above = "reason: cpu resource utilization (percentage of request) above target"
-    assert f"New size: 2; {above}" in events
-    assert "New size: 1; reason: All metrics below target" in events
+    cluster.says(f"New size: 2; {above}", *told)
+    cluster.says("New size: 1; reason: All metrics below target", *told)

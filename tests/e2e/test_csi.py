@@ -32,12 +32,12 @@ def driver(cluster: Cluster) -> Iterator[FakeDriver]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert begun.wait(20)
+        assert begun.wait(60)
         wait_until(lambda: made.registered, 20, "the driver is registered")
         yield made
     finally:
         loop.call_soon_threadsafe(ended.set)
-        thread.join(20)
+        thread.join(60)
         loop.close()
 
 
@@ -85,10 +85,10 @@ def objects(namespace: str) -> list[dict[str, Any]]:
 def test_a_drivers_volume_is_mounted_and_given_back(
     cluster: Cluster, namespace: str, driver: FakeDriver
 ) -> None:
-    csinode = cluster.get("csinode", "n1")
-    assert [one["name"] for one in csinode["spec"]["drivers"]] == [NAME]
+    drivers = "jsonpath={.spec.drivers[*].name}"
+    assert cluster.says(NAME, "get", "csinode", "n1", "-o", drivers) == NAME
     cluster.apply(*objects(namespace), namespace=namespace)
-    ready = ("--for=condition=Ready", "--timeout=60s")
+    ready = ("--for=condition=Ready", "--timeout=120s")
     cluster.kubectl("wait", "pod/user", "-n", namespace, *ready)
     target = Path(driver.said("NodePublishVolume")["target_path"])
     wait_until((target / "file").exists, 20, "the pod has written")
@@ -111,7 +111,7 @@ def test_a_drivers_volume_is_mounted_and_given_back(
         "the node uses nothing any more",
     )
     cluster.kubectl("delete", "pvc", "data", "-n", namespace)
-    cluster.kubectl("delete", "pv", namespace, "--timeout=30s")
+    cluster.kubectl("delete", "pv", namespace, "--timeout=120s")
 
 
 def test_a_pod_gets_a_block_device_of_a_driver(
@@ -133,7 +133,7 @@ def test_a_pod_gets_a_block_device_of_a_driver(
     kind = {"apiVersion": "storage.k8s.io/v1", "kind": "CSIDriver", "metadata": {"name": NAME}}
     cluster.run("delete", "csidriver", NAME)
     cluster.apply({**kind, "spec": asks}, volume, claim, pod, namespace=namespace)
-    ready = ("--for=condition=Ready", "--timeout=60s")
+    ready = ("--for=condition=Ready", "--timeout=120s")
     cluster.kubectl("wait", "pod/user", "-n", namespace, *ready)
     said = driver.said("NodePublishVolume")
     assert "block" in said["volume_capability"]
@@ -145,5 +145,5 @@ def test_a_pod_gets_a_block_device_of_a_driver(
     wait_until(lambda: "NodeUnstageVolume" in driver.verbs(), 30, "the volume is given back")
     wait_until(lambda: not device.parent.exists(), 20, "its folder is gone")
     cluster.kubectl("delete", "pvc", "data", "-n", namespace)
-    cluster.kubectl("delete", "pv", namespace, "--timeout=30s")
+    cluster.kubectl("delete", "pv", namespace, "--timeout=120s")
     cluster.kubectl("delete", "csidriver", NAME)

@@ -12,9 +12,7 @@ EXAMPLES = ROOT / "examples"
 
 def test_hello_answers_through_its_service(cluster: Cluster, namespace: str) -> None:
     cluster.kubectl("apply", "-n", namespace, "-f", str(EXAMPLES / "hello"))
-    cluster.kubectl(
-        "rollout", "status", "deployment/hello", "-n", namespace, "--timeout=60s", timeout=90
-    )
+    cluster.kubectl("rollout", "status", "deployment/hello", "-n", namespace, "--timeout=120s")
     address = cluster.get("service", "hello", "-n", namespace)["spec"]["clusterIP"]
     pods = cluster.get("pods", "-n", namespace, "-l", "app=hello")["items"]
     names = {pod["metadata"]["name"] for pod in pods}
@@ -35,5 +33,5 @@ def test_every_example_is_applied_and_deleted(
 ) -> None:
     path = str(EXAMPLES / folder)
     cluster.kubectl("apply", "-n", namespace, "-f", path)
-    cluster.kubectl("delete", "-n", namespace, "-f", path, "--timeout=60s", timeout=90)
+    cluster.kubectl("delete", "-n", namespace, "-f", path, "--timeout=120s")
     wait_until(lambda: not cluster.get("all", "-n", namespace)["items"], 60, "all is gone")

@@ -44,7 +44,7 @@ def test_pods_of_two_nodes_reach_each_other(
     assert len([node for node in nodes if not node["spec"].get("taints")]) == 2
     cluster.apply(pod("here", "n1"), pod("there", "n2"), namespace=namespace)
     cluster.kubectl(
-        "wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=60s"
+        "wait", "--for=condition=Ready", "pod", "--all", "-n", namespace, "--timeout=120s"
     )
     for source, target in (("here", "there"), ("there", "here")):
         address = cluster.get("pod", target, "-n", namespace)["status"]["podIP"]
@@ -59,7 +59,7 @@ def test_a_killed_worker_goes_on_where_it_was(
     cluster: Cluster, worker: Program, namespace: str
 ) -> None:
     cluster.apply(pod("before", "n2"), namespace=namespace)
-    ready = ("wait", "--for=condition=Ready", "-n", namespace, "--timeout=60s")
+    ready = ("wait", "--for=condition=Ready", "-n", namespace, "--timeout=120s")
     cluster.kubectl(*ready, "pod/before")
     worker.stop(signal.SIGKILL)
     worker.start()
@@ -84,7 +84,9 @@ def test_a_volume_lies_on_the_machine_of_its_pod_and_goes_also_after_a_crash(
     selector = {"kubernetes.io/hostname": "n2"}
     spec |= {"volumes": [volume], "containers": [container], "nodeSelector": selector}
     cluster.apply({**claim, "spec": asked}, {**made, "spec": spec}, namespace=namespace)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/writer", "-n", namespace, "--timeout=60s")
+    cluster.kubectl(
+        "wait", "--for=condition=Ready", "pod/writer", "-n", namespace, "--timeout=120s"
+    )
     name = cluster.get("pvc", "data", "-n", namespace)["spec"]["volumeName"]
     folder = cluster.folder / "n2" / "storage" / name
     wait_until((folder / "file").exists, 20, "the pod has written")
@@ -93,7 +95,7 @@ def test_a_volume_lies_on_the_machine_of_its_pod_and_goes_also_after_a_crash(
     cluster.kubectl("delete", "pvc", "data", "-n", namespace)
     worker.start()
     wait_until(lambda: not folder.exists(), 40, "the data is gone")
-    cluster.kubectl("wait", "--for=delete", f"pv/{name}", "--timeout=30s")
+    cluster.kubectl("wait", "--for=delete", f"pv/{name}", "--timeout=120s")
 
 
 def test_a_third_machine_cannot_take_the_name(cluster: Cluster, worker: Program) -> None:
@@ -108,7 +110,7 @@ def test_a_third_machine_cannot_take_the_name(cluster: Cluster, worker: Program)
         f"--token={token}",
     ]
     done = subprocess.run(
-        cluster.inside(line), check=False, capture_output=True, text=True, timeout=30
+        cluster.inside(line), check=False, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 1
     assert "node name 'n2' belongs to another machine" in done.stderr

@@ -42,7 +42,7 @@ def busy(cluster: Cluster, namespace: str) -> str:
     """Run a pod that takes what it gets; return its namespace."""
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "busy"}, "spec": BUSY}
     cluster.apply(pod, namespace=namespace)
-    cluster.kubectl("wait", "--for=condition=Ready", "pod/busy", "-n", namespace, "--timeout=40s")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/busy", "-n", namespace, "--timeout=120s")
     return namespace
 
 
@@ -69,9 +69,10 @@ def _split(line: str) -> tuple[str, str, str]:
 def test_the_kubelet_tells_what_node_pods_and_containers_use(cluster: Cluster, busy: str) -> None:
     def measured() -> Any:
         pods = json.loads(raw(cluster, "stats/summary"))["pods"]
-        found = [pod for pod in pods if pod["podRef"]["namespace"] == busy]
-        cpu = found[0]["cpu"].get("usageNanoCores", 0) if found else 0
-        return found[0] if cpu > 50_000_000 else None
+        (found,) = [pod for pod in pods if pod["podRef"]["namespace"] == busy]
+        told = {one["name"]: one for one in found["containers"]}
+        said = told["burn"]["logs"]["usedBytes"] > 0 and found["volume"]
+        return said and found["cpu"].get("usageNanoCores", 0) > 50_000_000 and found
 
     pod = wait_until(measured, 60, "the pod is seen to be busy")
     containers = {one["name"]: one for one in pod["containers"]}

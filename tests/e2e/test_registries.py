@@ -53,7 +53,7 @@ def test_a_private_image_is_pulled_with_the_secret_that_opens_it(
         pod("both", image, imagePullSecrets=names),
         namespace=namespace,
     )
-    ready = ("wait", "--for=condition=Ready", "pod/right", "pod/both", "--timeout=50s")
+    ready = ("wait", "--for=condition=Ready", "pod/right", "pod/both", "--timeout=120s")
     cluster.kubectl(*ready, "-n", namespace)
     failed = ("ErrImagePull", "ImagePullBackOff")
     for name in ("without", "wrong"):
@@ -81,7 +81,7 @@ def test_a_mirror_stands_in_for_the_registry_that_an_image_names(
             pod("private", "private.example.com/private/busybox:1"),
             namespace=namespace,
         )
-        ready = ("wait", "--for=condition=Ready", "pod/hub", "pod/private", "--timeout=50s")
+        ready = ("wait", "--for=condition=Ready", "pod/hub", "pod/private", "--timeout=120s")
         cluster.kubectl(*ready, "-n", namespace)
     finally:
         path.unlink()

@@ -39,7 +39,8 @@ def test_pods_run_on_and_nothing_is_lost(
 
     took = cluster.server.stop(number)
     assert took < STOP_SECONDS_MAX
-    assert fetch(cluster, f"http://{address}").startswith("hello from web")
+    hello = "hello from web"
+    wait_until(lambda: hello in fetch(cluster, f"http://{address}"), 20, "it answers without kpy")
 
     cluster.start()
     wait_for_pod(cluster, namespace, "web")

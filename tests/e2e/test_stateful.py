@@ -44,7 +44,7 @@ def objects() -> list[dict[str, Any]]:
 
 def test_pods_come_in_order_with_names_that_resolve(cluster: Cluster, namespace: str) -> None:
     cluster.apply(*objects(), namespace=namespace)
-    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=120s")
     pods = {p["metadata"]["name"]: p for p in cluster.get("pods", "-n", namespace)["items"]}
     assert sorted(pods) == ["db-0", "db-1"]
     assert pods["db-0"]["status"]["startTime"] <= pods["db-1"]["status"]["startTime"]
@@ -66,7 +66,7 @@ def test_pods_come_in_order_with_names_that_resolve(cluster: Cluster, namespace:
         )
 
     cluster.kubectl("delete", "pod", "db-1", "-n", namespace)
-    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=120s")
     again = cluster.get("pod", "db-1", "-n", namespace)
     assert again["metadata"]["uid"] != pods["db-1"]["metadata"]["uid"]
 
@@ -87,7 +87,7 @@ def test_a_budget_keeps_the_last_pod_from_being_evicted(cluster: Cluster, namesp
     cluster.kubectl(
         "create", "pdb", "db", "-n", namespace, "--selector=app=db", "--min-available=1"
     )
-    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=60s")
+    cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=120s")
 
     def allowed() -> int:
         status = cluster.get("pdb", "db", "-n", namespace)["status"]

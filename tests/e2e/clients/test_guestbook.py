@@ -55,11 +55,14 @@ def test_what_is_written_into_the_guestbook_can_be_read(cluster: Cluster, namesp
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": parts})
     cluster.kubectl("create", "-n", namespace, "-f", "-", stdin=text)
     for name in PROGRAMS:
-        cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=60s")
+        cluster.kubectl(
+            "rollout", "status", f"deployment/{name}", "-n", namespace, "--timeout=120s"
+        )
     address = cluster.get("service", "frontend", "-n", namespace)["spec"]["clusterIP"]
     book = f"http://{address}/cgi-bin/book"
     wait_until(lambda: "TestEntry" in fetch(cluster, f"{book}?set=TestEntry"), 60, "it is written")
     wait_until(lambda: "TestEntry" in fetch(cluster, book), 60, "the frontend reads the entry")
-    cluster.kubectl("delete", "-n", namespace, "-f", "-", "--timeout=60s", stdin=text)
+    cluster.kubectl("delete", "-n", namespace, "-f", "-", "--timeout=120s", stdin=text)
     cluster.kubectl("wait", "--for=delete", "pods", "-l", "app=guestbook", "-n", namespace)
-    assert cluster.get("all", "-l", "app=guestbook", "-n", namespace)["items"] == []
+    left = ("all", "-l", "app=guestbook", "-n", namespace)
+    wait_until(lambda: cluster.get(*left)["items"] == [], 60, "nothing is left")

@@ -12,7 +12,7 @@ from tests.e2e.cluster import Cluster
 
 pytestmark = pytest.mark.e2e
 CHART = str(Path(__file__).with_name("charts") / "web")
-WAIT = ("--wait", "--timeout", "60s")
+WAIT = ("--wait", "--timeout", "120s")
 
 
 @pytest.fixture

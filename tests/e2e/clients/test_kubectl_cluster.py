@@ -201,11 +201,11 @@ def test_a_node_is_tainted_cordoned_and_drained(k: Program) -> None:
     assert "test=yes:PreferNoSchedule" in k("describe", "node", node)
     k("taint", "node", node, "test-")
     k("create", "-f", "-", stdin=k.text(deployment("drained", 1)))
-    k("rollout", "status", "deployment/drained", "--timeout=60s")
+    k("rollout", "status", "deployment/drained", "--timeout=120s")
     try:
         assert k("cordon", node) == f"node/{node} cordoned\n"
         assert "Ready,SchedulingDisabled" in k("get", "node", node)
-        drain = ("drain", node, "--pod-selector=app=drained", "--timeout=60s")
+        drain = ("drain", node, "--pod-selector=app=drained", "--timeout=120s")
         said = k(*drain)
         assert "evicting pod" in said
         assert f"node/{node} drained" in said
@@ -214,7 +214,7 @@ def test_a_node_is_tainted_cordoned_and_drained(k: Program) -> None:
         assert "Running" not in k(*pods)
     finally:
         assert k("uncordon", node) == f"node/{node} uncordoned\n"
-    k("rollout", "status", "deployment/drained", "--timeout=60s")
+    k("rollout", "status", "deployment/drained", "--timeout=120s")
     k("delete", "deployment", "drained", "--wait=false")
 
 

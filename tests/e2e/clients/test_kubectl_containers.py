@@ -77,7 +77,7 @@ def test_one_attaches_to_a_process(k: Program, transport: dict[str, str]) -> Non
     reader = pod(name, "")
     reader["spec"]["containers"][0] |= {"command": ["cat"], "stdin": True}
     k("create", "-f", "-", stdin=k.text(reader))
-    k("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+    k("wait", "--for=condition=Ready", f"pod/{name}", "--timeout=120s")
     with k.running("attach", name, "-i", **transport) as attached:
         attached.stdin.write("over there\n")
         attached.stdin.flush()
@@ -94,7 +94,7 @@ def test_a_container_is_added_to_look_into_another(k: Program) -> None:
         debugger.stdin.write("exit\n")
         debugger.stdin.flush()
     k("debug", BOX, *image, "--copy-to=box-copy", "--container=c", "--", "sleep", "3600")
-    k("wait", "--for=condition=Ready", "pod/box-copy", "--timeout=60s")
+    k("wait", "--for=condition=Ready", "pod/box-copy", "--timeout=120s")
     command = "jsonpath={.spec.containers[0].command}"
     assert k("get", "pod", "box-copy", "-o", command) == '["sleep","3600"]'
     k("delete", "pod", "box-copy", "--force", "--grace-period=0")

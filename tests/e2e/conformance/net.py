@@ -66,7 +66,7 @@ class Net:
         self.cluster.apply(*objects, namespace=self.namespace)
         names = [f"pod/{one['metadata']['name']}" for one in objects if one["kind"] == "Pod"]
         if names and ready:
-            self.do("wait", "--for=condition=Ready", *names, "--timeout=90s")
+            self.do("wait", "--for=condition=Ready", *names, "--timeout=120s")
 
     def says(self, wanted: str, *words: str, of: str = "client", after: str = "") -> None:
         """Wait until a program in a pod prints something, after other words where given."""
@@ -104,6 +104,11 @@ class Net:
 
     def silent(self, host: str) -> None:
         wait_until(lambda: not self.ask(host), 30, f"nobody answers at {host}")
+
+    def reaches(self, host: str, name: str) -> None:
+        """Wait until a pod answers with its name, asked from the client and from the node."""
+        wait_until(lambda: self.ask(host) == name, 30, f"{name} answers the client at {host}")
+        wait_until(lambda: self.from_node(host) == name, 30, f"{name} answers the node at {host}")
 
     def from_node(self, host: str) -> str:
         """Return who answers a request of the node itself."""

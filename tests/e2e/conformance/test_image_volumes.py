@@ -33,7 +33,7 @@ def test_a_pod_reads_the_files_of_an_image(net: Net) -> None:
     assert "/volume/bin/busybox" in said
     refused = net.cluster.run("-n", net.namespace, "exec", "pulled", "--", "touch", "/volume/x")
     assert "Read-only file system" in refused.stderr
-    net.do("delete", "pod", "pulled", "--timeout=60s")
+    net.do("delete", "pod", "pulled", "--timeout=120s")
     wait_until(lambda: mounted(net.cluster) == before, 30, "nothing is left mounted")
     socket = f"{net.cluster.server.data_dir}/agent/containerd/containerd.sock"
     ask = ("ctr", "-a", socket, "-n", "k8s.io", "leases", "ls")
@@ -43,7 +43,7 @@ def test_a_pod_reads_the_files_of_an_image(net: Net) -> None:
 def test_a_part_of_an_image_that_is_here_is_shown_without_a_pull(net: Net) -> None:
     net.make(showing("here", "kpy.local/busybox:1", "Never", subPath="bin"))
     assert "busybox" in net.do("exec", "here", "--", "ls", "/volume")
-    net.do("delete", "pod", "here", "--timeout=60s")
+    net.do("delete", "pod", "here", "--timeout=120s")
 
 
 def test_an_image_that_cannot_be_had_keeps_its_container_waiting(net: Net) -> None:
@@ -55,4 +55,4 @@ def test_an_image_that_cannot_be_had_keeps_its_container_waiting(net: Net) -> No
         return statuses[0]["state"].get("waiting", {}).get("reason", "") if statuses else ""
 
     wait_until(lambda: reason() in ("ErrImagePull", "ImagePullBackOff"), 60, "it waits")
-    net.do("delete", "pod", "waits", "--timeout=60s")
+    net.do("delete", "pod", "waits", "--timeout=120s")

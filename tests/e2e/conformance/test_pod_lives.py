@@ -11,7 +11,7 @@ from tests.e2e.conformance.lives import Life, Lives, ended, entry, first, restar
 
 pytestmark = pytest.mark.e2e
 SERVE = "mkdir -p /www; touch /www/healthz; httpd -p 8080 -h /www; "
-EVERY = {"periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": 1}
+EVERY = {"periodSeconds": 1, "timeoutSeconds": 30, "failureThreshold": 1}
 HTTP = {"httpGet": {"path": "/healthz", "port": 8080}}
 CAT = {"exec": {"command": ["cat", "/tmp/health"]}}
 LONG = "sleep 600"

@@ -66,7 +66,7 @@ def test_a_pod_is_made_found_changed_and_removed(space: Space) -> None:
     assert len(space.get("pods", "-l", "time=two")["items"]) == 1
     space.do("delete", "pod", "a", "--grace-period=30", "--wait=false")
     assert space.get("pod", "a")["metadata"]["deletionTimestamp"]
-    space.do("wait", "--for=delete", "pod/a", "--timeout=60s")
+    space.do("wait", "--for=delete", "pod/a", "--timeout=120s")
     assert space.get("pods", "-l", "time=two")["items"] == []
 
 
@@ -90,20 +90,21 @@ def test_a_pod_and_its_status_are_patched_replaced_and_deleted(space: Space) -> 
     image = {"name": "c", "image": IMAGE}
     change = {"metadata": {"labels": {"patched": "yes"}}, "spec": {"containers": [image]}}
     space.do("patch", "pod", "a", "-p", json.dumps(change))
-    found = space.get("pod", "a")
-    assert found["metadata"]["labels"]["patched"] == "yes"
-    conditions = [
-        {**one, "status": "False"} if one["type"] == "Ready" else one
-        for one in found["status"]["conditions"]
-    ]
-    found["status"]["conditions"] = conditions
+    assert space.get("pod", "a")["metadata"]["labels"]["patched"] == "yes"
     path = f"/api/v1/namespaces/{space.namespace}/pods/a/status"
-    answer = json.loads(
-        space.cluster.kubectl("replace", "--raw", path, "-f", "-", stdin=json.dumps(found))
-    )
+
+    def replaced() -> Any:
+        found = space.get("pod", "a")
+        for one in found["status"]["conditions"]:
+            one["status"] = "False" if one["type"] == "Ready" else one["status"]
+        text = json.dumps(found)
+        return json.loads(space.cluster.kubectl("replace", "--raw", path, "-f", "-", stdin=text))
+
+    # The node may have written the status in between, which is a conflict.
+    answer = wait_until(replaced, 30, "the status is replaced")
     kinds = {one["type"]: one["status"] for one in answer["status"]["conditions"]}
     assert kinds["Ready"] == "False"
-    space.do("delete", "pods", "-l", "static=true", "--timeout=60s")
+    space.do("delete", "pods", "-l", "static=true", "--timeout=120s")
     assert space.get("pods")["items"] == []
 
 
@@ -176,7 +177,7 @@ def test_many_changes_in_a_row_are_observed_in_the_end(space: Space) -> None:
 def test_a_pod_that_has_failed_is_deleted(space: Space) -> None:
     space.make(pod("a", "exit 1"), ready=False)
     space.until("a", lambda one: one["status"].get("containerStatuses"))
-    space.do("delete", "pod", "a", "--timeout=60s")
+    space.do("delete", "pod", "a", "--timeout=120s")
 
 
 @pytest.mark.conformance(
@@ -241,8 +242,8 @@ def test_hooks_reach_another_pod(space: Space) -> None:
     assert not heard("http-preStop")
     assert not heard("exec-preStop")
     names = [one["metadata"]["name"] for one in hooked]
-    space.do("delete", "pods", *names, "--grace-period=5", "--timeout=60s")
-    assert heard("http-preStop", "exec-preStop")
+    space.do("delete", "pods", *names, "--grace-period=30", "--timeout=120s")
+    wait_until(lambda: heard("http-preStop", "exec-preStop"), 20, "preStop hooks ran")
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -309,11 +310,11 @@ def test_paths_from_the_environment_are_refused_mended_and_used(space: Space) ->
     for name in ("backticks", "absolute", "mended"):
         space.until(name, lambda one: waiting(one) == "CreateContainerConfigError")
     space.do("annotate", "pod", "mended", "mysubpath=mypath", "--overwrite")
-    space.do("wait", "--for=condition=Ready", "pod/mended", "--timeout=90s")
+    space.do("wait", "--for=condition=Ready", "pod/mended", "--timeout=120s")
     space.do("exec", "mended", "--", "touch", "/part/test.log")
     space.do("exec", "mended", "--", "test", "-f", "/whole/mypath/foo/test.log")
     space.do("annotate", "pod", "mended", "mysubpath=mynewpath", "--overwrite")
-    space.do("delete", "pod", "mended", "--timeout=60s")
+    space.do("delete", "pod", "mended", "--timeout=120s")
 
 
 # --- what the API refuses -------------------------------------------------------------------------
@@ -389,7 +390,7 @@ def test_a_runtime_class_brings_its_overhead(space: Space) -> None:
             **more,
         }
         space.make(made, pod(name, runtimeClassName=name), ready=False)
-        space.do("wait", "--for=condition=PodScheduled", f"pod/{name}", "--timeout=60s")
+        space.do("wait", "--for=condition=PodScheduled", f"pod/{name}", "--timeout=120s")
         assert space.get("pod", name)["spec"].get("overhead") == (overhead if more else None)
         space.cluster.kubectl("delete", "runtimeclass", name)
 

@@ -56,7 +56,7 @@ class Running:
 
     def start(self, *objects: dict[str, Any]) -> None:
         self._cluster.apply(*objects, namespace=self.namespace)
-        ready = ("wait", "--for=condition=Ready", f"pod/{self._pod}", "--timeout=60s")
+        ready = ("wait", "--for=condition=Ready", f"pod/{self._pod}", "--timeout=120s")
         self._cluster.kubectl(*ready, "-n", self.namespace)
 
     def files(self) -> dict[str, str]:
@@ -223,7 +223,7 @@ def test_many_volumes_in_many_pods_do_not_get_into_each_other_s_way(
         },
     }
     cluster.apply(*maps, controller, namespace=namespace)
-    ready = ("wait", "--for=jsonpath={.status.readyReplicas}=5", "rc/racing", "--timeout=90s")
+    ready = ("wait", "--for=jsonpath={.status.readyReplicas}=5", "rc/racing", "--timeout=120s")
     cluster.kubectl(*ready, "-n", namespace)
     pods = cluster.get("pods", "-n", namespace, "-l", "name=racing")["items"]
     running = Running(cluster, namespace, pods[0]["metadata"]["name"])

@@ -85,7 +85,7 @@ class Namespace:
         kind: int = socket.SOCK_STREAM,
         family: int = socket.AF_INET,
         *,
-        seconds: float = 2,
+        seconds: float = 10,
     ) -> tuple[str, str]:
         """Return the name of who answers there and the address that it saw."""
 

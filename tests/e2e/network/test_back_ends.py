@@ -108,7 +108,7 @@ def test_pods_of_two_nodes_reach_each_other_in_both_families(pair: tuple[Node, N
         assert two.connect([one.peer])
     for pod in (0, 1):
         wait_until(lambda pod=pod: reached(one, two, pod), 15, f"{one.pods[pod]} reaches")
-        assert reached(two, one, pod)
+        wait_until(lambda pod=pod: reached(two, one, pod), 15, f"{two.pods[pod]} reaches")
 
 
 @pytest.mark.parametrize("backend", ["vxlan", "wireguard"])
@@ -177,7 +177,7 @@ def test_a_link_that_others_remove_is_told(pair: tuple[Node, Node]) -> None:
             assert not gone.is_set()
             change = Change(link, is_wanted=False)
             await asyncio.to_thread(one.namespace.call, lambda: links.change([change]))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await gone.wait()
 
     one.namespace.run(scenario)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.cluster import Cluster
-from tests.e2e.node.machine import wait_until
+from tests.e2e.node.machine import says, wait_until
 
 pytestmark = pytest.mark.e2e
 NAMESPACE = "names"
@@ -56,7 +56,7 @@ def names(cluster: Cluster) -> Iterator[Cluster]:
     )
     for name in ("client", "web", "db-0", "db-1"):
         cluster.kubectl(
-            "wait", "--for=condition=Ready", f"pod/{name}", "-n", NAMESPACE, "--timeout=60s"
+            "wait", "--for=condition=Ready", f"pod/{name}", "-n", NAMESPACE, "--timeout=120s"
         )
     yield cluster
     cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
@@ -87,42 +87,40 @@ def test_a_service_has_short_and_long_names(names: Cluster, name: str) -> None:
 
 def test_pods_of_a_headless_service_have_names_of_their_own(names: Cluster) -> None:
     wait_until(lambda: get(names, "db-0.db:8080") == "db-0\n", 10, "db-0.db")
-    assert get(names, f"db-1.db.{NAMESPACE}.svc.cluster.local:8080") == "db-1\n"
-    found = in_pod(names, "nslookup", f"db.{NAMESPACE}.svc.cluster.local")
-    assert found.count("Address: 10.42.") == 2
+    long = f"db-1.db.{NAMESPACE}.svc.cluster.local:8080"
+    wait_until(lambda: get(names, long) == "db-1\n", 10, long)
+
+    def both() -> bool:
+        found = in_pod(names, "nslookup", f"db.{NAMESPACE}.svc.cluster.local")
+        return found.count("Address: 10.42.") == 2
+
+    wait_until(both, 10, "the name leads to both pods")
 
 
 def test_addresses_have_names(names: Cluster) -> None:
     address = names.get("service", "web", "-n", NAMESPACE)["spec"]["clusterIP"]
-    found = in_pod(names, "nslookup", address)
-    assert f"web.{NAMESPACE}.svc.cluster.local" in found
+    says(lambda: in_pod(names, "nslookup", address), f"web.{NAMESPACE}.svc.cluster.local")
 
 
 def test_a_name_that_is_not_there_is_told_at_once(names: Cluster) -> None:
-    found = names.run(
-        "exec", "client", "-n", NAMESPACE, "--", "nslookup", "none.names.svc.cluster.local"
-    )
-    assert "NXDOMAIN" in found.stdout
+    says(lambda: in_pod(names, "nslookup", "none.names.svc.cluster.local"), "NXDOMAIN")
 
 
 def test_the_clusters_own_services_are_found(names: Cluster) -> None:
     for name in ("kubernetes.default.svc.cluster.local", "kube-dns.kube-system.svc.cluster.local"):
-        assert "Address: 10.43.0." in in_pod(names, "nslookup", name)
+        says(lambda name=name: in_pod(names, "nslookup", name), "Address: 10.43.0.")
 
 
 def test_a_service_without_pods_refuses_at_once(names: Cluster) -> None:
-    shown = names.run(
-        "exec", "client", "-n", NAMESPACE, "--", "timeout", "2", "wget", "-O-", "http://nobody"
-    )
-    assert "Connection refused" in shown.stderr
+    asked = ("timeout", "5", "wget", "-O-", "http://nobody")
+    shown = ("exec", "client", "-n", NAMESPACE, "--", *asked)
+    says(lambda: names.run(*shown).stderr, "Connection refused")
 
 
 def test_a_host_port_is_reached_on_the_node(names: Cluster) -> None:
     for address in (names.machine.address, "127.0.0.1"):
-        shown = names.machine.sh(
-            "timeout", "3", "busybox", "wget", "-q", "-O-", f"http://{address}:18080"
-        )
-        assert shown == "web\n"
+        asked = ("timeout", "3", "busybox", "wget", "-q", "-O-", f"http://{address}:18080")
+        assert says(lambda asked=asked: names.machine.sh(*asked), "web") == "web\n"
 
 
 def test_a_service_on_a_node_port_is_reached_on_the_node(names: Cluster) -> None:

@@ -150,7 +150,7 @@ def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         cluster.apply(*pods, namespace=namespace)
     for namespace in NAMESPACES:
         ready = ("wait", "--for=condition=Ready", "pod", "--all", "-n", namespace)
-        cluster.kubectl(*ready, "--timeout=60s")
+        cluster.kubectl(*ready, "--timeout=120s")
     api = Api(cluster, tmp_path_factory.mktemp("api"))
     try:
         made = World(api, cluster)

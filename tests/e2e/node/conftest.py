@@ -13,7 +13,7 @@ import orjson
 import pytest
 import yaml
 
-from tests.e2e.node.machine import Machine, wait_until
+from tests.e2e.node.machine import Machine, ProgramError, wait_until
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -70,7 +70,7 @@ class Node:
         self.program.wait(20)
         return time.monotonic() - begun
 
-    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 60) -> str:
+    def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 180) -> str:
         """Run kubectl inside; it must succeed."""
         config = str(self.folder / "admin.yaml")
         command = [str(KUBECTL), "--kubeconfig", config, *arguments]
@@ -82,7 +82,8 @@ class Node:
             text=True,
             timeout=timeout,
         )
-        assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
+        if done.returncode != 0:
+            raise ProgramError(f"{arguments}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def apply(self, *objects: dict[str, Any]) -> None:
@@ -136,6 +137,16 @@ class Node:
         selector = f"involvedObject.name={name}"
         found = self.kubectl("get", "events", "--field-selector", selector, "-o", "json")
         return [f"{e['reason']}: {e['message']}" for e in orjson.loads(found)["items"]]
+
+    def told(self, name: str, event: str) -> None:
+        """Wait for an event about an object that begins with `reason: message`."""
+        seen: list[str] = []
+
+        def true() -> bool:
+            seen[:] = self.events(name)
+            return any(one.startswith(event) for one in seen)
+
+        wait_until(true, 30, lambda: f"the event {event!r}, but only {seen}")
 
     def ctr(self, *arguments: str) -> str:
         socket = str(self.folder / "agent" / "containerd" / "containerd.sock")

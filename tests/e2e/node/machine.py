@@ -89,7 +89,7 @@ class Machine:
         self._started.append(process)
         return process
 
-    def sh(self, *command: str, timeout: float = 30, check: bool = True) -> str:
+    def sh(self, *command: str, timeout: float = 120, check: bool = True) -> str:
         """Run a program inside and return what it prints; it must succeed where `check` is set."""
         done = subprocess.run(
             self._inside(command), check=False, capture_output=True, text=True, timeout=timeout
@@ -148,6 +148,19 @@ def _remove_group(folder: Path) -> None:
                 time.sleep(0.02)
             else:
                 break
+
+
+def says(say: Callable[[], str], *wanted: str) -> str:
+    """Wait until all of some words are in what is said, and return it."""
+    last = ""
+
+    def true() -> bool:
+        nonlocal last
+        last = say()
+        return all(words in last for words in wanted)
+
+    wait_until(true, PATIENCE_SECONDS, lambda: f"{wanted} is said, but only: {last}")
+    return last
 
 
 def wait_until(true: Callable[[], Any], seconds: float, what: str | Callable[[], str]) -> Any:

@@ -63,8 +63,8 @@ def test_limits_reach_the_kernel_and_go_away_with_the_pod(node: Node):
     quota = f"{group.format('cpu')}/cpu.cfs_quota_us"
     assert node.machine.sh("cat", quota).strip() == "50000"
     node.delete("limited", 1)
-    found = node.machine.sh("find", "/sys/fs/cgroup", "-name", f"*{uid}*")
-    assert found == ""
+    groups = ("find", "/sys/fs/cgroup", "-name", f"*{uid}*")
+    wait_until(lambda: node.machine.sh(*groups) == "", 20, "its groups are gone")
 
 
 def test_a_container_that_takes_too_much_memory_is_killed(node: Node):
@@ -143,7 +143,8 @@ def test_volumes_hold_what_they_are_to_hold(node: Node):
     assert run("mount | grep ' /mem '").startswith("tmpfs")
     assert run("touch /conf/x 2>&1 || echo refused").endswith("refused")
     assert run("touch /host/x 2>&1 || echo refused").endswith("refused")
-    assert run("touch /part/made; ls /disk/a/b; cat /disk/file") == "made\nshared"
+    assert run("touch /part/made; ls /disk/a/b") == "made"
+    wait_until(lambda: run("cat /disk/file || true") == "shared", 20, "the other has written")
 
     node.apply(CONF | {"data": {"mode": "slow"}})
     node.kubectl("label", "pod", "volumes", "app=changed", "--overwrite")
@@ -153,9 +154,10 @@ def test_volumes_hold_what_they_are_to_hold(node: Node):
     wait_until(lambda: run("cat /me/labels") == 'app="changed"', 5, "labels have arrived")
 
     node.delete("volumes", 1)
-    left = node.machine.sh("sh", "-c", f"grep -c {uid} /proc/self/mountinfo || true").strip()
-    assert left == "0"
-    assert not (node.folder / "agent" / "kubelet" / "pods" / uid).exists()
+    mounts = ("cat", "/proc/self/mountinfo")
+    wait_until(lambda: uid not in node.machine.sh(*mounts), 20, "nothing is mounted")
+    folder = node.folder / "agent" / "kubelet" / "pods" / uid
+    wait_until(lambda: not folder.exists(), 20, "its files are gone")
 
 
 def test_a_volume_that_is_missing_is_waited_for(node: Node):
@@ -221,8 +223,7 @@ def test_a_container_that_keeps_failing_backs_off(node: Node):
     message = status["state"]["waiting"]["message"]
     assert message.startswith("back-off 10s restarting failed container=c pod=crash_default(")
     assert node.logs("crash", "--previous") == "run\n"
-    told = node.events("crash")
-    assert any(e.startswith("BackOff: Back-off restarting failed container c in pod") for e in told)
+    node.told("crash", "BackOff: Back-off restarting failed container c in pod")
     node.delete("crash")
 
 
@@ -271,7 +272,10 @@ def test_probes_decide_when_a_container_serves_and_when_it_is_restarted(node: No
                 "ports": [{"name": "web", "containerPort": 8080}],
                 "startupProbe": {"tcpSocket": {"port": "web"}} | every | {"failureThreshold": 20},
                 "readinessProbe": {"httpGet": {"port": "web", "path": "/ok"}} | every,
-                "livenessProbe": {"exec": {"command": ["cat", "/www/ok"]}} | every,
+                # The other probe has its turn before the container is killed.
+                "livenessProbe": {"exec": {"command": ["cat", "/www/ok"]}}
+                | every
+                | {"failureThreshold": 3},
             },
         )
     )
@@ -282,10 +286,9 @@ def test_probes_decide_when_a_container_serves_and_when_it_is_restarted(node: No
     node.wait("probed", "Running")
     wait_until(lambda: status()["ready"], 10, "it is ready")
     wait_until(lambda: status()["restartCount"], 15, "it was restarted")
-    told = node.events("probed")
-    assert "Killing: Container c failed liveness probe, will be restarted" in told
-    assert any(e.startswith("Unhealthy: Liveness probe failed: cat: can't open") for e in told)
-    assert "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404" in told
+    node.told("probed", "Killing: Container c failed liveness probe, will be restarted")
+    node.told("probed", "Unhealthy: Liveness probe failed: cat: can't open")
+    node.told("probed", "Unhealthy: Readiness probe failed: HTTP probe failed with statuscode: 404")
     node.delete("probed")
 
 
@@ -308,8 +311,8 @@ def test_hooks_and_the_grace_period_are_kept(node: Node):
     )
     node.wait("hooks", "Running")
     begun = time.monotonic()
-    node.delete("hooks", 10)
-    assert time.monotonic() - begun < 5
+    node.delete("hooks", 90)
+    assert time.monotonic() - begun < 45, "who ends is not waited for"
     assert (folder / "log").read_text().split() == ["start", "stop", "term"]
 
 
@@ -377,7 +380,7 @@ def test_an_image_can_be_changed_while_the_pod_runs(node: Node):
         return status["containerID"] != before
 
     wait_until(changed, 10, "another container was made")
-    assert "Killing: Container c definition changed, will be restarted" in node.events("changes")
+    node.told("changes", "Killing: Container c definition changed, will be restarted")
     node.delete("changes")
 
 

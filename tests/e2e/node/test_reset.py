@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.node.conftest import PROGRAM, Node, make
-from tests.e2e.node.machine import Machine
+from tests.e2e.node.machine import Machine, wait_until
 
 pytestmark = pytest.mark.e2e
 LOOKS = {
@@ -74,7 +74,11 @@ def test_nothing_is_left_of_a_node_that_was_killed_with_its_pods(images: Path) -
         done = reset(node, "--yes")
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.rstrip().endswith("traces removed, none is left")
-        assert difference(machine, before) == {}
+        wait_until(
+            lambda: difference(machine, before) == {},
+            20,
+            lambda: f"the machine is as before, but: {difference(machine, before)}",
+        )
         assert not folder.exists()
         assert not [path for path in networks if path.exists()]
         assert reset(node, "--yes").stdout == "nothing of kpy is on this machine\n"
