@@ -9,7 +9,7 @@ from collections import Counter, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj
+from minikube_py.api.object import Key
 from minikube_py.api.selectors import LabelSelector
 from minikube_py.client.protocol import Lister
 from minikube_py.server.scheduler.node_info import NodeInfo, same_facts
@@ -102,16 +102,16 @@ class Cache:
         self.nominated = Nominations()
         self.changes = Changes()
 
-    def set_node(self, node: Obj) -> None:
+    def set_node(self, item: Item) -> None:
         """Take up a new node or a new version of one."""
-        name = node["metadata"]["name"]
+        name = item.key.name
         info = self._info(name)
-        if info.node is not None and same_facts(info.node, node):
-            info.node = node
+        if info.item is not None and same_facts(info.item, item):
+            info.item = item
             return
         self.changes.add(name)
         self._forget_facts(info)
-        info.set_node(node)
+        info.set_node(item)
         self.nodes[name] = info
         self.index.set_node(info)
         self.nodes_with_image.update(info.images.keys())
@@ -125,12 +125,12 @@ class Cache:
             self.changes.add(name)
             self._forget_facts(info)
             self.index.remove_node(name)
-            info.node = None
+            info.item = None
             self._drop_if_empty(info)
 
     def _forget_facts(self, info: NodeInfo) -> None:
         """Count out what was counted of the node itself."""
-        if info.node is None:
+        if info.item is None:
             return
         self.soft_tainted.discard(info.name)
         for name in info.images:
@@ -175,7 +175,7 @@ class Cache:
         return self._infos.setdefault(name, NodeInfo(name))
 
     def _drop_if_empty(self, info: NodeInfo) -> None:
-        if info.node is None and not info.pods:
+        if info.item is None and not info.pods:
             self._infos.pop(info.name, None)
 
     def pods(self) -> Iterable[PodInfo]:

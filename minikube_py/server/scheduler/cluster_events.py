@@ -109,7 +109,7 @@ def pod_event(action: Action, old: PodInfo | None, new: PodInfo | None) -> Clust
 def alone(item: Item) -> NodeInfo:
     """Return what is known of a node, as if it had no pods."""
     info = NodeInfo(item.key.name)
-    info.set_node(item.obj)
+    info.set_node(item)
     return info
 
 

@@ -54,7 +54,7 @@ class Follower:
                 self._cache.remove_node(old.key.name)
                 self._queue.happened(ClusterEvent(NODES, Action.DELETE, old, None))
             return
-        self._cache.set_node(new.obj)
+        self._cache.set_node(new)
         for action in (Action.ADD,) if old is None else node_actions(old, new):
             self._queue.happened(ClusterEvent(NODES, action, old, new))
 

@@ -3,18 +3,20 @@
 from collections.abc import Mapping, Sequence
 
 from minikube_py.api import quantity
-from minikube_py.api.object import Obj, get, labels_of
+from minikube_py.api.item import Item
+from minikube_py.api.object import Obj, get
 from minikube_py.api.taints import NO_EXECUTE, NO_SCHEDULE, PREFER_NO_SCHEDULE, taints_of
 from minikube_py.server.scheduler.pod_info import Amounts, PodInfo
 
 
-def same_facts(old: Obj, new: Obj) -> bool:
+def same_facts(old: Item, new: Item) -> bool:
     """Tell whether two versions of a node are alike in all that is known of it here."""
+    before, after = old.obj, new.obj
     return (
-        labels_of(old) == labels_of(new)
-        and old.get("spec") == new.get("spec")
+        old.labels == new.labels
+        and before.get("spec") == after.get("spec")
         and all(
-            get(old, path) == get(new, path)
+            get(before, path) == get(after, path)
             for path in ("status.allocatable", "status.images", "status.declaredFeatures")
         )
     )
@@ -25,7 +27,7 @@ class NodeInfo:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.node: Obj | None = None
+        self.item: Item | None = None
         """None while pods are known of a node that is not."""
         self.labels: Mapping[str, str] = {}
         self.taints: Sequence[Obj] = ()
@@ -44,10 +46,15 @@ class NodeInfo:
         self.capacity = (1, 1)
         """CPU and memory that there is, never zero."""
 
-    def set_node(self, node: Obj) -> None:
+    @property
+    def node(self) -> Obj | None:
+        """The node; parsed for whoever asks, because thousands of them are large."""
+        return None if self.item is None else self.item.obj
+
+    def set_node(self, item: Item) -> None:
         """Take up a new version of the node."""
-        self.node = node
-        self.labels = labels_of(node)
+        self.item, node = item, item.obj
+        self.labels = item.labels
         self.taints = taints_of(node)
         self.hard_taints = taints_of(node, NO_SCHEDULE, NO_EXECUTE)
         self.soft_taints = taints_of(node, PREFER_NO_SCHEDULE)

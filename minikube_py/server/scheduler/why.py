@@ -106,7 +106,7 @@ async def look(client: Client, key: Key, configuration: Configuration) -> Verdic
 
 def _fill_cache(cache: Cache, copy: Copy, own: PodInfo) -> None:
     for node in copy.stores[NODES].items():
-        cache.set_node(node.obj)
+        cache.set_node(node)
     for item in copy.stores[PODS].items():
         running = item.fields.get("status.phase") not in FINISHED
         if running and item.fields.get("spec.nodeName") and item.uid != own.uid:

@@ -3,7 +3,8 @@
 import itertools
 from typing import Any
 
-from minikube_py.api.core import PODS
+from minikube_py.api.core import NODES, PODS
+from minikube_py.api.object import evolve
 from minikube_py.client.events import Recorder
 from minikube_py.client.store import ItemStore
 from minikube_py.server.scheduler.algorithm import Fit, steps
@@ -39,6 +40,11 @@ def node(
             "status": status,
         }
     )
+
+
+def node_item(one: Any) -> FrozenItem:
+    """Return a node as caches hold it."""
+    return FrozenItem(evolve(one, "metadata.resourceVersion", "1"), NODES)
 
 
 def item(
@@ -114,7 +120,7 @@ def find(attempt: Cycle, within: Profile, **more: Any) -> Fit:
 def cache(*nodes: Any, pods=(), namespaces=None) -> Cache:
     made = Cache(namespaces)
     for one in nodes:
-        made.set_node(one)
+        made.set_node(node_item(one))
     for one in pods:
         made.set_pod(one)
     return made

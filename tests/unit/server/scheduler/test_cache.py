@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.server.scheduler.builders import cache, node, pod
+from tests.unit.server.scheduler.builders import cache, node, node_item, pod
 
 Step = st.tuples(
     st.sampled_from(["pod", "gone", "node", "no-node"]), st.integers(0, 5), st.integers(0, 2)
@@ -46,7 +46,7 @@ def test_step_by_step_and_at_once_give_the_same(steps):
             there.remove_pod(f"p{number}")
         elif what == "node":
             nodes.add(at)
-            there.set_node(made(at))
+            there.set_node(node_item(made(at)))
         else:
             nodes.discard(at)
             there.remove_node(f"n{at}")

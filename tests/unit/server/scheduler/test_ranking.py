@@ -15,7 +15,16 @@ from minikube_py.server.scheduler.plugins import default_profile
 from minikube_py.server.scheduler.ranking import Rankings
 from tests.model_cluster import FrozenItem
 from tests.unit.server.scheduler.asking import HOST, WEB, ZONE, near, spread
-from tests.unit.server.scheduler.builders import cache, cycle, find, handle, node, pod, profile
+from tests.unit.server.scheduler.builders import (
+    cache,
+    cycle,
+    find,
+    handle,
+    node,
+    node_item,
+    pod,
+    profile,
+)
 
 SPECS = (
     {},
@@ -82,7 +91,7 @@ def test_what_is_chosen_is_what_asking_every_node_chooses(nodes, steps):
     there, rankings, within, used = cache(*nodes), Rankings(), served(), 0
     for number, (what, which) in enumerate(steps):
         if what == "node":
-            there.set_node(which)
+            there.set_node(node_item(which))
         elif what == "no node":
             there.remove_node(f"n{which}")
         elif what == "no pod":
@@ -135,7 +144,7 @@ def test_where_room_is_held_for_others_every_node_is_asked():
     assert alike(there, 2, rankings) == [None, "a"]
     there.nominated.put(pod("h", priority=5).on("a"))
     assert alike(there, 1, rankings) == [None]
-    there.set_node(node("b"))
+    there.set_node(node_item(node("b")))
     assert alike(there, 1, rankings) == ["b"]
     assert alike(there, 1, rankings, priority=9) == ["a"]
     own = pod("own")
@@ -210,9 +219,11 @@ def test_a_heartbeat_changes_nothing():
     there = cache(node("a"))
     count = there.changes.count
     beat = node("a")
-    there.set_node({**beat, "status": {**beat["status"], "conditions": [{"type": "Ready"}]}})
+    there.set_node(
+        node_item({**beat, "status": {**beat["status"], "conditions": [{"type": "Ready"}]}})
+    )
     assert there.changes.count == count
-    there.set_node(node("a", cpu="8"))
+    there.set_node(node_item(node("a", cpu="8")))
     assert there.changes.count == count + 1
 
 

@@ -7,7 +7,7 @@ from minikube_py.api.selectors import from_labels
 from minikube_py.server.scheduler import tally as module
 from minikube_py.server.scheduler.tally import Query, Scope
 from tests.unit.server.scheduler.asking import HOST, WEB, ZONE, near
-from tests.unit.server.scheduler.builders import cache, node, pod
+from tests.unit.server.scheduler.builders import cache, node, node_item, pod
 
 QUERIES = (
     (Query((Scope(frozenset({"d"}), from_labels(WEB)),), ZONE), None),
@@ -78,7 +78,7 @@ def test_step_by_step_and_at_once_give_the_same_counts(steps):
             there.remove_pod(f"p{which}")
         elif what == "node":
             nodes[which["metadata"]["name"]] = which
-            there.set_node(which)
+            there.set_node(node_item(which))
         elif what == "no node":
             nodes.pop(f"n{which}", None)
             there.remove_node(f"n{which}")
