@@ -16,6 +16,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from minikube_py.agent.config import NodeConfig
 from minikube_py.agent.containerd import Containerd, ContainerdConfig
@@ -25,6 +26,8 @@ from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.dns.run import DnsConfig, run_dns
 from minikube_py.agent.image_archives import import_archives, import_pause
+from minikube_py.agent.ingress.metrics import Counts
+from minikube_py.agent.ingress.run import IngressSettings, run_ingress
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.configz import configuration
 from minikube_py.agent.kubelet.eviction.manager import EvictionPolicy
@@ -96,6 +99,8 @@ class ClusterInfo:
     """How the servers are reached; None beside one."""
     network_backend: str = "vxlan"
     """How nodes reach each other's pods: one of `network.routes.BACKENDS`."""
+    ingress: bool = True
+    """Whether nodes serve ingresses of class `kpy`."""
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
 
@@ -191,9 +196,7 @@ async def run_agent(
     clock = clock or SystemClock()
     _require_programs(cluster)
     make_dir(settings.folder, 0o711)
-    certs = settings.folder / "containerd" / "certs.d"
-    registries = RegistriesFile(settings.config.private_registry, certs)
-    registries.load()
+    registries = _registries(settings)
     async with _runtime(settings, cluster, report) as (connection, containerd):
         version = await Runtime(connection).version()
         runtime = f"{version['runtime_name']}://{version['runtime_version']}"
@@ -207,12 +210,13 @@ async def run_agent(
             Informers(proxy_client or client, clock) as proxy_informers,
             Nursery("agent") as nursery,
         ):
+            who, counts = _Identities(client, proxy_client or client, proxy_informers), Counts()
             kubelet = Kubelet(config, client, informers, connection, clock)
             server = KubeletServer(
                 Host(kubelet.runtime, kubelet.pods),
                 Access(client, settings.name, clock),
                 clock,
-                extra=_stats_pages(kubelet).handlers(),
+                extra=_stats_pages(kubelet, counts).handlers(),
             )
             kubelet.on_exit = server.container_changed
             if containerd is not None:
@@ -224,7 +228,7 @@ async def run_agent(
                 "pod network": lambda: _run_network(settings, cluster, proxy_informers, client),
                 "local storage": storage.run,
                 **registries.parts(),
-                **_service_parts(settings, cluster, proxy_client or client, proxy_informers, clock),
+                **_service_parts(settings, cluster, who, counts, clock),
             }
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
@@ -242,16 +246,29 @@ def _require_programs(cluster: ClusterInfo) -> None:
         wireguard.require()
 
 
+def _registries(settings: NodeSettings) -> RegistriesFile:
+    certs = settings.folder / "containerd" / "certs.d"
+    registries = RegistriesFile(settings.config.private_registry, certs)
+    registries.load()
+    return registries
+
+
+class _Identities(NamedTuple):
+    """With whose rights a node's parts read the cluster."""
+
+    node: Client
+    proxy: Client
+    informers: Informers
+    """Of the latter."""
+
+
 def _service_parts(
-    settings: NodeSettings,
-    cluster: ClusterInfo,
-    client: Client,
-    informers: Informers,
-    clock: Clock,
+    settings: NodeSettings, cluster: ClusterInfo, who: _Identities, counts: Counts, clock: Clock
 ) -> dict[str, Callable[[], object]]:
     """Return what makes services reachable, where nobody else does that, and keeps pods apart."""
+    informers = who.informers
     parts: dict[str, Callable[[], object]] = {
-        "network policies": lambda: _run_policies(settings, cluster, client, informers, clock)
+        "network policies": lambda: _run_policies(settings, cluster, who, clock)
     }
     if cluster.kube_proxy:
         proxy = _proxy_settings(settings, cluster)
@@ -264,6 +281,9 @@ def _service_parts(
         parts["tunnels"] = lambda: run_tunnels(uplink, settings.ips, cluster.cluster_cidr, clock)
     if cluster.dns:
         parts["cluster DNS"] = lambda: run_dns(informers, _dns_config(cluster))
+    if cluster.ingress:
+        ingress = IngressSettings(node_name=settings.name)
+        parts["ingress"] = lambda: run_ingress(informers, who.node, ingress, counts, clock)
     return parts
 
 
@@ -365,7 +385,7 @@ def _pressure_policy(config: NodeConfig) -> PressurePolicy:
     )
 
 
-def _stats_pages(kubelet: Kubelet) -> StatsPages:
+def _stats_pages(kubelet: Kubelet, counts: Counts) -> StatsPages:
     config = kubelet.config
     machine = config.node.machine
     return StatsPages(
@@ -379,6 +399,7 @@ def _stats_pages(kubelet: Kubelet) -> StatsPages:
         ),
         node_name=config.node.name,
         probes=kubelet.probe_metrics,
+        ingress=counts.lines,
         configuration=lambda: configuration(config),
     )
 
@@ -412,11 +433,7 @@ async def _run_network(
 
 
 async def _run_policies(
-    settings: NodeSettings,
-    cluster: ClusterInfo,
-    client: Client,
-    informers: Informers,
-    clock: Clock,
+    settings: NodeSettings, cluster: ClusterInfo, who: _Identities, clock: Clock
 ) -> None:
     """Enforce network policies, for ever; or make sure that none is enforced any more."""
     if not cluster.network_policy:
@@ -428,7 +445,7 @@ async def _run_policies(
         families=sorted({IPV6 if ":" in cidr else IPV4 for cidr in cidrs}),
         dns_addresses=_dns_addresses(cluster) if cluster.dns else (),
     )
-    await run_network_policies(client, informers, policies, clock)
+    await run_network_policies(who.proxy, who.informers, policies, clock)
 
 
 def _dns_config(cluster: ClusterInfo) -> DnsConfig:

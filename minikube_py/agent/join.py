@@ -53,6 +53,7 @@ class ClusterFacts:
     network_policy: bool = True
     dns: bool = True
     network_backend: str = "vxlan"
+    ingress: bool = True
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
 

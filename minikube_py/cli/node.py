@@ -61,5 +61,6 @@ def cluster_info(member: Membership, uplink: Uplink | None = None) -> ClusterInf
         dns=facts.dns,
         uplink=uplink,
         network_backend=facts.network_backend,
+        ingress=facts.ingress,
         cloud_provider=facts.cloud_provider,
     )

@@ -191,7 +191,7 @@ async def dial_upgrade(  # noqa: PLR0913 -- a request has that many parts
     timeout_seconds: float = 30.0,
     dial: Dial = nobody,
 ) -> Dialled:
-    """Ask a server to switch protocols; the headers name the protocol.
+    """Ask a server to switch protocols; the headers name the protocol, and may name the host.
 
     `server_name` is the name that its certificate must hold, where it is not the URL's; `dial`
     makes the connection, where it has a way of its own.
@@ -214,8 +214,11 @@ async def dial_upgrade(  # noqa: PLR0913 -- a request has that many parts
         )
         try:
             target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-            lines = [f"{method} {target} HTTP/1.1", f"Host: {parts.netloc}"]
-            lines += [f"{name}: {value}" for name, value in headers]
+            given = [*headers]
+            lines = [f"{method} {target} HTTP/1.1"]
+            if not any(name.lower() == "host" for name, _ in given):
+                lines.append(f"Host: {parts.netloc}")
+            lines += [f"{name}: {value}" for name, value in given]
             if method == "POST":
                 lines.append("Content-Length: 0")
             writer.write("\r\n".join([*lines, "", ""]).encode(errors="surrogateescape"))

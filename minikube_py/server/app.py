@@ -279,10 +279,11 @@ class ServerApp:
         self._start_manifests(nursery)
         cloud = self._start_cloud(nursery, report)
         if cloud or not self.config.disable_controller_manager:
-            from minikube_py.server.controllers import CONTROLLERS  # noqa: PLC0415
+            from minikube_py.server.controllers import CONTROLLERS, ingress  # noqa: PLC0415
             from minikube_py.server.controllers.run import run_controllers  # noqa: PLC0415
 
-            own = () if self.config.disable_controller_manager else CONTROLLERS
+            packaged = ingress.controller(enabled=self.config.packages("ingress"))
+            own = () if self.config.disable_controller_manager else (*CONTROLLERS, packaged)
 
             async def run_with_newest_ca() -> None:
                 """Run until another CA is to be published, then `restarting` begins again."""

@@ -19,7 +19,7 @@ from minikube_py.api.core.secret import USE_TRACKING
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import AlreadyExistsError, NotFoundError
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
-from minikube_py.api.networking import SERVICECIDRS
+from minikube_py.api.networking import INGRESSCLASSES, SERVICECIDRS, ingress_ours, ingressclass
 from minikube_py.api.object import Obj, annotations_of, evolve, get, key_of, labels_of
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Resource
@@ -147,6 +147,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *_kubernetes_service(config, material),
         *(_dns(config) if "dns" not in config.disable else ()),
         *_network_policies(config),
+        *_ingress(config),
         *_local_storage(config),
         *(_metrics_access() if config.serves_metrics else ()),
         *(_renewal() if not config.disable_controller_manager else ()),
@@ -315,6 +316,22 @@ def _network_policies(config: ServerConfig) -> Iterator[Wanted]:
     """Let nodes see the policies that they enforce, and the pods and namespaces that these mean."""
     if not config.disable_network_policy:
         yield from _access("kpy:network-policies")
+
+
+def _ingress(config: ServerConfig) -> Iterator[Wanted]:
+    """The class of ingresses that nodes serve, and who sees to it; see api/networking.
+
+    The controller keeps its rights where the class is not wanted: it takes away what it made.
+    """
+    if not config.disable_controller_manager:
+        yield from _access("kpy:ingress-controller")
+    if not config.packages("ingress"):
+        return
+    yield from _access("kpy:ingress")
+    spec = {"spec": {"controller": ingress_ours.CONTROLLER}}
+    made = _object("networking.k8s.io/v1", "IngressClass", ingress_ours.CLASS, spec)
+    annotations = {ingressclass.DEFAULT_ANNOTATION: "true"}
+    yield Wanted(INGRESSCLASSES, evolve(made, "metadata.annotations", annotations), keep)
 
 
 def _local_storage(config: ServerConfig) -> Iterator[Wanted]:

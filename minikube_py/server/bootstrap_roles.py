@@ -326,6 +326,24 @@ OWN_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("list watch of namespaces",),
         ("User system:kube-proxy",),
     ),
+    "kpy:ingress": (
+        ("list watch of ingresses ingressclasses in networking.k8s.io",),
+        ("User system:kube-proxy",),
+    ),
+    "kpy:ingress-controller": (
+        (
+            "read of ingresses ingressclasses in networking.k8s.io",
+            "patch update of ingresses/status in networking.k8s.io",
+            "read of nodes services",
+            "create of services",
+            "delete patch update of services named kpy-ingress",
+            "read of endpointslices in discovery.k8s.io",
+            "create of endpointslices in discovery.k8s.io",
+            "delete patch update of endpointslices in discovery.k8s.io named kpy-ingress-ipv4",
+            "delete patch update of endpointslices in discovery.k8s.io named kpy-ingress-ipv6",
+        ),
+        ("ServiceAccount ingress-controller",),
+    ),
     "kpy:network-policies": (
         ("list watch of networkpolicies in networking.k8s.io", "list watch of pods namespaces"),
         ("User system:kube-proxy",),
@@ -360,5 +378,5 @@ OWN_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
 }
 """Cluster roles that upstream leaves to add-ons: name -> rules and who has them. Nodes answer
-cluster DNS and enforce network policies with kube-proxy's rights and the first two; the others are
-controllers'."""
+cluster DNS, serve ingresses and enforce network policies with kube-proxy's rights and the roles
+that are bound to it; the others are controllers'."""

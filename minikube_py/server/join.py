@@ -223,6 +223,7 @@ def cluster_facts(config: ServerConfig) -> dict[str, Any]:
         "network_policy": not config.disable_network_policy,
         "dns": "dns" not in config.disable,
         "network_backend": config.network_backend,
+        "ingress": config.packages("ingress"),
         "cloud_provider": {"none": "", "local": "local"}.get(config.cloud, "external"),
     }
 

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minikube_py.api import times
 from minikube_py.api.admissionregistration import (
     MUTATINGADMISSIONPOLICIES,
     MUTATINGADMISSIONPOLICYBINDINGS,
@@ -27,6 +26,7 @@ from minikube_py.api.core import (
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.metrics import NODEMETRICS, PODMETRICS
+from minikube_py.api.networking import INGRESSCLASSES, INGRESSES
 from minikube_py.api.object import Obj
 from minikube_py.api.rbac import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
 from minikube_py.api.resource import Convert, Resource
@@ -91,7 +91,7 @@ from minikube_py.server.authn.x509 import ClientCertificates
 from minikube_py.server.authz.configured import Configured
 from minikube_py.server.authz.escalation import EscalationGuard
 from minikube_py.server.authz.modes import chain_of
-from minikube_py.server.authz.node import NodeAuthorizer, NodeListers
+from minikube_py.server.authz.node import IngressSecrets, NodeAuthorizer, NodeListers
 from minikube_py.server.authz.rbac import Rbac, RbacListers
 from minikube_py.server.authz.webhook import Terms, WebhookAuthorizer
 from minikube_py.server.bootstrap import Bootstrap
@@ -313,6 +313,7 @@ def _authorizer(
         volumes=lister(PERSISTENTVOLUMES),
         attachments=lister(VOLUMEATTACHMENTS),
         slices=lister(RESOURCESLICES),
+        ingress_secrets=IngressSecrets(lister(INGRESSES), lister(INGRESSCLASSES)).of,
     )
     makers: dict[str, Callable[[], Authorizer]] = {
         "Node": lambda: NodeAuthorizer(nodes, node_rules()),
@@ -327,8 +328,8 @@ def _authorizer(
 def _terms(config: ServerConfig) -> Terms:
     return Terms(
         version=config.authorization_webhook_version,
-        allowed_seconds=times.parse_duration(config.authorization_webhook_cache_authorized_ttl),
-        other_seconds=times.parse_duration(config.authorization_webhook_cache_unauthorized_ttl),
+        allowed_seconds=parse_duration(config.authorization_webhook_cache_authorized_ttl),
+        other_seconds=parse_duration(config.authorization_webhook_cache_unauthorized_ttl),
     )
 
 

@@ -26,6 +26,7 @@ class StatsPages:
     machine: Machine
     node_name: str
     probes: Lines
+    ingress: Lines
     configuration: Callable[[], dict[str, Any]]
     """The document of /configz."""
 
@@ -54,8 +55,8 @@ class StatsPages:
             return _page(resource_metrics.lines(await self.provider.sample()))
         if page == "cadvisor":
             return _page(cadvisor.lines(await self.provider.sample(), self.machine))
-        if page == "probes":
-            return _page(self.probes())
+        if page in {"probes", "ingress"}:
+            return _page(self.probes() if page == "probes" else self.ingress())
         if page == "":
             claims = await self.provider.claims()
             return _page([*self._own(), *volume_metrics.lines(claims)])

@@ -16,10 +16,10 @@ from yarl import URL
 
 from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.api.object import Obj
+from minikube_py.lib.forwarding import why
 from minikube_py.lib.tasks import together
 from minikube_py.server.aggregator.forward import user_headers
 from minikube_py.server.aggregator.routes import Remote, Routes
-from minikube_py.server.apiserver.proxy import why
 from minikube_py.server.attributes import User
 from minikube_py.server.service_addresses import Address, ServiceAddresses
 

@@ -14,9 +14,10 @@ from yarl import URL
 
 from minikube_py.api.errors import InternalError, ServiceUnavailableError
 from minikube_py.api.object import Obj
+from minikube_py.lib.forwarding import is_upgrade
 from minikube_py.server.aggregator.routes import Remote, Routes
 from minikube_py.server.apiserver.proxy import Proxy
-from minikube_py.server.apiserver.upgrade import is_upgrade, tunnel
+from minikube_py.server.apiserver.upgrade import tunnel
 from minikube_py.server.attributes import User
 from minikube_py.server.service_addresses import Address, ServiceAddresses
 

@@ -15,13 +15,14 @@ from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import BadRequestError, ServiceUnavailableError
 from minikube_py.api.object import Obj, get
 from minikube_py.api.resource import Resource
+from minikube_py.lib.forwarding import is_upgrade
 from minikube_py.server.apiserver import log_options
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.connect_options import options_of, ports_of
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.request import RequestInfo
 from minikube_py.server.apiserver.streams import NO_CACHE
-from minikube_py.server.apiserver.upgrade import is_upgrade, tunnel
+from minikube_py.server.apiserver.upgrade import tunnel
 from minikube_py.server.registry.store import Store
 
 KUBELET_PORT = 10250

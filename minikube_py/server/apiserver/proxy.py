@@ -7,7 +7,7 @@ a server made with `handler_cancellation=True`.
 import asyncio
 import socket
 import ssl as tls
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -26,6 +26,7 @@ from minikube_py.api.errors import (
 )
 from minikube_py.api.object import Obj
 from minikube_py.lib.dialling import Dial, DialConnector, nobody
+from minikube_py.lib.forwarding import end_to_end_headers, relay, why
 from minikube_py.server.apiserver.socket_stream import send_over_socket
 from minikube_py.server.apiserver.socket_watch import asks_for_socket
 
@@ -37,11 +38,6 @@ DOCUMENT_SECONDS = 30.0
 ERROR_BODY_MAX = 50_000
 """Of a kubelet's error text, no more is read than this (upstream's maxReadLength)."""
 
-HOP_BY_HOP = frozenset({
-    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
-    "te", "trailer", "transfer-encoding", "upgrade",
-})  # fmt: skip
-"""Headers about one connection, which a proxy does not pass on (RFC 9110, 7.6.1)."""
 GENERIC_WORDS = {
     401: "the server has asked for the client to provide credentials",
     404: "the server could not find the requested resource",
@@ -115,7 +111,7 @@ class Proxy:
         except (aiohttp.ClientError, OSError) as error:
             raise ServiceUnavailableError(f"error trying to reach service: {why(error)}") from error
         async with far:
-            return await _relay(request, far, _answer_headers(far, url, prefix))
+            return await relay(request, far, _answer_headers(far, url, prefix))
 
     async def stream(
         self, request: web.BaseRequest, url: str, ssl: tls.SSLContext | None, *, target: str = ""
@@ -140,7 +136,7 @@ class Proxy:
             if asks_for_socket(request):
                 return await send_over_socket(request, far.content)
             kind = far.headers.get(hdrs.CONTENT_TYPE, "text/plain")
-            return await _relay(request, far, [(hdrs.CONTENT_TYPE, kind)])
+            return await relay(request, far, [(hdrs.CONTENT_TYPE, kind)])
 
     async def fetch(self, url: str, ssl: tls.SSLContext, *, bytes_max: int, seconds: float) -> str:
         """Return a text that the far end has.
@@ -227,34 +223,6 @@ class Proxy:
         )
 
 
-def end_to_end_headers(
-    headers: Mapping[str, str], private: tuple[str, ...] = PRIVATE
-) -> Iterator[tuple[str, str]]:
-    """Yield the headers that a proxy passes on: none about the connection or about the user."""
-    named = {name.strip().lower() for name in headers.get(hdrs.CONNECTION, "").split(",")}
-    for name, value in headers.items():
-        lower = name.lower()
-        if lower not in HOP_BY_HOP and lower not in named and not lower.startswith(private):
-            yield name, value
-
-
-def why(error: BaseException) -> str:
-    """Return why a server could not be reached, in a few words."""
-    if isinstance(error, TimeoutError):
-        return "i/o timeout"
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"dial tcp {error.host}:{error.port}: {_os_words(error.os_error)}"
-    if isinstance(error, OSError):
-        return _os_words(error)
-    return str(error) or type(error).__name__
-
-
-def _os_words(error: OSError) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "connect: connection refused"
-    return (error.strerror or str(error)).lower()
-
-
 def _forwarded_headers(request: web.BaseRequest, private: tuple[str, ...]) -> list[tuple[str, str]]:
     """Add what upstream's proxy transport tells the far end about the way here."""
     passed = end_to_end_headers(request.headers, private)
@@ -272,7 +240,7 @@ def _forwarded_headers(request: web.BaseRequest, private: tuple[str, ...]) -> li
 
 def _answer_headers(far: aiohttp.ClientResponse, url: str, prefix: str) -> list[tuple[str, str]]:
     headers = []
-    for name, value in end_to_end_headers(far.headers):
+    for name, value in end_to_end_headers(far.headers, PRIVATE):
         if name.lower() == "location" and prefix:
             headers.append((name, rewritten(value, url, prefix)))
         else:
@@ -289,24 +257,6 @@ def rewritten(location: str, url: str, prefix: str) -> str:
         return location
     tail = f"?{target.query}" if target.query else ""
     return f"{prefix.rstrip('/')}{target.path}{tail}"
-
-
-async def _relay(
-    request: web.BaseRequest, far: aiohttp.ClientResponse, headers: list[tuple[str, str]]
-) -> web.StreamResponse:
-    answer = web.StreamResponse(status=far.status, reason=far.reason)
-    for name, value in headers:
-        answer.headers.add(name, value)
-    await answer.prepare(request)
-    try:
-        async for chunk in far.content.iter_any():
-            await answer.write(chunk)
-        await answer.write_eof()
-    except (aiohttp.ClientError, ConnectionError):
-        # The status line is out: ending the connection is the only way to say "incomplete".
-        if request.transport is not None:
-            request.transport.close()
-    return answer
 
 
 async def _refusal(far: aiohttp.ClientResponse, target: str) -> StatusError:

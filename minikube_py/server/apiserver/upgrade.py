@@ -12,18 +12,13 @@ from urllib.parse import urlsplit
 from aiohttp import hdrs, web
 
 from minikube_py.api.errors import InternalError
+from minikube_py.lib.forwarding import end_to_end_headers, why
 from minikube_py.lib.hijack import Refused, Switched, dial_upgrade, pump, take_over
-from minikube_py.server.apiserver.proxy import Proxy, end_to_end_headers, why
+from minikube_py.server.apiserver.proxy import Proxy
 
 DIAL_SECONDS = 30.0
 BEARER_PROTOCOL = "base64url.bearer.authorization.k8s.io."
 """A WebSocket subprotocol that carries the user's token; it goes no further than this server."""
-
-
-def is_upgrade(request: web.BaseRequest) -> bool:
-    """Tell whether the client asks to leave HTTP."""
-    connection = request.headers.get(hdrs.CONNECTION, "").lower()
-    return "upgrade" in connection and hdrs.UPGRADE in request.headers
 
 
 async def tunnel(

@@ -6,11 +6,13 @@ keeping a graph for every pod change would cost more.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from minikube_py.api.core.pod_references import References, references_of, secrets_of
 from minikube_py.api.item import Item
+from minikube_py.api.networking.ingress_ours import is_ours
+from minikube_py.api.networking.ingress_ours import secrets_of as ingress_secrets_of
 from minikube_py.api.object import Key, get
 from minikube_py.client.protocol import Lister
 from minikube_py.server.attributes import Attributes, Decision, User
@@ -36,6 +38,25 @@ class NodeListers:
     volumes: Lister
     attachments: Lister
     slices: Lister
+    ingress_secrets: Callable[[str], Collection[str]] = lambda _namespace: ()
+    """The secrets of a namespace that ingresses which nodes serve take certificates from."""
+
+
+class IngressSecrets:
+    """The secrets that nodes may read because ingresses that they serve name them."""
+
+    def __init__(self, ingresses: Lister, classes: Lister) -> None:
+        self._ingresses = ingresses
+        self._classes = classes
+
+    def of(self, namespace: str) -> Collection[str]:
+        """Return the names of the secrets of a namespace that hold certificates of ingresses."""
+        return {
+            name
+            for item in self._ingresses.items(namespace)
+            if is_ours(item.obj, self._classes.get)
+            for name in ingress_secrets_of(item.obj)
+        }
 
 
 def node_of(user: User) -> tuple[bool, str]:
@@ -174,7 +195,11 @@ class NodeAuthorizer:
         is_meant = refers[attributes.resource]
         if any(is_meant(ref) for _, ref in self._refs(node, namespace)):
             return True
-        return attributes.resource == "secrets" and self._has_secret(node, (namespace, name))
+        if attributes.resource != "secrets":
+            return False
+        if self._has_secret(node, (namespace, name)):
+            return True
+        return name in self._listers.ingress_secrets(namespace)
 
     def _has_attachment(self, node: str, name: str) -> bool:
         return bool(get(self._listers.attachments.get(Key("", name)), "spec.nodeName") == node)

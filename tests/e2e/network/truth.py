@@ -56,13 +56,26 @@ def own_address() -> str:
 
 
 def networks_of(machine_pids: Iterable[int]) -> dict[str, Path]:
-    """Return the networks of the pods of some machines by address."""
+    """Return the networks of the pods of some machines by address, as processes are in them."""
     found = {}
-    for pid in machine_pids:
-        for path in Path(f"/proc/{pid}/root/run/netns").iterdir():
-            with contextlib.suppress(OSError):  # a network that is being made or removed
+    seen = {Path(f"/proc/{pid}/ns/net").stat().st_ino for pid in machine_pids}
+    for pid in (below for machine in machine_pids for below in descendants(machine)):
+        path = Path(f"/proc/{pid}/ns/net")
+        with contextlib.suppress(OSError):  # a process that has just ended
+            inode = path.stat().st_ino
+            if inode not in seen:
+                seen.add(inode)
                 found[inside(path, own_address)] = path
     return found
+
+
+def descendants(pid: int) -> Iterator[int]:
+    """Yield a process and all below it."""
+    yield pid
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from descendants(int(child))
 
 
 class Servers:

@@ -25,6 +25,12 @@ EXTRA = {
         for name in ("node-certificate-renewal", "kubelet-serving-approver")
     ),
     ("clusterrolebindings", "kpy:cluster-dns"),
+    *(
+        (plural, name)
+        for plural in ("clusterroles", "clusterrolebindings")
+        for name in ("kpy:ingress", "kpy:ingress-controller")
+    ),
+    ("ingressclasses", "kpy"),
     ("clusterroles", "kpy:network-policies"),
     ("clusterrolebindings", "kpy:network-policies"),
     ("clusterroles", "kpy:local-storage"),
