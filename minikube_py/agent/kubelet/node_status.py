@@ -168,6 +168,7 @@ class NodeStatus:
     async def run(self) -> None:
         """Keep the status true, for ever."""
         self._recorder.record(self._reference(), "Normal", "Starting", "Starting kubelet.")
+        self._tell_of_reboot()
         while True:
             self._woken.clear()
             await self.check()
@@ -179,6 +180,12 @@ class NodeStatus:
             except StatusError as error:
                 log.warning("node status not written, trying again error=%s", error)
             await self._rest(LOOK_NOT_READY_SECONDS if self.trouble else LOOK_SECONDS)
+
+    def _tell_of_reboot(self) -> None:
+        now, before = self.facts.machine.boot_id, get(self._told, "nodeInfo.bootID")
+        if before and now != before:
+            message = f"Node {self.facts.name} has been rebooted, boot id: {now}"
+            self._recorder.record(self._reference(), "Warning", "Rebooted", message)
 
     async def _rest(self, seconds: float) -> None:
         timer = self._clock.call_later(seconds, self._woken.set)

@@ -33,10 +33,9 @@ class Node:
     def log(self) -> Path:
         return self.folder / "kpy.log"
 
-    def start(self, *more: str, ready: bytes = b"node n1 is ready") -> None:
-        """Start kpy and wait until it says that it is ready."""
-        before = self.log.stat().st_size if self.log.exists() else 0
-        command = [
+    def line(self, *more: str) -> list[str]:
+        """Return the command line of kpy."""
+        return [
             str(PROGRAM), "server",
             "--data-dir", str(self.folder),
             "--write-kubeconfig", str(self.folder / "admin.yaml"),
@@ -44,7 +43,11 @@ class Node:
             "--node-ip", self.machine.address,
             *more,
         ]  # fmt: skip
-        self.program = self.machine.start(command, self.log)
+
+    def start(self, *more: str, ready: bytes = b"node n1 is ready") -> None:
+        """Start kpy and wait until it says that it is ready."""
+        before = self.log.stat().st_size if self.log.exists() else 0
+        self.program = self.machine.start(self.line(*more), self.log)
         wait_until(lambda: ready in self._said(before), 30, ready.decode())
 
     def _said(self, before: int) -> bytes:
@@ -52,21 +55,21 @@ class Node:
         assert self.program.poll() is None, self.log.read_text()[-3000:]
         return self.log.read_bytes()[before:]
 
-    def _pid(self) -> str:
+    def pid(self) -> str:
         """Return the process of kpy, as the machine numbers it."""
         return self.machine.sh("pgrep", "-f", "kpy server").split()[0]
 
     def kill(self) -> None:
         """Kill kpy with -9; pods and containerd live on."""
         assert self.program is not None
-        self.machine.sh("kill", "-9", self._pid())
+        self.machine.sh("kill", "-9", self.pid())
         self.program.wait()
 
     def stop(self) -> float:
         """Stop kpy as Ctrl-C does; return how long that took."""
         assert self.program is not None
         begun = time.monotonic()
-        self.machine.sh("kill", "-INT", self._pid())
+        self.machine.sh("kill", "-INT", self.pid())
         self.program.wait(20)
         return time.monotonic() - begun
 

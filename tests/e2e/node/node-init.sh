@@ -8,6 +8,8 @@ mount --make-rshared /
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755,size=256m tmpfs /run
 mkdir -p /run/netns /run/lock /run/containerd
+cat /proc/sys/kernel/random/uuid >/run/boot_id
+mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
 if mountpoint -q /sys/fs/cgroup; then umount -R /sys/fs/cgroup; fi
 mount -t tmpfs -o mode=755 tmpfs /sys/fs/cgroup
 for c in cpu cpuacct cpuset memory devices freezer blkio pids; do

@@ -1,0 +1,110 @@
+"""The disk under the data folder fills up: pods go, kpy stays, and all is well when there is room.
+
+The disk is a small file system in memory, mounted in the machine alone; what kpy prints lies
+outside of it, under the mount.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.node.conftest import Node, make
+from tests.e2e.node.machine import Machine, wait_until
+
+pytestmark = pytest.mark.e2e
+SECONDS = 60.0
+FLAGS = (
+    "--eviction-hard=nodefs.available<20%",
+    "--eviction-pressure-transition-period=20s",
+    "--image-gc-high-threshold=100",
+)
+
+
+@pytest.fixture(scope="module")
+def small(images: Path) -> Iterator[Node]:
+    """Have a node whose disk holds little."""
+    folder = Path(tempfile.mkdtemp(prefix="kpy-", dir="/tmp"))
+    machine = Machine("small", folder)
+    try:
+        machine.sh("mount", "-t", "tmpfs", "-o", "size=200m,mode=700", "tmpfs", str(folder))
+        archives = folder / "agent" / "images"
+        machine.sh("mkdir", "-p", str(archives))
+        inside = Path(f"/proc/{machine.pid}/root")
+        for archive in images.glob("*.tar"):
+            shutil.copy(archive, inside / archives.relative_to("/"))
+        made = Node(machine, folder)
+        made.start(*FLAGS)
+        yield made
+    finally:
+        machine.close()
+
+
+def fill(node: Node, name: str = "fill") -> None:
+    """Write until the disk is full."""
+    node.machine.sh("dd", "if=/dev/zero", f"of={node.folder / name}", "bs=1M", check=False)
+
+
+def has_disk_pressure(node: Node) -> str:
+    conditions = node.get("node", "n1")["status"]["conditions"]
+    return str(next(c["status"] for c in conditions if c["type"] == "DiskPressure"))
+
+
+def test_who_fills_the_disk_is_evicted_and_nobody_else(small: Node) -> None:
+    small.apply(make("modest"))
+    small.wait("modest", "Running")
+    volume: dict[str, Any] = {"mountPath": "/scratch", "name": "scratch"}
+    small.apply(
+        make(
+            "greedy",
+            "cat /dev/zero >/scratch/a; sleep 3600",
+            container={"volumeMounts": [volume]},
+            volumes=[{"name": "scratch", "emptyDir": {}}],
+        )
+    )
+    status = small.wait("greedy", "Failed", SECONDS)["status"]
+    assert status["reason"] == "Evicted"
+    assert status["message"].startswith("The node was low on resource: ephemeral-storage. ")
+    wait_until(lambda: has_disk_pressure(small) == "True", SECONDS, "the node says so")
+    wait_until(
+        lambda: any("NodeHasDiskPressure" in one for one in small.events("n1")), SECONDS, "an event"
+    )
+    small.apply(make("late"))
+    refused = small.wait("late", "Failed", SECONDS)["status"]
+    assert refused["reason"] == "Evicted"
+    wait_until(lambda: has_disk_pressure(small) == "False", 120, "the disk has room again")
+    assert small.pod("modest")["status"]["phase"] == "Running"
+    assert small.pod("modest")["status"]["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_a_full_disk_is_told_of_and_ends_nothing_that_runs(small: Node) -> None:
+    before = small.pid(), small.machine.sh("pgrep", "-x", "containerd")
+    fill(small)
+    try:
+        with pytest.raises(AssertionError, match="database or disk is full"):
+            small.kubectl("create", "configmap", "one")
+        assert "modest" in small.kubectl("get", "pods")
+        noticed = len(said(small).split("node is short of"))
+        wait_until(
+            lambda: len(said(small).split("node is short of")) > noticed, SECONDS, "it is noticed"
+        )
+        assert (small.pid(), small.machine.sh("pgrep", "-x", "containerd")) == before
+        small.kill()
+        assert small.machine.start(small.line(*FLAGS), small.log).wait(SECONDS) == 1
+        last = said(small).splitlines()[-1]
+        assert last.startswith("error: datastore ")
+        assert last.endswith("database or disk is full; pods run on until the server can start")
+    finally:
+        small.machine.sh("rm", str(small.folder / "fill"))
+    small.start(*FLAGS)
+    small.kubectl("create", "configmap", "one")
+    wait_until(lambda: has_disk_pressure(small) == "False", 120, "the disk has room again")
+    small.apply(make("after"))
+    small.wait("after", "Running", SECONDS)
+
+
+def said(node: Node) -> str:
+    return node.log.read_text()

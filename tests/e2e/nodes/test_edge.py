@@ -1,0 +1,118 @@
+"""Nodes at the edge: the server goes away, the power goes, and pods are the same pods after it."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e.cluster import Cluster, Program
+from tests.e2e.node.machine import Machine, wait_until
+
+SECONDS = 60.0
+
+
+def pod(name: str, node: str, number: int) -> dict[str, Any]:
+    """Return a pod whose only process is found by its number; it has what a power cut takes."""
+    mounts = [{"name": "memory", "mountPath": "/memory"}, {"name": "disk", "mountPath": "/disk"}]
+    container = {
+        "name": "c",
+        "image": "kpy.local/busybox:1",
+        "command": ["sleep", str(number)],
+        "volumeMounts": mounts,
+    }
+    volumes = [
+        {"name": "memory", "emptyDir": {"medium": "Memory"}},
+        {"name": "disk", "emptyDir": {}},
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "nodeName": node,
+            "containers": [container],
+            "volumes": volumes,
+            "terminationGracePeriodSeconds": 0,
+        },
+    }  # fmt: skip
+
+
+def process(machine: Machine, number: int) -> str:
+    """Return the process of such a pod, "" where it does not run."""
+    return machine.sh("pgrep", "-f", f"^sleep {number}$", check=False).strip()
+
+
+def runs_again(cluster: Cluster, name: str, restarts: int) -> Any:
+    """Return the pod where it is ready and its container has been restarted so often."""
+    found = cluster.get("pod", name)
+    (state,) = found["status"].get("containerStatuses") or ({},)
+    return found if state.get("ready") and state.get("restartCount", 0) >= restarts else None
+
+
+@pytest.fixture
+def worker(two_nodes: Cluster) -> Iterator[Program]:
+    """Have the second node, and nothing on it afterwards."""
+    yield two_nodes.workers[0]
+    two_nodes.kubectl("delete", "pods", "--all", "--grace-period=0", "--force", "--wait=false")
+
+
+def test_what_crashes_while_the_server_is_away_starts_again_and_is_the_same_pod(
+    two_nodes: Cluster, worker: Program
+) -> None:
+    two_nodes.apply(pod("lasting", "n2", 810001))
+    before = wait_until(lambda: runs_again(two_nodes, "lasting", 0), SECONDS, "it runs")
+    two_nodes.server.stop(signal.SIGKILL)
+    try:
+        first = process(worker.machine, 810001)
+        worker.machine.sh("kill", "-9", first)
+        wait_until(
+            lambda: process(worker.machine, 810001) not in ("", first), SECONDS, "it runs again"
+        )
+    finally:
+        two_nodes.start()
+    after = wait_until(lambda: runs_again(two_nodes, "lasting", 1), SECONDS, "it is told of")
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert after["status"]["podIP"] == before["status"]["podIP"]
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 1
+    two_nodes.wait_ready("n2")
+
+
+def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
+    two_nodes: Cluster, worker: Program
+) -> None:
+    numbers = {"n1": 820001, "n2": 820002}
+    two_nodes.apply(*(pod(f"on-{node}", node, number) for node, number in numbers.items()))
+    for node in numbers:
+        wait_until(lambda node=node: runs_again(two_nodes, f"on-{node}", 0), SECONDS, "it runs")
+    before = {node: two_nodes.get("pod", f"on-{node}")["metadata"]["uid"] for node in numbers}
+    static = worker.data_dir / "agent" / "pod-manifests" / "still.yaml"
+    static.write_text(yaml.safe_dump(pod("still", "n2", 820003)))
+    wait_until(lambda: process(worker.machine, 820003), SECONDS, "the static pod runs")
+
+    worker.machine.crash()
+    two_nodes.machine.crash()
+    assert two_nodes.fabric is not None
+    worker.machine.boot()
+    two_nodes.fabric.connect(worker.machine)
+    worker.start()
+    # Of what the server gives it a node keeps nothing; what lies in its own folder it runs alone.
+    wait_until(lambda: process(worker.machine, 820003), SECONDS, "the static pod runs again")
+    two_nodes.machine.boot()
+    two_nodes.fabric.connect(two_nodes.machine)
+    two_nodes.start()
+    two_nodes.wait_ready("n2")
+    for node, number in numbers.items():
+        machine = worker.machine if node == "n2" else two_nodes.machine
+        found = wait_until(
+            lambda node=node: runs_again(two_nodes, f"on-{node}", 1), SECONDS, "it runs again"
+        )
+        assert found["metadata"]["uid"] == before[node]
+        assert len(process(machine, number).split()) == 1
+    static.unlink()
+    wait_until(lambda: not process(worker.machine, 820003), SECONDS, "the static pod is gone")
+    told = two_nodes.kubectl("get", "events", "--field-selector", "reason=Rebooted")
+    assert "Node n2 has been rebooted, boot id: " in told
+    assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() not in told
