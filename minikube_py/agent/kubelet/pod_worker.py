@@ -42,7 +42,7 @@ from minikube_py.agent.kubelet.references import (
 )
 from minikube_py.agent.kubelet.resizing import Resizing
 from minikube_py.agent.kubelet.static.manifest import is_static
-from minikube_py.agent.kubelet.status import OWNED, derive
+from minikube_py.agent.kubelet.status import derive, foreign_part
 from minikube_py.agent.kubelet.sync_pod import (
     Action,
     Anew,
@@ -64,7 +64,6 @@ ROUNDS_MAX = 64
 """Plans in one go; init containers take one each."""
 REMOVED_GRACE_SECONDS = 1
 """For a pod that is gone from the cluster: somebody has decided not to wait for it."""
-IRRELEVANT = frozenset({"resourceVersion", "managedFields"})
 DEADLINE = Failure(
     "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
 )
@@ -119,7 +118,7 @@ class PodWorker:
 
     def update(self, pod: Obj) -> None:
         """Take a newer version of the pod; what comes of our own reports wakes nobody."""
-        same = _relevant(pod) == _relevant(self.pod)
+        same = foreign_part(pod) == foreign_part(self.pod)
         self.pod = pod
         self._context.statuses.seen(pod)
         if same:
@@ -495,11 +494,3 @@ class PodWorker:
         self._context.statuses.forget(self.uid)
         self.state = State.FINISHED
         log.info("pod removed pod=%s", full_name(self.pod))
-
-
-def _relevant(pod: Obj) -> tuple[Any, ...]:
-    """Return all of a pod that its worker has not written itself."""
-    metadata = {k: v for k, v in pod["metadata"].items() if k not in IRRELEVANT}
-    conditions = get(pod, "status.conditions") or ()
-    foreign = [c for c in conditions if c.get("type") not in OWNED]
-    return metadata, pod.get("spec"), foreign

@@ -30,6 +30,7 @@ OWNED = frozenset(
     }
 )
 """Conditions that are the kubelet's; all others on a pod are kept as they are."""
+BOOKKEEPING = frozenset({"resourceVersion", "managedFields"})
 
 
 def derive(pod: Obj, facts: Facts, old: Obj, now: str) -> dict[str, Any]:
@@ -303,3 +304,11 @@ def _was_started(entry: Obj) -> bool:
         or "terminated" in state
         or get(entry, "lastState.terminated")
     )
+
+
+def foreign_part(pod: Obj) -> tuple[Any, ...]:
+    """Return all of a pod that the kubelet has not written itself."""
+    metadata = {k: v for k, v in pod["metadata"].items() if k not in BOOKKEEPING}
+    found = get(pod, "status.conditions") or ()
+    foreign = [condition for condition in found if condition.get("type") not in OWNED]
+    return metadata, pod.get("spec"), foreign
