@@ -1,4 +1,4 @@
-"""The CNI configuration of a node: bridge, host-local addresses and portmap.
+"""The CNI configuration of a node: bridge, host-local addresses, portmap and bandwidth.
 
 The runtime reads it from a folder of its own and is ready for pods once it is there, so it is
 written last, when the kernel side stands. Masquerading is not left to the bridge plugin
@@ -19,7 +19,7 @@ from minikube_py.lib.fsutil import make_dir, write_atomic
 BIN_DIRS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 FOREIGN_CONF, FOREIGN_BIN = Path("/etc/cni/net.d"), Path("/opt/cni/bin")
 """Where other programs that connect pods put their configuration and plugins."""
-PLUGINS = ("bridge", "host-local", "portmap", "loopback")
+PLUGINS = ("bridge", "host-local", "portmap", "bandwidth", "loopback")
 CNI_VERSION = "1.0.0"
 FILE_NAME = "10-kpy.conflist"
 
@@ -75,7 +75,10 @@ def conflist(network: BridgeNetwork) -> dict[str, Any]:
     if network.mtu:
         bridge["mtu"] = network.mtu
     portmap = {"type": "portmap", "capabilities": {"portMappings": True}, "snat": True}
-    return {"cniVersion": CNI_VERSION, "name": "kpy", "plugins": [bridge, portmap]}
+    # Shapes the traffic of pods with kubernetes.io/ingress-bandwidth or egress-bandwidth, which
+    # the runtime hands over as this capability; of others it leaves everything as it is.
+    bandwidth = {"type": "bandwidth", "capabilities": {"bandwidth": True}}
+    return {"cniVersion": CNI_VERSION, "name": "kpy", "plugins": [bridge, portmap, bandwidth]}
 
 
 def write_config(conf_dir: Path, network: BridgeNetwork) -> None:

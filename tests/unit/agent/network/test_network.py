@@ -44,7 +44,8 @@ def test_plugins_are_found_in_the_first_folder_that_holds_all(tmp_path: Path) ->
 
 
 def test_the_configuration_is_a_hairpin_bridge_with_portmap_and_no_masquerade() -> None:
-    bridge, portmap = cni.conflist(NETWORK)["plugins"]
+    bridge, portmap, bandwidth = cni.conflist(NETWORK)["plugins"]
+    assert bandwidth == {"type": "bandwidth", "capabilities": {"bandwidth": True}}
     assert (bridge["type"], bridge["bridge"], bridge["mtu"]) == ("bridge", "cni0", 1400)
     assert bridge["hairpinMode"] is True
     assert bridge["isGateway"] is True
