@@ -40,6 +40,8 @@ from minikube_py.agent.kubelet.pressure import PressurePolicy
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
+from minikube_py.agent.kubelet.shutdown.plan import ShutdownPolicy
+from minikube_py.agent.kubelet.shutdown.plan import parse as parse_shutdown
 from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.kubelet.swap import BEHAVIORS, SwapError
@@ -170,6 +172,7 @@ def _check_node(config: NodeConfig) -> None:
         )
     try:
         allowed(config.allowed_unsafe_sysctls)
+        _shutdown_policy(config)
         given_range(PODS_MAX)
         check_swap(fail_on_swap=config.fail_swap_on)
     except (ValueError, UserNamespaceError, SwapError) as error:
@@ -356,10 +359,20 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
         pressure=_pressure_policy(settings.config),
+        shutdown=_shutdown_policy(settings.config),
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
         swap_behavior=settings.config.memory_swap_behavior,
         user_ids=given_range(PODS_MAX),
         topology=topology_of(settings.config, reserved, node.machine.memory_bytes, root),
+    )
+
+
+def _shutdown_policy(config: NodeConfig) -> ShutdownPolicy:
+    """Read the options about the machine's end; raises ValueError."""
+    return parse_shutdown(
+        config.shutdown_grace_period,
+        config.shutdown_grace_period_critical_pods,
+        config.shutdown_grace_period_by_pod_priority,
     )
 
 

@@ -62,6 +62,15 @@ class NodeConfig:
     memory_swap_behavior: str = option(
         "", "who may use the machine's swap: NoSwap or LimitedSwap (default: NoSwap)"
     )
+    shutdown_grace_period: str = option(
+        "0s", "how long pods may take to end when the machine goes down"
+    )
+    shutdown_grace_period_critical_pods: str = option(
+        "0s", "how much of it is kept for critical pods, which end last"
+    )
+    shutdown_grace_period_by_pod_priority: tuple[str, ...] = option(
+        (), "the same as priority=duration, for pods from that priority on"
+    )
     private_registry: Path = option(
         Path("/etc/kpy/registries.yaml"), "mirrors of and credentials for registries of images"
     )

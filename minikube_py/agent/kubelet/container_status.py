@@ -46,6 +46,11 @@ class Failure:
     """Whether it is ended for others' sake: it says so in a condition of its own."""
 
 
+DEADLINE = Failure(
+    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """All that the status of a pod follows from."""

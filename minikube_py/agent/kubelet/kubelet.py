@@ -48,6 +48,8 @@ from minikube_py.agent.kubelet.pressure import Pressure, PressurePolicy
 from minikube_py.agent.kubelet.probes import Probes
 from minikube_py.agent.kubelet.references import References
 from minikube_py.agent.kubelet.resources import Limits, cpu_shares
+from minikube_py.agent.kubelet.shutdown.manager import Around, NodeShutdown
+from minikube_py.agent.kubelet.shutdown.plan import ShutdownPolicy
 from minikube_py.agent.kubelet.static.manifest import is_static, mirror_hash
 from minikube_py.agent.kubelet.static.mirror_pods import MirrorPods
 from minikube_py.agent.kubelet.static.run import StaticConfig, StaticPods
@@ -92,6 +94,7 @@ class KubeletConfig:
     pressure: PressurePolicy = field(default_factory=PressurePolicy)
     remove_orphans: RemoveOrphans = no_orphans
     """Removes what the runtime was making when it was killed."""
+    shutdown: ShutdownPolicy = ShutdownPolicy()
     unsafe_sysctls: Sequence[str] = ()
     """Patterns of kernel parameters that pods may set beside the safe ones, in normal form."""
     swap_behavior: str = ""
@@ -144,14 +147,7 @@ class Kubelet:
         self._volumes = PodVolumes(config.root, config.storage, self._plugins.csi)
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
-        measured = Node(
-            name=name,
-            memory_bytes=config.node.machine.memory_bytes,
-            folder=config.root,
-            driven=self._plugins.csi.usage,
-        )
-        sampler = Sampler(self._cgroups, self._pod_facts)
-        self.stats = Provider(measured, sampler, self._images, clock)
+        self.stats = self._provider()
         """What this node uses, for its server."""
         services = (self.runtime, self._images)
         self.node_status = NodeStatus(
@@ -159,6 +155,7 @@ class Kubelet:
         )
         self.node_status.volumes_in_use = self._plugins.csi.in_use
         self.node_status.devices = self._plugins.devices.plugins.capacity
+        self._shutdown = NodeShutdown(config.shutdown, self._around_shutdown())
         self.ready = asyncio.Event()
         """Set when the node is ready for pods for the first time."""
         self.on_exit: Callable[[str], None] = lambda _: None
@@ -170,6 +167,27 @@ class Kubelet:
         if self._workers is None:
             raise RuntimeError("the kubelet does not run")
         return self._workers
+
+    def _provider(self) -> Provider:
+        config = self.config
+        node = Node(
+            name=config.node.name,
+            memory_bytes=config.node.machine.memory_bytes,
+            folder=config.root,
+            driven=self._plugins.csi.usage,
+        )
+        return Provider(node, Sampler(self._cgroups, self._pod_facts), self._images, self._clock)
+
+    def _around_shutdown(self) -> Around:
+        return Around(
+            lambda: (w for w in self._workers or () if w.state is not State.TERMINATED),
+            self.node_status.end,
+            self._tell_node,
+            self._clock,
+        )
+
+    def _tell_node(self, reason: str, message: str) -> None:
+        self._recorder.record(self.node_status.reference(), "Normal", reason, message)
 
     def _wake_node(self) -> None:
         self.node_status.wake()
@@ -233,6 +251,8 @@ class Kubelet:
                 self._start(nursery, "processors", self._follow_processors)
             self._start(nursery, "garbage", garbage.run)
             self._start(nursery, "log rotation", rotation.run)
+            if self.config.shutdown.seconds:
+                self._start(nursery, "node shutdown", self._shutdown.run)
             self._start(nursery, "evictions", pressure.run_evictions)
             self._start(nursery, "images", pressure.run_images)
             await asyncio.Event().wait()
@@ -280,6 +300,8 @@ class Kubelet:
     def _refuse(self, pod: Obj) -> Failure | None:
         if is_deleting(pod) or phase_of(pod) != "Pending":
             return None  # it was let in before
+        if failure := self._shutdown.refusal():
+            return failure
         node = self._nodes.get(Key("", self.config.node.name)) or {"metadata": {}}
         room = allocatable(self.config.node.machine) | self._given(node)
         failure = admit(pod, self.workers.others(pod), room, node, self._rules())

@@ -66,6 +66,8 @@ class NodeStatus:
         self._runtime, self._images = services
         self.trouble = "container runtime status check may not have completed yet"
         """Why the node is not ready, "" where it is."""
+        self.ending = ""
+        """Why the node takes no more pods though it could, "" where it does."""
         self.runtime = RuntimeStatus()
         """What the runtime said of itself last."""
         self.pressures: frozenset[str] = frozenset()
@@ -142,12 +144,18 @@ class NodeStatus:
         except CriError:
             images = []
         now = times.now_string(self._clock)
-        status = node_status(self.facts, self.trouble, images, old, now, self.pressures)
+        trouble = self.ending or self.trouble
+        status = node_status(self.facts, trouble, images, old, now, self.pressures)
         devices = self.devices()
         others = {name: n for name, n in self.given.items() if name not in devices[0]}
         status = with_given(with_devices(status, devices), others, old)
         status = with_runtime(status, self.runtime)
         return with_in_use(status, self.volumes_in_use(), old)
+
+    def end(self, why: str) -> None:
+        """Take note of why the machine goes down, "" where it does not, and tell the cluster."""
+        self.ending = why
+        self.wake()
 
     def press(self, pressures: frozenset[str]) -> None:
         """Take note of what the node is short of, and tell the cluster."""
@@ -167,7 +175,7 @@ class NodeStatus:
 
     async def run(self) -> None:
         """Keep the status true, for ever."""
-        self._recorder.record(self._reference(), "Normal", "Starting", "Starting kubelet.")
+        self._recorder.record(self.reference(), "Normal", "Starting", "Starting kubelet.")
         self._tell_of_reboot()
         while True:
             self._woken.clear()
@@ -185,7 +193,7 @@ class NodeStatus:
         now, before = self.facts.machine.boot_id, get(self._told, "nodeInfo.bootID")
         if before and now != before:
             message = f"Node {self.facts.name} has been rebooted, boot id: {now}"
-            self._recorder.record(self._reference(), "Warning", "Rebooted", message)
+            self._recorder.record(self.reference(), "Warning", "Rebooted", message)
 
     async def _rest(self, seconds: float) -> None:
         timer = self._clock.call_later(seconds, self._woken.set)
@@ -217,9 +225,10 @@ class NodeStatus:
             if kind in EVENTS and before.get(kind) != condition["status"]:
                 reason = EVENTS[kind][condition["status"] == "True"]
                 message = f"Node {self.facts.name} status is now: {reason}"
-                self._recorder.record(self._reference(), "Normal", reason, message)
+                self._recorder.record(self.reference(), "Normal", reason, message)
 
-    def _reference(self) -> dict[str, Any]:
+    def reference(self) -> dict[str, Any]:
+        """Return the node as events name it."""
         # Events about nodes carry the name as uid, as upstream's kubelet has them.
         metadata = {"name": self.facts.name, "uid": self.facts.name}
         return {"apiVersion": "v1", "kind": "Node", "metadata": metadata}

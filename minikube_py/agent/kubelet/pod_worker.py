@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.kubelet.container_status import Facts, Failure, Waiting
+from minikube_py.agent.kubelet.container_status import DEADLINE, Facts, Failure, Waiting
 from minikube_py.agent.kubelet.errors import StartRefusedError, SyncError
 from minikube_py.agent.kubelet.execute import Executor, runtime_fields
 from minikube_py.agent.kubelet.last_words import LastWords
@@ -64,9 +64,6 @@ ROUNDS_MAX = 64
 """Plans in one go; init containers take one each."""
 REMOVED_GRACE_SECONDS = 1
 """For a pod that is gone from the cluster: somebody has decided not to wait for it."""
-DEADLINE = Failure(
-    "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
-)
 
 
 class State(enum.Enum):
@@ -97,6 +94,7 @@ class PodWorker:
         self._stale = 0
         """How often they could not be brought up to date since they were."""
         self._token_due: float | None = None
+        self._ended = asyncio.Event()
         self._words = LastWords()
         self.resizing = Resizing(context, pod)
         self._again: set[str] = set()
@@ -152,6 +150,11 @@ class PodWorker:
         self._stopping.set()
         self._woken.set()
         return True
+
+    async def gone(self) -> None:
+        """Wait until nothing of the pod runs any more and the cluster has been told."""
+        await self._ended.wait()
+        await self._context.statuses.told(self.uid)
 
     def wake(self) -> None:
         """Have everything looked at anew."""
@@ -482,6 +485,7 @@ class PodWorker:
         context.freed()
         if not self.removed:
             context.statuses.set(self.uid, self._derive(terminal=True))
+        self._ended.set()
         log.info("pod stopped pod=%s", full_name(self.pod))
 
     async def _finish(self) -> None:

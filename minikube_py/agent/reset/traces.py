@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minikube_py.agent.kubelet import cgroups
+from minikube_py.agent.kubelet.shutdown.logind import DROP_IN
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
 from minikube_py.agent.network import kernel
 from minikube_py.agent.network.routes import LINKS
@@ -259,6 +260,11 @@ def remove_group(group: str) -> None:
         raise OSError(f"processes of {group} are still alive")
 
 
+def logind_settings(_: Path) -> list[str]:
+    """Return the file that has logind wait longer for pods to end."""
+    return [str(DROP_IN)] if DROP_IN.exists() else []
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("process", processes, end_process),
     Kind("mount", mounts, lambda path: unmount(Path(path))),
@@ -272,6 +278,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("forwarding rule", filters, remove_filter),
     Kind("host port chain", host_ports, remove_chain),
     Kind("cgroup", cgroup_folders, remove_group),
+    Kind("logind setting", logind_settings, lambda path: Path(path).unlink(missing_ok=True)),
     Kind("folder", folders, remove_folder),
 )
 """In the order of removal: what runs, what it holds, where it lies."""
