@@ -69,7 +69,12 @@ class DevicePluginDouble:
         """Serve and register with the kubelet."""
         table = device_messages.codec()
         calls = {
-            name: unary(table, f"{name}Request", f"{name}Response", self._answering(name))
+            name: unary(
+                table,
+                f"{name.removeprefix('Get')}Request",
+                f"{name.removeprefix('Get')}Response",
+                self._answering(name),
+            )
             for name in ("Allocate", "GetPreferredAllocation", "PreStartContainer")
         }
         calls["ListAndWatch"] = grpc.unary_stream_rpc_method_handler(

@@ -41,6 +41,7 @@ from minikube_py.agent.kubelet.node_plugins import NodePlugins
 from minikube_py.agent.kubelet.node_status import NodeStatus
 from minikube_py.agent.kubelet.pleg import Pleg
 from minikube_py.agent.kubelet.pod import Spec, phase_of, reference
+from minikube_py.agent.kubelet.pod_resources import PodResources
 from minikube_py.agent.kubelet.pod_worker import State
 from minikube_py.agent.kubelet.pod_workers import PodWorkers
 from minikube_py.agent.kubelet.pressure import Node as PressedNode
@@ -247,6 +248,8 @@ class Kubelet:
             await self._image_volumes.prune(self._is_known)
             await self.assignments.release_gone(self._is_known)
             self._start(nursery, "claims", lambda: self._plugins.claims.run(self._is_known))
+            resources = PodResources(self.config.root, self.assignments, self._active)
+            self._start(nursery, "pod resources", resources.run)
             if self.config.topology.cpus is not None:
                 self._start(nursery, "processors", self._follow_processors)
             self._start(nursery, "garbage", garbage.run)
@@ -329,6 +332,12 @@ class Kubelet:
         if (held := self.assignments.resize_refusal(pod)) is not None:
             return held
         return refusal(pod, self.workers.others(pod), allocatable(self.config.node.machine))
+
+    def _active(self) -> Iterator[Obj]:
+        """Yield the pods that run here or are to."""
+        for worker in self.workers:
+            if worker.state in (State.SYNCING, State.TERMINATING):
+                yield worker.pod
 
     def _running(self) -> Iterator[Container]:
         for worker in self.workers:

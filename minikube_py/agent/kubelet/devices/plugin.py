@@ -51,7 +51,11 @@ class DevicePlugin:
             "must_include_deviceIDs": sorted(choice.taken),
             "allocation_size": choice.count,
         }
-        found = await self._call("GetPreferredAllocation", {"container_requests": [request]})
+        found = await self._connection.ask(
+            SERVICE + "GetPreferredAllocation",
+            ("PreferredAllocationRequest", {"container_requests": [request]}),
+            "PreferredAllocationResponse",
+        )
         answers: Sequence[Mapping[str, Any]] = found.get("container_responses") or ()
         return [one for answer in answers[:1] for one in answer.get("deviceIDs") or ()]
 
