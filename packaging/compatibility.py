@@ -63,7 +63,7 @@ REMARKS = {
     "csistoragecapacities.storage.k8s.io": "Stored",
     "storageclasses.storage.k8s.io": "The default class is filled in; nothing provisions volumes",
     "volumeattributesclasses.storage.k8s.io": "Stored",
-    "deviceclasses.resource.k8s.io": "Allocated to pods; `extendedResourceName` is not looked at",
+    "deviceclasses.resource.k8s.io": "Allocated to pods, also as extended resources",
     "resourceslices.resource.k8s.io": "What external drivers write; the kubelet registers none",
     "servicecidrs.networking.k8s.io": "Stored; addresses come from --service-cidr",
 }

@@ -15,6 +15,8 @@ FINALIZER: Final = "resource.kubernetes.io/delete-protection"
 """Keeps a claim that has devices until nobody uses it."""
 POD_CLAIM_NAME: Final = "resource.kubernetes.io/pod-claim-name"
 """The annotation of a generated claim: for which of the pod's entries it was made."""
+EXTENDED_CLAIM: Final = "resource.kubernetes.io/extended-resource-claim"
+"""The annotation of a claim that the scheduler made for a pod's extended resources."""
 ENDED: Final = ("Succeeded", "Failed")
 
 
@@ -45,12 +47,14 @@ def claims_of(pod: Obj) -> Iterator[PodClaim]:
 
 def may_have_claims(item: Item) -> bool:
     """Whether a pod could name claims, without parsing it: most do not, and pods change often."""
-    return b'"resourceClaims"' in item.data
+    return b'"resourceClaims"' in item.data or b'"extendedResourceClaimStatus"' in item.data
 
 
 def names_of(pod: Obj) -> Sequence[str]:
     """Return the names of the claims that a pod has by now."""
-    return [one.claim for one in claims_of(pod) if one.claim]
+    extended = get(pod, "status.extendedResourceClaimStatus.resourceClaimName")
+    made = [extended] if extended else []
+    return [*(one.claim for one in claims_of(pod) if one.claim), *made]
 
 
 def key_of_pod(pod: Obj) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from minikube_py.server.scheduler.framework import Factory, Handle
 from minikube_py.server.scheduler.plugins.default_binder import DefaultBinder
 from minikube_py.server.scheduler.plugins.default_preemption import DefaultPreemption
+from minikube_py.server.scheduler.plugins.device_books import device_classes
 from minikube_py.server.scheduler.plugins.dynamic_resources import DynamicResources
 from minikube_py.server.scheduler.plugins.image_locality import ImageLocality
 from minikube_py.server.scheduler.plugins.inter_pod_affinity import InterPodAffinity
@@ -43,7 +44,7 @@ FACTORIES: Mapping[str, Factory] = {
     "VolumeBinding": VolumeBinding,
     "VolumeRestrictions": lambda handle, _: VolumeRestrictions(handle),
     "VolumeZone": lambda handle, _: VolumeZone(handle),
-    "NodeResourcesFit": lambda _, args: NodeResourcesFit(args),
+    "NodeResourcesFit": lambda handle, args: NodeResourcesFit(args, device_classes(handle)),
     "PodTopologySpread": PodTopologySpread,
     "InterPodAffinity": lambda _, args: InterPodAffinity(args),
     "DynamicResources": lambda handle, _: DynamicResources(handle),

@@ -5,7 +5,7 @@ that the next decision does not give the same device away. What is derived from 
 anew when they have changed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from minikube_py.api import quantity
@@ -13,11 +13,15 @@ from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, get, key_of, uid_of
 from minikube_py.api.resource_k8s import DEVICECLASSES, RESOURCECLAIMS, RESOURCESLICES
 from minikube_py.client.informer import Informer
+from minikube_py.client.store import ItemStore
 from minikube_py.server.scheduler.devices.capacity import Amounts
+from minikube_py.server.scheduler.devices.extended import CLASS_PREFIX, may_be_devices
 from minikube_py.server.scheduler.devices.inventory import DeviceId, Inventory, read
 from minikube_py.server.scheduler.devices.search import Choice, Taken
 from minikube_py.server.scheduler.framework import Handle
 
+RESOURCE = "extended-resource"
+"""Name of the index of classes by the resource that their devices stand for."""
 POOLS = "pools"
 """Name of the index of slices; for its sake each is read when it comes, and not all at once."""
 Held = tuple[DeviceId, Amounts | None]
@@ -31,7 +35,7 @@ class DeviceBooks:
         self.claims = cast("Informer", handle.lister(RESOURCECLAIMS))
         self._slices = cast("Informer", handle.lister(RESOURCESLICES))
         self._slices.add_index(POOLS, _pool)
-        self._classes = handle.lister(DEVICECLASSES)
+        self._classes = device_classes(handle)
         self._written: dict[Key, Obj] = {}
         """Claims as we have written them, as long as the cache has older ones."""
         self.pending: dict[str, Sequence[Held]] = {}
@@ -75,6 +79,10 @@ class DeviceBooks:
         """Return a device class."""
         return self._classes.get(Key("", name))
 
+    def classes_for(self, requests: Iterable[str]) -> Mapping[str, str]:
+        """Return the classes whose devices stand for resources, by resource."""
+        return classes_for(self._classes, requests)
+
     def inventory(self) -> Inventory:
         """Return the devices that there are."""
         state = (self._slices.revision, len(self._slices))
@@ -112,6 +120,45 @@ class DeviceBooks:
             yield from self._read[item.key][1]
         for held in self.pending.values():
             yield from held
+
+
+def device_classes(handle: Handle) -> ItemStore:
+    """Return the device classes, indexed by the resources that they stand for."""
+    classes = cast("ItemStore", handle.lister(DEVICECLASSES))
+    classes.add_index(RESOURCE, _resource)
+    return classes
+
+
+def classes_for(classes: ItemStore, requests: Iterable[str]) -> Mapping[str, str]:
+    """Return the names of the classes whose devices stand for resources, by resource.
+
+    Of several classes the youngest counts, of those of one second the first by name.
+    """
+    if not len(classes):
+        return {}
+    found = {}
+    for name in filter(may_be_devices, requests):
+        prefix, _, own = name.rpartition("/")
+        if f"{prefix}/" == CLASS_PREFIX and classes.item(Key("", own)) is not None:
+            found[name] = own
+        listed = sorted((one.key.name, _born(one)) for one in classes.indexed(RESOURCE, name))
+        if listed:
+            found[name] = max(listed, key=lambda pair: pair[1])[0]
+    return found
+
+
+def resources_as(device_class: Item) -> tuple[str, ...]:
+    """Return the resources that devices of a class stand for."""
+    return (f"{CLASS_PREFIX}{device_class.key.name}", *_resource(device_class))
+
+
+def _born(item: Item) -> str:
+    return str(item.obj["metadata"].get("creationTimestamp", ""))
+
+
+def _resource(item: Item) -> tuple[str, ...]:
+    name = get(item.obj, "spec.extendedResourceName")
+    return (name,) if name else ()
 
 
 def held_by(claim: Obj) -> Iterator[Held]:

@@ -4,13 +4,15 @@ A filter asks of each node whether claims that have devices can be used there, a
 without can be given some. What was found for the node that is chosen is set aside (`reserve`) and
 written (`pre_bind`): the claim gets its allocation and lists the pod as its user. Where a claim
 has devices that no node can use, and nobody else uses it, they are given free (`post_filter`).
-Upstream: plugins/dynamicresources.
+Where devices stand for extended resources that a node does not have itself, the pod gets one more
+claim, which differs by node and is written last of all. Upstream: plugins/dynamicresources.
 """
 
+import contextlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from minikube_py.api import times
 from minikube_py.api.core import NODES, PODS
@@ -45,8 +47,17 @@ from minikube_py.api.resource_k8s.pod_claims import (
     users_of,
 )
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
+from minikube_py.server.scheduler.devices.extended import (
+    Mapped,
+    is_made_for,
+    missing_on,
+    new_claim,
+    requests_of,
+    to_write,
+)
+from minikube_py.server.scheduler.devices.inventory import Inventory
 from minikube_py.server.scheduler.devices.results import allocation
-from minikube_py.server.scheduler.devices.search import Found, search
+from minikube_py.server.scheduler.devices.search import Found, Taken, search
 from minikube_py.server.scheduler.devices.wishes import AllocationError, Plan, plan_of
 from minikube_py.server.scheduler.framework import (
     Cycle,
@@ -58,17 +69,26 @@ from minikube_py.server.scheduler.framework import (
     rejection,
 )
 from minikube_py.server.scheduler.node_info import NodeInfo
-from minikube_py.server.scheduler.plugins.device_books import DeviceBooks
+from minikube_py.server.scheduler.plugins.device_books import DeviceBooks, revision
 from minikube_py.server.scheduler.plugins.device_conditions import DeviceConditions
 from minikube_py.server.scheduler.pod_info import PodInfo
 
 log = logging.getLogger(__name__)
 ELSEWHERE: Final = "resourceclaim not available on the node"
 NO_DEVICES: Final = "cannot allocate all claims"
+STALE: Final = "cannot schedule extended resource claim"
 FREED: Final = "deallocation of ResourceClaim completed"
 WRITES_MAX: Final = 5
 """Attempts to write a claim that others write, too."""
 ADDED_OR_CHANGED: Final = Action.ADD | Action.UPDATE
+
+
+class Extra(NamedTuple):
+    """The claim for a pod's extended resources, as it would be on some nodes."""
+
+    plan: Plan
+    mapped: Sequence[Mapped]
+    """Which container has what of it."""
 
 
 @dataclass
@@ -85,6 +105,21 @@ class State:
     """By uid: claims whose devices some node cannot use."""
     node: str = ""
     """The node for which devices are set aside."""
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """The device classes of the extended resources that the pod asks for."""
+    stale: Obj | None = None
+    """A claim for them that an earlier attempt has left."""
+    extras: dict[tuple[str, ...], Extra] = field(default_factory=dict)
+    """By the resources that a node lacks."""
+    extra: dict[str, Extra] = field(default_factory=dict)
+    """By node, where it was found to do."""
+    written: Obj | None = None
+    """The claim for extended resources, once it is an object."""
+
+    def plans_on(self, node: str) -> Sequence[Plan]:
+        """Return all that has to be found on a node."""
+        extra = self.extra.get(node)
+        return self.plans if extra is None else [*self.plans, extra.plan]
 
 
 class DynamicResources:
@@ -139,11 +174,15 @@ class DynamicResources:
 
     def pre_filter(self, cycle: Cycle) -> Rejection | None:
         """Look at all claims of the pod; one that nobody can meet now rejects it."""
-        if not get(cycle.pod.obj, "spec.resourceClaims"):
+        pod, classes = cycle.pod, self._books.classes_for(cycle.pod.requests)
+        if not classes and not get(pod.obj, "spec.resourceClaims"):
             return None
         try:
-            claims = self._claims_of(cycle.pod.obj)
-            cycle.state[self.name] = self._look(claims)
+            state = self._look(self._claims_of(pod.obj))
+            state.classes = classes
+            owned = self._books.claims.owned_by(pod.uid) if classes else ()
+            state.stale = next((one for one in owned if is_made_for(pod.obj, one)), None)
+            cycle.state[self.name] = state
         except (ClaimError, AllocationError) as error:
             return rejection(str(error), final=True)
         return None
@@ -165,8 +204,10 @@ class DynamicResources:
     def filter(self, cycle: Cycle) -> Question | None:
         """Return the question, where the pod has claims that depend on the node."""
         state: State | None = cycle.state.get(self.name)
-        if state is None or not (state.plans or state.reaches):
+        if state is None or not (state.plans or state.reaches or state.classes):
             return None
+        if state.stale is not None:
+            return lambda _: rejection(STALE)
         inventory, taken = self._books.inventory(), self._books.taken()
 
         def ask(node: NodeInfo) -> Rejection | None:
@@ -174,22 +215,56 @@ class DynamicResources:
             if away:
                 state.elsewhere.update((uid_of(claim), claim) for claim in away)
                 return rejection(ELSEWHERE, final=True)
-            if not state.plans:
-                return None
             try:
-                found = search(state.plans, inventory, taken, node.name, node.labels)
+                return self._search(cycle.pod, state, node, inventory, taken)
             except AllocationError as error:
                 return rejection(str(error), final=True)
-            if found is None:
-                return rejection(NO_DEVICES, final=True)
-            state.found[node.name] = found
-            return None
 
         return ask
+
+    def _search(
+        self, pod: PodInfo, state: State, node: NodeInfo, inventory: Inventory, taken: Taken
+    ) -> Rejection | None:
+        """Look for devices on a node, and note what is found.
+
+        Raises:
+            AllocationError: that cannot be told now.
+
+        """
+        extra = self._extra(pod, state, missing_on(node.allocatable, state.classes))
+        plans = state.plans if extra is None else [*state.plans, extra.plan]
+        if not plans:
+            return None
+        found = search(plans, inventory, taken, node.name, node.labels)
+        if found is None:
+            return rejection(NO_DEVICES, final=True)
+        if extra is not None:
+            state.extra[node.name] = extra
+        state.found[node.name] = found
+        return None
+
+    def _extra(self, pod: PodInfo, state: State, names: tuple[str, ...]) -> Extra | None:
+        """Return the claim for the extended resources that a node lacks; made once for all alike.
+
+        Raises:
+            AllocationError: a class is gone.
+
+        """
+        if not names:
+            return None
+        if names not in state.extras:
+            classes = {name: state.classes[name] for name in names}
+            requests, mapped = requests_of(pod.obj, classes)
+            plan = plan_of(new_claim(pod.obj, requests), self._books.device_class)
+            state.extras[names] = Extra(plan, mapped)
+        return state.extras[names]
 
     async def post_filter(self, cycle: Cycle, _fit: Fitting) -> Help:
         """Give devices free that no fitting node can use and that nobody else uses."""
         state: State | None = cycle.state.get(self.name)
+        if state is not None and state.stale is not None:
+            await self._remove(state.stale)
+            return Help(FREED)
         for claim in state.elsewhere.values() if state is not None else ():
             if any(user.get("uid") != cycle.pod.uid for user in users_of(claim)):
                 continue
@@ -206,12 +281,12 @@ class DynamicResources:
     def reserve(self, cycle: Cycle, node: str) -> Rejection | None:
         """Set aside what was found on the node."""
         state: State | None = cycle.state.get(self.name)
-        if state is None or not state.plans:
+        if state is None or not state.plans_on(node):
             return None
         found = state.found.get(node)
         if found is None:
             return rejection(NO_DEVICES)
-        for plan, choices in zip(state.plans, found, strict=True):
+        for plan, choices in zip(state.plans_on(node), found, strict=True):
             self._books.set_aside(plan.claim, choices)
         state.node = node
         return None
@@ -222,8 +297,10 @@ class DynamicResources:
         if state is None:
             return
         if state.node == node:
-            for plan in state.plans:
+            for plan in state.plans_on(node):
                 self._books.give_back(plan.claim)
+        if state.written is not None:
+            self._start(f"remove {key_of(state.written)}", self._removed(state.written))
         for claim in state.claims:
             newest = self._books.claim(key_of(claim))
             if newest is not None and is_reserved_for(cycle.pod.obj, newest):
@@ -266,6 +343,8 @@ class DynamicResources:
             self._books.wrote(answer)
             self._books.give_back(claim)
             written.append(answer)
+        if node in state.extra:
+            written.append(await self._write_extra(cycle.pod.obj, state, node))
         failed = await self._conditions.wait(written)
         if not failed:
             return None
@@ -273,6 +352,49 @@ class DynamicResources:
             if uid_of(claim) in granted:
                 await self._free(self._books.claim(key_of(claim)) or claim)
         return rejection(failed)
+
+    async def _write_extra(self, pod: Obj, state: State, node: str) -> Obj:
+        """Make the claim for extended resources an object, and say in the pod's status which.
+
+        What was set aside stays so until the cache shows the claim with its devices.
+        """
+        plan, mapped = state.extra[node]
+        made = await self._client.create(RESOURCECLAIMS, to_write(plan.claim))
+        state.written = made
+        granted = allocation(plan, state.found[node][-1], node)
+        answer = state.written = await self._write(made, granted, pod)
+        try:
+            await self._books.claims.wait_for(revision(answer))
+        except TimeoutError:
+            raise ServiceUnavailableError(f"claim {key_of(made)} is not in the cache") from None
+        self._books.wrote(answer)
+        self._books.give_back(plan.claim)
+        name = made["metadata"]["name"]
+        status = {"requestMappings": mapped, "resourceClaimName": name}
+        patch = {
+            "metadata": {"uid": uid_of(pod)},
+            "status": {"extendedResourceClaimStatus": status},
+        }
+        key = key_of(pod)
+        await self._client.patch(PODS, key.name, patch, key.namespace, subresource="status")
+        return answer
+
+    async def _removed(self, claim: Obj) -> None:
+        """Remove a claim for a pod that is not bound after all; if need be its controller does."""
+        try:
+            await self._remove(claim)
+        except StatusError as error:
+            log.warning("claim not removed claim=%s error=%s", key_of(claim), error)
+
+    async def _remove(self, claim: Obj) -> None:
+        """Remove a claim for extended resources, whatever it has."""
+        key = key_of(claim)
+        with contextlib.suppress(NotFoundError):
+            newest = await self._client.get(RESOURCECLAIMS, key.name, key.namespace)
+            left = [one for one in newest["metadata"].get("finalizers") or () if one != FINALIZER]
+            freed = evolve(newest, "metadata.finalizers", left)
+            await self._client.update(RESOURCECLAIMS, freed)
+            await self._client.delete(RESOURCECLAIMS, key.name, key.namespace)
 
     async def _write(self, claim: Obj, granted: Mapping[str, Any] | None, pod: Obj) -> Obj:
         """Write a claim's devices and its user, also where others change it meanwhile."""

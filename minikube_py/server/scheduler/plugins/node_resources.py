@@ -1,12 +1,16 @@
 """A pod goes to nodes that have what it asks for; rather to empty and evenly used ones."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api.core import NODES, PODS
+from minikube_py.api.resource_k8s import DEVICECLASSES
+from minikube_py.client.store import ItemStore
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent, Registered
+from minikube_py.server.scheduler.devices.extended import missing_on
 from minikube_py.server.scheduler.framework import SCORE_MAX, Cycle, Question, Rejection
 from minikube_py.server.scheduler.node_info import NodeInfo
+from minikube_py.server.scheduler.plugins.device_books import classes_for, resources_as
 from minikube_py.server.scheduler.plugins.resource_scores import (
     BOTH,
     amounts,
@@ -31,8 +35,12 @@ class NodeResourcesFit:
     own_node = True
     absolute = True
 
-    def __init__(self, args: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, args: Mapping[str, Any] | None = None, classes: ItemStore | None = None
+    ) -> None:
+        """Take the configuration, and the device classes, which may stand for resources."""
         given = args or {}
+        self._classes = classes
         self._ignored = frozenset(given.get("ignoredResources") or ())
         self._ignored_groups = frozenset(given.get("ignoredResourceGroups") or ())
         if any("/" in group for group in self._ignored_groups):
@@ -46,11 +54,13 @@ class NodeResourcesFit:
         return (
             Registered(PODS, Action.DELETE | Action.POD_SCALE_DOWN, _frees_something),
             Registered(NODES, Action.ADD | Action.NODE_ALLOCATABLE, self._is_large_enough),
+            Registered(DEVICECLASSES, Action.ADD | Action.UPDATE, _stands_for_something),
         )
 
     def filter(self, cycle: Cycle) -> Question | None:
         """Return the question."""
         wanted = self._wanted(cycle.pod)
+        devices = self._devices(cycle.pod)
 
         def check(node: NodeInfo) -> Rejection | None:
             allocatable, requested = node.allocatable, node.requested
@@ -60,7 +70,8 @@ class NodeResourcesFit:
                         break
                 else:
                     return None
-            return _shortages(wanted, node)
+            left_out = missing_on(allocatable, devices)
+            return _shortages([one for one in wanted if one[0] not in left_out], node)
 
         return check
 
@@ -75,6 +86,10 @@ class NodeResourcesFit:
             and ("/" not in name or name.partition("/")[0] not in self._ignored_groups)
         )
 
+    def _devices(self, pod: PodInfo) -> Collection[str]:
+        """Return the resources that devices may stand for: DynamicResources looks for those."""
+        return () if self._classes is None else classes_for(self._classes, pod.requests)
+
     def score(self, cycle: Cycle, nodes: Sequence[NodeInfo]) -> Sequence[float] | None:
         """Return what the strategy makes of the use that the nodes would have."""
         return self._scores(cycle.pod, nodes)
@@ -82,7 +97,11 @@ class NodeResourcesFit:
     def _is_large_enough(self, pod: PodInfo, event: ClusterEvent) -> bool:
         """Tell whether the pod would fit on the node alone, and has gained something."""
         before, after = event.old_node, event.new_node
-        if after is None or _shortages(self._wanted(pod), after) is not None:
+        if after is None:
+            return False
+        left_out = missing_on(after.allocatable, self._devices(pod))
+        wanted = [one for one in self._wanted(pod) if one[0] not in left_out]
+        if _shortages(wanted, after) is not None:
             return False
         if before is None:
             return True
@@ -90,6 +109,11 @@ class NodeResourcesFit:
             after.allocatable.get(name, 0) > before.allocatable.get(name, 0)
             for name in ("pods", *pod.requests)
         )
+
+
+def _stands_for_something(pod: PodInfo, event: ClusterEvent) -> bool:
+    """Tell whether devices of a class are a resource that the pod asks for."""
+    return event.new is not None and any(name in pod.requests for name in resources_as(event.new))
 
 
 def _frees_something(pod: PodInfo, event: ClusterEvent) -> bool:
