@@ -62,6 +62,7 @@ from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.user_namespaces import Range, UserNamespaces
 from minikube_py.agent.kubelet.volumes.claims import Claims
 from minikube_py.agent.kubelet.volumes.images import ImageVolumes
+from minikube_py.agent.kubelet.volumes.network_disks import NetworkDisks
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api.core import NODES, PODS, SERVICES
 from minikube_py.api.item import Item
@@ -145,7 +146,8 @@ class Kubelet:
             resolve_cdi=not knows_cdi(config.node.runtime_version),
         )
         """What pods have for themselves, also for those who ask the kubelet about it."""
-        self._volumes = PodVolumes(config.root, config.storage, self._plugins.csi)
+        disks = NetworkDisks(config.root, client, clock)
+        self._volumes = PodVolumes(config.root, config.storage, self._plugins.csi, disks)
         self._workers: PodWorkers | None = None
         self._probes: Probes | None = None
         self.stats = self._provider()

@@ -200,7 +200,10 @@ def kind_of(volume: Obj) -> str:
         if kind in volume:
             return kind
     kinds = ", ".join(key for key in volume if key != "name") or "nothing"
-    raise VolumeError(f"volumes of kind {kinds} are not supported yet")
+    raise VolumeError(
+        f"no volume plugin matched: volumes of kind {kinds} are not supported by this node;"
+        " use a persistent volume of a CSI driver"
+    )
 
 
 def set_up(volume: Obj, place: Place) -> Path:

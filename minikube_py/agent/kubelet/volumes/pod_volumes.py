@@ -22,6 +22,7 @@ from minikube_py.agent.kubelet.pod import volumes_of
 from minikube_py.agent.kubelet.volumes.claims import as_volume
 from minikube_py.agent.kubelet.volumes.kinds import Place, kind_of, set_up
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
+from minikube_py.agent.kubelet.volumes.network_disks import NetworkDisks
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.lib.fsutil import write_atomic
@@ -42,12 +43,17 @@ class PodVolumes:
     """The files of all pods of this node."""
 
     def __init__(
-        self, root: Path, storage: Path | None = None, csi: CsiVolumes | None = None
+        self,
+        root: Path,
+        storage: Path | None = None,
+        csi: CsiVolumes | None = None,
+        disks: NetworkDisks | None = None,
     ) -> None:
-        """Take the kubelet's folder, that of volumes on this node's disk, and CSI's volumes."""
+        """Take the kubelet's folder, that of volumes on this node's disk, and who mounts others."""
         self._pods = root / "pods"
         self._storage = storage
         self._csi = csi
+        self._disks = disks
 
     def pod_folder(self, uid: str) -> Path:
         """Return the folder of a pod."""
@@ -72,6 +78,8 @@ class PodVolumes:
         """
         csi = self._csi
         mounted = await csi.set_up(pod, sources.persistent) if csi is not None else {}
+        if self._disks is not None:
+            mounted |= await self._disks.set_up(pod, sources.persistent)
         return await asyncio.to_thread(self._set_up, pod, sources, mounted)
 
     def due(self, uid: str) -> float | None:
@@ -106,6 +114,8 @@ class PodVolumes:
     async def tear_down(self, uid: str) -> bool:
         """Unmount and remove all files of a pod; tell whether they are gone."""
         if self._csi is not None and not await self._csi.tear_down(uid):
+            return False
+        if self._disks is not None and not await self._disks.tear_down(uid):
             return False
         return await asyncio.to_thread(self._tear_down, uid)
 

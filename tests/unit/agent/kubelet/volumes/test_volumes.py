@@ -309,7 +309,7 @@ def test_a_host_path_is_checked_by_its_type(tmp_path, kind, made, message):
 
 
 def test_a_kind_that_is_not_known_is_named():
-    with pytest.raises(VolumeError, match="volumes of kind nfs are not supported yet"):
+    with pytest.raises(VolumeError, match="volumes of kind nfs are not supported"):
         kind_of({"name": "v", "nfs": {}})
 
 
