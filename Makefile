@@ -10,7 +10,7 @@ CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help setup system fmt check unit test test-integration test-e2e run fuzz chaos bench golden clean
+.PHONY: help setup system fmt check unit test test-integration test-e2e test-two-nodes run fuzz chaos bench golden clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -59,6 +59,10 @@ test-integration: setup ## the server in process, simulations
 
 test-e2e: setup ## root: containerd, network namespaces, kubectl
 	@$(PYTEST) tests/e2e
+
+test-two-nodes: setup ## sig-network over two nodes, and what cuts, delays and crashes do to them
+	@KPY_E2E_NODES=2 $(PYTEST) tests/e2e/conformance/test_reaching.py tests/e2e/conformance/test_services.py tests/e2e/network/test_names.py
+	@$(PYTEST) tests/e2e/nodes tests/e2e/nodes/long_partition.py
 
 run: setup ## a single-node cluster in the foreground with an example; Ctrl-C stops it
 	@$(BIN)/python packaging/run.py

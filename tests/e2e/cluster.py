@@ -204,6 +204,11 @@ class Cluster:
         worker.start()
         self.wait_ready(worker.machine.name)
 
+    @property
+    def machines(self) -> tuple[Machine, ...]:
+        """All machines, the server's first."""
+        return (self.machine, *(worker.machine for worker in self.workers))
+
     def inside(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs a program in the server's machine."""
         return ["nsenter", "--all", "--target", str(self.machine.pid), "--", *command]

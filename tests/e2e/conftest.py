@@ -15,6 +15,8 @@ from tests.e2e.node.machine import wait_until
 REGISTRY_PORT = 5009
 """In the machine's own network, where nobody else listens."""
 
+NODES = int(os.environ.get("KPY_E2E_NODES", "1"))
+"""How many machines the cluster of all tests has; `make test-two-nodes` says 2."""
 os.environ.setdefault("KPY_EVICTION_HARD", "memory.available<1Mi")
 os.environ.setdefault("KPY_IMAGE_GC_HIGH_THRESHOLD", "100")
 # However full the machine is: nodes of tests are short of something only where a test says so.
@@ -28,6 +30,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         made.start()
+        for number in range(2, NODES + 1):
+            made.add_worker(f"n{number}", f"192.168.77.{number}")
         yield made
     except BaseException:
         print(made.logs())  # noqa: T201 -- pytest shows it beside the error of the fixture

@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.net import DOMAIN, PORT, Net, pod, service, web
-from tests.e2e.node.machine import wait_until
+from tests.e2e.node.machine import Machine, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -115,10 +115,12 @@ for _ in range(20):
 """
 
 
-def in_pod(cluster: Cluster, mark: str) -> list[str]:
-    """Return the command that enters the network of the pod that sleeps for `mark` seconds."""
-    pid = cluster.machine.sh("pgrep", "-fo", f"sleep {mark}").split()[0]
-    return ["nsenter", f"--net=/proc/{pid}/ns/net"]
+def in_pod(cluster: Cluster, mark: str) -> tuple[Machine, list[str]]:
+    """Return the machine of the pod that sleeps for `mark` seconds, and how to enter the pod."""
+    for machine in cluster.machines:
+        for pid in machine.sh("pgrep", "-fo", f"sleep {mark}", check=False).split():
+            return machine, ["nsenter", f"--net=/proc/{pid}/ns/net"]
+    raise AssertionError(f"no pod sleeps for {mark} seconds")
 
 
 @pytest.mark.conformance(
@@ -128,17 +130,18 @@ def in_pod(cluster: Cluster, mark: str) -> list[str]:
 def test_pods_and_the_node_reach_each_pod_by_datagrams(net: Net, tmp_path: Path) -> None:
     marks = {"client": "70000", "first": "70001", "second": "70002"}
     net.make(*(pod(name, f"sleep {mark}") for name, mark in marks.items()))
-    machine = net.cluster.machine
     servers = []
     try:
         for name in ("first", "second"):
             script = ECHO.replace("NAME", repr(name.encode()))
-            command = [*in_pod(net.cluster, marks[name]), sys.executable, "-c", script]
+            machine, inside = in_pod(net.cluster, marks[name])
+            command = [*inside, sys.executable, "-c", script]
             servers.append(machine.start(command, tmp_path / f"{name}.log"))
+        client, entered = in_pod(net.cluster, marks["client"])
         for name in ("first", "second"):
             address = net.get("pod", name)["status"]["podIP"]
             call = [sys.executable, "-c", CALL.replace("ADDRESS", repr(address))]
-            for place in ([], in_pod(net.cluster, marks["client"])):
+            for machine, place in ((net.cluster.machine, []), (client, entered)):
                 assert machine.sh(*place, *call) == f"{name} heard hello\n"
     finally:
         for server in servers:
@@ -152,7 +155,7 @@ def test_pods_and_the_node_reach_each_pod_by_datagrams(net: Net, tmp_path: Path)
 )
 def test_one_host_port_serves_several_pods_on_several_addresses(net: Net) -> None:
     def hosted(name: str, address: str, protocol: str) -> dict[str, Any]:
-        made = web(name)
+        made = web(name, nodeName="n1")
         (container,) = made["spec"]["containers"]
         container["ports"] = [
             {"containerPort": 8080, "hostPort": 54323, "protocol": protocol, "hostIP": address}
@@ -195,8 +198,8 @@ def test_a_container_that_answers_over_grpc_is_left_alone(net: Net, tmp_path: Pa
     }
     net.cluster.apply(pod("a", "sleep 70009", container=probes), namespace=net.namespace)
     net.do("wait", "--for=jsonpath={.status.phase}=Running", "pod/a", "--timeout=120s")
-    machine = net.cluster.machine
-    command = [*in_pod(net.cluster, "70009"), sys.executable, "-c", HEALTH]
+    machine, inside = in_pod(net.cluster, "70009")
+    command = [*inside, sys.executable, "-c", HEALTH]
     server = machine.start(command, tmp_path / "health.log")
     try:
         net.do("wait", "--for=condition=Ready", "pod/a", "--timeout=120s")
