@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.ports import free_port
 
 KPY = Path(sys.executable).parent / "kpy"
-START_SECONDS_MAX = 30.0
+START_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 10.0
 
 
@@ -52,7 +52,7 @@ class Server:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         url = f"https://127.0.0.1:{self.port}/readyz"
         try:
-            with urllib.request.urlopen(url, timeout=2, context=context) as answer:
+            with urllib.request.urlopen(url, timeout=10, context=context) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -60,7 +60,7 @@ class Server:
     def kpy(self, *arguments: str, status: int = 0) -> str:
         """Return what another command of the program prints about this server."""
         line = [str(KPY), *arguments, f"--data-dir={self.folder / 'data'}"]
-        done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=180)
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout
 
@@ -78,12 +78,12 @@ class Server:
     def _kubectl(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         line = [str(KPY.parent / "kubectl"), "--kubeconfig", str(self.folder / "kubeconfig")]
         return subprocess.run(
-            [*line, *arguments], check=False, capture_output=True, text=True, timeout=60
+            [*line, *arguments], check=False, capture_output=True, text=True, timeout=180
         )
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
         assert self.process is not None
         started = time.monotonic()
         self.process.send_signal(number)
-        status = self.process.wait(timeout=STOP_SECONDS_MAX)
+        status = self.process.wait(timeout=6 * STOP_SECONDS_MAX)
         return status, time.monotonic() - started

@@ -62,14 +62,14 @@ class Program:
         assert self._process is not None
         started = time.monotonic()
         os.kill(self.pid, number)
-        self._process.wait(timeout=STOP_SECONDS_MAX + 5)
+        self._process.wait(timeout=6 * STOP_SECONDS_MAX)
         return time.monotonic() - started
 
     @property
     def status(self) -> int:
         """The exit status of the last run."""
         assert self._process is not None
-        return self._process.wait(timeout=STOP_SECONDS_MAX)
+        return self._process.wait(timeout=6 * STOP_SECONDS_MAX)
 
     @property
     def has_ended(self) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from tests.ports import free_port
 from tests.program import KPY, STOP_SECONDS_MAX, Server
 
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 NODE = {
     "apiVersion": "v1",
     "kind": "Node",
@@ -62,7 +62,7 @@ class Manager:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=STOP_SECONDS_MAX)
+        return self.process.wait(timeout=6 * STOP_SECONDS_MAX)
 
 
 @pytest.fixture

@@ -95,5 +95,5 @@ async def test_one_pod_gets_the_device_and_the_next_when_it_is_free(cluster: Ser
     async def claims_left() -> int:
         return len(await all_claims(cluster))
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         assert await eventually(claims_left, lambda count: count == 1) == 1

@@ -17,7 +17,7 @@ from tests.integration.test_custom_kinds import until
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
 SECRETS = "/api/v1/namespaces/default/secrets"
 WHO = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-SECONDS_MAX = 30.0
+SECONDS_MAX = 60.0
 
 
 @pytest.fixture

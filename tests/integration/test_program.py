@@ -59,7 +59,7 @@ def test_a_signal_ends_watches_in_good_order(server: Server) -> None:
         assert watch.poll() is None
     status, seconds = server.stop()
     assert (status, seconds < STOP_SECONDS_MAX) == (0, True)
-    _, errors = watch.communicate(timeout=STOP_SECONDS_MAX)
+    _, errors = watch.communicate(timeout=6 * STOP_SECONDS_MAX)
     assert (watch.returncode, errors) == (0, "")
 
 

@@ -33,9 +33,9 @@ def server(tmp_path: Path) -> Iterator[Server]:
 def test_workloads_come_up_on_nodes_that_fit_and_jobs_end(server: Server) -> None:
     server.start()
     server.kubectl("create", "deployment", "web", "--image=none", "--replicas=8")
-    server.kubectl("rollout", "status", "deployment/web", "--timeout=50s")
+    server.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
     server.kubectl("create", "job", "once", "--image=none")
-    server.kubectl("wait", "--for=condition=complete", "job/once", "--timeout=50s")
+    server.kubectl("wait", "--for=condition=complete", "job/once", "--timeout=120s")
     pods = json.loads(server.kubectl("get", "pods", "-l", "app=web", "-o", "json"))["items"]
     nodes = Counter(pod["spec"]["nodeName"] for pod in pods)
     assert set(nodes) == {f"small-0000{number}" for number in range(4)}
@@ -44,5 +44,5 @@ def test_workloads_come_up_on_nodes_that_fit_and_jobs_end(server: Server) -> Non
     assert [line[1] for line in lines] == ["Ready"] * 6
     assert Counter(line[-1] for line in lines if line[0].startswith("small")) == {"a": 2, "b": 2}
     server.kubectl("delete", "deployment", "web")
-    server.kubectl("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=50s")
+    server.kubectl("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=120s")
     assert "Traceback" not in server.log.read_text()
