@@ -29,9 +29,9 @@ class PodTopologyLabels(AdmissionPlugin):
             node = get(obj, "spec.nodeName", "")
         elif admission.subresource == "binding" and get(obj, "target.kind", "Node") == "Node":
             node = get(obj, "target.name", "")
-        found = self._nodes.get(Key("", node)) if node else None
+        found = self._nodes.item(Key("", node)) if node else None
         if found is None:
             return obj
-        copied = {key: value for key, value in labels_of(found).items() if key in LABELS}
+        copied = {key: value for key, value in found.labels.items() if key in LABELS}
         labels = {**copied, **labels_of(obj)}
         return evolve(obj, "metadata.labels", labels) if copied else obj

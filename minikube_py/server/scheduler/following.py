@@ -109,10 +109,13 @@ class Follower:
             elif old.labels != new.labels or old.deleting != new.deleting:
                 self._changed(known, known.at(new))
             return
-        if known is not None and is_as_assumed(known, new):
-            pod = self._cache.confirm(known, new)
-        else:
+        if known is None or known.node != new.fields.get("spec.nodeName") or new.deleting:
             pod = PodInfo(new)
+            self._cache.set_pod(pod)
+        elif known.labels == new.labels:
+            pod = self._cache.confirm(known, new)
+        else:  # with its node it got the labels of the zone
+            pod = known.at(new)
             self._cache.set_pod(pod)
         self._queue.happened(pod_event(Action.ADD, None, pod))
 
@@ -149,12 +152,6 @@ def _differs(old: Item, new: Item) -> bool:
 def _claims(pod: Mapping[str, object]) -> object:
     status = pod.get("status")
     return status.get("resourceClaimStatuses") if isinstance(status, Mapping) else None
-
-
-def is_as_assumed(known: PodInfo, new: Item) -> bool:
-    """Tell whether a pod that is bound by now is what it was taken for."""
-    there = known.node == new.fields.get("spec.nodeName")
-    return there and known.labels == new.labels and not new.deleting
 
 
 def is_resized(old: Item, new: Item) -> bool:

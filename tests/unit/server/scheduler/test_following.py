@@ -5,6 +5,7 @@ from typing import Any
 from minikube_py.server.scheduler.cache import Cache
 from minikube_py.server.scheduler.cluster_events import Action, ClusterEvent
 from minikube_py.server.scheduler.following import Follower
+from minikube_py.server.scheduler.pod_info import PodInfo
 from tests.unit.server.scheduler import builders
 from tests.unit.server.scheduler.builders import item
 
@@ -67,3 +68,16 @@ def test_a_pod_that_is_resized_takes_less_from_then_on():
     assert known is not None
     assert known.requests == {"cpu": 500}
     assert [event.action for event in told.events] == [Action.ADD, Action.POD_SCALE_DOWN]
+
+
+def test_a_pod_that_got_the_labels_of_its_zone_with_its_node_is_not_read_again():
+    follower, cache, told = following()
+    assumed = PodInfo(item(**{**BOUND, "node": ""}))
+    cache.set_pod(assumed.on("n"))
+    zoned = item(**BOUND, labels={"topology.kubernetes.io/zone": "z"})
+    follower.pod_changed(item(**{**BOUND, "node": ""}), zoned)
+    known = cache.pod("u")
+    assert known is not None
+    assert known.labels == {"topology.kubernetes.io/zone": "z"}
+    assert known.requests is assumed.requests
+    assert [event.action for event in told.events] == [Action.ADD]
