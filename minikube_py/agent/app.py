@@ -59,7 +59,8 @@ from minikube_py.agent.policy.run import PolicySettings, run_network_policies
 from minikube_py.agent.policy.run import remove_rules as remove_policy_rules
 from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.conntrack import require_conntrack
-from minikube_py.agent.proxy.run import ProxySettings, run_proxy
+from minikube_py.agent.proxy.iptables_run import require_iptables
+from minikube_py.agent.proxy.run import MODES, ProxySettings, run_proxy
 from minikube_py.agent.registries import RegistriesFile
 from minikube_py.agent.shares import reserved_of, topology_of, topology_options
 from minikube_py.agent.tunnel import follow_servers, run_tunnels
@@ -159,6 +160,8 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
     except ValueError as error:
         raise StartError(f"--eviction-* or --*-image-* cannot be used: {error}") from error
     _check_node(config)
+    if config.proxy_mode not in MODES:
+        raise StartError(f"--proxy-mode {config.proxy_mode!r} is none of {', '.join(MODES)}")
     if os.geteuid() != 0:
         raise StartError("a node needs root; run as root or pass --disable-agent")
     return NodeSettings(name=name, ips=ips, data_dir=data_dir, config=config)
@@ -197,7 +200,7 @@ async def run_agent(
 
     """
     clock = clock or SystemClock()
-    _require_programs(cluster)
+    _require_programs(settings, cluster)
     make_dir(settings.folder, 0o711)
     registries = _registries(settings)
     async with _runtime(settings, cluster, report) as (connection, containerd):
@@ -240,11 +243,13 @@ async def run_agent(
             await asyncio.Event().wait()
 
 
-def _require_programs(cluster: ClusterInfo) -> None:
+def _require_programs(settings: NodeSettings, cluster: ClusterInfo) -> None:
     """Raise StartError where a program is missing that the node's network needs."""
     require_nft()
     if cluster.kube_proxy:
         require_conntrack()
+        if settings.config.proxy_mode == "iptables":
+            require_iptables()
     if cluster.network_backend == "wireguard":
         wireguard.require()
 
@@ -475,6 +480,7 @@ def _proxy_settings(settings: NodeSettings, cluster: ClusterInfo) -> ProxySettin
         cluster_cidr=cluster.cluster_cidr,
         service_cidr=cluster.service_cidr,
         local_addresses=frozenset(_dns_addresses(cluster) if cluster.dns else ()),
+        mode=settings.config.proxy_mode,
     )
 
 

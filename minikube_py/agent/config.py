@@ -74,6 +74,9 @@ class NodeConfig:
     private_registry: Path = option(
         Path("/etc/kpy/registries.yaml"), "mirrors of and credentials for registries of images"
     )
+    proxy_mode: str = option(
+        "nftables", "how services are reached: nftables, iptables, or userspace by kpy itself"
+    )
     pause_image: str = option("kpy.local/pause:1", "image of the pod sandbox")
 
 

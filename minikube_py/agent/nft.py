@@ -13,7 +13,11 @@ TIMEOUT_SECONDS = 60.0
 ERROR_MAX = 2000
 
 
-class NftError(Exception):
+class PacketFilterError(Exception):
+    """A change of the packet filter was refused."""
+
+
+class NftError(PacketFilterError):
     """The kernel or nft refused a change; nothing of it was done."""
 
 

@@ -204,7 +204,8 @@ def own_addresses() -> list[str]:
 def remove_address(address: str) -> None:
     """Take one of our addresses away from the loopback link; raises OSError."""
     with netlink() as socket, _as_os_error():
-        socket.addr("del", index=_index(socket, "lo"), address=address, prefixlen=32)
+        prefix = 128 if ":" in address else 32
+        socket.addr("del", index=_index(socket, "lo"), address=address, prefixlen=prefix)
 
 
 def has_link(name: str) -> bool:

@@ -8,18 +8,21 @@ follow it together, a moment later.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from minikube_py.agent import nft
 from minikube_py.agent.network import kernel
 from minikube_py.agent.nft_elements import Element
-from minikube_py.agent.proxy import conntrack, rules
+from minikube_py.agent.proxy import conntrack, iptables_run, rules
 from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.endpoints import Node, choose
 from minikube_py.agent.proxy.health import PORT, Health, LocalEndpoints
+from minikube_py.agent.proxy.iptables_run import IptablesRules
 from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.agent.proxy.ruleset import TABLE, Ruleset
+from minikube_py.agent.proxy.userspace import UserspaceRules
 from minikube_py.agent.slices import add_service_index, service_key, slices_of
 from minikube_py.api.core import NODES, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
@@ -51,6 +54,8 @@ class ProxySettings:
     service_cidr: str
     local_addresses: frozenset[str] = frozenset()
     """Service addresses that this node serves itself (cluster DNS)."""
+    mode: str = "nftables"
+    """One of `MODES`."""
     health_address: str = "0.0.0.0"
     health_port: int = PORT
 
@@ -81,6 +86,10 @@ class ServiceRules:
         self._elements: dict[Key, tuple[Element, ...]] = {}
         self._stale: set[conntrack.Stale] = set()
         self.is_full_needed = True
+
+    def set_config(self, config: ProxyConfig) -> None:
+        """Take what services are derived with from now on."""
+        self._config = config
 
     def set_service(self, key: Key, service: Obj | None, slices: Sequence[Obj]) -> None:
         """Derive a service anew; None takes it away."""
@@ -116,6 +125,18 @@ class ServiceRules:
         if not was_full:
             await conntrack.forget(sorted(stale))
 
+    async def close(self) -> None:
+        """Leave the rules in place: services go on while kpy is started anew."""
+
+
+Rules = ServiceRules | IptablesRules | UserspaceRules
+MODES: Mapping[str, Callable[[ProxyConfig], Rules]] = {
+    "nftables": ServiceRules,
+    "iptables": IptablesRules,
+    "userspace": UserspaceRules,
+}
+"""Values of `--proxy-mode`."""
+
 
 class Proxy:
     """The services of this node, kept in rules."""
@@ -131,7 +152,8 @@ class Proxy:
         self._changed = asyncio.Event()
         self._zone = ""
         self._localhost_opened = False
-        self._families = [ServiceRules(config) for config in settings.families("")]
+        make = MODES[settings.mode]
+        self._families = [make(config) for config in settings.families("")]
         self._health_ports: dict[Key, tuple[int, LocalEndpoints]] = {}
 
     def service_changed(self, old: Item | None, new: Item | None) -> None:
@@ -150,8 +172,14 @@ class Proxy:
         zone = labels_of(new.obj).get("topology.kubernetes.io/zone", "")
         if zone != self._zone:
             self._zone = zone
-            self._families = [ServiceRules(config) for config in self._settings.families(zone)]
+            for family, config in zip(self._families, self._settings.families(zone), strict=True):
+                family.set_config(config)
             self._mark(self._services.keys())
+
+    async def close(self) -> None:
+        """End what this process does itself; rules of the kernel stay."""
+        for family in self._families:
+            await family.close()
 
     def _mark(self, keys: Iterable[Key]) -> None:
         self._dirty.update(keys)
@@ -170,7 +198,7 @@ class Proxy:
             try:
                 await self._sync()
                 failures = 0
-            except nft.NftError as error:
+            except nft.PacketFilterError as error:
                 failures += 1
                 log.warning("rules refused, trying all anew failures=%d error=%s", failures, error)
             await asyncio.sleep(max(0.0, SYNC_SECONDS - (loop.time() - started)))
@@ -192,7 +220,7 @@ class Proxy:
                 await asyncio.sleep(0)
         for family in families:
             await family.apply()
-        if not self._localhost_opened:
+        if not self._localhost_opened and self._settings.mode != "userspace":
             # Only now, because a rule of ours keeps others from using it.
             await asyncio.to_thread(kernel.set_switch, *LOCALHOST_SWITCH)
             self._localhost_opened = True
@@ -201,7 +229,7 @@ class Proxy:
             self._health.synced()
         log.debug("rules applied services=%d", len(dirty))
 
-    def _derive(self, key: Key, families: Sequence[ServiceRules]) -> None:
+    def _derive(self, key: Key, families: Sequence[Rules]) -> None:
         service = self._services.get(key)
         slices = slices_of(self._slices, key)
         for family in families:
@@ -234,6 +262,7 @@ async def run_proxy(informers: Informers, settings: ProxySettings, clock: Clock)
     nodes = informers.get(NODES)
     add_service_index(slices)
     await informers.synced((SERVICES, ENDPOINTSLICES, NODES))
+    await leave_other_modes(settings.mode)
     health = Health(clock)
     proxy = Proxy(settings, services, slices, health)
     async with contextlib.AsyncExitStack() as stack:
@@ -241,14 +270,23 @@ async def run_proxy(informers: Informers, settings: ProxySettings, clock: Clock)
         stack.callback(services.subscribe(proxy.service_changed))
         stack.callback(slices.subscribe(proxy.slice_changed))
         stack.push_async_callback(health.close)
+        stack.push_async_callback(proxy.close)
         await stack.enter_async_context(
             health.serving(settings.health_address, settings.health_port)
         )
         await proxy.run()
 
 
+async def leave_other_modes(mode: str) -> None:
+    """Take away what an earlier life in another mode has left."""
+    if mode != "nftables" and shutil.which("nft"):
+        await remove_rules()
+    if mode != "iptables" and shutil.which("iptables-save"):
+        await iptables_run.remove_rules()
+
+
 async def remove_rules() -> None:
-    """Take all rules away, as a reset of the node does."""
+    """Take all rules of nftables away."""
     for family in (IPV4, IPV6):
         table = f"{family.table} {TABLE}"
         await nft.apply(f"table {table}\ndelete table {table}\n")

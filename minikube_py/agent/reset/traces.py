@@ -23,6 +23,7 @@ from minikube_py.agent.kubelet.shutdown.logind import DROP_IN
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
 from minikube_py.agent.network import kernel
 from minikube_py.agent.network.routes import LINKS
+from minikube_py.agent.proxy import iptables
 
 CNI_RESULTS = Path("/var/lib/cni/results")
 NETWORK = "kpy"
@@ -216,6 +217,21 @@ def remove_chain(name: str) -> None:
     _run(*nat, "-X", chain)
 
 
+def service_chains(_: Path) -> list[str]:
+    """Return the programs whose tables hold chains of kube-proxy's iptables mode."""
+    programs = [name for name in ("iptables", "ip6tables") if shutil.which(f"{name}-save")]
+    return [name for name in programs if iptables.known_chains(_run(f"{name}-save"))]
+
+
+def remove_service_chains(program: str) -> None:
+    """Delete the chains and all rules that lead to them."""
+    known = iptables.known_chains(_run(f"{program}-save"))
+    for table, chain, rule in iptables.JUMPS:
+        words = ("-t", table, "-D", chain, *rule.split())
+        subprocess.run([program, "-w", *words], check=False, capture_output=True, timeout=30)
+    _run(f"{program}-restore", "--noflush", "-w", stdin=iptables.changes(known, {}))
+
+
 def filters(_: Path) -> list[str]:
     """Return the rules that let packets of pods pass where others forbid forwarding."""
     found = []
@@ -233,8 +249,10 @@ def remove_filter(rule: str) -> None:
     _run(program, "-w", "-D", *rest)
 
 
-def _run(*command: str) -> str:
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+def _run(*command: str, stdin: str = "") -> str:
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, timeout=30, input=stdin
+    )
     return done.stdout
 
 
@@ -276,6 +294,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("address", lambda _: kernel.own_addresses(), kernel.remove_address),
     Kind("packet filter table", tables, remove_table),
     Kind("forwarding rule", filters, remove_filter),
+    Kind("service chains", service_chains, remove_service_chains),
     Kind("host port chain", host_ports, remove_chain),
     Kind("cgroup", cgroup_folders, remove_group),
     Kind("logind setting", logind_settings, lambda path: Path(path).unlink(missing_ok=True)),

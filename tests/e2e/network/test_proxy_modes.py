@@ -1,0 +1,206 @@
+"""The other modes of kube-proxy reach services as nftables does, in a short form."""
+
+import asyncio
+import errno
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minikube_py.agent.proxy.iptables_run import IptablesRules
+from minikube_py.agent.proxy.run import leave_other_modes
+from minikube_py.agent.proxy.userspace import UserspaceRules
+from minikube_py.agent.reset import traces
+from tests.e2e.network.test_proxy import CONFIG, KEY, VIP, World, slice_of, web
+
+pytestmark = pytest.mark.e2e
+MODES = {"iptables": IptablesRules, "userspace": UserspaceRules}
+
+
+class Mode:
+    """A world whose services are reached in one of the modes."""
+
+    def __init__(self, world: World, mode: str) -> None:
+        self.world = world
+        self.keeps_addresses = mode == "iptables"
+        self.rules = MODES[mode](CONFIG)
+        world.node.sh("ip", "route", "replace", "10.43.0.0/16", "dev", "cni0")
+
+    async def serve(self, *numbers: int, service: Any = None, **piece: Any) -> None:
+        given = service or web(piece.get("protocol", "TCP"))
+        self.rules.set_service(KEY, given, [slice_of(*numbers, **piece)])
+        await self.rules.apply()
+
+    async def ask(self, who: Any, address: str, port: int, **kind: int) -> tuple[str, str]:
+        found: tuple[str, str] = await asyncio.to_thread(who.ask, address, port, **kind)
+        return found
+
+    async def tally(self, who: Any, address: str, port: int, count: int = 30) -> Counter[str]:
+        """Return who answers; asked until all three have, or `count` times."""
+        seen: Counter[str] = Counter()
+        for _ in range(count):
+            seen[(await self.ask(who, address, port))[0][:4]] += 1
+        return seen
+
+    async def refused(self, who: Any, address: str, port: int) -> bool:
+        try:
+            await self.ask(who, address, port)
+        except OSError as error:
+            return error.errno == errno.ECONNREFUSED
+        return False
+
+    async def silent(self, who: Any, address: str, port: int) -> bool:
+        """Tell whether nobody answers, in whatever way."""
+        try:
+            return not (await self.ask(who, address, port, seconds=0.5))[0]
+        except OSError:
+            return True
+
+    def run(self, scenario: Callable[[], Any]) -> None:
+        async def main() -> None:
+            try:
+                await scenario()
+            finally:
+                await self.rules.close()
+
+        self.world.node.run(main)
+
+
+@pytest.fixture(params=sorted(MODES))
+def mode(request: pytest.FixtureRequest, namespaces: Callable[[str], Any], tmp_path: Path) -> Mode:
+    return Mode(World(namespaces, tmp_path), request.param)
+
+
+def test_addresses_and_node_ports_lead_to_all_endpoints_and_follow_them(mode: Mode) -> None:
+    world = mode.world
+
+    async def scenario() -> None:
+        await mode.serve(5, 6, 7)
+        for who in (world.node, world.pods[0]):
+            assert set(await mode.tally(who, VIP, 80, 50)) == {"pod5", "pod6", "pod7"}
+        assert set(await mode.tally(world.outside, "192.168.77.1", 30080, 50)) == {
+            "pod5", "pod6", "pod7",
+        }  # fmt: skip
+        if mode.keeps_addresses:
+            assert (await mode.ask(world.pods[0], VIP, 80))[1].startswith("10.42.0.")
+        await mode.serve(5)
+        assert (await mode.ask(world.pods[0], VIP, 80))[0].startswith("pod5")  # itself
+        for numbers in ((5, 6), (7,)):
+            await mode.serve(*numbers)
+            seen = await mode.tally(world.node, VIP, 80)
+            assert set(seen) == {f"pod{number}" for number in numbers}
+        await mode.serve()
+        assert await mode.refused(world.node, VIP, 80)
+        assert await mode.refused(world.pods[0], VIP, 80)
+        assert await mode.refused(world.outside, "192.168.77.1", 30080)
+
+    mode.run(scenario)
+
+
+def test_a_client_stays_with_its_endpoint(mode: Mode) -> None:
+    async def scenario() -> None:
+        service = web(sessionAffinity="ClientIP")
+        await mode.serve(5, 6, 7, service=service)
+        (first,) = await mode.tally(mode.world.node, VIP, 80, 15)
+        others = [number for number in (5, 6, 7) if f"pod{number}" != first]
+        await mode.serve(*others, service=service)
+        (second,) = await mode.tally(mode.world.node, VIP, 80, 15)
+        assert second != first
+
+    mode.run(scenario)
+
+
+def test_traffic_policy_and_source_ranges_are_kept(mode: Mode) -> None:
+    world = mode.world
+    world.outside.sh("ip", "route", "add", "203.0.113.9/32", "via", "192.168.77.1")
+
+    async def scenario() -> None:
+        local = web(externalTrafficPolicy="Local")
+        far = {6: "other", 7: "other"}
+        await mode.serve(5, 6, 7, service=local, nodes=far)
+        assert set(await mode.tally(world.outside, "192.168.77.1", 30080, 15)) == {"pod5"}
+        seen = (await mode.ask(world.outside, "192.168.77.1", 30080))[1]
+        assert seen == ("192.168.77.2" if mode.keeps_addresses else "10.42.0.1")
+        everywhere = await mode.tally(world.pods[0], "192.168.77.1", 30080, 50)
+        assert set(everywhere) == {"pod5", "pod6", "pod7"}
+        await mode.serve(6, 7, service=local, nodes=far)
+        assert await mode.silent(world.outside, "192.168.77.1", 30080)
+        status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}}
+        ranges = {"192.168.77.0/24": True, "198.51.100.0/24": False}
+        for network, admitted in ranges.items():
+            balanced = web(status=status, loadBalancerSourceRanges=[network])
+            await mode.serve(5, service=balanced)
+            assert await mode.silent(world.outside, "203.0.113.9", 80) != admitted
+
+    mode.run(scenario)
+
+
+@contextmanager
+def one_port(address: str, port: int) -> Iterator[Callable[[], str]]:
+    """Have a client that always asks from the same port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(2)
+        client.connect((address, port))
+
+        def ask() -> str:
+            client.send(b"?")
+            return client.recv(100).decode()[:4]
+
+        yield ask
+
+
+def test_datagrams_move_when_their_endpoint_goes(mode: Mode) -> None:
+    def ask_twice(between: Callable[[], None]) -> list[str]:
+        with one_port(VIP, 80) as ask:
+            first = ask()
+            between()
+            return [first, ask()]
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        await mode.serve(5, protocol="UDP")
+
+        def move() -> None:
+            work = mode.serve(6, protocol="UDP")
+            asyncio.run_coroutine_threadsafe(work, loop).result(10)
+
+        pod = mode.world.pods[2]
+        seen = await asyncio.to_thread(pod.call, lambda: ask_twice(move))
+        assert seen == ["pod5", "pod6"]
+
+    mode.run(scenario)
+
+
+def test_what_is_left_behind_is_removed(mode: Mode) -> None:
+    world = mode.world
+
+    async def scenario() -> None:
+        await mode.serve(5, 6)
+        mode.rules.set_service(KEY, None, [])
+        await mode.rules.apply()
+        assert await mode.silent(world.pods[0], VIP, 80)
+        again = type(mode.rules)(CONFIG)  # as after a start
+        again.set_service(KEY, web(), [slice_of(7)])
+        await again.apply()
+        assert set(await mode.tally(world.node, VIP, 80, 10)) == {"pod7"}
+        again.set_service(KEY, None, [])
+        await again.apply()
+        for program in await asyncio.to_thread(traces.service_chains, Path("/")):
+            await asyncio.to_thread(traces.remove_service_chains, program)
+
+    mode.run(scenario)
+    assert "KPY-" not in world.node.sh("iptables-save")
+    assert VIP not in world.node.sh("ip", "addr", "show", "dev", "lo")
+
+
+def test_another_mode_takes_away_what_this_one_has_left(mode: Mode) -> None:
+    async def scenario() -> None:
+        await mode.serve(5)
+        await leave_other_modes("nftables")
+
+    mode.run(scenario)
+    assert "KPY-" not in mode.world.node.sh("iptables-save")
