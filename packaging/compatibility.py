@@ -138,8 +138,14 @@ NODE = (
     ),
     ("Service proxy", "nftables; ClusterIP, NodePort, external and load balancer addresses"),
     ("Network policies", "no"),
-    ("Devices: drivers (DRA) and device plugins of the kubelet", "no"),
-    ("CPU and memory managers", "no"),
+    (
+        "Devices: DRA drivers (v1, v1beta1), device plugins, the PodResources API",
+        "yes; CDI also with containerd before 1.7, there without hooks",
+    ),
+    (
+        "CPU, memory and topology managers; reserved resources",
+        "yes, with the options that are on by default",
+    ),
 )
 """What a node does."""
 

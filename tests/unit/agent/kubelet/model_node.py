@@ -17,7 +17,7 @@ from minikube_py.agent.cri.errors import CriError, CriNotFoundError
 from minikube_py.agent.cri.images import Image
 from minikube_py.agent.cri.runtime import Container, ExecResult, Sandbox
 from minikube_py.agent.kubelet.allocation import refusal
-from minikube_py.agent.kubelet.assignments import NO_TOPOLOGY, Assignments
+from minikube_py.agent.kubelet.assignments import NO_TOPOLOGY, Assignments, TopologySettings
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.cgroups import Cgroups
 from minikube_py.agent.kubelet.config import Machine
@@ -391,11 +391,13 @@ async def model_node(
     runtime: ModelRuntime | None = None,
     *,
     follows: bool = True,
+    topology: TopologySettings = NO_TOPOLOGY,
 ) -> AsyncIterator[Node]:
     """Run a node; with the cluster and runtime of another it is that node started again."""
     async with Nursery("runtime") as outer, Nursery("node") as nursery:
         node = Node(nursery, folder, runtime)
         node.runtime._nursery = outer
+        node.topology = topology
         cluster = cluster or ModelCluster(node.clock)
         async with Informers(StrategicClient(cluster, "informers"), node.clock) as informers:
             node.connect(cluster, informers, follows=follows)
