@@ -412,6 +412,7 @@ def _sources(setting: Setting, parts: Parts) -> tuple[metrics.Source, ...]:
         functools.partial(flow_control_metrics.lines, parts.flow_control),
         functools.partial(audit_metrics.lines, setting.auditor),
         parts.request_metrics.lines,
+        parts.requests.watchdog.lines,
         setting.more_metrics,
         functools.partial(metrics.storage, parts.store),
         functools.partial(metrics.watches, parts.store, setting.watches),

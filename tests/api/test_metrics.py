@@ -25,6 +25,8 @@ OTHERS = {
     # kube-scheduler's, which upstream has on a port of its own
     "scheduler_pending_pods",
     "scheduler_preemption_attempts_total",
+    # upstream's loop is not one
+    "kpy_event_loop_late_seconds",
 }
 
 

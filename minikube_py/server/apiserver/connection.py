@@ -33,6 +33,11 @@ class Connection(RequestHandler):
                 self._certificate = tls.getpeercert(binary_form=True)
         return self._certificate
 
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- aiohttp's
+        """Go on reading; bodies ask for that at every end, and almost never was there a pause."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     async def finish_response(
         self, request: web.BaseRequest, resp: Any, start_time: float | None
     ) -> tuple[Any, bool]:

@@ -127,6 +127,7 @@ class Frontend:
         self.requests = requests
         self.metrics = metrics
         self.clock = api.store.clock
+        api.store.at_work = requests.watchdog.poke
         self.auditor = api.auditor
         self.flow_control = flow_control
         self._verbs: Mapping[str, Verb] = {
@@ -375,7 +376,8 @@ class Frontend:
                 call = changed(call, options=options, raw=data)
             else:
                 call = changed(call, options=options, found=await _repeated(data, options))
-            return await self._reply(request, call, await _whole(self.api.patch(call, kind, patch)))
+            patching = self.api.patch(call, kind, patch)
+            return await self._reply(request, call, await _whole(call, patching))
         form = body.format_of(content_type)
         data = await read_body(request)
         read = partial(body.parse, data, form, call.resource.kind)
@@ -387,9 +389,8 @@ class Frontend:
             body.check_custom_kind(document, call.resource)
         is_known = (lambda *_: True) if call.resource.custom else self.api.is_known
         body.check_kind(document, *expected_kind(call, document), is_known=is_known)
-        if call.verb == "create":
-            return await self._reply(request, call, await _whole(self.api.create(call, document)))
-        return await self._reply(request, call, await _whole(self.api.update(call, document)))
+        carry_out = self.api.create if call.verb == "create" else self.api.update
+        return await self._reply(request, call, await _whole(call, carry_out(call, document)))
 
     async def _parse_patch(self, call: Call, kind: PatchType, data: bytes) -> Any:
         form: Format = "yaml" if kind == "apply" else "json"
@@ -405,7 +406,7 @@ class Frontend:
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
         call = changed(call, options=write_options_of_delete(options))
-        return await self._reply(request, call, await _whole(self.api.delete(call, options)))
+        return await self._reply(request, call, await _whole(call, self.api.delete(call, options)))
 
     async def _delete_collection(self, request: web.BaseRequest, call: Call) -> Sent:
         options = delete_options(
@@ -413,7 +414,7 @@ class Frontend:
         )
         call = changed(call, options=write_options_of_delete(options))
         chosen = list_options(call.resource, request.query)
-        listing = await _whole(self.api.delete_collection(call, options, chosen))
+        listing = await _whole(call, self.api.delete_collection(call, options, chosen))
         return await send_list(request, request[FORM], call.resource, listing, call.warnings)
 
     # Answering
@@ -485,9 +486,9 @@ async def _repeated(data: bytes, options: WriteOptions) -> tuple[str, ...]:
     return await body.off_loop("yaml", data, read)
 
 
-async def _whole(write: Coroutine[Any, Any, T]) -> T:
+async def _whole(call: Call, write: Coroutine[Any, Any, T]) -> T:
     """Carry a write out to its end, also where the client leaves meanwhile."""
-    return await uninterrupted("write", write)
+    return await uninterrupted(f"{call.verb} {call.resource.plural}", write)
 
 
 def write_options_of_delete(options: Obj) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from minikube_py.api.errors import BadRequestError, ServerTimeoutError
 from minikube_py.api.times import parse_duration
+from minikube_py.lib.watchdog import Watchdog
 from minikube_py.server.apiserver.request import RequestInfo
 
 LASTING_VERBS = frozenset({"watch", "proxy"})
@@ -27,7 +28,7 @@ class Requests:
     def __init__(self, limit_seconds: float) -> None:
         self._limit = limit_seconds
         self._loop = asyncio.get_running_loop()
-        self._ends: dict[Task, float] = {}
+        self._ends: dict[Task, tuple[float, RequestInfo]] = {}
         """When the requests with the usual limit have to be done, the oldest first."""
         self._own: dict[Task, asyncio.TimerHandle] = {}
         """The timers of requests that asked for less."""
@@ -35,6 +36,7 @@ class Requests:
         self._expired: set[Task] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._ended = asyncio.Event()
+        self.watchdog = Watchdog(self._named)
         self.stopping = False
         """Whether the server is about to end."""
 
@@ -54,7 +56,9 @@ class Requests:
         if wanted is not None and 0 < wanted < self._limit:
             self._own[task] = self._loop.call_later(wanted, self._expire, task)
             return
-        end = self._ends[task] = self._loop.time() + self._limit
+        self.watchdog.poke()
+        end = self._loop.time() + self._limit
+        self._ends[task] = end, info
         if self._timer is None:
             self._timer = self._loop.call_at(end, self._look)
 
@@ -95,6 +99,7 @@ class Requests:
         if self._timer is not None:
             self._timer.cancel()
         _cancel(self._lasting)
+        self.watchdog.close()
 
     async def finished(self) -> None:
         """Wait until nothing is under way any more; only after `stop`."""
@@ -110,12 +115,19 @@ class Requests:
         self._timer = None
         now = self._loop.time()
         while self._ends:
-            task, end = next(iter(self._ends.items()))
+            task, (end, _) = next(iter(self._ends.items()))
             if end > now:
                 self._timer = self._loop.call_at(end, self._look)
                 return
             del self._ends[task]
             self._expire(task)
+
+    def _named(self, task: Task) -> str:
+        """Return what a task is about: a request, or a part of the server."""
+        known = self._ends.get(task)
+        if known is not None:
+            return f"{known[1].verb} {known[1].path}"
+        return task.get_name() if task is not None else ""
 
     def _expire(self, task: Task) -> None:
         if task is not None and not task.done():

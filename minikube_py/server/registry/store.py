@@ -88,6 +88,8 @@ class Store:
         self.clock = clock
         self.admission = Admitting(admission)
         self.hooks = dict(hooks or {})
+        self.at_work: Callable[[], None] = lambda: None
+        """Told of each write."""
 
     # Reading
 
@@ -456,6 +458,7 @@ class Store:
         """Write, and return the item once every later reader will see it."""
         text = key_text(document)
         key = f"{kind.prefix}{text}"
+        self.at_work()
         self.cache.writing(key, value, document)
         try:
             with _refusing():
