@@ -6,6 +6,7 @@ and addresses of pods, whoever asks.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import json
 import logging
@@ -117,7 +118,7 @@ class _Tunnel:
             failures = 0
             try:
                 await self._serve(tunnel)
-            except (ConnectionError, ValueError) as error:
+            except (OSError, ValueError) as error:
                 log.debug("tunnel failed server=%s:%d error=%s", *self._server, error)
             finally:
                 tunnel.close()
@@ -154,7 +155,8 @@ class _Tunnel:
         except OSError as error:
             why = (error.strerror or str(error) or "i/o timeout").lower()
             answer = json.dumps({"stream": stream, "error": why})
-            await tunnel.write(answer.encode() + b"\n")
+            with contextlib.suppress(OSError):
+                await tunnel.write(answer.encode() + b"\n")
             return
         try:
             near = await self._dial(stream)

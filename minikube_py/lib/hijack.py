@@ -166,7 +166,7 @@ class Dialled:
         """Return the next bytes of the server, b"" once it is gone."""
         try:
             return await self.reader.read(CHUNK_MAX)
-        except (ConnectionError, tls.SSLError):
+        except OSError:  # reset, timed out, or what TLS makes of either
             return b""
 
     async def write(self, data: bytes) -> None:
@@ -318,6 +318,6 @@ async def pump(one: ByteStream, other: ByteStream) -> None:
 
 
 async def _copy(source: ByteStream, sink: ByteStream) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         while data := await source.read():
             await sink.write(data)

@@ -180,7 +180,7 @@ class Tunnels:
         log.info("tunnel opened node=%s", node)
         try:
             await tunnel.listen()
-        except (ConnectionError, ValueError) as error:
+        except (OSError, ValueError) as error:
             log.debug("tunnel failed node=%s error=%s", node, error)
         finally:
             self._forget(tunnel)

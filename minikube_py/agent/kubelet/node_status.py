@@ -163,7 +163,13 @@ class NodeStatus:
         self.wake()
 
     def saw(self, node: Obj) -> None:
-        """Hear of the node as it is in the cluster: others may have given it resources."""
+        """Hear of the node as it is in the cluster: others may have given it resources.
+
+        A node that was silent for too long finds that it has been given up, and contradicts.
+        """
+        if any(c["status"] == "Unknown" for c in get(node, "status.conditions") or ()):
+            self._told = get(node, "status")
+            self.wake()
         found = given(node)
         if found != self.given:
             self.given = found

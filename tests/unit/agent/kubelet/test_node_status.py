@@ -114,6 +114,24 @@ async def test_what_is_the_same_is_told_every_five_minutes():
 
 
 @virtual
+async def test_a_node_that_was_given_up_contradicts_at_once():
+    async with Nursery("test") as nursery:
+        world = NodeWorld(nursery)
+        world.runtime.network = True
+        await world.status.register()
+        nursery.start("status", world.status.run())
+        await asyncio.sleep(1)
+        lost = [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]
+        patch = {"status": {"conditions": lost}}
+        await world.client.patch(NODES, "n1", patch, patch_type="strategic", subresource="status")
+        world.status.saw(world.cluster.objects(NODES)[0])
+        await asyncio.sleep(1)
+        (node,) = world.cluster.objects(NODES)
+        ready = {c["type"]: c["status"] for c in node["status"]["conditions"]}
+        assert ready["Ready"] == "True"
+
+
+@virtual
 async def test_what_others_say_the_node_has_pods_may_have():
     async with Nursery("test") as nursery:
         world = NodeWorld(nursery)
