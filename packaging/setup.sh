@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
   python3-venv                       # the virtual environment
-  containerd runc                    # containers
+  containerd runc crun               # containers, by either of two runtimes
   containernetworking-plugins        # bridge, host-local, portmap
   nftables conntrack iproute2        # services, and network namespaces of the tests
   wireguard-go wireguard-tools       # one of the ways in which nodes reach each other's pods

@@ -74,14 +74,18 @@ disabled_plugins = [{disabled}]
 
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "{snapshotter}"
-    default_runtime_name = "runc"
-
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    default_runtime_name = "{default}"
+"""
+RUNTIME = """
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}]
       runtime_type = "io.containerd.runc.v2"
 
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.{name}.options]
+        BinaryName = "{path}"
         SystemdCgroup = false
 """
+RUNTIMES = ("runc", "crun")
+"""Those that are installed are handlers of these names; the first is what pods get unasked."""
 DISABLED = (
     "io.containerd.snapshotter.v1.aufs",
     "io.containerd.snapshotter.v1.btrfs",
@@ -111,7 +115,8 @@ class ContainerdConfig:
     def text(self) -> str:
         """Return the configuration file."""
         may_lower = has_capability(CAP_SYS_RESOURCE)
-        return CONFIG.format(
+        runtimes = installed_runtimes()
+        text = CONFIG.format(
             folder=self.folder,
             # Lowering needs the capability; without it runc fails to start any sandbox.
             oom_score=-999 if may_lower else 0,
@@ -121,7 +126,15 @@ class ContainerdConfig:
             cni_bin_dir=self.cni_bin_dir,
             cni_conf_dir=self.cni_conf_dir,
             snapshotter="native" if is_overlay(self.folder) else "overlayfs",
+            default=next(iter(runtimes), RUNTIMES[0]),
         )
+        return text + "".join(RUNTIME.format(name=n, path=path) for n, path in runtimes.items())
+
+
+def installed_runtimes() -> dict[str, str]:
+    """Return the programs that start containers, by name, the preferred one first."""
+    found = ((name, shutil.which(name)) for name in RUNTIMES)
+    return {name: path for name, path in found if path}
 
 
 def has_capability(bit: int) -> bool:
@@ -205,8 +218,11 @@ class Containerd:
         return read_if_there(self._folder / SWEPT) == str(self._pid).encode()
 
     def _prepare(self) -> None:
-        for program in ("containerd", "runc"):
-            if shutil.which(program) is None:
+        for program, is_there in (
+            ("containerd", bool(shutil.which("containerd"))),
+            (RUNTIMES[0], bool(installed_runtimes())),
+        ):
+            if not is_there:
                 raise StartError(
                     f"{program} is missing; install it (apt-get install {program})"
                     " or name another runtime with --container-runtime-endpoint"

@@ -16,11 +16,11 @@ import click
 from minikube_py.lib.errors import StartError
 
 PROGRAMS = (
-    ("containerd", "containerd", "runs containers"),
-    ("runc", "runc", "starts them"),
-    ("nft", "nftables", "programs services"),
+    (("containerd",), "containerd", "runs containers"),
+    (("runc", "crun"), "runc", "starts them"),
+    (("nft",), "nftables", "programs services"),
 )
-"""Program, the Debian package that has it, and what it does here."""
+"""Programs of which one is needed, the Debian package that has it, and what it does here."""
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 CNI_PLUGINS = ("bridge", "host-local", "portmap", "loopback")
 CONTROLLERS = ("cpu", "memory", "pids")
@@ -51,9 +51,9 @@ def examine(root: Path = Path("/"), *, own_runtime: bool = True) -> Iterator[Fin
     """
     is_root = os.geteuid() == 0
     yield Finding("rights", "root" if is_root else "run as root: sudo kpy ...", is_there=is_root)
-    for program, package, purpose in PROGRAMS:
+    for programs, package, purpose in PROGRAMS:
         if own_runtime or package == "nftables":
-            yield _program(program, package, purpose)
+            yield _program(programs, package, purpose)
     yield _plugins(root)
     yield _overlay(root)
     yield from _switches(root)
@@ -61,10 +61,10 @@ def examine(root: Path = Path("/"), *, own_runtime: bool = True) -> Iterator[Fin
     yield _disk(root)
 
 
-def _program(program: str, package: str, purpose: str) -> Finding:
-    path = shutil.which(program)
+def _program(programs: Sequence[str], package: str, purpose: str) -> Finding:
+    path = next(filter(None, map(shutil.which, programs)), None)
     remedy = f"{purpose}; install it: apt-get install {package}"
-    return Finding(program, path or remedy, is_there=path is not None)
+    return Finding(programs[0], path or remedy, is_there=path is not None)
 
 
 def _plugins(root: Path) -> Finding:

@@ -5,7 +5,9 @@
     0.log.20260130-070000.gz       older ones
 
 Limits are the kubelet's defaults (containerLogMaxSize, containerLogMaxFiles). A file is renamed and
-the runtime told to open a new one, so nothing that is written meanwhile is lost.
+the runtime told to open a new one, so nothing that is written meanwhile is lost. Where kpy died in
+between there is no file of that name, and the runtime is told then, as upstream's container log
+manager does.
 """
 
 import asyncio
@@ -48,8 +50,24 @@ class LogRotation:
         while True:
             await self._clock.sleep(PERIOD_SECONDS)
             for container in list(self._running()):
-                if container.log_path and _size(container.log_path) > BYTES_MAX:
-                    await self.rotate(container)
+                if container.log_path:
+                    await self._look_at(container)
+
+    async def _look_at(self, container: Container) -> None:
+        try:
+            if _size(container.log_path) > BYTES_MAX:
+                await self.rotate(container)
+        except FileNotFoundError:
+            await self._reopen(container)
+        except OSError as error:
+            log.warning("log not rotated path=%s error=%s", container.log_path, error)
+
+    async def _reopen(self, container: Container) -> None:
+        """Have a log again of which only what was moved aside is there."""
+        try:
+            await self._runtime.reopen_log(container.id)
+        except CriError as error:
+            log.warning("log not opened again path=%s error=%s", container.log_path, error)
 
     async def rotate(self, container: Container) -> None:
         """Move the log of a container aside; a runtime that refuses leaves it as it was."""
@@ -67,10 +85,7 @@ class LogRotation:
 
 
 def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
+    return Path(path).stat().st_size
 
 
 def _move(source: Path, target: Path) -> None:

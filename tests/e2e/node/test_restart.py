@@ -90,6 +90,16 @@ def test_pods_live_on_when_both_are_killed(ticking: Node):
     assert is_same_run(before, status(ticking))
 
 
+def test_a_log_goes_on_though_kpy_died_while_it_was_rotated(ticking: Node):
+    uid = ticking.pod("tick")["metadata"]["uid"]
+    (path,) = Path("/var/log/pods").glob(f"*_{uid}/c/0.log")
+    ticking.kill()
+    path.rename(f"{path}.20260131-080000")
+    ticking.start()
+    wait_until(path.exists, 30, "the log is there again")
+    assert goes_on(ticking)
+
+
 def test_what_ended_meanwhile_is_found(ticking: Node):
     folder = f"{ticking.folder}/signal"
     volume = {"name": "v", "hostPath": {"path": folder, "type": "DirectoryOrCreate"}}

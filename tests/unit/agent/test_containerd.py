@@ -42,6 +42,20 @@ def test_overlays_are_not_stacked(tmp_path, monkeypatch, overlay, kind):
     assert told["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]["snapshotter"] == kind
 
 
+@pytest.mark.parametrize(
+    ("there", "default"), [(["runc", "crun"], "runc"), (["crun"], "crun"), (["runc"], "runc")]
+)
+def test_every_runtime_that_is_installed_is_a_handler(tmp_path, monkeypatch, there, default):
+    monkeypatch.setattr(
+        containerd.shutil, "which", lambda name: f"/bin/{name}" if name in there else None
+    )
+    told = tomllib.loads(config(tmp_path).text())
+    cri = told["plugins"]["io.containerd.grpc.v1.cri"]["containerd"]
+    assert cri["default_runtime_name"] == default
+    found = {name: one["options"]["BinaryName"] for name, one in cri["runtimes"].items()}
+    assert found == {name: f"/bin/{name}" for name in there}
+
+
 def test_the_file_system_of_a_folder_is_that_of_its_mount():
     assert not is_overlay(Path("/proc/self"))
 

@@ -296,6 +296,27 @@ async def test_a_log_that_cannot_be_opened_anew_stays(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["0.log"]
 
 
+@virtual
+async def test_a_log_that_was_moved_aside_and_not_opened_again_is_opened_when_it_is_missed(
+    tmp_path,
+):
+    path = tmp_path / "0.log"
+    runtime = Reopening(path)
+    container = replace(running(), log_path=str(path))
+    async with Nursery("test") as nursery:
+        runtime.broken = True
+        rotation = LogRotation(runtime, VirtualClock(), lambda: [container])
+        nursery.start("rotation", rotation.run())
+        await asyncio.sleep(11)
+        assert not path.exists()
+        runtime.broken = False
+        await asyncio.sleep(10)
+        assert path.read_text() == "new\n"
+        path.write_text("kept\n")
+        await asyncio.sleep(30)
+        assert path.read_text() == "kept\n"
+
+
 def test_the_newest_are_kept():
     assert too_many(["l.3", "l.1", "l.2", "l.4", "l.5"]) == ["l.1"]
     assert BYTES_MAX == 10 << 20
