@@ -76,8 +76,8 @@ async def serve(
     from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
     from minikube_py.lib.tasks import Nursery  # noqa: PLC0415
-    from minikube_py.server import bootstrap  # noqa: PLC0415
     from minikube_py.server.app import ServerApp  # noqa: PLC0415
+    from minikube_py.server.preparation import prepared  # noqa: PLC0415
 
     clock = SystemClock()
     settings = None
@@ -87,11 +87,11 @@ async def serve(
         settings = settle(node, server.data_dir)
     lock = FolderLock(make_dir(make_dir(server.data_dir, 0o711) / "server"))
     try:
-        material = bootstrap.prepare(
+        material = await prepared(
             server,
+            clock,
             node_name=settings.name if settings else "",
             node_addresses=settings.ips if settings else (),
-            now=clock.now(),
         )
         report("certificates are ready")
         app = ServerApp(server, material, clock)

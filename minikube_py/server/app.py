@@ -27,13 +27,12 @@ from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
 from minikube_py.datastore.kv import Backend, DatastoreError
 from minikube_py.datastore.open import is_shared, open_backend, size_bytes
-from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.tallies import Tallies
 from minikube_py.lib.tasks import Nursery, StoppedError, restarting, unless
-from minikube_py.server import bootstrap_objects, metrics, own_services
+from minikube_py.server import bootstrap_objects, cluster_material, metrics, own_services
 from minikube_py.server.aggregator.run import Aggregator
 from minikube_py.server.apiserver.api import Api
 from minikube_py.server.apiserver.health import KEY_SERVICES
@@ -55,6 +54,7 @@ from minikube_py.server.encryption.files import Files
 from minikube_py.server.encryption.keeper import Keeper
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
+from minikube_py.server.peers import Peers
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
@@ -96,6 +96,7 @@ class ServerApp:
     _tunnels: Tunnels | None = None
     _aggregator: Aggregator | None = None
     _keeper: Keeper | None = None
+    _peers: Peers | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
@@ -131,11 +132,7 @@ class ServerApp:
                 self.config.datastore_endpoint,
                 data_dir=self.config.data_dir,
                 lazy_prefixes=(NODE_LEASES,),
-                tls=TlsFiles(
-                    self.config.datastore_cafile,
-                    self.config.datastore_certfile,
-                    self.config.datastore_keyfile,
-                ),
+                tls=self.config.datastore_tls,
                 clock=self.clock,
             )
         except DatastoreError as error:
@@ -169,6 +166,11 @@ class ServerApp:
                     storage.start("audit", restarting("audit", self.auditor.sink.run))
                 storage.start("compaction", compact_forever(backend, self.clock))
                 storage.start("encryption", restarting("encryption", keeper.run))
+                if cache.shared:
+                    share = functools.partial(
+                        cluster_material.keep, self._measured, self.bootstrap.folder
+                    )
+                    storage.start("material", restarting("cluster material", share))
                 await self._serve(nursery, backend, cache, proxy, report)
                 self._start_loops(nursery, report)
                 try:
@@ -226,9 +228,10 @@ class ServerApp:
         self._aggregator = parts.aggregator
         aggregator = functools.partial(parts.aggregator.run, client)
         nursery.start("aggregator", restarting("aggregator", aggregator))
-        own = functools.partial(
-            own_services.keep, cache, client, wanted, self._trusts(certificates)
-        )
+        served = self._served_at(nursery, cache, client)
+        await bootstrap_objects.ensure(client, served.newest())
+        changing = (self._trusts(certificates), served)
+        own = functools.partial(own_services.keep, cache, client, wanted, changing)
         nursery.start("own services", restarting("own services", own))
         upkeep = functools.partial(flow_control_upkeep.keep, cache, client, wanted, self.clock)
         nursery.start("flow control", restarting("flow control", upkeep))
@@ -262,13 +265,25 @@ class ServerApp:
     def _trusts(self, certificates: Certificates) -> own_services.Changing:
         """Return the config map that tells whom we trust, and what tells of changes."""
 
-        def newest() -> Wanted:
+        def newest() -> Sequence[Wanted]:
             known = certificates.authorities
-            return bootstrap_objects.authentication(
-                self.config, known.users.decode(), known.proxies.decode()
-            )
+            users, proxies = known.users.decode(), known.proxies.decode()
+            return [bootstrap_objects.authentication(self.config, users, proxies)]
 
         return own_services.Changing(newest, certificates.subscribe)
+
+    def _served_at(self, nursery: Nursery, cache: Cache, client: Client) -> own_services.Changing:
+        """Return the endpoints of the API, which other servers may share."""
+        address = self.bootstrap.advertise_address
+        if not cache.shared:
+            alone = tuple(bootstrap_objects.kubernetes_endpoints(self.config, (address,)))
+            return own_services.Changing(lambda: alone, lambda _: None)
+        self._peers = peers = Peers(cache, client, address, self.clock)
+        nursery.start("peers", restarting("peers", peers.run))
+        return own_services.Changing(
+            lambda: tuple(bootstrap_objects.kubernetes_endpoints(self.config, peers.addresses)),
+            peers.subscribe,
+        )
 
     def _legacy_token(self, secret: Obj, account: Obj) -> str:
         signer = TokenSigner(self.bootstrap.service_account_key)

@@ -17,7 +17,7 @@ from minikube_py.api.apiregistration import APISERVICES
 from minikube_py.api.core import CONFIGMAPS, ENDPOINTS, NAMESPACES, SERVICES
 from minikube_py.api.core.secret import USE_TRACKING
 from minikube_py.api.endpointslices import ENDPOINTSLICES
-from minikube_py.api.errors import AlreadyExistsError, NotFoundError
+from minikube_py.api.errors import AlreadyExistsError, ConflictError, NotFoundError
 from minikube_py.api.flowcontrol import FLOWSCHEMAS, PRIORITYLEVELCONFIGURATIONS
 from minikube_py.api.networking import INGRESSCLASSES, SERVICECIDRS, ingress_ours, ingressclass
 from minikube_py.api.object import Obj, annotations_of, evolve, get, key_of, labels_of
@@ -94,6 +94,9 @@ class Wanted:
     """Written after the object is created, where the kind takes its status apart."""
 
 
+CONFLICTS_MAX = 8
+
+
 async def ensure(client: Client, objects: Sequence[Wanted]) -> None:
     """Bring the cluster to hold the objects; safe to repeat, also after a crash in between.
 
@@ -107,11 +110,19 @@ async def ensure(client: Client, objects: Sequence[Wanted]) -> None:
 
 async def _ensure_one(client: Client, wanted: Wanted) -> None:
     key = key_of(wanted.obj)
-    try:
-        current = await client.get(wanted.resource, key.name, key.namespace)
-    except NotFoundError:
-        await _create(client, wanted)
+    for _ in range(CONFLICTS_MAX):
+        try:
+            current = await client.get(wanted.resource, key.name, key.namespace)
+            await _restore(client, wanted, current)
+        except NotFoundError:
+            await _create(client, wanted)
+        except ConflictError:
+            continue  # somebody changed it meanwhile, perhaps another server to just this
         return
+
+
+async def _restore(client: Client, wanted: Wanted, current: Obj) -> None:
+    key = key_of(wanted.obj)
     changed = wanted.merge(current, wanted.obj)
     if changed is current:
         return
@@ -144,7 +155,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *(_priority_class(name) for name in PRIORITY_CLASSES),
         *(_api_service(name, clock) for name in api_services(config)),
         *_config_maps(config, material, clock),
-        *_kubernetes_service(config, material),
+        *_kubernetes_service(config),
         *(_dns(config) if "dns" not in config.disable else ()),
         *_network_policies(config),
         *_ingress(config),
@@ -246,9 +257,8 @@ def _config_map(name: str, data: Mapping[str, str]) -> Obj:
     return _object("v1", "ConfigMap", name, {"data": data}, namespace="kube-system")
 
 
-def _kubernetes_service(config: ServerConfig, material: Bootstrap) -> Iterator[Wanted]:
-    address, port = material.advertise_address, config.https_listen_port
-    family = "IPv6" if ":" in address else "IPv4"
+def _kubernetes_service(config: ServerConfig) -> Iterator[Wanted]:
+    port = config.https_listen_port
     cluster_ip = bootstrap.kubernetes_service_ip(config)
     service_port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}
     spec = {
@@ -261,17 +271,26 @@ def _kubernetes_service(config: ServerConfig, material: Bootstrap) -> Iterator[W
     service = _object("v1", "Service", "kubernetes", {"spec": spec}, namespace="default")
     labels = {"component": "apiserver", "provider": "kubernetes"}
     yield Wanted(SERVICES, evolve(service, "metadata.labels", labels), merge_ports)
-    if is_loopback(address):
+
+
+def kubernetes_endpoints(config: ServerConfig, addresses: Sequence[str]) -> Iterator[Wanted]:
+    """Yield by what pods reach the API: the addresses of all servers; none without a network."""
+    reachable = [address for address in addresses if not is_loopback(address)]
+    if not reachable:
         log.warning("no address for pods to reach the API server at; pass --advertise-address")
         return
-    ports = [{"name": "https", "port": port, "protocol": "TCP"}]
-    subsets = [{"addresses": [{"ip": address}], "ports": ports}]
+    family = "IPv6" if ":" in reachable[0] else "IPv4"
+    reachable = [one for one in reachable if (":" in one) == (family == "IPv6")]
+    ports = [{"name": "https", "port": config.https_listen_port, "protocol": "TCP"}]
+    subsets = [{"addresses": [{"ip": address} for address in reachable], "ports": ports}]
     endpoints = _object("v1", "Endpoints", "kubernetes", {"subsets": subsets}, namespace="default")
     labels = {"endpointslice.kubernetes.io/skip-mirror": "true"}
     yield Wanted(ENDPOINTS, evolve(endpoints, "metadata.labels", labels), merge_fields("subsets"))
     more = {
         "addressType": family,
-        "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+        "endpoints": [
+            {"addresses": [address], "conditions": {"ready": True}} for address in reachable
+        ],
         "ports": ports,
     }
     slice_ = _object(

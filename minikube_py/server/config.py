@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib.options import option
 
 WITHOUT_CLOUD = ("external", "none")
@@ -154,6 +155,11 @@ class ServerConfig:
         A server without controllers is a bare API server, as upstream's, and packages none.
         """
         return not self.disable_controller_manager and component not in self.disable
+
+    @property
+    def datastore_tls(self) -> TlsFiles:
+        """By what the datastore is trusted, and who this server is to it."""
+        return TlsFiles(self.datastore_cafile, self.datastore_certfile, self.datastore_keyfile)
 
     @property
     def serves_metrics(self) -> bool:

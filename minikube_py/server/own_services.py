@@ -21,20 +21,28 @@ KINDS = (CONFIGMAPS, SERVICES, ENDPOINTS, ENDPOINTSLICES)
 
 
 class Changing(NamedTuple):
-    """An object that is not the same for ever."""
+    """Objects that are not the same for ever."""
 
-    newest: Callable[[], Wanted]
+    newest: Callable[[], Sequence[Wanted]]
     subscribe: Callable[[Callable[[], None]], None]
     """Has a function called at every change."""
 
 
-async def keep(cache: Cache, client: Client, wanted: Sequence[Wanted], changing: Changing) -> None:
+async def keep(
+    cache: Cache, client: Client, wanted: Sequence[Wanted], changing: Sequence[Changing]
+) -> None:
     """Restore the server's own objects whenever they change; never returns."""
-    kept = key_of(changing.newest().obj)
-    own = [item for item in wanted if item.resource in KINDS and key_of(item.obj) != kept]
-    keys = {kept, *(key_of(item.obj) for item in own)}
     changed = asyncio.Event()
-    changing.subscribe(changed.set)
+    for one in changing:
+        one.subscribe(changed.set)
+
+    def newest() -> list[Wanted]:
+        present = [item for one in changing for item in one.newest()]
+        known = {(item.resource, key_of(item.obj)) for item in present}
+        fixed = [item for item in wanted if item.resource in KINDS]
+        return [*(i for i in fixed if (i.resource, key_of(i.obj)) not in known), *present]
+
+    keys = {key_of(item.obj) for item in newest()}
 
     def look(changes: Sequence[Change]) -> None:
         if any(change.item.key in keys for change in changes):
@@ -45,7 +53,7 @@ async def keep(cache: Cache, client: Client, wanted: Sequence[Wanted], changing:
         while True:
             await changed.wait()
             changed.clear()
-            await ensure(client, [*own, changing.newest()])
+            await ensure(client, newest())
     finally:
         for stop in stops:
             stop()

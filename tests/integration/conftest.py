@@ -4,7 +4,6 @@ import contextlib
 import io
 import ssl
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +12,11 @@ import orjson
 import pytest
 
 from minikube_py.client.protocol import Client
-from minikube_py.server import bootstrap
+from minikube_py.lib.clock import SystemClock
 from minikube_py.server.app import ServerApp
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.parts import APISERVER
+from minikube_py.server.preparation import prepared
 from tests.ports import free_port
 from tests.webhook_server import WebhookServer, webhook_server
 
@@ -69,15 +69,14 @@ async def running(data_dir: Path, **options: Any) -> AsyncIterator[Server]:
         "disable_controller_manager": True,
         "disable_cloud_controller": True,
     }
-    config = ServerConfig(
-        data_dir=data_dir,
-        https_listen_port=free_port(),
-        bind_address="127.0.0.1",
-        advertise_address="192.0.2.10",
-        write_kubeconfig=data_dir / "kubeconfig.yaml",
-        **(loops_off | options),
-    )
-    material = bootstrap.prepare(config, now=datetime.now(UTC))
+    own = {
+        "https_listen_port": free_port(),
+        "bind_address": "127.0.0.1",
+        "advertise_address": "192.0.2.10",
+        "write_kubeconfig": data_dir / "kubeconfig.yaml",
+    }
+    config = ServerConfig(data_dir=data_dir, **(own | loops_off | options))
+    material = await prepared(config, SystemClock())
     app = ServerApp(config, material)
     tls = ssl.create_default_context(cafile=str(material.cluster_ca.certificate_path))
     tls.load_cert_chain(material.admin.certificate_path, material.admin.key_path)

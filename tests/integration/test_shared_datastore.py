@@ -1,7 +1,7 @@
 """Two API servers on one database: what one has acknowledged the other shows, and obeys."""
 
 import asyncio
-import shutil
+import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -27,9 +27,13 @@ async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[T
         first = await stack.enter_async_context(
             running(tmp_path / "a", datastore_endpoint=endpoint)
         )
-        shutil.copytree(tmp_path / "a/server/tls", tmp_path / "b/server/tls")
         second = await stack.enter_async_context(
-            running(tmp_path / "b", datastore_endpoint=endpoint)
+            running(
+                tmp_path / "b",
+                datastore_endpoint=endpoint,
+                advertise_address="192.0.2.11",
+                token=(tmp_path / "a/server/token").read_text().strip(),
+            )
         )
         yield first, second
 
@@ -108,3 +112,30 @@ async def test_a_kind_that_one_server_is_taught_the_other_serves(two: Two) -> No
     )
     assert made.status == 201
     assert (await two[0].call("GET", f"{widgets}/w")).status == 200
+
+
+async def test_both_servers_sign_with_the_same_keys_and_read_each_others_secrets(two: Two) -> None:
+    first, second = (server.app.bootstrap for server in two)
+    assert first.cluster_ca.bundle_pem == second.cluster_ca.bundle_pem
+    secrets = "/api/v1/namespaces/default/secrets"
+    body = {"metadata": {"name": "s"}, "stringData": {"password": "hunter2"}}
+    assert (await two[0].call("POST", secrets, body)).status == 201
+    found = await two[1].call("GET", f"{secrets}/s")
+    assert base64.b64decode(found.body["data"]["password"]) == b"hunter2"
+    account = "/api/v1/namespaces/default/serviceaccounts"
+    await two[0].call("POST", account, {"metadata": {"name": "robot"}})
+    made = await two[0].call("POST", f"{account}/robot/token", {"spec": {}})
+    review = {"spec": {"token": made.body["status"]["token"]}}
+    told = await two[1].call("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
+    assert told.body["status"]["user"]["username"] == "system:serviceaccount:default:robot"
+
+
+async def test_the_endpoints_of_the_api_are_those_of_all_servers_that_run(two: Two) -> None:
+    async def addresses() -> list[str]:
+        found = await two[0].call("GET", "/api/v1/namespaces/default/endpoints/kubernetes")
+        return [one["ip"] for one in found.body["subsets"][0]["addresses"]]
+
+    await eventually(addresses, lambda found: found == ["192.0.2.10", "192.0.2.11"])
+    assert two[1].app._peers is not None
+    await two[1].app._peers.leave()
+    await eventually(addresses, lambda found: found == ["192.0.2.10"])

@@ -90,7 +90,11 @@ def wanted(tmp_path: Path, clock: Any) -> list[Wanted]:
         disable=("metrics-server",),
     )
     material = bootstrap.prepare(config, now=datetime(2026, 11, 22, tzinfo=UTC))
-    return bootstrap_objects.wanted(config, material, clock)
+    addresses = (material.advertise_address,)
+    return [
+        *bootstrap_objects.wanted(config, material, clock),
+        *bootstrap_objects.kubernetes_endpoints(config, addresses),
+    ]
 
 
 def facts() -> dict[tuple[str, str, str], Obj]:
@@ -202,5 +206,7 @@ async def test_the_endpoint_follows_the_servers_address(
     )
     material = bootstrap.prepare(config, now=datetime(2026, 11, 22, tzinfo=UTC))
     await ensure(client, bootstrap_objects.wanted(config, material, clock))
+    addresses = (material.advertise_address,)
+    await ensure(client, tuple(bootstrap_objects.kubernetes_endpoints(config, addresses)))
     endpoints = client.objects["endpoints", Key("default", "kubernetes")]
     assert endpoints["subsets"][0]["addresses"] == [{"ip": "10.9.9.9"}]
