@@ -33,6 +33,7 @@ from minikube_py.agent.kubelet.configz import configuration
 from minikube_py.agent.kubelet.eviction.manager import EvictionPolicy
 from minikube_py.agent.kubelet.eviction.thresholds import parse as parse_thresholds
 from minikube_py.agent.kubelet.image_garbage import ImagePolicy
+from minikube_py.agent.kubelet.image_records import POLICIES
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import PODS_MAX, NodeFacts, parse_label, parse_taint
@@ -169,6 +170,12 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
 
 def _check_node(config: NodeConfig) -> None:
     """Refuse options that make no sense on this machine; raises StartError."""
+    if config.image_pull_credentials_verification_policy not in POLICIES:
+        raise StartError(
+            "--image-pull-credentials-verification-policy"
+            f" {config.image_pull_credentials_verification_policy!r} is none of"
+            f" {', '.join(POLICIES)}"
+        )
     if config.memory_swap_behavior not in BEHAVIORS:
         raise StartError(
             f"--memory-swap-behavior {config.memory_swap_behavior!r} is not NoSwap or LimitedSwap"
@@ -364,6 +371,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
         pressure=_pressure_policy(settings.config),
+        image_verification=settings.config.image_pull_credentials_verification_policy,
         shutdown=_shutdown_policy(settings.config),
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
         swap_behavior=settings.config.memory_swap_behavior,

@@ -62,6 +62,11 @@ class NodeConfig:
     memory_swap_behavior: str = option(
         "", "who may use the machine's swap: NoSwap or LimitedSwap (default: NoSwap)"
     )
+    image_pull_credentials_verification_policy: str = option(
+        "NeverVerifyPreloadedImages",
+        "whether pods must prove that they could pull an image that is here: NeverVerify,"
+        " NeverVerifyPreloadedImages or AlwaysVerify",
+    )
     shutdown_grace_period: str = option(
         "0s", "how long pods may take to end when the machine goes down"
     )

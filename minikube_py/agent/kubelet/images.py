@@ -17,6 +17,7 @@ from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.images import Image, Images
 from minikube_py.agent.kubelet.backoff import Backoffs
 from minikube_py.agent.kubelet.errors import StartRefusedError
+from minikube_py.agent.kubelet.image_records import ImageRecords
 from minikube_py.agent.kubelet.volumes.payload import decoded
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.client.events import EventKind
@@ -63,12 +64,17 @@ def registry_of(image: str) -> str:
 
 def credentials(secrets: Iterable[Obj], image: str) -> Iterator[dict[str, str]]:
     """Yield what may open the image's registry, out of pull secrets; never to be logged."""
+    yield from (auth for auth, _ in with_secrets(secrets, image))
+
+
+def with_secrets(secrets: Iterable[Obj], image: str) -> Iterator[tuple[dict[str, str], Obj]]:
+    """Yield the same, each with the secret that it stands in."""
     registry = registry_of(image)
     names = DOCKER_HUB_NAMES if registry == DOCKER_HUB else (registry,)
     for secret in secrets:
         for host, entry in _entries(secret):
             if host.split("/")[0] in names and image.startswith(_prefix(host, image)):
-                yield _auth(entry)
+                yield _auth(entry), secret
 
 
 def _prefix(host: str, image: str) -> str:
@@ -129,9 +135,17 @@ class ImagePuller:
     """Makes sure of images."""
 
     def __init__(
-        self, images: Images, clock: Clock, own: OwnCredentials = lambda _registry: ()
+        self,
+        images: Images,
+        clock: Clock,
+        own: OwnCredentials = lambda _registry: (),
+        records: ImageRecords | None = None,
     ) -> None:
-        """Take `own`, which yields what the node itself may open a registry with."""
+        """Take `own`, which yields what the node itself may open a registry with.
+
+        Without `records` an image that is here is everybody's.
+        """
+        self._records = records
         self._own = own
         self._images = images
         self._clock = clock
@@ -153,6 +167,8 @@ class ImagePuller:
             tell("Warning", "InspectFailed", error.message)
             raise
         present = await self._inspect(name, image, tell)
+        if present is not None and self._is_closed(request, image, present):
+            present = None
         policy = request.container.get("imagePullPolicy") or "IfNotPresent"
         if present is not None and policy != "Always":
             tell(
@@ -167,6 +183,11 @@ class ImagePuller:
             tell("Warning", "ErrImageNeverPull", message)
             raise StartRefusedError("ErrImageNeverPull", message)
         return await self._pull(request, image, tell)
+
+    def _is_closed(self, request: PullRequest, image: str, present: Image) -> bool:
+        """Tell whether an image is here that the pod has to prove its right to."""
+        offered = with_secrets(request.secrets, image)
+        return self._records is not None and self._records.must_pull(image, present.id, offered)
 
     async def _inspect(self, name: str, image: str, tell: Tell) -> Image | None:
         try:
@@ -189,8 +210,7 @@ class ImagePuller:
         try:
             async with self._slots:
                 begun = self._clock.monotonic()
-                await self._try_all(request, image)
-            found = await self._pulled(image)
+                found = await self._recorded(request, image)
         except CriError as error:
             self._backoffs.next(key)
             self._errors[key] = f"ErrImagePull: {error.message}"
@@ -207,24 +227,46 @@ class ImagePuller:
         )
         return found
 
+    async def _recorded(self, request: PullRequest, image: str) -> Image:
+        """Pull, and write down who may use what came; raises CriError."""
+        records = self._records
+        if records is not None:
+            records.begun(image)
+        try:
+            used = await self._try_all(request, image)
+            found = await self._pulled(image)
+        except CriError:
+            if records is not None:
+                records.failed(image)
+            raise
+        if records is not None:
+            records.done(image, found.id, used)
+        return found
+
     async def _pulled(self, image: str) -> Image:
         found = await self._images.status(image)
         if found is None:
             raise CriError(f"image {image} is gone right after it was pulled")
         return found
 
-    async def _try_all(self, request: PullRequest, image: str) -> None:
-        """Pull with each of the credentials that may fit, or with none where there are none."""
-        auths: list[dict[str, str] | None] = [
-            *credentials(request.secrets, image),
-            *(_auth(entry) for entry in self._own(registry_of(image))),
-        ]
-        auths = auths or [None]
-        for auth in auths[:-1]:
+    async def _try_all(
+        self, request: PullRequest, image: str
+    ) -> tuple[Mapping[str, Any], Obj] | None:
+        """Pull with each of the credentials that may fit, or with none where there are none.
+
+        Returns what did it and the secret it stands in, None where it was no secret of the pod's.
+        """
+        mine = list(with_secrets(request.secrets, image))
+        own = [(_auth(entry), None) for entry in self._own(registry_of(image))]
+        offers: list[tuple[dict[str, str] | None, Obj | None]] = [*mine, *own]
+        offers = offers or [(None, None)]
+        for auth, secret in offers[:-1]:
             with contextlib.suppress(CriError):
                 await self._images.pull(image, auth, request.sandbox_config)
-                return
-        await self._images.pull(image, auths[-1], request.sandbox_config)
+                return None if auth is None or secret is None else (auth, secret)
+        auth, secret = offers[-1]
+        await self._images.pull(image, auth, request.sandbox_config)
+        return None if auth is None or secret is None else (auth, secret)
 
     def retry_at(self, pod: Obj, container: Obj) -> float:
         """Return the monotonic time from which a failed pull is tried again."""

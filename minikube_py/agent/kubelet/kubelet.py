@@ -11,6 +11,7 @@ anything removed that belongs to none of them.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minikube_py.agent.cri.connection import Connection
+from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Container, Runtime
 from minikube_py.agent.cri.snapshots import Snapshots
@@ -31,6 +33,7 @@ from minikube_py.agent.kubelet.config import Machine, log_directory
 from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
+from minikube_py.agent.kubelet.image_records import PRELOADED, ImageRecords
 from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
 from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.machine import has_apparmor
@@ -99,6 +102,8 @@ class KubeletConfig:
     shutdown: ShutdownPolicy = ShutdownPolicy()
     unsafe_sysctls: Sequence[str] = ()
     """Patterns of kernel parameters that pods may set beside the safe ones, in normal form."""
+    image_verification: str = PRELOADED
+    """When a pod has to prove its right to an image that is here, as upstream's policy says."""
     swap_behavior: str = ""
     """NoSwap or LimitedSwap; "" is NoSwap."""
     user_ids: Range = Range()
@@ -128,6 +133,7 @@ class Kubelet:
         self._clock = clock
         self._connection = connection
         self._images = Images(connection)
+        self._image_records = ImageRecords(config.root, config.image_verification)
         self._image_volumes = ImageVolumes(Snapshots(connection))
         self._recorder = Recorder(client, "kubelet", clock, host=name)
         self._statuses = StatusWriter(client, clock)
@@ -248,6 +254,7 @@ class Kubelet:
             pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)
             await statics.known()
             await self._image_volumes.prune(self._is_known)
+            await self._forget_images()
             await self.assignments.release_gone(self._is_known)
             self._start(nursery, "claims", lambda: self._plugins.claims.run(self._is_known))
             resources = PodResources(self.config.root, self.assignments, self._active)
@@ -314,6 +321,11 @@ class Kubelet:
             message = failure.message.removeprefix("Pod was rejected: ")
             self._recorder.record(reference(pod), "Warning", failure.reason, message)
         return failure
+
+    async def _forget_images(self) -> None:
+        """Forget who may use images that are gone."""
+        with contextlib.suppress(CriError):  # at the next start, then
+            self._image_records.prune({image.id for image in await self._images.list_all()})
 
     def _rules(self) -> Rules:
         return Rules(
@@ -397,7 +409,7 @@ class Kubelet:
             clock=clock,
             recorder=self._recorder,
             runtime=self.runtime,
-            images=ImagePuller(self._images, clock, config.credentials),
+            images=ImagePuller(self._images, clock, config.credentials, self._image_records),
             probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
             tokens=self._tokens,

@@ -39,7 +39,7 @@ def test_pods_end_in_order_and_say_why_when_the_machine_goes_down(ending_node: N
     ready = ("--for=condition=Ready", "--timeout=60s")
     node.kubectl("wait", "pod/plain", *ready)
     node.kubectl("wait", "pod/critical", "-n", "kube-system", *ready)
-    node.machine.sh("kill", "-PWR", node._pid())
+    node.machine.sh("kill", "-PWR", node.pid())
     plain = node.wait("plain", "Failed", 60)
     assert plain["status"]["reason"] == "Terminated"
     message = "Pod was terminated in response to imminent node shutdown."
