@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from minikube_py.agent import nft
 from minikube_py.agent.network import kernel
 from minikube_py.agent.nft_elements import Element
+from minikube_py.agent.nft_watch import TableWatch
 from minikube_py.agent.proxy import conntrack, iptables_run, rules
 from minikube_py.agent.proxy.chains import IPV4, IPV6
 from minikube_py.agent.proxy.endpoints import Node, choose
@@ -35,6 +36,8 @@ from minikube_py.lib.clock import Clock
 log = logging.getLogger(__name__)
 SYNC_SECONDS = 0.2
 """Between two transactions; upstream's minSyncPeriod is a second."""
+HEAL_SECONDS = 5.0
+"""After all rules were replaced because others changed them, so that a fight stays slow."""
 FULL_SYNC_SECONDS = 3600.0
 """Between two replacements of all rules, in case others changed them (upstream's syncPeriod)."""
 LOCALHOST_SWITCH = ("net/ipv4/conf/all/route_localnet", "1")
@@ -150,6 +153,8 @@ class Proxy:
         self._health = health
         self._dirty: set[Key] = set()
         self._changed = asyncio.Event()
+        self._watch = TableWatch((TABLE,), self._tampered)
+        self._healing = False
         self._zone = ""
         self._localhost_opened = False
         make = MODES[settings.mode]
@@ -176,6 +181,13 @@ class Proxy:
                 family.set_config(config)
             self._mark(self._services.keys())
 
+    def _tampered(self) -> None:
+        log.warning("somebody changed our rules, putting them right table=%s", TABLE)
+        self._healing = True
+        for family in self._families:
+            family.is_full_needed = True
+        self._changed.set()
+
     async def close(self) -> None:
         """End what this process does itself; rules of the kernel stay."""
         for family in self._families:
@@ -188,20 +200,27 @@ class Proxy:
             self._changed.set()
 
     async def run(self) -> None:
-        """Carry out changes as they come; runs until it is cancelled."""
+        """Carry out changes as they come, those by others too; runs until it is cancelled."""
+        watched = self._settings.mode == "nftables"
+        with self._watch.listening() if watched else contextlib.nullcontext():
+            await self._run()
+
+    async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         failures = 0
         full_at = loop.time() + FULL_SYNC_SECONDS
         while True:
             started = loop.time()
             self._changed.clear()
+            self._healing, was_healing = False, self._healing
             try:
                 await self._sync()
                 failures = 0
             except nft.PacketFilterError as error:
                 failures += 1
                 log.warning("rules refused, trying all anew failures=%d error=%s", failures, error)
-            await asyncio.sleep(max(0.0, SYNC_SECONDS - (loop.time() - started)))
+            rest = HEAL_SECONDS if was_healing else SYNC_SECONDS
+            await asyncio.sleep(max(0.0, rest - (loop.time() - started)))
             wait = RETRY.wait_seconds(failures) if failures else full_at - loop.time()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, wait)):
@@ -218,8 +237,9 @@ class Proxy:
             self._derive(key, families)
             if number % DERIVED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        for family in families:
-            await family.apply()
+        async with self._watch.paused():
+            for family in families:
+                await family.apply()
         if not self._localhost_opened and self._settings.mode != "userspace":
             # Only now, because a rule of ours keeps others from using it.
             await asyncio.to_thread(kernel.set_switch, *LOCALHOST_SWITCH)

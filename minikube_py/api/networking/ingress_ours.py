@@ -1,7 +1,7 @@
 """Which ingresses kpy serves itself, and what server and nodes agree on to do so.
 
 Nodes listen on two ports; the Service `kube-system/kpy-ingress` of type LoadBalancer, whose
-endpoints are the nodes, leads ports 80 and 443 there (decisions/0016-ingress.md).
+endpoints are the nodes, leads ports 80 and 443 there (decisions/0018-ingress.md).
 """
 
 from collections.abc import Callable, Iterator

@@ -18,7 +18,9 @@ from tests.policy_scenarios import NAMES, NAMESPACES, PODS, PORTS, PROTOCOLS, SC
 
 pytestmark = pytest.mark.e2e
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
-SETTLED_SECONDS = 20.0
+SETTLED_SECONDS = 30.0
+FIRST_SECONDS = 0.3
+"""A first look may come before the nodes know; the next ones are longer and longer."""
 
 
 class Api:
@@ -99,9 +101,11 @@ class World:
 
     def check(self, expected: Mapping[Any, bool]) -> None:
         """Wait until the truth is as expected: nodes learn of a change each for itself."""
+        patience = [FIRST_SECONDS]
 
         def wrong() -> list[Any]:
-            found = self._truth.of(expected, 3.0)
+            found = self._truth.of(expected, patience[0])
+            patience[0] = min(2 * patience[0], 4.0)
             return [
                 (*probe, "reached" if found[probe] else "not reached")
                 for probe in expected

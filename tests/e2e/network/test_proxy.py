@@ -351,6 +351,27 @@ def test_the_proxy_follows_the_cluster_and_tells_of_its_health(world: World) -> 
     world.node.run(scenario)
 
 
+def test_rules_that_somebody_removes_come_back_by_themselves(world: World) -> None:
+    cluster = ModelCluster(SystemClock())
+    cluster.write(NODES, {"metadata": {"name": "node"}, "spec": {}})
+    cluster.write(SERVICES, web())
+    cluster.write(ENDPOINTSLICES, slice_of(5))
+
+    def answers() -> bool:
+        try:
+            return bool(world.node.ask(VIP, 80, seconds=0.3))
+        except OSError:
+            return False
+
+    async def scenario() -> None:
+        async with proxy_running(cluster):
+            await eventually(answers)
+            world.node.sh("nft", "flush", "ruleset")
+            await eventually(answers)
+
+    world.node.run(scenario)
+
+
 def test_a_service_has_an_ipv6_address_too(world: World) -> None:
     world.node.sh("ip", "-6", "addr", "add", "fd42::1/64", "dev", "cni0", "nodad")
     for number, pod in zip((5, 6), world.pods, strict=False):
