@@ -68,6 +68,7 @@ class ModelCluster:
         self.refuse: Callable[[str, str, Resource, Obj | None], None] = lambda *_: None
         """(user, verb, resource, obj): raises a StatusError to refuse a write."""
         self.read: Callable[[str, Mapping[str, str]], Obj] = _nothing_there
+        self.remove_elsewhere: Callable[[str], None] = lambda path: None
         """(path, query) -> the document that other API servers have there."""
         self.lag: Callable[[Resource], float] = lambda _: 0.0
         """How many seconds watches of a kind are behind."""
@@ -231,6 +232,11 @@ class ModelClient:
                 yield found or [bookmark(revision)]
             else:
                 await news.wait()
+
+    async def remove(self, path: str) -> None:
+        await asyncio.sleep(0)
+        self.cluster.requests.append((self.user, "remove", path, Key("", "")))
+        self.cluster.remove_elsewhere(path)
 
     async def create(
         self, resource: Resource, obj: Obj, *, subresource: str = "", name: str = ""

@@ -222,6 +222,10 @@ class HttpClient:
             async for lines in batches:
                 yield [_event(resource, line) for line in lines]
 
+    async def remove(self, path: str) -> None:
+        """Delete what is at a path of the API, in the background."""
+        await self._json("DELETE", path, body=_options({"propagationPolicy": "Background"}))
+
     async def create(
         self, resource: Resource, obj: Obj, *, subresource: str = "", name: str = ""
     ) -> Obj:

@@ -75,6 +75,12 @@ class Client(Protocol):
         for, such as the metrics of an aggregated API.
         """
 
+    async def remove(self, path: str) -> None:
+        """Delete what is at a path of the API, in the background: an object, or a whole list.
+
+        For a kind that another server answers for; what has a `Resource` is deleted by that.
+        """
+
     async def create(
         self, resource: Resource, obj: Obj, *, subresource: str = "", name: str = ""
     ) -> Obj:

@@ -218,6 +218,24 @@ async def test_parts_in_process_read_what_other_servers_answer_for(
         await client.read("/apis/nothing.example.com/v1/things")
 
 
+async def test_parts_in_process_have_other_servers_delete(
+    server: Server, sample: SampleApiServer
+) -> None:
+    for name in ("one", "two"):
+        await server.call("POST", FLUNDERS, flunder(name))
+    client = server.app.loopback(User("root", ("system:masters",)))
+    await client.remove(f"{FLUNDERS}/one")
+    assert [name for _, name in sample.flunders] == ["two"]
+    with pytest.raises(ForbiddenError):
+        await server.app.loopback("nobody").remove(FLUNDERS)
+    await client.remove(FLUNDERS)
+    assert sample.flunders == {}
+    *_, request = [request for user, _, request in sample.asked if user == "root"]
+    assert dict(request.query) == {"propagationPolicy": "Background"}
+    with pytest.raises(NotFoundError):
+        await client.remove("/api/v1/namespaces/default/configmaps")
+
+
 async def test_an_upgrade_goes_through(server: Server, sample: SampleApiServer) -> None:
     assert sample.port
     async with server.session.ws_connect(f"{server.url}{ROOT}/echo") as socket:

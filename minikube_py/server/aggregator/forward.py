@@ -62,6 +62,18 @@ class Forwarder:
             StatusError: that server refuses, or cannot be reached.
 
         """
+        return await self._ask("GET", user, path, query)
+
+    async def remove(self, user: User, path: str) -> None:
+        """Have another server delete what it has at a path, in the background.
+
+        Raises:
+            StatusError: that server refuses, or cannot be reached.
+
+        """
+        await self._ask("DELETE", user, path, {"propagationPolicy": "Background"})
+
+    async def _ask(self, method: str, user: User, path: str, query: Mapping[str, str]) -> Obj:
         remote = self.routes.find(path)
         if remote is None or not remote.available:
             raise ServiceUnavailableError("service unavailable")
@@ -71,8 +83,9 @@ class Forwarder:
             context = self.routes.tls(remote)
         except ssl.SSLError as error:
             raise ServiceUnavailableError(str(error)) from error
+        headers = list(user_headers(user))
         return await self._proxy.document(
-            url, context, server_name=address.server_name, headers=list(user_headers(user))
+            url, context, server_name=address.server_name, headers=headers, method=method
         )
 
     async def _hand_on(

@@ -62,6 +62,9 @@ class Elsewhere(Protocol):
     async def read(self, user: User, path: str, query: Mapping[str, str]) -> Obj:
         """Return the document that is there; raises a StatusError."""
 
+    async def remove(self, user: User, path: str) -> None:
+        """Delete what is there, in the background; raises a StatusError."""
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -131,6 +131,14 @@ class Loopback:
         _end(call)
         return listing.document(resource)
 
+    async def remove(self, path: str) -> None:
+        """Delete what is at a path that another server answers for."""
+        elsewhere = self._api.elsewhere
+        if elsewhere is None or not elsewhere.answers(path):
+            raise NotFoundError("the server could not find the requested resource", details={})
+        self._api.check(attributes_of(self._user, parse("DELETE", path, {})))
+        await elsewhere.remove(self._user, path)
+
     async def list(
         self,
         resource: Resource,

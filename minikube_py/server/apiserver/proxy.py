@@ -7,9 +7,9 @@ a server made with `handler_cancellation=True`.
 import asyncio
 import socket
 import ssl as tls
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -50,6 +50,14 @@ GENERIC_WORDS = {
 """What upstream says for a status alone (apimachinery, NewGenericServerResponse)."""
 PRIVATE = ("authorization", "impersonate-", "x-remote-")
 """What says who the user is goes no further than this server."""
+
+
+class Asked(NamedTuple):
+    """How another server is asked."""
+
+    method: str = "GET"
+    server_name: str = ""
+    headers: Sequence[tuple[str, str]] = ()
 
 
 class Proxy:
@@ -152,18 +160,22 @@ class Proxy:
         return data.decode(errors="replace")
 
     async def document(
-        self, url: str, ssl: tls.SSLContext, *, server_name: str, headers: list[tuple[str, str]]
+        self,
+        url: str,
+        ssl: tls.SSLContext,
+        *,
+        server_name: str,
+        headers: list[tuple[str, str]],
+        method: str = "GET",
     ) -> Obj:
-        """Return a document of another API server; raises the StatusError that it answers with."""
-        accept = [("Accept", "application/json"), *headers]
-        status, data = await self._read(
-            url, ssl, DOCUMENT_BYTES_MAX, DOCUMENT_SECONDS, server_name, accept
-        )
+        """Return what another API server answers; raises the StatusError that it answers with."""
+        asked = Asked(method, server_name, (("Accept", "application/json"), *headers))
+        status, data = await self._read(url, ssl, DOCUMENT_BYTES_MAX, DOCUMENT_SECONDS, asked)
         try:
             found = orjson.loads(data)
         except orjson.JSONDecodeError:
             found = {"message": data[:ERROR_BODY_MAX].decode(errors="replace").strip()}
-        if status != 200 or not isinstance(found, dict):
+        if status not in (200, 202) or not isinstance(found, dict):
             raise from_status({"code": status, **(found if isinstance(found, dict) else {})})
         return found
 
@@ -173,14 +185,15 @@ class Proxy:
         ssl: tls.SSLContext,
         bytes_max: int,
         seconds: float,
-        server_name: str = "",
-        headers: list[tuple[str, str]] | None = None,
+        asked: Asked | None = None,
     ) -> tuple[int, bytes]:
         """Return status and body; raises ServiceUnavailableError."""
+        asked = asked or Asked()
+        headers, name = list(asked.headers), asked.server_name
         try:
             async with (
                 asyncio.timeout(seconds),
-                await self._open("GET", url, ssl, headers=headers, server_name=server_name) as far,
+                await self._open(asked.method, url, ssl, headers=headers, server_name=name) as far,
             ):
                 data = await far.content.read(bytes_max)
                 while len(data) <= bytes_max and (more := await far.content.read(bytes_max)):

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from minikube_py.api.apiregistration import APISERVICES
 from minikube_py.api.core import NAMESPACES, PODS
 from minikube_py.api.errors import MethodNotAllowedError, NotFoundError, StatusError
 from minikube_py.api.item import Item
@@ -17,9 +18,12 @@ from minikube_py.api.resource import Resource
 from minikube_py.client.actions import Action, Update, update_status
 from minikube_py.client.controller import Context, Controller
 from minikube_py.client.everything import is_stored
+from minikube_py.server.controllers.namespace_elsewhere import delete_kind, kinds_of
 from minikube_py.server.controllers.status import condition, same_status, with_condition
 
 FINALIZER = "kubernetes"
+LOOK_SECONDS = 15.0
+"""When to ask another server again, which tells nobody of what it deletes; upstream's estimate."""
 BACKGROUND = {"propagationPolicy": "Background"}
 
 
@@ -31,22 +35,27 @@ class Remains:
     """Objects by resource, as `pods.` or `deployments.apps`."""
     finalizers: Counter[str] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+    """Servers of other groups that do not say what they have."""
+    elsewhere: bool = False
+    """Whether another server has something left, of which nobody will tell us."""
 
     @property
     def nothing(self) -> bool:
         """Whether the namespace is empty for sure."""
-        return not self.resources and not self.errors
+        return not self.resources and not self.errors and not self.silent
 
 
-async def reconcile(key: Key, ctx: Context) -> None:
+async def reconcile(key: Key, ctx: Context) -> float | None:
     """Empty one namespace that is being deleted."""
     namespace = ctx.lister(NAMESPACES).get(key)
     if namespace is None or not is_deleting(namespace) or not has_finalizer(namespace):
-        return
+        return None
     remains = await empty(key.name, ctx)
     await ctx.apply(plan(namespace, remains, ctx))
-    if remains.errors:
-        raise StatusError("; ".join(remains.errors))
+    if remains.errors or remains.silent:
+        raise StatusError("; ".join([*remains.errors, *remains.silent]))
+    return LOOK_SECONDS if remains.elsewhere else None
 
 
 async def empty(namespace: str, ctx: Context) -> Remains:
@@ -58,7 +67,24 @@ async def empty(namespace: str, ctx: Context) -> Remains:
     for resource in ctx.everything.scheme:
         if is_emptied(resource) and resource is not PODS:
             await delete_all(resource, namespace, ctx, remains)
+    await empty_elsewhere(namespace, ctx, remains)
     return remains
+
+
+async def empty_elsewhere(namespace: str, ctx: Context, remains: Remains) -> None:
+    """Have other API servers delete what they hold of the namespace."""
+    kinds, remains.silent = await kinds_of(namespace, ctx)
+    for kind in kinds:
+        try:
+            left = await delete_kind(kind, ctx)
+        except StatusError as error:
+            remains.errors.append(str(error))
+            continue
+        if left:
+            remains.elsewhere = True
+            remains.resources[f"{kind.plural}.{kind.group}"] += len(left)
+            held = (name for one in left for name in one["metadata"].get("finalizers") or ())
+            remains.finalizers.update(held)
 
 
 async def delete_all(resource: Resource, namespace: str, ctx: Context, remains: Remains) -> None:
@@ -100,12 +126,7 @@ def plan(namespace: Obj, remains: Remains, ctx: Context) -> Iterator[Action]:
 def conditions_of(remains: Remains) -> Sequence[Obj]:
     """Return the five conditions of a terminating namespace."""
     return (
-        condition(
-            "NamespaceDeletionDiscoveryFailure",
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
+        _discovery_failure(remains.silent),
         condition(
             "NamespaceDeletionGroupVersionParsingFailure",
             "False",
@@ -116,6 +137,18 @@ def conditions_of(remains: Remains) -> Sequence[Obj]:
         _content_remaining(remains.resources),
         _finalizers_remaining(remains.finalizers),
     )
+
+
+def _discovery_failure(silent: Sequence[str]) -> Obj:
+    kind = "NamespaceDeletionDiscoveryFailure"
+    if not silent:
+        text = "All resources successfully discovered"
+        return condition(kind, "False", "ResourcesDiscovered", text)
+    text = (
+        f"Discovery failed for some groups, {len(silent)} failing: unable to retrieve the complete "
+        f"list of server APIs: {', '.join(silent)}"
+    )
+    return condition(kind, "True", "DiscoveryFailed", text)
 
 
 def _content_failure(errors: Sequence[str]) -> Obj:
@@ -172,4 +205,5 @@ CONTROLLER = Controller(
     anything=of_last_content,
     reconcile=reconcile,
     workers=10,
+    reads=(APISERVICES,),
 )

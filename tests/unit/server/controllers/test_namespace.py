@@ -1,7 +1,8 @@
 """Namespaces: what is in them goes first, in order, and what is left is said."""
 
+from minikube_py.api.apiregistration import APISERVICES
 from minikube_py.api.core import CONFIGMAPS, EVENTS, NAMESPACES, PODS, SECRETS, SERVICEACCOUNTS
-from minikube_py.api.errors import ForbiddenError
+from minikube_py.api.errors import ForbiddenError, ServiceUnavailableError
 from minikube_py.api.object import Key, condition_of, evolve
 from minikube_py.server.controllers import namespace, root_ca, serviceaccount
 from tests.harness import harness
@@ -99,6 +100,108 @@ async def test_a_refused_deletion_is_said_and_tried_again():
         failure = condition_of(state(world), "NamespaceDeletionContentFailure")
         assert failure["message"] == ("Failed to delete all resource types, 1 remaining: not now")
         await settle(60)
+        assert state(world) is None
+
+
+LISTED = {
+    "resources": [
+        {"name": "flunders", "namespaced": True, "verbs": ["list", "delete", "deletecollection"]},
+        {"name": "fischers", "namespaced": True, "verbs": ["list", "delete"]},
+        {"name": "flunders/status", "namespaced": True, "verbs": ["get"]},
+        {"name": "metrics", "namespaced": True, "verbs": ["list"]},
+        {"name": "wholes", "namespaced": False, "verbs": ["list", "delete"]},
+    ]
+}
+
+
+def api_service(namespace="elsewhere", version="v1", priority=1):
+    service = {"namespace": namespace, "name": "api", "port": 443}
+    spec = {"group": "wardle", "version": version, "service": service}
+    more = {"groupPriorityMinimum": 1, "versionPriority": priority, "insecureSkipTLSVerify": True}
+    return {"metadata": {"name": f"{version}.wardle"}, "spec": {**spec, **more}}
+
+
+class Wardle:
+    """Another API server: what it has, by path."""
+
+    def __init__(self, world, **objects):
+        self.objects = {name: list(listed) for name, listed in objects.items()}
+        self.removed = []
+        self.silent = False
+        self.kept = set()
+        world.cluster.read = self.read
+        world.cluster.remove_elsewhere = self.remove
+
+    def read(self, path, _query):
+        if self.silent:
+            raise ServiceUnavailableError("service unavailable")
+        if path == "/apis/wardle/v1":
+            return LISTED
+        names = self.objects[path.removeprefix("/apis/wardle/v1/namespaces/d/")]
+        return {"items": [{"metadata": {"name": n, "finalizers": ["w/hold"]}} for n in names]}
+
+    def remove(self, path):
+        kind, _, name = path.removeprefix("/apis/wardle/v1/namespaces/d/").partition("/")
+        self.removed.append(path)
+        gone = {name} if name else set(self.objects[kind])
+        self.objects[kind] = [n for n in self.objects[kind] if n not in gone or n in self.kept]
+
+
+@virtual
+async def test_what_other_api_servers_hold_goes_too():
+    async with harness() as world:
+        world.run(namespace.CONTROLLER)
+        for version, priority in (("v1alpha1", 1), ("v1", 2)):
+            await world.client.create(APISERVICES, api_service("elsewhere", version, priority))
+        wardle = Wardle(world, flunders=["a", "b"], fischers=["c", "d"])
+        await make(world)
+        await world.client.delete(NAMESPACES, "d")
+        await settle()
+        assert state(world) is None
+        path = "/apis/wardle/v1/namespaces/d"
+        assert wardle.removed == [f"{path}/flunders", f"{path}/fischers/c", f"{path}/fischers/d"]
+
+
+@virtual
+async def test_what_another_server_keeps_is_said_and_looked_for_again():
+    async with harness() as world:
+        world.run(namespace.CONTROLLER)
+        await world.client.create(APISERVICES, api_service())
+        wardle = Wardle(world, flunders=["a"], fischers=[])
+        wardle.kept = {"a"}
+        await make(world)
+        await world.client.delete(NAMESPACES, "d")
+        await settle(5)
+        left = condition_of(state(world), "NamespaceContentRemaining")
+        assert left["message"] == (
+            "Some resources are remaining: flunders.wardle has 1 resource instances"
+        )
+        held = condition_of(state(world), "NamespaceFinalizersRemaining")
+        assert "w/hold in 1 resource instances" in held["message"]
+        wardle.kept = set()
+        await settle(30)
+        assert state(world) is None
+
+
+@virtual
+async def test_a_server_that_says_nothing_holds_namespaces_up_but_not_its_own():
+    async with harness() as world:
+        world.run(namespace.CONTROLLER)
+        await world.client.create(APISERVICES, api_service())
+        wardle = Wardle(world, flunders=[], fischers=[])
+        wardle.silent = True
+        await make(world)
+        await world.client.delete(NAMESPACES, "d")
+        await settle(10)
+        failed = condition_of(state(world), "NamespaceDeletionDiscoveryFailure")
+        assert (failed["status"], failed["reason"]) == ("True", "DiscoveryFailed")
+        assert failed["message"] == (
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of "
+            "server APIs: wardle/v1: service unavailable"
+        )
+        await world.client.delete(APISERVICES, "v1.wardle")
+        await world.client.create(APISERVICES, api_service("d"))
+        await settle(100)
         assert state(world) is None
 
 
