@@ -5,7 +5,7 @@ shows it, so no part is given twice.
 """
 
 import ipaddress
-from collections.abc import Container, Iterable, Iterator, MutableMapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.api.core import NODES
@@ -35,25 +35,27 @@ async def reconcile(key: Key, ctx: Context) -> None:
     if node is None or is_deleting(node) or get(node, "spec.podCIDR"):
         return
     reserved: set[str] = ctx.memory.setdefault(RESERVED, set())
-    parts = free_parts(ctx.settings.cluster_cidr, Taken(nodes, reserved), ctx.memory)
+    found = free_parts(ctx.settings.cluster_cidr, Taken(nodes, reserved), ctx.memory)
+    parts = [part for _, part in found.values()]
     reserved.update(parts)
     try:
         await ctx.apply(plan(node, parts))
     finally:
         reserved.difference_update(parts)
+    for network, (number, _) in found.items():
+        ctx.memory[NEXT, network] = number + 1
 
 
 def free_parts(
-    cluster_cidr: str, taken: Container[str], memory: MutableMapping[Any, Any]
-) -> Sequence[str]:
-    """Return a part of each of the cluster's networks; none where one of them has none left."""
-    parts = []
+    cluster_cidr: str, taken: Container[str], memory: Mapping[Any, int]
+) -> Mapping[str, tuple[int, str]]:
+    """Return number and part of each of the cluster's networks; none where one has none left."""
+    parts = {}
     for network in cluster_cidr.split(","):
         found = free_part(network, taken, memory.get((NEXT, network), 0))
         if found is None:
-            return ()
-        memory[NEXT, network] = found[0] + 1
-        parts.append(found[1])
+            return {}
+        parts[network] = found
     return parts
 
 
