@@ -144,6 +144,20 @@ class DraDriverDouble:
         self.failures: dict[str, str] = {}
         """Call -> error of each claim."""
         self._devices = devices
+        self.health: dict[str, Any] | None = None
+        """What it tells of its devices, as a DeviceHealth; None where it tells nothing."""
+        self._told = asyncio.Event()
+
+    def tell_health(self, **told: Any) -> None:
+        """Tell how well a device is; only in the driver's own loop."""
+        self.health = told
+        self._told.set()
+
+    async def _watch_health(self, _request: Any, _context: Any) -> AsyncIterator[Any]:
+        while self.health is not None:
+            self._told.clear()
+            yield {"devices": [self.health]}
+            await self._told.wait()
 
     def calls(self) -> list[str]:
         """Return the names of the calls, in order."""
@@ -167,15 +181,30 @@ class DraDriverDouble:
         services: dict[str, Any] = {"pluginregistration.Registration": own}
         for version in ("v1", "v1beta1"):
             services[f"k8s.io.kubelet.pkg.apis.dra.{version}.DRAPlugin"] = calls
+        if self.health is not None:
+            services["v1alpha1.DRAResourceHealth"] = {
+                "NodeWatchResources": grpc.unary_stream_rpc_method_handler(
+                    self._watch_health,
+                    request_deserializer=lambda data: table.decode(
+                        "NodeWatchResourcesRequest", data
+                    ),
+                    response_serializer=lambda message: table.encode(
+                        "NodeWatchResourcesResponse", message
+                    ),
+                )
+            }
         for service, found in services.items():
             handler = grpc.method_handlers_generic_handler(service, found)
             server.add_generic_rpc_handlers((handler,))
         for path in (self.endpoint, registry / "dra.sock"):
             server.add_insecure_port(f"unix://{path}")
+        self._told = asyncio.Event()
         await server.start()
         try:
             yield
         finally:
+            self.health = None
+            self._told.set()
             await server.stop(0)
 
     async def _info(self, _request: Any, _context: Any) -> Mapping[str, Any]:

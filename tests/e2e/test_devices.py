@@ -73,6 +73,13 @@ def test_devices_of_a_plugin_reach_a_container_and_are_counted(
     cluster.apply(pod("user", script, resources=limits), namespace=namespace)
     assert log_of(cluster, namespace, "user").split() == ["a,b", "00", "00", "00"]
     assert plugin.calls() == ["Allocate", "PreStartContainer"]
+
+    def health() -> Any:
+        [status] = cluster.get("pod", "user", "-n", namespace)["status"]["containerStatuses"]
+        return status.get("allocatedResourcesStatus")
+
+    both = [{"resourceID": name, "health": "Healthy"} for name in ("a", "b")]
+    until(lambda: health() == [{"name": RESOURCE, "resources": both}], "the devices are well")
     # A second one finds none left, though it comes past the scheduler.
     late = pod("late", "true", resources={"limits": {RESOURCE: "1"}})
     late["spec"]["nodeName"] = "n1"

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from minikube_py.agent.cri.errors import CriError, CriNotFoundError
 from minikube_py.agent.cri.runtime import Container, Runtime
@@ -28,7 +29,7 @@ from minikube_py.agent.kubelet.topology.errors import AdmissionError, TopologyAf
 from minikube_py.agent.kubelet.topology.hints import Hints, Nodes, Policy, merge
 from minikube_py.agent.kubelet.topology.machine import Topology
 from minikube_py.agent.kubelet.topology.memory import StaticMemory
-from minikube_py.api.object import Obj, uid_of
+from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -210,6 +211,23 @@ class Assignments:
         if memory is not None and (nodes := memory.of(uid, container)) is not None:
             found["cpuset_mems"] = cpuset.show(nodes)
         return found
+
+    def health(self, pod: Obj) -> dict[str, list[dict[str, Any]]]:
+        """Return how well the devices of a pod are: by container, as the pod's status has it."""
+        found = {
+            spec.name: [
+                {"name": name, "resources": devices}
+                for told in (
+                    self.devices.health(uid_of(pod), spec.name),
+                    self.claims.health(pod, spec.container),
+                )
+                for name, devices in told
+                if devices
+            ]
+            for spec in specs_of(pod, "containers")
+            if get(spec.container, "resources")
+        }
+        return {name: told for name, told in found.items() if told}
 
     def has_own_cpus(self, uid: str) -> bool:
         """Tell whether a container of a pod has processors for itself."""

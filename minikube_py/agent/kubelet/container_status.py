@@ -45,6 +45,11 @@ class Failure:
     disruption: bool = False
     """Whether it is ended for others' sake: it says so in a condition of its own."""
 
+    @property
+    def told(self) -> str:
+        """The message as an event of it has it."""
+        return self.message.removeprefix("Pod was rejected: ")
+
 
 DEADLINE = Failure(
     "DeadlineExceeded", "Pod was active on the node longer than the specified deadline"
@@ -68,6 +73,8 @@ class Facts:
     """The conditions of a resize that is pending or in progress."""
     runtime: str = "containerd"
     host_ips: Sequence[str] = ()
+    devices: Mapping[str, Sequence[Obj]] = field(default_factory=dict)
+    """How well the devices of each container are, by its name."""
 
 
 def timestamp(nanos: int) -> str | None:
@@ -149,6 +156,8 @@ class _One:
         }
         if given.get("requests"):
             status["allocatedResources"] = given["requests"]
+        if self._spec.kind == "containers" and (told := self._facts.devices.get(self._spec.name)):
+            status["allocatedResourcesStatus"] = list(told)
         return status
 
     def _last_state(self, container: Container) -> Any:

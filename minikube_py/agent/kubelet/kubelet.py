@@ -146,6 +146,7 @@ class Kubelet:
         self._plugins = NodePlugins(
             config.root, name, (client, self._tokens), clock, self._wake_node
         )
+        self._plugins.on_health(self._wake)
         self.assignments = Assignments(
             (self._plugins.devices, self._plugins.claims),
             config.topology,
@@ -318,8 +319,7 @@ class Kubelet:
         room = allocatable(self.config.node.machine) | self._given(node)
         failure = admit(pod, self.workers.others(pod), room, node, self._rules())
         if failure is not None:
-            message = failure.message.removeprefix("Pod was rejected: ")
-            self._recorder.record(reference(pod), "Warning", failure.reason, message)
+            self._recorder.record(reference(pod), "Warning", failure.reason, failure.told)
         return failure
 
     async def _forget_images(self) -> None:

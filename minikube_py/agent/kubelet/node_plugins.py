@@ -43,6 +43,11 @@ class NodePlugins:
         kinds: dict[str, Kind] = {CSI: drivers, DEVICES: self._plugins, DRA: self._dra_drivers}
         self._registration = Registration(root / "plugins_registry", kinds, clock)
 
+    def on_health(self, wake: Callable[[str], None]) -> None:
+        """Have pods woken (by uid) whose devices are better or worse than before."""
+        self.devices.on_health = wake
+        self.claims.on_health = wake
+
     def parts(self) -> Iterator[Part]:
         """Yield what is to run, in this order; who takes plugins up begins before they come."""
         yield "device plugins", self._plugins.run

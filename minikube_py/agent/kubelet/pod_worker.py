@@ -267,6 +267,7 @@ class PodWorker:
             resources=self.resizing.resources(self.observed),
             resizes=() if terminal else self.resizing.conditions(self.pod, self.observed),
             host_ips=self._context.host_ips,
+            devices=self._context.assignments.health(self.pod),
         )
         old = self._context.statuses.known(self.uid) or self.pod.get("status") or {}
         return derive(self.given, facts, old, times.now_string(self._context.clock))
@@ -298,8 +299,7 @@ class PodWorker:
         failure = await self._context.assignments.admit(self.given, running)
         if failure is not None:
             self._failure = failure
-            message = failure.message.removeprefix("Pod was rejected: ")
-            self._context.tell(self.pod, "Warning", failure.reason, message)
+            self._context.tell(self.pod, "Warning", failure.reason, failure.told)
             self._stopping.set()
             return False
         self._assigned = True

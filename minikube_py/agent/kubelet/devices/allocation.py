@@ -13,6 +13,7 @@ from typing import Any
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.config import NO_EXTRAS, Device, Extras, Mount
 from minikube_py.agent.kubelet.devices.checkpoint import FILE, Given, Place, dump, load
+from minikube_py.agent.kubelet.devices.inventory import Device as PluginDevice
 from minikube_py.agent.kubelet.devices.inventory import (
     Request,
     check_held,
@@ -46,6 +47,8 @@ class DeviceAllocations:
         plugins.expect(registered)
         plugins.on_change = self._changed
         self._writing = asyncio.Lock()
+        self.on_health: Callable[[str], None] = lambda _: None
+        """Called with the uid of a pod whose devices may be better or worse than before."""
 
     # --- what there is ---
 
@@ -197,14 +200,36 @@ class DeviceAllocations:
 
     # --- what survives ---
 
+    def health(self, uid: str, container: str) -> Iterator[tuple[str, list[dict[str, str]]]]:
+        """Yield how well the devices of a container are, by resource."""
+        for resource, given in self.of(uid, container):
+            answered = self.plugins.get(resource) is not None
+            devices = self.plugins.inventory.get(resource, {}) if answered else {}
+            yield (
+                resource,
+                [
+                    {"resourceID": name, "health": _health(devices.get(name))}
+                    for name in sorted(given.ids)
+                ],
+            )
+
     async def _changed(self) -> None:
         await self._save()
         self._wake()
+        for uid in self.pods():
+            self.on_health(uid)
 
     async def _save(self) -> None:
         async with self._writing:
             text = dump(self._given, self.plugins.inventory)
             await asyncio.to_thread(write_atomic, self.plugins.folder / FILE, text)
+
+
+def _health(device: PluginDevice | None) -> str:
+    """Return the health of a device; of one that no plugin tells of it is not known."""
+    if device is None:
+        return "Unknown"
+    return "Healthy" if device.is_healthy else "Unhealthy"
 
 
 def _extras(answer: Mapping[str, Any]) -> Extras:

@@ -6,10 +6,10 @@ What cannot be given back now is tried again when a driver comes, and later and 
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minikube_py.agent.kubelet.dra.drivers import ClaimError, DraDrivers, Driver, ask_all
 from minikube_py.agent.kubelet.dra.records import (
@@ -57,6 +57,14 @@ class DraClaims:
         self._look = asyncio.Event()
         self._look.set()
         drivers.on_register = self._look.set
+        drivers.on_health = self._tell_health
+        self.on_health: Callable[[str], None] = lambda _: None
+        """Called with the uid of a pod whose devices are better or worse than before."""
+
+    @property
+    def records(self) -> list[Record]:
+        """All claims of pods of this node."""
+        return list(self._records.values())
 
     # --- before a pod starts ---
 
@@ -155,6 +163,39 @@ class DraClaims:
                     f" in namespace {key.namespace}"
                 )
             yield use, self._records[key]
+
+    def health(self, pod: Obj, container: Obj) -> Iterator[tuple[str, list[dict[str, str]]]]:
+        """Yield how well the devices of a container are: an entry of `resources.claims`, devices.
+
+        Upstream shows of each device the first of its CDI names.
+        """
+        names = {one.entry: one.claim for one in pod_claims.claims_of(pod)}
+        for entry in get(container, "resources.claims") or ():
+            claim, request = names.get(entry["name"]), entry.get("request") or ""
+            record = self._records.get(pod_claims.key_in(pod, claim)) if claim else None
+            if record is None:
+                continue
+            found = {
+                shown["resourceID"]: shown
+                for driver, device in record.devices(request)
+                for shown in (self._health(driver, device),)
+            }
+            name = f"claim:{entry['name']}/{request}" if request else f"claim:{entry['name']}"
+            yield name, list(found.values())
+
+    def _health(self, driver: str, device: Mapping[str, Any]) -> dict[str, str]:
+        key = device.get("pool_name", ""), device.get("device_name", "")
+        health, message = self._drivers.health.of(driver, key, self._clock.now().timestamp())
+        cdi = device.get("cdi_device_ids")
+        shown = {"resourceID": cdi[0] if cdi else f"{driver}/{key[0]}/{key[1]}", "health": health}
+        return shown | ({"message": message} if message else {})
+
+    def _tell_health(self, driver: str, keys: Collection[tuple[str, str]]) -> None:
+        for record in self._records.values():
+            devices = record.drivers.get(driver) or ()
+            if any((one.get("pool_name"), one.get("device_name")) in keys for one in devices):
+                for uid in record.pods:
+                    self.on_health(uid)
 
     # --- when it has ended ---
 

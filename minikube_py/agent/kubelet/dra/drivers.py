@@ -8,11 +8,12 @@ driver has come back by then. Upstream: pkg/kubelet/cm/dra/plugin.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from minikube_py.agent.cri.connection import Connection
-from minikube_py.agent.cri.errors import CriError
+from minikube_py.agent.cri.errors import CriError, CriUnimplementedError
+from minikube_py.agent.kubelet.dra.health import HealthBook, Key
 from minikube_py.agent.kubelet.dra.messages import codec
 from minikube_py.agent.kubelet.plugins.registration import Plugin
 from minikube_py.api.errors import NotFoundError, StatusError
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 KIND = "DRAPlugin"
 SERVICES = ("v1.DRAPlugin", "v1beta1.DRAPlugin")
 """What a driver may say that it speaks, the best first."""
+HEALTH = "v1alpha1.DRAResourceHealth"
 CALL_SECONDS = 45.0
 WIPE_SECONDS = 30.0
 """How long a driver may be away: enough for one pod to follow another."""
@@ -53,6 +55,13 @@ class Driver:
         answers: Mapping[str, Any] = found.get("claims") or {}
         return answers
 
+    async def healths(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield how well all devices are, whenever one has changed; raises a child of CriError."""
+        request: tuple[str, dict[str, Any]] = ("NodeWatchResourcesRequest", {})
+        path, answer = f"/{HEALTH}/NodeWatchResources", "NodeWatchResourcesResponse"
+        async for told in self._connection.subscribe(path, request, answer):
+            yield told
+
     async def follow(self, changed: Callable[[], None]) -> None:
         """Keep `connected` true to the facts, until cancelled."""
         try:
@@ -72,11 +81,14 @@ class DraDrivers:
         self._client = client
         self._clock = clock
         self._drivers: dict[str, list[Driver]] = {}
-        self._follows: dict[Driver, asyncio.Task[None]] = {}
+        self._follows: dict[Driver, list[asyncio.Task[None]]] = {}
         self._wipes: dict[str, asyncio.Task[None]] = {}
         self._nursery: Nursery | None = None
         self.on_register: Callable[[], None] = lambda: None
         """Called when a driver has come."""
+        self.health = HealthBook()
+        self.on_health: Callable[[str, Collection[Key]], None] = lambda *_: None
+        """Called with a driver's name when devices are better or worse than before."""
 
     def get(self, name: str) -> Driver | None:
         """Return the plugin to ask: the latest that answers, or the latest."""
@@ -112,9 +124,11 @@ class DraDrivers:
             return "the kubelet is not ready for DRA drivers"
         driver = Driver(plugin, service)
         self._drivers[plugin.name] = [*others, driver]
-        self._follows[driver] = self._nursery.start(
-            f"DRA driver {plugin.name}", driver.follow(lambda: self._changed(plugin.name))
-        )
+        followed = driver.follow(lambda: self._changed(plugin.name))
+        self._follows[driver] = [
+            self._nursery.start(f"DRA driver {plugin.name}", followed),
+            self._nursery.start(f"health {plugin.name}", self._watch_health(driver)),
+        ]
         log.info("DRA driver registered driver=%s service=%s", plugin.name, service)
         self.on_register()
         return ""
@@ -124,10 +138,28 @@ class DraDrivers:
         listed = self._drivers.get(plugin.name) or []
         for driver in [one for one in listed if one.plugin.socket == plugin.socket]:
             listed.remove(driver)
-            self._follows.pop(driver).cancel()
+            for task in self._follows.pop(driver):
+                task.cancel()
             log.info("DRA driver left driver=%s", plugin.name)
         self._changed(plugin.name)
         return True
+
+    async def _watch_health(self, driver: Driver) -> None:
+        """Listen to how well a driver's devices are, if it tells that."""
+        name, failures = driver.plugin.name, 0
+        while True:
+            try:
+                async for told in driver.healths():
+                    failures = 0
+                    self.on_health(name, self.health.update(name, told))
+            except CriUnimplementedError:
+                return
+            except CriError as error:
+                log.debug("health of devices not told driver=%s error=%s", name, error)
+            finally:
+                self.on_health(name, self.health.clear(name))
+            failures += 1
+            await self._clock.sleep(RETRY.wait_seconds(failures))
 
     def _changed(self, name: str) -> None:
         """Have the slices of a driver deleted in a while, or not, as nobody answers for it."""

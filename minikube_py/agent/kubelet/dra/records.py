@@ -45,11 +45,16 @@ class Record:
     def cdi_devices(self, requests: Collection[str]) -> Iterator[str]:
         """Yield the devices of some requests ("" for all) by their CDI names."""
         for request in requests:
-            for devices in self.drivers.values():
-                for device in devices:
-                    names = device.get("request_names") or ()
-                    if not request or not names or request in names:
-                        yield from device.get("cdi_device_ids") or ()
+            for _, device in self.devices(request):
+                yield from device.get("cdi_device_ids") or ()
+
+    def devices(self, request: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the devices of a request ("" for all) with their drivers."""
+        for driver, devices in self.drivers.items():
+            for device in devices:
+                names = device.get("request_names") or ()
+                if not request or not names or request in names:
+                    yield driver, device
 
 
 def new_record(claim: Obj) -> Record:

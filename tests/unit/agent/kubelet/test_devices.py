@@ -241,6 +241,28 @@ async def test_devices_lie_where_the_topology_manager_wants_them(root: Path) -> 
         )
 
 
+async def test_how_well_devices_are_stands_in_the_pods_status(root: Path) -> None:
+    async with node(root) as here:
+        woken: list[str] = []
+        here.devices.on_health = woken.append
+
+        def shown() -> list[str]:
+            [resource] = here.assignments.health(pod("1"))["c"]
+            assert resource["name"] == RESOURCE
+            return [one["health"] for one in resource["resources"] if one["resourceID"] == "a"]
+
+        plugin = here.double(device("a"))
+        async with plugin.serving():
+            await until(lambda: here.amounts() == ("1", "1"))
+            assert await here.assignments.admit(pod("1")) is None
+            assert shown() == ["Healthy"]
+            plugin.tell([device("a", healthy=False)])
+            await until(lambda: shown() == ["Unhealthy"])
+            await until(lambda: woken)
+        await until(lambda: shown() == ["Unknown"])
+        assert here.assignments.health(pod("1", uid="other")) == {}
+
+
 async def test_monitoring_agents_are_told_who_has_what(root: Path) -> None:
     async with node(root) as here, here.double(device("a", nodes=[1])).serving():
         await until(lambda: here.amounts() == ("1", "1"))

@@ -88,13 +88,14 @@ def pod(uid: str = "u", claim: str = "c", request: str = "") -> Any:
 
 
 @contextlib.asynccontextmanager
-async def node(root: Path) -> AsyncIterator[Here]:
+async def node(root: Path, **health: Any) -> AsyncIterator[Here]:
     async with harness() as world, Nursery("node") as nursery:
         clock = SystemClock()
         drivers = DraDrivers("n", world.client, clock)
         registry = root / "plugins_registry"
         claims = DraClaims(root, drivers, world.client, clock)
         driver = DraDriverDouble(root / "driver.sock", devices)
+        driver.health = health or None
         nursery.start("drivers", drivers.run())
         nursery.start("plugins", Registration(registry, {KIND: drivers}, clock).run())
         await until(registry.is_dir)
@@ -183,6 +184,43 @@ async def test_a_claim_of_a_template_that_was_not_made_yet_is_waited_for(root: P
         of["status"] = {"resourceClaimStatuses": [{"name": "entry"}]}
         await here.claims.prepare(of)  # it turned out that none is needed
         assert here.driver.calls() == []
+
+
+async def test_how_well_devices_are_stands_in_the_pods_status(root: Path) -> None:
+    claim_uid = ""
+
+    def told(health: str, message: str = "") -> dict[str, Any]:
+        seconds = int(SystemClock().now().timestamp())
+        device = {"pool_name": "p", "device_name": claim_uid}
+        return {
+            "device": device,
+            "health": health,
+            "last_updated_time": seconds,
+            "message": message,
+        }
+
+    async with node(root, **told("HEALTHY")) as here:
+        await here.add_claim("c", "u")
+        await here.claims.prepare(pod())
+        claim_uid = next(iter(here.claims.records)).uid
+        woken: list[str] = []
+        here.claims.on_health = woken.append
+        [container] = pod(request="r")["spec"]["containers"]
+
+        def shown() -> Any:
+            return dict(here.claims.health(pod(request="r"), container))
+
+        unknown = {"resourceID": f"{CDI_KIND}={claim_uid}", "health": "Unknown"}
+        assert shown() == {"claim:entry/r": [unknown]}
+        here.driver.tell_health(**told("UNHEALTHY", "hot" * 400))
+        await until(lambda: woken == ["u"])
+        [found] = shown()["claim:entry/r"]
+        assert (found["health"], len(found["message"])) == ("Unhealthy", 1024)
+        here.driver.tell_health(**told("HEALTHY"))
+        await until(lambda: woken == ["u", "u"])
+        assert shown()["claim:entry/r"][0]["health"] == "Healthy"
+        here.driver.tell_health(**{**told("HEALTHY"), "last_updated_time": 1})
+        await until(lambda: shown()["claim:entry/r"][0]["health"] == "Unknown")
 
 
 async def test_a_driver_that_speaks_nothing_known_is_refused(root: Path) -> None:
