@@ -13,19 +13,16 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from minikube_py.agent.config import NodeConfig
-from minikube_py.agent.containerd import Containerd, ContainerdConfig
+from minikube_py.agent.containerd import ContainerdConfig
 from minikube_py.agent.cri.connection import Connection
-from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.cri.images import Images
 from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.dns.run import DnsConfig, run_dns
-from minikube_py.agent.image_archives import import_archives, import_pause
 from minikube_py.agent.ingress.metrics import Counts
 from minikube_py.agent.ingress.run import IngressSettings, run_ingress
 from minikube_py.agent.kubelet.access import Access
@@ -63,6 +60,7 @@ from minikube_py.agent.proxy.conntrack import require_conntrack
 from minikube_py.agent.proxy.iptables_run import require_iptables
 from minikube_py.agent.proxy.run import MODES, ProxySettings, run_proxy
 from minikube_py.agent.registries import RegistriesFile
+from minikube_py.agent.runtime import OwnRuntime, foreign, own
 from minikube_py.agent.shares import reserved_of, topology_of, topology_options
 from minikube_py.agent.tunnel import follow_servers, run_tunnels
 from minikube_py.agent.uplink import Uplink
@@ -78,7 +76,6 @@ from minikube_py.lib.tls import ReloadingContext, follow
 
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
-STOP_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,14 +207,14 @@ async def run_agent(
     _require_programs(settings, cluster)
     make_dir(settings.folder, 0o711)
     registries = _registries(settings)
-    async with _runtime(settings, cluster, report) as (connection, containerd):
+    async with _runtime(settings, cluster, report) as (connection, own_runtime):
         version = await Runtime(connection).version()
         runtime = f"{version['runtime_name']}://{version['runtime_version']}"
         config = replace(
             _kubelet_config(settings, cluster, runtime), credentials=registries.credentials
         )
-        if containerd is not None:
-            config = replace(config, remove_orphans=containerd.orphans.remove)
+        if own_runtime is not None:
+            config = replace(config, remove_orphans=own_runtime.containerd.orphans.remove)
         async with (
             Informers(client, clock) as informers,
             Informers(proxy_client or client, clock) as proxy_informers,
@@ -232,8 +229,8 @@ async def run_agent(
                 extra=_stats_pages(kubelet, counts).handlers(),
             )
             kubelet.on_exit = server.container_changed
-            if containerd is not None:
-                nursery.start("containerd", restarting("containerd", containerd.supervise))
+            if own_runtime is not None:
+                own_runtime.start(nursery, clock)
             storage = LocalStorage(settings.storage, settings.name, client, informers, clock)
             parts: dict[str, Callable[[], object]] = {
                 "kubelet": lambda: kubelet.run(report),
@@ -302,49 +299,20 @@ def _service_parts(
     return parts
 
 
-@contextlib.asynccontextmanager
-async def _runtime(
+def _runtime(
     settings: NodeSettings, cluster: ClusterInfo, report: Report
-) -> AsyncIterator[tuple[Connection, Containerd | None]]:
-    """Have a container runtime for the length of the block."""
-    endpoint = settings.config.container_runtime_endpoint
-    if endpoint:
-        connection = Connection(endpoint)
-        try:
-            await Runtime(connection).version()
-            yield connection, None
-        except CriError as error:
-            raise StartError(
-                f"no container runtime answers at {endpoint}: {error}; start it, or leave out"
-                " --container-runtime-endpoint to have containerd run"
-            ) from error
-        finally:
-            await connection.aclose()
-        return
+) -> contextlib.AbstractAsyncContextManager[tuple[Connection, OwnRuntime | None]]:
+    """Have a container runtime for the length of a block."""
+    if endpoint := settings.config.container_runtime_endpoint:
+        return foreign(endpoint)
     is_foreign = cluster.network_backend == "none"
-    containerd = Containerd(
-        ContainerdConfig(
-            folder=settings.folder / "containerd",
-            pause_image=settings.config.pause_image,
-            cni_conf_dir=FOREIGN_CONF if is_foreign else settings.folder / "cni" / "net.d",
-            cni_bin_dir=FOREIGN_BIN if is_foreign else find_plugins(),
-        )
+    config = ContainerdConfig(
+        folder=settings.folder / "containerd",
+        pause_image=settings.config.pause_image,
+        cni_conf_dir=FOREIGN_CONF if is_foreign else settings.folder / "cni" / "net.d",
+        cni_bin_dir=FOREIGN_BIN if is_foreign else find_plugins(),
     )
-    await containerd.start()
-    report(f"containerd runs with pid {containerd.pid}")
-    connection = Connection(containerd.endpoint)
-    try:
-        archives = make_dir(settings.folder / "images")
-        socket_path = Path(containerd.endpoint.removeprefix("unix://"))
-        if count := await import_archives(archives, socket_path, Images(connection)):
-            report(f"{count} image archives imported")
-        await import_pause(settings.config.pause_image, socket_path, Images(connection))
-        yield connection, containerd
-    finally:
-        await connection.aclose()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await containerd.stop_if_idle()
+    return own(config, settings.folder / "images", report)
 
 
 def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) -> KubeletConfig:

@@ -1,7 +1,9 @@
 """Images that come with the node: archives in a folder, imported into containerd when missing.
 
 An archive is imported again when its size or time changed, or when one of its images is gone. What
-was imported is remembered beside the archives, so that a start does not unpack anything twice.
+was imported is remembered beside the archives, so that a start does not unpack anything twice; an
+import that was cut short is not remembered, and begun again. What fails because the runtime died
+meanwhile is tried again in the background, a few times: a broken archive stays broken.
 """
 
 import asyncio
@@ -10,13 +12,15 @@ import logging
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from minikube_py.agent.containerd import run_program
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.images import Images
+from minikube_py.lib.backoff import Backoff
+from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import read_if_there, write_atomic
 
 log = logging.getLogger(__name__)
@@ -27,6 +31,8 @@ APPEAR_SECONDS = 10.0
 """The image store follows containerd's events; it is milliseconds behind."""
 NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 INDEX_BYTES_MAX = 4 << 20
+TRIES = 6
+RETRY = Backoff(first_seconds=1.0, max_seconds=30.0)
 
 
 def names_in(archive: Path) -> list[str]:
@@ -68,14 +74,21 @@ def _stamp(archive: Path) -> list[int]:
     return [stat.st_size, stat.st_mtime_ns]
 
 
-async def import_archives(folder: Path, socket: Path, images: Images) -> int:
-    """Import what is new in the folder; return how many archives that were.
+class Imported(NamedTuple):
+    """What became of some archives."""
+
+    done: int
+    failed: int
+
+
+async def import_archives(folder: Path, socket: Path, images: Images) -> Imported:
+    """Import what is new in the folder.
 
     A broken archive is logged and left out: the rest of the node does not depend on it.
     """
     record_path = folder / RECORD
     record: dict[str, Any] = json.loads(read_if_there(record_path) or b"{}")
-    imported = 0
+    imported, failed = 0, 0
     for archive in _archives(folder):
         stamp = _stamp(archive)
         try:
@@ -83,13 +96,14 @@ async def import_archives(folder: Path, socket: Path, images: Images) -> int:
             if record.get(archive.name) == stamp and await _all_here(images, names):
                 continue
             await _import(archive, socket, images, names)
-        except (ValueError, CriError) as error:
+            record[archive.name] = stamp
+            write_atomic(record_path, orjson.dumps(record))
+        except (ValueError, CriError, OSError) as error:  # OSError: no room, or it took too long
             log.error("image archive not imported archive=%s error=%s", archive, error)  # noqa: TRY400
+            failed += 1
             continue
-        record[archive.name] = stamp
-        write_atomic(record_path, orjson.dumps(record))
         imported += 1
-    return imported
+    return Imported(imported, failed)
 
 
 async def import_pause(name: str, socket: Path, images: Images) -> bool:
@@ -101,6 +115,33 @@ async def import_pause(name: str, socket: Path, images: Images) -> bool:
         return False  # the user named another one, which the runtime has to pull
     await _import(PAUSE, socket, images, names)
     return True
+
+
+class ImageArchives:
+    """The images that come with a node: those in a folder, and that of the pod sandbox."""
+
+    def __init__(self, folder: Path, pause: str, socket: Path, images: Images) -> None:
+        self._folder = folder
+        self._pause = pause
+        self._socket = socket
+        self._images = images
+
+    async def import_all(self) -> Imported:
+        """Import what is missing."""
+        done = await import_archives(self._folder, self._socket, self._images)
+        try:
+            await import_pause(self._pause, self._socket, self._images)
+        except (ValueError, CriError, OSError) as error:
+            log.warning("image of the sandbox not imported error=%s", error)
+            return done._replace(failed=done.failed + 1)
+        return done
+
+    async def try_again(self, clock: Clock) -> None:
+        """Import what could not be imported before, until nothing fails or it is no use."""
+        for attempt in range(1, TRIES + 1):
+            await clock.sleep(RETRY.wait_seconds(attempt))
+            if not (await self.import_all()).failed:
+                return
 
 
 async def _all_here(images: Images, names: Iterable[str]) -> bool:
