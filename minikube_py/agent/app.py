@@ -129,12 +129,14 @@ class NodeSettings:
 
 
 def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
-    """Fill in a node's name and address.
+    """Fill in a node's name and address; asks the kernel, so it is called in a thread.
 
     Raises:
         StartError: an option makes no sense on this machine.
 
     """
+    if os.geteuid() != 0:
+        raise StartError("a node needs root; run as root or pass --disable-agent")
     name = (config.node_name or socket.gethostname()).lower()
     for trouble in names.dns1123_subdomain(name):
         raise StartError(f"node name {name!r} cannot be used: {trouble}; pass --node-name")
@@ -160,8 +162,6 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
     _check_node(config)
     if config.proxy_mode not in MODES:
         raise StartError(f"--proxy-mode {config.proxy_mode!r} is none of {', '.join(MODES)}")
-    if os.geteuid() != 0:
-        raise StartError("a node needs root; run as root or pass --disable-agent")
     return NodeSettings(name=name, ips=ips, data_dir=data_dir, config=config)
 
 

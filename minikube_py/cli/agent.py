@@ -1,5 +1,6 @@
 """`kpy agent`: a node of a cluster whose control plane is elsewhere."""
 
+import asyncio
 import functools
 from collections.abc import Callable
 from datetime import datetime
@@ -64,7 +65,7 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
 
     clock = SystemClock()
-    settings = settle(config, config.data_dir)
+    settings = await asyncio.to_thread(settle, config, config.data_dir)
     lock = FolderLock(make_dir(settings.folder, 0o711))
     try:
         joining = functools.partial(

@@ -84,7 +84,7 @@ async def serve(
     if not server.disable_agent:
         from minikube_py.agent.app import settle  # noqa: PLC0415 -- gRPC is for nodes alone
 
-        settings = settle(node, server.data_dir)
+        settings = await asyncio.to_thread(settle, node, server.data_dir)
     lock = FolderLock(make_dir(make_dir(server.data_dir, 0o711) / "server"))
     try:
         material = await prepared(

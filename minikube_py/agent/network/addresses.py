@@ -1,14 +1,22 @@
-"""Which address a node is known by: the one asked for, that of the default route, or the first."""
+"""Which address a node is known by: the one asked for, that of the default route, or the first.
+
+A machine that has none is given one of its own, so that a cluster of one needs no network card.
+"""
 
 import ipaddress
+import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from minikube_py.agent.network import kernel
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import default_route_address, is_address
 
+log = logging.getLogger(__name__)
 LOCAL_LINKS = ("lo", "kpy-", "cni", "veth", "docker", "br-", "virbr")
 """Links by the beginning of their names whose addresses nobody outside can reach."""
+ALONE = "198.18.0.1"
+"""Of a network that nobody routes to (RFC 2544), and that an Endpoints object may name."""
 
 
 class LinkAddress(NamedTuple):
@@ -22,17 +30,21 @@ def detect_node_ip(wanted: str = "") -> str:
     """Return the address of this node; `wanted` is what `--node-ip` says, "" where nothing.
 
     Raises:
-        StartError: `wanted` is no address, or there is no address that others could reach.
+        StartError: `wanted` is no address.
 
     """
     if wanted:
         if not is_address(wanted):
             raise StartError(f"--node-ip {wanted!r} is not an IP address")
         return wanted
-    address = default_route_address() or first_global(read_addresses())
-    if not address:
-        raise StartError("this machine has no address that others can reach; pass --node-ip")
-    return address
+    return default_route_address() or first_global(read_addresses()) or _be_alone()
+
+
+def _be_alone() -> str:
+    """Give a machine without any network an address that its pods know it by; return that."""
+    kernel.ensure_local_address(ALONE)
+    log.info("this machine has no network: it is a node for itself, with address %s", ALONE)
+    return ALONE
 
 
 def first_global(addresses: Iterable[LinkAddress]) -> str:

@@ -49,10 +49,11 @@ class Machine:
     def boot(self) -> None:
         """Begin to be a machine: at first, and again after a `crash`."""
         self._make_groups()
+        address = f"{self.address}/24" if self.address else "none"
         self._process = subprocess.Popen(
             self._in_groups(
                 ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation", "private",
-                 "bash", str(HERE / "node-init.sh"), self.name, f"{self.address}/24"]
+                 "bash", str(HERE / "node-init.sh"), self.name, address]
             ),
             stdout=subprocess.PIPE,
         )  # fmt: skip

@@ -1,7 +1,8 @@
 #!/bin/bash
 # The first process of a node in namespaces of its own: gives it a host name, its own view of
 # mounts, processes and cgroups, an address on a bridge, and reaps what it is left with.
-# Usage: node-init.sh NAME ADDRESS/BITS ; prints "ready" when the node stands.
+# With "none" for an address it has no network card at all, and the loopback link is down.
+# Usage: node-init.sh NAME ADDRESS/BITS|none ; prints "ready" when the node stands.
 set -e
 hostname "$1"
 mount --make-rshared /
@@ -19,6 +20,10 @@ done
 mkdir /sys/fs/cgroup/systemd
 mount -t cgroup -o none,name=systemd cgroup /sys/fs/cgroup/systemd
 sysctl -qw net.ipv4.ip_forward=1
+if [ "$2" = none ]; then
+  echo ready
+  while :; do wait -n 2>/dev/null || sleep 0.2; done
+fi
 ip link set lo up
 # A machine keeps its hardware address: neighbours that remember it find it again after a crash.
 mac=$(printf '02:00:%02x:%02x:%02x:%02x' $(echo "${2%/*}" | tr . ' '))
