@@ -126,7 +126,8 @@ async def _run(*command: str, stdin: str = "") -> str:
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
-            stdin=asyncio.subprocess.PIPE,
+            # Who is told nothing may have ended before a pipe for it is written to.
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -134,7 +135,7 @@ async def _run(*command: str, stdin: str = "") -> str:
         raise IptablesError(f"{command[0]}: {error.strerror}") from error
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            printed, complaint = await process.communicate(stdin.encode())
+            printed, complaint = await process.communicate(stdin.encode() if stdin else None)
     except TimeoutError as error:
         raise IptablesError(f"{command[0]} took longer than {TIMEOUT_SECONDS:.0f} s") from error
     finally:

@@ -1,7 +1,5 @@
 """A machine without any network card is a cluster of one."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.e2e.cluster import Cluster
@@ -11,8 +9,10 @@ from tests.e2e.node.machine import wait_until
 pytestmark = pytest.mark.e2e
 
 
-def test_pods_services_and_names_work_on_a_machine_without_a_network_card(tmp_path: Path) -> None:
-    alone = Cluster(tmp_path, address="")
+def test_pods_services_and_names_work_on_a_machine_without_a_network_card(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    alone = Cluster(tmp_path_factory.mktemp("alone"), address="")
     try:
         links = alone.machine.sh("ip", "-o", "link")
         assert links.count("\n") == 1, links
