@@ -111,7 +111,8 @@ class Watchdog:
         if phase == "start":
             self._collecting = time.perf_counter()
         elif time.perf_counter() - self._collecting > LIMIT_SECONDS:
-            self._seen = f"in=garbage collector, generation {info['generation']}"
+            task = self._about(asyncio.current_task(self._loop))
+            self._seen = f"{task} in='garbage collector, generation {info['generation']}'"
 
     # In the thread
 
@@ -125,11 +126,14 @@ class Watchdog:
 
     def _place(self) -> str:
         """Return what the loop is at: the task, and where in it."""
-        task = asyncio.current_task(self._loop)
+        task = self._about(asyncio.current_task(self._loop))
         frame = sys._current_frames().get(self._thread_id)  # noqa: SLF001 -- there is no other way
         places: list[str] = []
         while frame is not None and len(places) < FRAMES_MAX:
             code = frame.f_code
             places.append(f"{Path(code.co_filename).name}:{frame.f_lineno} {code.co_name}")
             frame = frame.f_back
-        return f"task={self._name_of(task)[:NAME_MAX]!r} in={' < '.join(places)!r}"
+        return f"{task} in={' < '.join(places)!r}"
+
+    def _about(self, task: "asyncio.Task[Any] | None") -> str:
+        return f"task={self._name_of(task)[:NAME_MAX]!r}"

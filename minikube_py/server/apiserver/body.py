@@ -129,6 +129,18 @@ def parse(data: bytes, form: Format, kind: str) -> dict[str, Any]:
     return document  # type: ignore[no-any-return]
 
 
+def parse_with_text(data: bytes, form: Format, resource: Resource) -> tuple[dict[str, Any], bytes]:
+    """Return the document of a body, and its text where `decode` has to look at that.
+
+    It has not where a large text, which is read beside the loop, turns out to hold no key twice.
+    """
+    document = parse(data, form, resource.kind)
+    large = len(data) > LARGE_BYTES[form] and not resource.raw_paths
+    if form != "json" or (large and not schema_reader.has_duplicates(data, document)):
+        return document, b""
+    return document, data
+
+
 _NO_HEAD = "couldn't get version/kind; json parse error: "
 
 

@@ -380,10 +380,9 @@ class Frontend:
             return await self._reply(request, call, await _whole(call, patching))
         form = body.format_of(content_type)
         data = await read_body(request)
-        read = partial(body.parse, data, form, call.resource.kind)
-        document = await body.off_loop(form, data, read)
+        read = partial(body.parse_with_text, data, form, call.resource)
+        document, raw = await body.off_loop(form, data, read)
         found = await _repeated(data, options) if form == "yaml" else ()
-        raw = data if form == "json" else b""
         call = changed(call, options=options, raw=raw, found=found)
         if call.resource.custom and not call.subresource:
             body.check_custom_kind(document, call.resource)

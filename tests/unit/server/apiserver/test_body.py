@@ -2,6 +2,8 @@
 
 import pytest
 
+from minikube_py.api.apps import CONTROLLERREVISIONS
+from minikube_py.api.core import CONFIGMAPS
 from minikube_py.api.errors import BadRequestError
 from minikube_py.server.apiserver import body
 
@@ -96,3 +98,24 @@ def test_keys_that_stand_twice_in_yaml_are_found_with_their_lines():
     ]
     assert body.repeated_in_yaml(text, "Ignore") == ()
     assert body.repeated_in_yaml(b"a: 1\n", "Strict") == ()
+
+
+@pytest.mark.parametrize(
+    ("more", "resource", "has_text"),
+    [
+        ("", CONFIGMAPS, False),
+        (',"data":{}', CONFIGMAPS, True),  # a key that stands twice
+        ("", CONTROLLERREVISIONS, True),  # its free-form values are kept as they are written
+    ],
+)
+def test_of_a_large_body_the_text_is_kept_where_it_says_more(more, resource, has_text):
+    values = ",".join(f'"k{n}":"v"' for n in range(10_000))
+    data = f'{{"data":{{{values}}}{more}}}'.encode()
+    document, text = body.parse_with_text(data, "json", resource)
+    assert set(document) == {"data"}
+    assert text == (data if has_text else b"")
+
+
+def test_of_a_small_body_the_text_is_kept():
+    assert body.parse_with_text(b'{"a":1}', "json", CONFIGMAPS) == ({"a": 1}, b'{"a":1}')
+    assert body.parse_with_text(b"a: 1", "yaml", CONFIGMAPS) == ({"a": 1}, b"")
