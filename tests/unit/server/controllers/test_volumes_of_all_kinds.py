@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from minikube_py.api.core import PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES
-from minikube_py.api.core.volume_matching import best_match, mismatch, suitability
+from minikube_py.api.core.volume_matching import best_match, facts_of, mismatch, suitability
 from minikube_py.api.local_storage import OFFER, PROVISIONER, UNWANTED, offer_of, unwanted_of
 from minikube_py.api.storage import STORAGECLASSES
 from minikube_py.server.controllers import local_volumes, volume_expand
@@ -199,7 +199,7 @@ def test_claims_and_volumes_of_every_shape_have_plans(
     best_match(claim, found, reaches=lambda _: True)
     suits = suitability(claim)
     for volume in found:
-        suits(volume)
+        suits(facts_of(volume))
         mismatch(volume, claim)
         list(plan_volume(volume, claim))
         list(plan_volume(volume, None))
