@@ -54,8 +54,8 @@ REMARKS = {
     "services": "All types; one address family; load balancers by the nodes' ports or a cloud's, "
     "see cloud.md",
     "componentstatuses": "Deprecated upstream",
-    "networkpolicies.networking.k8s.io": "Stored and checked; nothing enforces them on nodes",
-    "ingresses.networking.k8s.io": "Stored and checked; an ingress controller is the user's",
+    "networkpolicies.networking.k8s.io": "Enforced by every node, see network.md",
+    "ingresses.networking.k8s.io": "Class `kpy` is served by every node, see network.md",
     "customresourcedefinitions.apiextensions.k8s.io": "Their kinds are served, converted by a "
     "webhook where they say so",
     "csidrivers.storage.k8s.io": "Stored; the kubelet speaks to no CSI driver",
