@@ -53,6 +53,7 @@ from minikube_py.agent.network.announce import run_announcements
 from minikube_py.agent.network.cni import FOREIGN_BIN, FOREIGN_CONF, find_plugins
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
+from minikube_py.agent.policy.gate import Gate
 from minikube_py.agent.policy.run import PolicySettings, run_network_policies
 from minikube_py.agent.policy.run import remove_rules as remove_policy_rules
 from minikube_py.agent.proxy.chains import IPV4, IPV6
@@ -210,8 +211,11 @@ async def run_agent(
     async with _runtime(settings, cluster, report) as (connection, own_runtime):
         version = await Runtime(connection).version()
         runtime = f"{version['runtime_name']}://{version['runtime_version']}"
+        gate = Gate()
         config = replace(
-            _kubelet_config(settings, cluster, runtime), credentials=registries.credentials
+            _kubelet_config(settings, cluster, runtime),
+            credentials=registries.credentials,
+            isolate=gate.isolate,
         )
         if own_runtime is not None:
             config = replace(config, remove_orphans=own_runtime.containerd.orphans.remove)
@@ -220,7 +224,8 @@ async def run_agent(
             Informers(proxy_client or client, clock) as proxy_informers,
             Nursery("agent") as nursery,
         ):
-            who, counts = _Identities(client, proxy_client or client, proxy_informers), Counts()
+            who = _Identities(client, proxy_client or client, proxy_informers, gate)
+            counts = Counts()
             kubelet = Kubelet(config, client, informers, connection, clock)
             server = KubeletServer(
                 Host(kubelet.runtime, kubelet.pods),
@@ -266,12 +271,13 @@ def _registries(settings: NodeSettings) -> RegistriesFile:
 
 
 class _Identities(NamedTuple):
-    """With whose rights a node's parts read the cluster."""
+    """With whose rights a node's parts read the cluster, and where pods wait for policies."""
 
     node: Client
     proxy: Client
     informers: Informers
     """Of the latter."""
+    gate: Gate
 
 
 def _service_parts(
@@ -439,7 +445,7 @@ async def _run_policies(
         families=sorted({IPV6 if ":" in cidr else IPV4 for cidr in cidrs}),
         dns_addresses=_dns_addresses(cluster) if cluster.dns else (),
     )
-    await run_network_policies(who.proxy, who.informers, policies, clock)
+    await run_network_policies(who.proxy, who.informers, policies, clock, who.gate)
 
 
 def _dns_config(cluster: ClusterInfo) -> DnsConfig:

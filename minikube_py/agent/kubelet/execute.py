@@ -6,7 +6,7 @@ security; the decisions themselves are made in the pure modules beside this one.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,9 @@ class Executor:
             message = f"Failed to create pod sandbox: {error}"
             raise SyncError(message, "FailedCreatePodSandBox") from None
 
+    async def _addresses(self, sandbox: str) -> Sequence[str]:
+        return (await self._context.runtime.sandbox_status(sandbox)).ips
+
     async def _run_sandbox(self, action: sync_pod.RunSandbox) -> None:
         context, pod = self._context, self._pod
         if action.replaces:
@@ -145,7 +148,8 @@ class Executor:
         log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
         try:
             async with context.starts:
-                await context.runtime.run_sandbox(config, handler)
+                sandbox = await context.runtime.run_sandbox(config, handler)
+            await context.isolate(pod, lambda: self._addresses(sandbox))
         except CriError as error:
             raise SyncError(
                 f"Failed to create pod sandbox: {error.as_go_says}", "FailedCreatePodSandBox"

@@ -37,7 +37,7 @@ from minikube_py.agent.kubelet.image_records import PRELOADED, ImageRecords
 from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
 from minikube_py.agent.kubelet.log_rotation import LogRotation
 from minikube_py.agent.kubelet.machine import has_apparmor
-from minikube_py.agent.kubelet.node_context import NodeContext
+from minikube_py.agent.kubelet.node_context import Isolate, NodeContext, no_isolation
 from minikube_py.agent.kubelet.node_lease import NodeLease
 from minikube_py.agent.kubelet.node_object import NodeFacts, allocatable, given, held_bytes
 from minikube_py.agent.kubelet.node_plugins import NodePlugins
@@ -97,6 +97,8 @@ class KubeletConfig:
     cluster_dns: Sequence[str] = ()
     cluster_domain: str = "cluster.local"
     pressure: PressurePolicy = field(default_factory=PressurePolicy)
+    isolate: Isolate = no_isolation
+    """Called with a pod that has got a network, before its containers start."""
     remove_orphans: RemoveOrphans = no_orphans
     """Removes what the runtime was making when it was killed."""
     shutdown: ShutdownPolicy = ShutdownPolicy()
@@ -435,6 +437,7 @@ class Kubelet:
             cluster_domain=config.cluster_domain,
             allocatable=allocatable(machine),
             host_ips=config.node.ips,
+            isolate=config.isolate,
             resolver=node_resolver,
             services=lambda: (item.obj for item in self._services.items()),
             network_trouble=lambda: self.node_status.trouble,

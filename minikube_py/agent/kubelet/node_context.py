@@ -1,7 +1,7 @@
 """What every pod worker of a node shares: the services that act for it and the node's facts."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,14 @@ from minikube_py.lib.clock import Clock
 STARTS_MAX = 8
 """Sandboxes and containers that are started at the same time. More of them start no faster on a
 small machine, and starve what else runs on it."""
+
+
+Isolate = Callable[[Obj, Callable[[], Awaitable[Sequence[str]]]], Awaitable[None]]
+"""Takes a pod and what asks for its addresses; returns when its containers may start."""
+
+
+async def no_isolation(pod: Obj, addresses: Callable[[], Awaitable[Sequence[str]]]) -> None:
+    """Let a pod start at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +80,8 @@ class NodeContext:
     user_namespaces: UserNamespaces
     runtime_status: Callable[[], RuntimeStatus] = RuntimeStatus
     """What the runtime said of itself last."""
+    isolate: Isolate = no_isolation
+    """Called with a pod that has got a network, before its containers start."""
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_MAX))
 
     def tell(self, pod: Obj, kind: EventKind, reason: str, message: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from minikube_py.api.item import Item
-from minikube_py.api.object import Key, Obj, get
+from minikube_py.api.object import Key, Obj, get, labels_of
 
 OVER = ("Succeeded", "Failed")
 DNS_LABELS = {"k8s-app": "kube-dns"}
@@ -42,8 +42,14 @@ def pod_of(item: Item) -> Pod | None:
     ips = tuple(ip for ip in given if ip)
     if not ips:
         return None
+    return pod_at(pod, ips)
+
+
+def pod_at(pod: Obj, ips: Sequence[str]) -> Pod:
+    """Return what policies know of a pod that has these addresses."""
     ports = tuple(sorted(set(_ports(pod["spec"]))))
-    return Pod(item.key.namespace, item.labels, ips, ports, get(pod, "spec.nodeName", ""))
+    node = get(pod, "spec.nodeName", "")
+    return Pod(pod["metadata"].get("namespace", ""), labels_of(pod), tuple(ips), ports, node)
 
 
 def _ports(spec: Obj) -> Iterator[NamedPort]:

@@ -9,20 +9,22 @@ in one transaction.
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from minikube_py.agent import nft
 from minikube_py.agent.nft_watch import TableWatch
 from minikube_py.agent.policy import pods as policy_pods
-from minikube_py.agent.policy.pods import Pod, pod_of
+from minikube_py.agent.policy.gate import Gate
+from minikube_py.agent.policy.pods import Pod, pod_at, pod_of
 from minikube_py.agent.policy.program import EMPTY, Policy, Program, assemble, compile_policy
 from minikube_py.agent.policy.ruleset import TABLE, PolicyRuleset, derive
 from minikube_py.agent.proxy.chains import IPV4, IPV6, Family
 from minikube_py.api.core import NAMESPACES, PODS
 from minikube_py.api.item import Item
 from minikube_py.api.networking import NETWORKPOLICIES
-from minikube_py.api.object import Key
+from minikube_py.api.object import Key, Obj, get, key_of
 from minikube_py.client.informer import Informer, Informers
 from minikube_py.client.protocol import Client
 from minikube_py.lib.backoff import Backoff
@@ -33,6 +35,8 @@ SYNC_SECONDS = 0.05
 """Between two transactions."""
 HEAL_SECONDS = 1.0
 """After rules were put right, so that a fight with another program stays slow."""
+STARTING_MAX = 1000
+"""Pods that are remembered before the API knows them; a node starts some at a time."""
 RETRY = Backoff(first_seconds=1.0, max_seconds=60.0)
 DERIVED_AT_ONCE = 50
 """Pods derived before others get their turn in the event loop; about 5 ms."""
@@ -117,7 +121,22 @@ class Enforcement:
         """What stands for pods that the API does not have."""
         if settings.dns_addresses:
             self._standing = dict([policy_pods.dns_pod(settings.dns_addresses)])
+        self._starting: OrderedDict[Key, Pod] = OrderedDict()
+        """Pods of this node whose addresses the API does not know yet."""
+        self._waiting: list[asyncio.Future[None]] = []
+        """For the next transaction."""
         self.watch = TableWatch((TABLE,), self._tampered)
+
+    async def admit(self, pod: Obj, ips: Sequence[str]) -> None:
+        """Return once the rules of a pod that has these addresses stand."""
+        key = key_of(pod)
+        self._starting[key] = pod_at(pod, ips)
+        if len(self._starting) > STARTING_MAX:
+            self._starting.popitem(last=False)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(done)
+        self._mark_pods([key])
+        await done
 
     def policy_changed(self, old: Item | None, new: Item | None) -> None:
         """Note a change of a policy."""
@@ -135,7 +154,11 @@ class Enforcement:
     def pod_changed(self, old: Item | None, new: Item | None) -> None:
         """Note a change of a pod."""
         key = next(item.key for item in (new, old) if item is not None)
-        before, after = (item and item.derived(pod_of) for item in (old, new))
+        before, after = (item.derived(pod_of) if item else None for item in (old, new))
+        starting = self._starting.get(key)
+        if starting is not None and (new is None or _is_known(new, after, starting)):
+            del self._starting[key]
+            self._mark_pods([key])
         if before != after:
             self._mark_pods([key])
 
@@ -153,6 +176,12 @@ class Enforcement:
 
     async def run(self) -> None:
         """Carry out changes as they come, for as long as there is a policy."""
+        try:
+            await self._run()
+        finally:
+            _wake(self._waiting)
+
+    async def _run(self) -> None:
         failures = 0
         while self._policies.keys():
             self._changed.clear()
@@ -177,18 +206,29 @@ class Enforcement:
                 family.assemble()
             self._dirty_pods.update(self._pods.keys(), self._standing)
         dirty, self._dirty_pods = self._dirty_pods, set()
+        waiting, self._waiting = self._waiting, []
         for number, key in enumerate(sorted(dirty), 1):
             self._derive(key)
             if number % DERIVED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        async with self.watch.paused():
-            for family in self._families:
-                await family.apply()
+        await self._apply(waiting)
         log.debug("policies applied policies=%d pods=%d", len(policies), len(dirty))
+
+    async def _apply(self, waiting: list[asyncio.Future[None]]) -> None:
+        try:
+            async with self.watch.paused():
+                for family in self._families:
+                    await family.apply()
+        except nft.NftError:
+            self._waiting += waiting
+            raise
+        _wake(waiting)
 
     def _derive(self, key: Key) -> None:
         item = self._pods.item(key)
-        pod = self._standing.get(key) or (item.derived(pod_of) if item is not None else None)
+        pod = self._standing.get(key) or self._starting.get(key)
+        if pod is None and item is not None:
+            pod = item.derived(pod_of)
         namespace = self._namespaces.item(Key("", key.namespace))
         labels = dict(namespace.labels) if namespace is not None else {}
         for family in self._families:
@@ -196,7 +236,7 @@ class Enforcement:
 
 
 async def run_network_policies(
-    client: Client, informers: Informers, settings: PolicySettings, clock: Clock
+    client: Client, informers: Informers, settings: PolicySettings, clock: Clock, gate: Gate
 ) -> None:
     """Enforce network policies on this node; runs until it is cancelled.
 
@@ -221,7 +261,22 @@ async def run_network_policies(
                 for informer, handler in subscriptions:
                     stack.callback(informer.subscribe(handler))
                 stack.enter_context(enforcement.watch.listening())
+                stack.callback(setattr, gate, "enforcement", None)
+                gate.enforcement = enforcement
                 await enforcement.run()
+
+
+def _is_known(item: Item, known: Pod | None, starting: Pod) -> bool:
+    """Tell whether the API has caught up with a pod that was starting."""
+    if known is None:
+        return get(item.obj, "status.phase") in policy_pods.OVER
+    return known.ips == starting.ips
+
+
+def _wake(waiting: Iterable[asyncio.Future[None]]) -> None:
+    for done in waiting:
+        if not done.done():
+            done.set_result(None)
 
 
 async def _first_of(policies: Informer) -> None:

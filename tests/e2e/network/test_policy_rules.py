@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from minikube_py.agent.network import run as network
+from minikube_py.agent.policy.gate import Gate
 from minikube_py.agent.policy.run import PolicySettings, run_network_policies
 from minikube_py.agent.proxy.endpoints import Node
 from minikube_py.agent.proxy.rules import ProxyConfig
@@ -47,6 +48,7 @@ class World:
             cni_state_dir=folder / "state",
         )
         self.node.run(lambda: network.PodNetwork(config).set_up(CIDRS))
+        self.gate = Gate()
         self.cluster = ModelCluster(SystemClock())
         self.cluster.write(NAMESPACES, {"metadata": {"name": "x", "labels": {"ns": "x"}}})
         self.pods = {name: self.pod(namespaces, name, n) for n, name in enumerate("abc", 5)}
@@ -103,7 +105,8 @@ class World:
         client = self.cluster.client()
         settings = PolicySettings(node_name="node", dns_addresses=(DNS,))
         async with Informers(client, clock) as informers, Nursery("test") as nursery:
-            nursery.start("policies", run_network_policies(client, informers, settings, clock))
+            work = run_network_policies(client, informers, settings, clock, self.gate)
+            nursery.start("policies", work)
             yield
 
     async def becomes(self, true: Callable[[], bool]) -> None:
@@ -275,3 +278,35 @@ def test_pods_stay_apart_while_kpy_is_started_anew(world: World) -> None:
         assert not world.reaches(world.pods["b"], "10.42.0.5")
 
     world.run(second)
+
+
+def test_a_pod_is_isolated_before_the_api_knows_its_address(world: World) -> None:
+    pod = world.cluster.write(
+        PODS,
+        {
+            "metadata": {"namespace": "x", "name": "late", "labels": {"pod": "late"}},
+            "spec": {"nodeName": "node", "containers": [{"name": "c"}]},
+            "status": {"phase": "Pending"},
+        },
+    )
+    late = world.pods["a"]
+    late.sh("ip", "addr", "add", "10.42.0.20/24", "dev", "eth0")
+
+    async def addresses() -> list[str]:
+        return ["10.42.0.20"]
+
+    async def scenario() -> None:
+        await world.gate.isolate(pod, addresses)  # nothing waits while there is no policy
+        assert world.gate.enforcement is None
+        world.set_policy("late")
+        await world.becomes(lambda: world.gate.enforcement is not None)
+        await world.open(world.pods["b"], "10.42.0.20")
+        await world.gate.isolate(pod, addresses)
+        assert not await asyncio.to_thread(world.reaches, world.pods["b"], "10.42.0.20")
+        ips = [{"ip": "10.42.0.20"}]
+        status = {"phase": "Running", "podIP": "10.42.0.20", "podIPs": ips}
+        world.cluster.write(PODS, {**pod, "status": status})
+        world.set_policy("late", ingress=[{}])
+        await world.open(world.pods["b"], "10.42.0.20")
+
+    world.run(scenario)
