@@ -211,7 +211,7 @@ async def run_agent(
     async with _runtime(settings, cluster, report) as (connection, own_runtime):
         version = await Runtime(connection).version()
         runtime = f"{version['runtime_name']}://{version['runtime_version']}"
-        gate = Gate()
+        gate, counts = Gate(), Counts()
         config = replace(
             _kubelet_config(settings, cluster, runtime),
             credentials=registries.credentials,
@@ -225,14 +225,10 @@ async def run_agent(
             Nursery("agent") as nursery,
         ):
             who = _Identities(client, proxy_client or client, proxy_informers, gate)
-            counts = Counts()
             kubelet = Kubelet(config, client, informers, connection, clock)
-            server = KubeletServer(
-                Host(kubelet.runtime, kubelet.pods),
-                Access(client, settings.name, clock),
-                clock,
-                extra=_stats_pages(kubelet, counts).handlers(),
-            )
+            access = Access(client, settings.name, clock)
+            pages = _stats_pages(kubelet, counts).handlers()
+            server = KubeletServer(Host(kubelet.runtime, kubelet.pods), access, clock, extra=pages)
             kubelet.on_exit = server.container_changed
             if own_runtime is not None:
                 own_runtime.start(nursery, clock)
