@@ -14,7 +14,16 @@ import yaml
 from tests.e2e.cluster import Cluster
 from tests.e2e.network.truth import Servers, Truth, inside, networks_of
 from tests.e2e.node.machine import wait_until
-from tests.policy_scenarios import NAMES, NAMESPACES, PODS, PORTS, PROTOCOLS, SCENARIOS, Scenario
+from tests.policy_scenarios import (
+    NAMES,
+    NAMESPACES,
+    PODS,
+    PORTS,
+    PROTOCOLS,
+    SCENARIOS,
+    Scenario,
+    egress,
+)
 
 pytestmark = pytest.mark.e2e
 POLICIES = "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies"
@@ -181,3 +190,21 @@ def test_pods_reach_each_other_exactly_as_policies_allow(world: World, scenario:
         world.label(step.pod_labels, step.namespace_labels)
         world.set_policies(*step.policies(world.addresses))
         world.check(step.expected())
+
+
+def test_a_pod_is_isolated_from_its_first_moment(cluster: Cluster, world: World) -> None:
+    world.set_policies(egress("deny-out", "x", None))
+    script = f"nc -w 2 {world.addresses['y/a']} 80 </dev/null >/dev/termination-log; true"
+    for namespace in "xz":
+        made = pod("hasty", "n1")
+        (container,) = made["spec"]["containers"]
+        spec = {**made["spec"], "containers": [{**container, "command": ["sh", "-c", script]}]}
+        cluster.apply({**made, "spec": {**spec, "restartPolicy": "Never"}}, namespace=namespace)
+    said = {}
+    for namespace in "xz":
+        done = ("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/hasty", "-n", namespace)
+        cluster.kubectl(*done, "--timeout=60s")
+        (status,) = cluster.get("pod", "hasty", "-n", namespace)["status"]["containerStatuses"]
+        said[namespace] = status["state"]["terminated"].get("message", "")
+        cluster.kubectl("delete", "pod", "hasty", "-n", namespace)
+    assert said == {"x": "", "z": "y/a"}
