@@ -21,6 +21,7 @@ from minikube_py.client.informer import Informers
 from minikube_py.client.servers import SERVER_NAME, Server, Servers, servers_of
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.connections import connect
 from minikube_py.lib.hijack import ByteStream, Dialled, Refused, dial_upgrade, lines_of, pump
 from minikube_py.lib.tasks import Nursery
 
@@ -151,7 +152,7 @@ class _Tunnel:
             if not self._allowed(host):
                 raise ConnectionRefusedError("connection refused: not of this node")
             async with asyncio.timeout(CONNECT_SECONDS):
-                target = Dialled({}, *await asyncio.open_connection(host, port))
+                target = Dialled({}, *await connect(host, port))
         except OSError as error:
             why = (error.strerror or str(error) or "i/o timeout").lower()
             answer = json.dumps({"stream": stream, "error": why})

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from minikube_py.lib.connections import connect
 from minikube_py.lib.dialling import Dial, nobody, notice_dead_peer, open_stream
 from minikube_py.lib.tasks import Nursery
 
@@ -235,7 +236,7 @@ async def _connection(
     made = await dial(host, port)
     if made is not None:
         return await open_stream(made, **options)
-    reader, writer = await asyncio.open_connection(host, port, **options)
+    reader, writer = await connect(host, port, **options)
     notice_dead_peer(writer.get_extra_info("socket"))
     return reader, writer
 

@@ -34,6 +34,15 @@ def pod(name: str, script: str, **spec: Any) -> dict[str, Any]:
     }
 
 
+def web(name: str, before: str = "") -> dict[str, Any]:
+    """Return a pod that serves its name at port 8080; ready once it does, and for good."""
+    made = pod(name, before + WEB)
+    (only,) = made["spec"]["containers"]
+    probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 1000}
+    made["spec"]["containers"] = [{**only, "readinessProbe": probe}]
+    return made
+
+
 def wait_for_pod(cluster: Cluster, namespace: str, name: str) -> None:
     cluster.kubectl(
         "wait", "--for=condition=Ready", f"pod/{name}", "-n", namespace, "--timeout=120s"
@@ -123,7 +132,7 @@ def test_a_service_answers_at_its_address_its_node_port_and_its_name(
 def test_logs_exec_and_cp_reach_a_container(
     cluster: Cluster, namespace: str, tmp_path: Path
 ) -> None:
-    cluster.apply(pod("web", f"echo started; {WEB}"), namespace=namespace)
+    cluster.apply(web("web", "echo started; "), namespace=namespace)
     wait_for_pod(cluster, namespace, "web")
     assert cluster.says("started", "logs", "web", "-n", namespace) == "started\n"
 
@@ -144,9 +153,8 @@ def test_logs_exec_and_cp_reach_a_container(
 
 
 def test_a_port_is_forwarded(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(pod("web", WEB), namespace=namespace)
+    cluster.apply(web("web"), namespace=namespace)
     wait_for_pod(cluster, namespace, "web")
-    cluster.says("LISTEN", "exec", "web", "-n", namespace, "--", "netstat", "-lt")
     with forwarded(cluster, "pod/web", namespace, 8080) as port:
         for _ in range(3):
             assert fetch(cluster, f"http://127.0.0.1:{port}").startswith("hello from web")

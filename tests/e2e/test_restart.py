@@ -1,13 +1,12 @@
 """kpy ends and starts again: what runs goes on running, what was acknowledged is there."""
 
 import signal
-from typing import Any
 
 import pytest
 
 from tests.e2e.cluster import STOP_SECONDS_MAX, Cluster
 from tests.e2e.node.machine import wait_until
-from tests.e2e.test_main_job import WEB, fetch, pod, wait_for_pod
+from tests.e2e.test_main_job import fetch, pod, wait_for_pod, web
 
 pytestmark = pytest.mark.e2e
 
@@ -26,8 +25,7 @@ def containers_of(cluster: Cluster, namespace: str) -> dict[str, tuple[str, int]
 def test_pods_run_on_and_nothing_is_lost(
     cluster: Cluster, namespace: str, number: signal.Signals
 ) -> None:
-    web: dict[str, Any] = pod("web", WEB)
-    cluster.apply(web, namespace=namespace)
+    cluster.apply(web("web"), namespace=namespace)
     cluster.kubectl("expose", "pod", "web", "-n", namespace, "--port=80", "--target-port=8080")
     wait_for_pod(cluster, namespace, "web")
     before = containers_of(cluster, namespace)

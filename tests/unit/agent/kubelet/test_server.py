@@ -26,6 +26,7 @@ from minikube_py.api.object import Key, Obj
 from minikube_py.lib import spdy
 from minikube_py.lib.clock import SystemClock
 from minikube_py.lib.hijack import Switched, TakenOver, dial_upgrade, take_over
+from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.upgrade import tunnel
 
 SUCCESS = b'{"metadata":{},"status":"Success"}'
@@ -230,7 +231,7 @@ async def node() -> AsyncIterator[Node]:
         direct = f"http://127.0.0.1:{port}"
 
         async def apiserver(request: web.BaseRequest) -> web.StreamResponse:
-            return await tunnel(request, direct + request.raw_path, None)
+            return await tunnel(request, direct + request.raw_path, None, proxy=Proxy())
 
         tunnelled = await stack.enter_async_context(listening(apiserver))
         yield Node(runtime, kubelet, direct, tunnelled)
