@@ -13,10 +13,10 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from minikube_py.agent.config import NodeConfig
 from minikube_py.agent.containerd import ContainerdConfig
@@ -27,32 +27,25 @@ from minikube_py.agent.ingress.metrics import Counts
 from minikube_py.agent.ingress.run import IngressSettings, run_ingress
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.configz import configuration
-from minikube_py.agent.kubelet.eviction.manager import EvictionPolicy
-from minikube_py.agent.kubelet.eviction.thresholds import parse as parse_thresholds
-from minikube_py.agent.kubelet.image_garbage import ImagePolicy
-from minikube_py.agent.kubelet.image_records import POLICIES
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import PODS_MAX, NodeFacts, parse_label, parse_taint
-from minikube_py.agent.kubelet.pressure import PressurePolicy
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
-from minikube_py.agent.kubelet.shutdown.plan import ShutdownPolicy
-from minikube_py.agent.kubelet.shutdown.plan import parse as parse_shutdown
 from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
-from minikube_py.agent.kubelet.swap import BEHAVIORS, SwapError
-from minikube_py.agent.kubelet.swap import check as check_swap
 from minikube_py.agent.kubelet.sysctls import allowed
-from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError, given_range
+from minikube_py.agent.kubelet.user_namespaces import given_range
 from minikube_py.agent.local_storage import LocalStorage
 from minikube_py.agent.network import wireguard
 from minikube_py.agent.network.addresses import detect_node_ip
 from minikube_py.agent.network.announce import run_announcements
 from minikube_py.agent.network.cni import FOREIGN_BIN, FOREIGN_CONF, find_plugins
+from minikube_py.agent.network.moves import moved
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
+from minikube_py.agent.policies import check_node, pressure_policy, shutdown_policy
 from minikube_py.agent.policy.gate import Gate
 from minikube_py.agent.policy.run import PolicySettings, run_network_policies
 from minikube_py.agent.policy.run import remove_rules as remove_policy_rules
@@ -66,7 +59,6 @@ from minikube_py.agent.shares import reserved_of, topology_of, topology_options
 from minikube_py.agent.tunnel import follow_servers, run_tunnels
 from minikube_py.agent.uplink import Uplink
 from minikube_py.api import names
-from minikube_py.api.times import parse_duration
 from minikube_py.client.informer import Informers
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock, SystemClock
@@ -77,6 +69,28 @@ from minikube_py.lib.tls import ReloadingContext, follow
 
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """A node's options after all defaults; made by `settle`."""
+
+    name: str
+    ips: tuple[str, ...]
+    data_dir: Path
+    config: NodeConfig
+    logs: Path = Path("/var/log/pods")
+    kubelet_port: int = PORT
+
+    @property
+    def folder(self) -> Path:
+        """Holds all that the node keeps."""
+        return self.data_dir / "agent"
+
+    @property
+    def storage(self) -> Path:
+        """Holds the persistent volumes on this node's disk."""
+        return self.data_dir / "storage"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,30 +117,10 @@ class ClusterInfo:
     """How nodes reach each other's pods: one of `network.routes.BACKENDS`."""
     ingress: bool = True
     """Whether nodes serve ingresses of class `kpy`."""
+    certify: Callable[[NodeSettings], Coroutine[Any, Any, None]] | None = None
+    """Has the node's certificates made anew where they do not name its addresses."""
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class NodeSettings:
-    """A node's options after all defaults; made by `settle`."""
-
-    name: str
-    ips: tuple[str, ...]
-    data_dir: Path
-    config: NodeConfig
-    logs: Path = Path("/var/log/pods")
-    kubelet_port: int = PORT
-
-    @property
-    def folder(self) -> Path:
-        """Holds all that the node keeps."""
-        return self.data_dir / "agent"
-
-    @property
-    def storage(self) -> Path:
-        """Holds the persistent volumes on this node's disk."""
-        return self.data_dir / "storage"
 
 
 def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
@@ -157,34 +151,13 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
             f" --cpu-manager-*, --memory-manager-* or --topology-manager-* cannot be used: {error}"
         ) from error
     try:
-        _pressure_policy(config)
+        pressure_policy(config)
     except ValueError as error:
         raise StartError(f"--eviction-* or --*-image-* cannot be used: {error}") from error
-    _check_node(config)
+    check_node(config)
     if config.proxy_mode not in MODES:
         raise StartError(f"--proxy-mode {config.proxy_mode!r} is none of {', '.join(MODES)}")
     return NodeSettings(name=name, ips=ips, data_dir=data_dir, config=config)
-
-
-def _check_node(config: NodeConfig) -> None:
-    """Refuse options that make no sense on this machine; raises StartError."""
-    if config.image_pull_credentials_verification_policy not in POLICIES:
-        raise StartError(
-            "--image-pull-credentials-verification-policy"
-            f" {config.image_pull_credentials_verification_policy!r} is none of"
-            f" {', '.join(POLICIES)}"
-        )
-    if config.memory_swap_behavior not in BEHAVIORS:
-        raise StartError(
-            f"--memory-swap-behavior {config.memory_swap_behavior!r} is not NoSwap or LimitedSwap"
-        )
-    try:
-        allowed(config.allowed_unsafe_sysctls)
-        _shutdown_policy(config)
-        given_range(PODS_MAX)
-        check_swap(fail_on_swap=config.fail_swap_on)
-    except (ValueError, UserNamespaceError, SwapError) as error:
-        raise StartError(str(error)) from error
 
 
 async def run_agent(
@@ -198,7 +171,8 @@ async def run_agent(
 ) -> None:
     """Run a node until cancelled; its pods live on.
 
-    `client` acts as the node's kubelet, `proxy_client` as system:kube-proxy.
+    `client` acts as the node's kubelet, `proxy_client` as system:kube-proxy. When the machine has
+    another address, and nobody has given it one, all parts begin anew with that.
 
     Raises:
         StartError: something that the node needs is missing.
@@ -206,6 +180,21 @@ async def run_agent(
     """
     clock = clock or SystemClock()
     _require_programs(settings, cluster)
+    while True:
+        ip = await _run_here(settings, (client, proxy_client or client), cluster, report, clock)
+        report(f"node {settings.name} has moved to {ip}")
+        settings = replace(settings, ips=(ip,))
+
+
+async def _run_here(
+    settings: NodeSettings,
+    clients: tuple[Client, Client],
+    cluster: ClusterInfo,
+    report: Report,
+    clock: Clock,
+) -> str:
+    """Run a node until its machine has another address; return that."""
+    client, proxy_client = clients
     make_dir(settings.folder, 0o711)
     registries = _registries(settings)
     async with _runtime(settings, cluster, report) as (connection, own_runtime):
@@ -221,15 +210,17 @@ async def run_agent(
             config = replace(config, remove_orphans=own_runtime.containerd.orphans.remove)
         async with (
             Informers(client, clock) as informers,
-            Informers(proxy_client or client, clock) as proxy_informers,
+            Informers(proxy_client, clock) as proxy_informers,
             Nursery("agent") as nursery,
         ):
-            who = _Identities(client, proxy_client or client, proxy_informers, gate)
+            who = _Identities(client, proxy_client, proxy_informers, gate)
             kubelet = Kubelet(config, client, informers, connection, clock)
             access = Access(client, settings.name, clock)
             pages = _stats_pages(kubelet, counts).handlers()
             server = KubeletServer(Host(kubelet.runtime, kubelet.pods), access, clock, extra=pages)
             kubelet.on_exit = server.container_changed
+            if cluster.certify is not None:
+                nursery.start("certificates", cluster.certify(settings))
             if own_runtime is not None:
                 own_runtime.start(nursery, clock)
             storage = LocalStorage(settings.storage, settings.name, client, informers, clock)
@@ -243,9 +234,15 @@ async def run_agent(
             }
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
-            await kubelet.ready.wait()
-            report(f"node {settings.name} is ready")
-            await asyncio.Event().wait()
+            nursery.start("readiness", _tell_ready(kubelet, report))
+            if settings.config.node_ip:
+                await asyncio.Event().wait()
+            return await moved(settings.ips, clock)
+
+
+async def _tell_ready(kubelet: Kubelet, report: Report) -> None:
+    await kubelet.ready.wait()
+    report(f"node {kubelet.config.node.name} is ready")
 
 
 def _require_programs(settings: NodeSettings, cluster: ClusterInfo) -> None:
@@ -340,44 +337,13 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         logs=settings.logs,
         cluster_dns=[ip for ip in cluster.cluster_dns.split(",") if ip],
         cluster_domain=cluster.cluster_domain,
-        pressure=_pressure_policy(settings.config),
+        pressure=pressure_policy(settings.config),
         image_verification=settings.config.image_pull_credentials_verification_policy,
-        shutdown=_shutdown_policy(settings.config),
+        shutdown=shutdown_policy(settings.config),
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
         swap_behavior=settings.config.memory_swap_behavior,
         user_ids=given_range(PODS_MAX),
         topology=topology_of(settings.config, reserved, node.machine.memory_bytes, root),
-    )
-
-
-def _shutdown_policy(config: NodeConfig) -> ShutdownPolicy:
-    """Read the options about the machine's end; raises ValueError."""
-    return parse_shutdown(
-        config.shutdown_grace_period,
-        config.shutdown_grace_period_critical_pods,
-        config.shutdown_grace_period_by_pod_priority,
-    )
-
-
-def _pressure_policy(config: NodeConfig) -> PressurePolicy:
-    """Read the options about what a node has left; raises ValueError."""
-    return PressurePolicy(
-        eviction=EvictionPolicy(
-            thresholds=parse_thresholds(
-                config.eviction_hard,
-                config.eviction_soft,
-                config.eviction_soft_grace_period,
-                config.eviction_minimum_reclaim,
-            ),
-            transition_seconds=parse_duration(config.eviction_pressure_transition_period),
-            soft_grace_seconds=config.eviction_max_pod_grace_period,
-        ),
-        images=ImagePolicy(
-            high_percent=config.image_gc_high_threshold,
-            low_percent=config.image_gc_low_threshold,
-            age_seconds=parse_duration(config.minimum_image_ttl_duration),
-            kept=frozenset({config.pause_image}),
-        ),
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -54,7 +55,7 @@ def look(config: AgentConfig) -> None:
 async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     """Join and run the node until cancelled."""
     from minikube_py.agent import certificates  # noqa: PLC0415
-    from minikube_py.agent.app import run_agent, settle  # noqa: PLC0415
+    from minikube_py.agent.app import NodeSettings, run_agent, settle  # noqa: PLC0415
     from minikube_py.agent.join import join  # noqa: PLC0415
     from minikube_py.agent.uplink import Uplink  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
@@ -73,28 +74,33 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             server=config.server,
             token=config.token,
             node_name=settings.name,
-            addresses=settings.ips,
             folder=membership_folder(config.data_dir),
             clock=clock,
         )
 
-        member = await joining()
+        here = settings
+        member = await joining(addresses=here.ips)
         report(f"joined {member.server} as {member.node_name}")
         notify("READY=1")
         uplink = Uplink(member, settings.folder)
         uplink.servers.keep()
         kubelet, proxy = uplink.kubelet(), uplink.proxy()
-        info = cluster_info(member, uplink)
 
         async def renew() -> datetime:
             await certificates.renew(member, kubelet, clock)
-            return (await joining()).due
+            return (await joining(addresses=here.ips)).due
+
+        async def certify(moved: NodeSettings) -> None:
+            nonlocal here
+            here = moved
+            await joining(addresses=here.ips)
 
         try:
             async with Nursery("node") as nursery:
                 nursery.start(
                     "renewal", restarting("renewal", lambda: keep(renew, member.due, clock))
                 )
+                info = replace(cluster_info(member, uplink), certify=certify)
                 await run_agent(settings, kubelet, info, report, proxy_client=proxy, clock=clock)
         finally:
             await kubelet.close()

@@ -6,6 +6,7 @@ the data dir. What then fails is one line and status 1, and the next start goes 
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -125,8 +126,15 @@ async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> No
     from minikube_py.lib.renewal import keep  # noqa: PLC0415
     from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
 
+    here = settings
+
     async def renew() -> datetime:
-        return local_membership(app.config, app.bootstrap, settings, app.clock).due
+        return local_membership(app.config, app.bootstrap, here, app.clock).due
+
+    async def certify(moved: Any) -> None:
+        nonlocal here
+        here = moved
+        await renew()
 
     member = local_membership(app.config, app.bootstrap, settings, app.clock)
     async with Nursery("node") as nursery:
@@ -134,7 +142,7 @@ async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> No
         await run_agent(
             settings,
             app.loopback(f"system:node:{settings.name}"),
-            cluster_info(member),
+            replace(cluster_info(member), certify=certify),
             report,
             proxy_client=app.loopback("system:kube-proxy"),
             clock=app.clock,
