@@ -63,6 +63,8 @@ disabled_plugins = [{disabled}]
   restrict_oom_score_adj = {restrict_oom}
   enable_unprivileged_ports = true
   enable_unprivileged_icmp = true
+  enable_cdi = true
+  cdi_spec_dirs = ["/etc/cdi", "/var/run/cdi"]
 
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{cni_bin_dir}"

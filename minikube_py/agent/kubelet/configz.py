@@ -5,6 +5,21 @@ from typing import Any
 from minikube_py.agent.kubelet.kubelet import KubeletConfig
 from minikube_py.agent.kubelet.log_rotation import BYTES_MAX, FILES_MAX
 from minikube_py.agent.kubelet.node_object import PODS_MAX
+from minikube_py.agent.kubelet.topology import cpus, memory
+
+
+def _shares(config: KubeletConfig) -> dict[str, Any]:
+    """Return what is kept from pods, and what is given to single ones."""
+    reserved, topology = config.node.machine.reserved, config.topology
+    return {
+        "kubeReserved": {name: str(amount) for name, amount in reserved.kube.items()},
+        "systemReserved": {name: str(amount) for name, amount in reserved.system.items()},
+        "enforceNodeAllocatable": ["pods"] if reserved.enforced else ["none"],
+        "cpuManagerPolicy": "none" if topology.cpus is None else cpus.POLICY,
+        "memoryManagerPolicy": "None" if topology.memory is None else memory.POLICY,
+        "topologyManagerPolicy": topology.policy.name,
+        "topologyManagerScope": topology.policy.scope,
+    }
 
 
 def configuration(config: KubeletConfig) -> dict[str, Any]:
@@ -25,6 +40,7 @@ def configuration(config: KubeletConfig) -> dict[str, Any]:
         "nodeStatusUpdateFrequency": "10s",
         "cgroupDriver": "cgroupfs",
         "maxPods": PODS_MAX,
+        **_shares(config),
         "containerLogMaxSize": f"{BYTES_MAX >> 20}Mi",
         "containerLogMaxFiles": FILES_MAX,
         "podLogsDir": str(config.logs),

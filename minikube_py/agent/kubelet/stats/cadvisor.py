@@ -130,12 +130,22 @@ NETWORK = (
 )  # fmt: skip
 
 
+PRESSURES = (("cpu", "CPU"), ("memory", "memory"), ("io", "IO"))
+STALLS = (
+    ("stalled", "full", "Total time duration no tasks in the container could make progress"),
+    ("waiting", "some", "Total time duration tasks in the container have waited"),
+)
+MICROSECONDS = 1_000_000
+"""In a second."""
+
+
 def lines(now: Sample | None, machine: Machine) -> Iterator[str]:
     """Yield the lines of the page; None where reading failed."""
     if now is not None:
         groups = list(_groups(now))
         yield from _cpu(groups)
         yield from _memory(groups)
+        yield from _pressure(groups)
         yield from _others(groups)
         yield from _network(now)
     yield from metric(
@@ -210,6 +220,18 @@ def _memory(groups: Sequence[_Group]) -> Iterator[str]:
         again = what.name in heads
         heads.add(what.name)
         yield from (line for line in made if not (again and line.startswith("#")))
+
+
+def _pressure(groups: Sequence[_Group]) -> Iterator[str]:
+    for kind, what in PRESSURES:
+        for state, field, meaning in STALLS:
+            points = (
+                (one.labels, getattr(found, field).total / MICROSECONDS, one.millis)
+                for one in groups
+                if (found := one.usage.pressure.get(kind)) is not None
+            )
+            name = f"container_pressure_{kind}_{state}_seconds_total"
+            yield from timed_metric(name, "counter", f"{meaning} due to {what} congestion.", points)
 
 
 def _others(groups: Sequence[_Group]) -> Iterator[str]:

@@ -7,13 +7,13 @@ of the network.
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet.cgroups import ROOT, Cgroups, pod_group
 from minikube_py.agent.kubelet.pod import is_host_network
-from minikube_py.agent.kubelet.stats import network, usage
+from minikube_py.agent.kubelet.stats import network, pressure, usage
 from minikube_py.agent.kubelet.stats.network import Interface
 from minikube_py.agent.kubelet.stats.usage import Usage
 from minikube_py.api.object import Obj
@@ -100,19 +100,23 @@ class Sampler:
 
     def take(self, facts: Iterable[PodFacts]) -> Sample:
         """Look at the node and at pods."""
-        used = usage.read(self.trees, "/")
+        used = self._read("/")
         at = self.now()
         return Sample(
             usage=used,
             at=at,
             pods=[self._pod(one) for one in facts],
             interfaces=network.of_machine(),
-            all_pods=usage.read(self.trees, ROOT),
+            all_pods=self._read(ROOT),
         )
+
+    def _read(self, group: str) -> Usage:
+        used = usage.read(self.trees, group)
+        return replace(used, pressure=pressure.read(self.trees, group))
 
     def _pod(self, facts: PodFacts) -> PodSample:
         group = pod_group(facts.pod)
-        used, at = usage.read(self.trees, group), self.now()
+        used, at = self._read(group), self.now()
         interfaces: Sequence[Interface] = ()
         if not is_host_network(facts.pod) and facts.sandbox_id:
             pid = self._pid(group, facts.sandbox_id)
@@ -131,7 +135,7 @@ class Sampler:
         return ContainerSample(
             container=container,
             group=group,
-            usage=usage.read(self.trees, group),
+            usage=self._read(group),
             at=self.now(),
             pid=self._pid(pod, container.id),
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from minikube_py.agent.kubelet.cgroups import ROOT
 from minikube_py.agent.kubelet.pod import volumes_of
+from minikube_py.agent.kubelet.stats import pressure
 from minikube_py.agent.kubelet.stats.disk import Space, Used
 from minikube_py.agent.kubelet.stats.network import Interface
 from minikube_py.agent.kubelet.stats.sample import ContainerSample, PodSample, Sample
@@ -173,12 +174,21 @@ def _used(usage: Usage, at: int, rate: int | None, machine: int | None) -> Docum
     memory = usage.memory
     if memory is not None:
         document["memory"] = {"time": when, **_memory(memory, machine)}
-        if memory.swap is not None:
-            document["swap"] = {"time": when, "swapUsageBytes": memory.swap}
-            if memory.swap_limit is not None:
-                free = max(memory.swap_limit - memory.swap, 0)
-                document["swap"]["swapAvailableBytes"] = free
-    return document
+    if memory is not None and memory.swap is not None:
+        document["swap"] = {"time": when, "swapUsageBytes": memory.swap}
+        if memory.swap_limit is not None:
+            free = max(memory.swap_limit - memory.swap, 0)
+            document["swap"]["swapAvailableBytes"] = free
+    return document | _pressures(usage, document, when)
+
+
+def _pressures(usage: Usage, document: Document, when: str) -> Document:
+    """Return the parts of a document with what is lost for want of them."""
+    return {
+        kind: {"time": when, **document.get(kind, {}), "psi": psi}
+        for kind, psi in pressure.documents(usage.pressure).items()
+        if kind in document or kind == "io"
+    }
 
 
 def _memory(memory: Memory, machine: int | None) -> Document:

@@ -6,10 +6,11 @@ out: a group may vanish while it is read, and a controller may not be mounted at
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from minikube_py.agent.kubelet.cgroups import Cgroups
+from minikube_py.agent.kubelet.stats.pressure import Pressure
 
 UNLIMITED_BYTES = 1 << 62
 """A limit beyond this is version 1's way to say that there is none."""
@@ -59,6 +60,8 @@ class Usage:
     memory: Memory | None = None
     processes: int = 0
     oom_kills: int = 0
+    pressure: Mapping[str, Pressure] = field(default_factory=dict)
+    """What is lost for want of cpu, memory, io; left out where only the use itself is read."""
 
 
 def read(trees: Cgroups, group: str) -> Usage:
