@@ -113,6 +113,10 @@ def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
         assert len(process(machine, number).split()) == 1
     static.unlink()
     wait_until(lambda: not process(worker.machine, 820003), SECONDS, "the static pod is gone")
-    told = two_nodes.kubectl("get", "events", "--field-selector", "reason=Rebooted")
-    assert "Node n2 has been rebooted, boot id: " in told
+    told = wait_until(lambda: rebooted(two_nodes), SECONDS, "the reboot is told of")
     assert Path("/proc/sys/kernel/random/boot_id").read_text().strip() not in told
+
+
+def rebooted(cluster: Cluster) -> str:
+    told = cluster.kubectl("get", "events", "--field-selector", "reason=Rebooted")
+    return told if "Node n2 has been rebooted, boot id: " in told else ""
