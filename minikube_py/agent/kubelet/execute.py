@@ -41,7 +41,7 @@ from minikube_py.agent.kubelet.termination import grace_of, stop_container, stop
 from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError
 from minikube_py.agent.kubelet.volumes.images import images_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
-from minikube_py.api.errors import StatusError
+from minikube_py.api.errors import ServiceUnavailableError, StatusError
 from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.lib.tasks import unless
@@ -161,14 +161,18 @@ class Executor:
         name = get(self._pod, "spec.runtimeClassName")
         if not name:
             return ""
+        handlers = self._context.handlers
         try:
             found = await self._context.client.get(RUNTIMECLASSES, name)
         except StatusError as error:
+            if isinstance(error, ServiceUnavailableError) and name in handlers:
+                return handlers[name]  # a class never changes its handler
             message = f"failed to get sandbox runtime: {error}"
             raise SyncError(
                 f"Failed to create pod sandbox: {message}", "FailedCreatePodSandBox"
             ) from None
-        return str(found.get("handler", ""))
+        handlers[name] = str(found.get("handler", ""))
+        return handlers[name]
 
     # --- containers ---
 

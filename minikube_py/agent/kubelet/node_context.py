@@ -82,6 +82,8 @@ class NodeContext:
     """What the runtime said of itself last."""
     isolate: Isolate = no_isolation
     """Called with a pod that has got a network, before its containers start."""
+    handlers: dict[str, str] = field(default_factory=dict)
+    """Runtime class -> handler, as the server last told of those that pods here have named."""
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_MAX))
 
     def tell(self, pod: Obj, kind: EventKind, reason: str, message: str) -> None:

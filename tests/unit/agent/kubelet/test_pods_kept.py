@@ -8,6 +8,7 @@ from typing import Any
 from minikube_py.agent.kubelet.tokens import TokenError
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ServiceUnavailableError
+from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import evolve
 from tests.unit.agent.kubelet.builders import container
 from tests.unit.agent.kubelet.model_node import Script, model_node
@@ -93,10 +94,19 @@ async def test_what_crashes_starts_again_after_its_tokens_have_run_out(tmp_path,
             if away:
                 raise ServiceUnavailableError("away")
 
+        ask = node.client.get
+
+        async def get(*given: Any) -> Any:
+            refuse()
+            return await ask(*given)
+
         monkeypatch.setattr(node.context.tokens, "prepare", prepare)
+        monkeypatch.setattr(node.client, "get", get)
         node.cluster.refuse = refuse
         node.runtime.scripts["c"] = [Script(1, 4 * 3600)]
-        await node.create(new())
+        kind = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "handler": "crun"}
+        await node.client.create(RUNTIMECLASSES, kind | {"metadata": {"name": "fast"}})
+        await node.create(new(runtimeClassName="fast"))
         await until(node, "Running")
         before = node.pod()["metadata"]["uid"]
         away = True
