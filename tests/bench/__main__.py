@@ -23,7 +23,7 @@ def main() -> int:
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(run.everything(options.names, options.scale))
-    figures = [*result.figures, *result.large, *result.node]
+    figures = [*result.figures, *result.large, *result.node, *result.network]
     print(report.table(figures), result.pace, sep="\n")  # noqa: T201
     if options.write:
         report.write(result)

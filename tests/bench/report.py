@@ -11,6 +11,8 @@ from pathlib import Path
 PAGE = Path(__file__).parents[2] / "docs/performance.md"
 START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 NODE_START, NODE_END = "<!-- node: written by make bench -->", "<!-- end of node -->"
+NETWORK_START = "<!-- network: written by make bench -->"
+NETWORK_END = "<!-- end of network -->"
 LARGE_START, LARGE_END = "<!-- large: written by make bench -->", "<!-- end of large -->"
 
 
@@ -55,6 +57,8 @@ class Result:
     """Of the whole control plane, with simulated nodes."""
     node: Sequence[Figure] = ()
     """Of a node with containers."""
+    network: Sequence[Figure] = ()
+    """Of services and pods in network namespaces."""
 
     @property
     def pace(self) -> str:
@@ -90,6 +94,7 @@ def write(result: Result) -> None:
         (START, END, result.figures),
         (LARGE_START, LARGE_END, result.large),
         (NODE_START, NODE_END, result.node),
+        (NETWORK_START, NETWORK_END, result.network),
     ):
         if figures:
             block = f"{start}\n{about}\n\n{table(figures)}\n{end}"

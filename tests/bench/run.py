@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from tests.bench import large, node, objects, reference
+from tests.bench import large, network, node, objects, reference
 from tests.bench import scheduling as scheduled
 from tests.bench.http import Connection, Watcher, connected, request, together
 from tests.bench.objects import CONFIGMAPS, PODS
@@ -264,7 +264,8 @@ async def everything(names: Sequence[str], scale: float) -> Result:
     if cases and reference.is_given():
         figures = await _beside(figures, cases, scale)
     nodes = await node.node(scale) if not names or "node" in names else []
-    result = Result(figures, yardsticks, await _large(names, scale), nodes)
+    services = await network.network(scale) if not names or "network" in names else []
+    result = Result(figures, yardsticks, await _large(names, scale), nodes, services)
     yardsticks.append(yardstick())
     return result
 

@@ -1,0 +1,287 @@
+"""What services cost: to load, to change, and to send through, beside a bare bridge.
+
+All in network namespaces, so it takes root. Throughput is measured in turns, bare bridge and ours,
+and the best of each counts: what disturbs only takes away.
+"""
+
+import asyncio
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from minikube_py.agent.network import run as pod_network
+from minikube_py.agent.proxy.endpoints import Node
+from minikube_py.agent.proxy.rules import ProxyConfig
+from minikube_py.agent.proxy.run import ServiceRules
+from minikube_py.api.endpointslices import ENDPOINTSLICES
+from minikube_py.api.object import Key
+from minikube_py.client.http import HttpClient
+from minikube_py.client.kubeconfig import load
+from tests.bench.report import Figure
+from tests.e2e.cluster import Cluster
+from tests.e2e.conformance.net import Net, pod, service, web
+from tests.e2e.network.conftest import Namespace
+
+SERVICES, ENDPOINTS, CHANGES, TURNS, SEND_SECONDS, WRITES = 5000, 10, 100, 5, 0.6, 20
+CONFIG = ProxyConfig(
+    node=Node(name="node"), cluster_cidr="10.42.0.0/16", service_cidr="10.43.0.0/16"
+)
+RECEIVE = """
+import socket
+server = socket.create_server(("0.0.0.0", 9000))
+print("ready", flush=True)
+while True:
+    client, _ = server.accept()
+    while client.recv(1 << 20):
+        pass
+    client.close()
+"""
+SEND = """
+import socket, sys, time
+client = socket.create_connection((sys.argv[1], int(sys.argv[2])))
+data, sent, end = bytes(1 << 20), 0, time.perf_counter() + float(sys.argv[3])
+begun = time.perf_counter()
+while time.perf_counter() < end:
+    sent += client.send(data)
+print(sent / (time.perf_counter() - begun))
+"""
+
+
+async def network(scale: float) -> list[Figure]:
+    """Measure; nothing without root."""
+    if os.geteuid():
+        return []
+    return await asyncio.to_thread(_measure, scale)
+
+
+def _measure(scale: float) -> list[Figure]:
+    with tempfile.TemporaryDirectory(prefix="kpyb-", dir="/tmp") as folder, _namespaces() as make:
+        node = make("node")
+        figures = [*_rules(node, scale), *_throughput(make, Path(folder))]
+    return [*figures, *_to_packet()]
+
+
+@contextmanager
+def _namespaces() -> Iterator[Any]:
+    made: list[Namespace] = []
+
+    def make(name: str) -> Namespace:
+        made.append(Namespace(f"{name}-{uuid.uuid4().hex[:6]}"))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for namespace in made:
+            namespace.close()
+
+
+def _web(number: int) -> dict[str, Any]:
+    address = f"10.43.{1 + number // 250}.{number % 250}"
+    return {
+        "metadata": {"namespace": "default", "name": f"s{number}"},
+        "spec": {
+            "clusterIP": address,
+            "clusterIPs": [address],
+            "ports": [{"protocol": "TCP", "port": 80, "targetPort": 8080}],
+        },
+        "status": {},
+    }
+
+
+def _slice(number: int, first: int = 0) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "default",
+            "name": f"s{number}-1",
+            "labels": {"kubernetes.io/service-name": f"s{number}"},
+        },
+        "addressType": "IPv4",
+        "ports": [{"protocol": "TCP", "port": 8080}],
+        "endpoints": [
+            {"addresses": [f"10.42.{number % 250}.{first + n}"], "nodeName": "node"}
+            for n in range(ENDPOINTS)
+        ],
+    }
+
+
+def _cpu() -> float:
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _rules(node: Namespace, scale: float) -> list[Figure]:
+    """Load many services, then change an endpoint of one again and again."""
+    count = max(int(SERVICES * scale), 100)
+    rules = ServiceRules(CONFIG)
+    before, cpu_before = _resident_megabytes(), _cpu()
+    begun = time.perf_counter()
+    for number in range(count):
+        rules.set_service(Key("default", f"s{number}"), _web(number), [_slice(number)])
+    derived = time.perf_counter() - begun
+    node.run(rules.apply)
+    loaded = time.perf_counter() - begun
+    more, spent = _resident_megabytes() - before, _cpu() - cpu_before
+
+    async def change() -> tuple[float, float]:
+        took, cpu = [], _cpu()
+        for number in range(CHANGES):
+            at = time.perf_counter()
+            changed = [_slice(number, 1)]
+            rules.set_service(Key("default", f"s{number}"), _web(number), changed)
+            await rules.apply()
+            took.append(time.perf_counter() - at)
+        return statistics.median(took), (_cpu() - cpu) / CHANGES
+
+    took, cpu = node.run(change)
+    what = f"{count} services of {ENDPOINTS} endpoints"
+    return [
+        Figure(
+            "services, loaded", loaded, "s", 1.0,
+            f"{what}; {derived:.2f} s to derive; {spent:.1f} s CPU; RSS grows by {more:.0f} MB",
+        ),
+        Figure(
+            "an endpoint, changed", cpu * 1e3, "ms", 2.0,
+            f"CPU, nft included, among {what}; p50 {took * 1e3:.1f} ms",
+        ),
+    ]  # fmt: skip
+
+
+def _resident_megabytes() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def _throughput(make: Any, folder: Path) -> list[Figure]:
+    """Send between two pods: over a bare bridge, over ours, and through a service."""
+    bare, ours = make("bare"), make("ours")
+    bare.sh("ip", "link", "add", "cni0", "type", "bridge")
+    bare.sh("ip", "link", "set", "cni0", "up")
+    bare.sh("sh", "-c", "for f in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 > $f; done")
+    config = pod_network.NetworkConfig(
+        node_name="node", node_ip="127.0.0.1", cluster_cidr=CONFIG.cluster_cidr,
+        service_cidr=CONFIG.service_cidr, cni_conf_dir=folder / "c", cni_state_dir=folder / "s",
+    )  # fmt: skip
+    ours.run(lambda: pod_network.PodNetwork(config).set_up(["10.42.0.0/24"]))
+    rules = ServiceRules(CONFIG)
+    made, piece = _web(1), _slice(1)
+    made["spec"]["ports"][0]["port"] = piece["ports"][0]["port"] = 9000
+    piece["endpoints"] = [{"addresses": ["10.42.0.6"], "nodeName": "node"}]
+    rules.set_service(Key("default", "s1"), made, [piece])
+    ours.run(rules.apply)
+    ways = [(bare, "10.42.0.6"), (ours, "10.42.0.6"), (ours, made["spec"]["clusterIP"])]
+    receivers, senders = [], {}
+    for node in (bare, ours):
+        sender, receiver = (_pod(make, node, number) for number in (5, 6))
+        senders[node.name] = sender
+        line = ["nsenter", f"--net={receiver.path}", sys.executable, "-c", RECEIVE]
+        receivers.append(subprocess.Popen(line, stdout=subprocess.PIPE))
+        assert receivers[-1].stdout is not None
+        receivers[-1].stdout.readline()
+    try:
+        best = [0.0, 0.0, 0.0]
+        for _ in range(TURNS):
+            for place, (node, address) in enumerate(ways):
+                best[place] = max(best[place], _sent(senders[node.name], address))
+    finally:
+        for process in receivers:
+            process.kill()
+            process.communicate()
+    names = ("pod to pod, slower than a bare bridge", "service, slower than a bare bridge")
+    return [
+        Figure(
+            name, (1 - value / best[0]) * 100, "%", 5.0,
+            f"{value / 1e6:.0f} MB/s, bare {best[0] / 1e6:.0f}; best of {TURNS}",
+        )
+        for name, value in zip(names, best[1:], strict=True)
+    ]  # fmt: skip
+
+
+def _pod(make: Any, node: Namespace, number: int) -> Namespace:
+    made: Namespace = make(f"pod{number}")
+    link = f"veth{number}"
+    node.sh("ip", "link", "add", link, "type", "veth", "peer", "eth0", "netns", made.name)
+    node.sh("ip", "link", "set", link, "master", "cni0", "up")
+    made.sh("ip", "addr", "add", f"10.42.0.{number}/24", "dev", "eth0")
+    made.sh("ip", "link", "set", "eth0", "up")
+    made.sh("ip", "route", "add", "default", "via", "10.42.0.1")
+    return made
+
+
+def _sent(sender: Namespace, address: str) -> float:
+    line = (sys.executable, "-c", SEND, address, "9000", str(SEND_SECONDS))
+    return float(sender.sh(*line))
+
+
+def _to_packet() -> list[Figure]:
+    """Write an EndpointSlice and connect until the other pod answers."""
+    with tempfile.TemporaryDirectory(prefix="kpyb-", dir="/tmp") as folder:
+        cluster = Cluster(Path(folder))
+        try:
+            cluster.start()
+            cluster.kubectl("wait", "--for=create", "serviceaccount/default")
+            net = Net(cluster, "default")
+            made = service("moving", None, {"port": 80, "targetPort": 8080})
+            del made["spec"]["selector"]
+            net.make(web("first"), web("second"), pod("client"), made)
+            took = cluster.machine.run(lambda: _moved(cluster, net))
+        finally:
+            cluster.close()
+    note = f"p50 of {WRITES}; slowest {max(took) * 1e3:.0f} ms; API, watch, kube-proxy, nft"
+    return [Figure("EndpointSlice to packet", statistics.median(took) * 1e3, "ms", 20.0, note)]
+
+
+async def _moved(cluster: Cluster, net: Net) -> list[float]:
+    places = {name: net.get("pod", name)["status"]["podIP"] for name in ("first", "second")}
+    vip = net.get("service", "moving")["spec"]["clusterIP"]
+    client = HttpClient(load(cluster.kubeconfig))
+    piece = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": "moving-1",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "moving"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [places["first"]]}],
+        "ports": [{"port": 8080, "protocol": "TCP", "name": ""}],
+    }
+    took = []
+    try:
+        await client.create(ENDPOINTSLICES, piece)
+        await _answers(vip, "first")
+        for turn in range(WRITES):
+            name = ("second", "first")[turn % 2]
+            patch = {"endpoints": [{"addresses": [places[name]]}]}
+            begun = time.perf_counter()
+            await client.patch(ENDPOINTSLICES, "moving-1", patch, "default")
+            await _answers(vip, name)
+            took.append(time.perf_counter() - begun)
+            await asyncio.sleep(0.3)
+    finally:
+        await client.close()
+    return took
+
+
+async def _answers(address: str, name: str) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection(address, 80)
+                writer.write(b"GET / HTTP/1.0\r\n\r\n")
+                data = await reader.read()
+                writer.close()
+            except OSError:
+                continue
+            if data.endswith(f"{name}\n".encode()):
+                return
