@@ -128,10 +128,10 @@ class IngressProxy:
                     data=request.content if request.can_read_body else None,
                     allow_redirects=False,
                 )
-            except aiohttp.ClientConnectorError as error:
+            except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
                 last = error
-            except aiohttp.ConnectionTimeoutError as error:
-                last = error
+            except TimeoutError:  # also an aiohttp.ClientError
+                raise
             except (aiohttp.ClientError, ConnectionError) as error:
                 raise Unreachable(why(error)) from error
         raise Unreachable(why(last) if last is not None else "no endpoint") from last
