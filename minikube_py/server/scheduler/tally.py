@@ -239,6 +239,8 @@ class PodIndex:
         """By topology label and by what tells apart which nodes take part."""
         self._asked: OrderedDict[Query, Tally] = OrderedDict()
         self._by_label: dict[Label | None, dict[Query, Tally]] = {}
+        self._last: tuple[Label, list[PodInfo]] | None = None
+        """The pods that were looked for last, as long as none comes or goes."""
         self.anti = Terms()
         """Required anti-affinity."""
         self.required = Terms()
@@ -262,7 +264,7 @@ class PodIndex:
             self._asked.move_to_end(query)
             return tally
         tally = Tally(self.topology(query.key, query.nodes, eligible))
-        for pod in self._pods():
+        for pod in self._labelled(_label(query)):
             if query.counts(pod):
                 tally.add(pod.node, 1)
         self._asked[query] = tally
@@ -270,6 +272,18 @@ class PodIndex:
         if len(self._asked) > TALLIES_MAX:
             self._forget()
         return tally
+
+    def _labelled(self, label: Label | None) -> Iterable[PodInfo]:
+        """Return the pods with a label; most selectors ask for one, and few pods have it.
+
+        The queries of one pod ask for the same label, so what was found last is kept for them.
+        """
+        if label is None:
+            return self._pods()
+        if self._last is None or self._last[0] != label:
+            key, value = label
+            self._last = label, [pod for pod in self._pods() if pod.labels.get(key) == value]
+        return self._last[1]
 
     def _forget(self) -> None:
         query, tally = self._asked.popitem(last=False)
@@ -288,6 +302,7 @@ class PodIndex:
 
     def count(self, pod: PodInfo, number: int) -> None:
         """Count a pod in (1) or out (-1)."""
+        self._last = None
         for label in (None, *pod.labels.items()):
             for query, tally in self._by_label.get(label, {}).items():
                 if query.counts(pod):
