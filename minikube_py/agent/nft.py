@@ -11,7 +11,9 @@ import functools
 import shutil
 from typing import Any
 
+from minikube_py.lib import programs
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.programs import ProgramError
 
 TIMEOUT_SECONDS = 60.0
 SMALL_BYTES = 32 * 1024
@@ -84,22 +86,9 @@ def _apply_here(library: Any, text: str) -> None:
 
 
 async def _apply_in_process_of_its_own(text: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        "nft",
-        "-f",
-        "-",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            _, complaint = await process.communicate(text.encode())
-    except TimeoutError as error:
-        raise NftError(f"nft took longer than {TIMEOUT_SECONDS:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise NftError(complaint.decode(errors="replace").strip()[:ERROR_MAX])
+        ended = await programs.run("nft", "-f", "-", stdin=text, seconds=TIMEOUT_SECONDS)
+    except ProgramError as error:
+        raise NftError(str(error)) from error
+    if ended.status != 0:
+        raise NftError(ended.complaint)

@@ -14,6 +14,7 @@ from minikube_py.datastore.kv import (
 )
 from minikube_py.datastore.sql import Database
 from minikube_py.datastore.sqlite import SqliteBackend
+from tests.datastore.counting import count
 
 
 async def test_of_many_who_create_a_key_exactly_one_wins(backend: Backend) -> None:
@@ -37,19 +38,7 @@ async def test_of_many_who_update_a_revision_exactly_one_wins(backend: Backend) 
 
 async def test_counting_by_compare_and_swap_counts_every_step(backend: Backend) -> None:
     await backend.create("/count", b"0")
-
-    async def count(steps: int) -> None:
-        while steps:
-            current = await backend.get("/count")
-            assert current is not None
-            value = str(int(current.value) + 1).encode()
-            try:
-                await backend.update("/count", value, revision=current.revision)
-            except RevisionMismatchError:
-                continue
-            steps -= 1
-
-    await asyncio.gather(*(count(10) for _ in range(6)))
+    await asyncio.gather(*(count(backend, "/count", 10) for _ in range(6)))
     counted = await backend.get("/count")
     assert counted is not None
     assert counted.value == b"60"

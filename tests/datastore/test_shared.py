@@ -19,6 +19,7 @@ from minikube_py.datastore.kv import (
 from minikube_py.datastore.open import open_backend
 from minikube_py.datastore.shared import backend as shared_backend
 from minikube_py.datastore.shared.backend import SharedBackend
+from tests.datastore.counting import count
 
 BOUND_SECONDS = 30.0
 
@@ -74,19 +75,7 @@ async def test_of_many_on_both_servers_exactly_one_creates_a_key(two: Two) -> No
 
 async def test_counting_on_both_servers_counts_every_step(two: Two) -> None:
     await two[0].create("/count", b"0")
-
-    async def count(backend: Backend, steps: int) -> None:
-        while steps:
-            current = await backend.get("/count")
-            assert current is not None
-            value = str(int(current.value) + 1).encode()
-            try:
-                await backend.update("/count", value, revision=current.revision)
-            except RevisionMismatchError:
-                continue
-            steps -= 1
-
-    await asyncio.gather(*(count(two[n % 2], 10) for n in range(6)))
+    await asyncio.gather(*(count(two[n % 2], "/count", 10) for n in range(6)))
     counted = await two[1].get("/count")
     assert counted is not None
     assert counted.value == b"60"

@@ -4,14 +4,15 @@ The rules are asked for the first packet of a connection only. TCP connections e
 a UDP client may send from one port for ever and would keep its endpoint, or the lack of one.
 """
 
-import asyncio
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from minikube_py.agent.nft_elements import Element
+from minikube_py.lib import programs
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.programs import ProgramError
 
 log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 20.0
@@ -74,20 +75,10 @@ def command(stale: Stale) -> Iterator[str]:
 async def forget(stale: Sequence[Stale]) -> None:
     """Make the kernel forget connections; that there are none is no fault."""
     for connections in stale:
-        process = await asyncio.create_subprocess_exec(
-            *command(connections),
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                _, words = await process.communicate()
-        except TimeoutError:
-            log.warning("conntrack took too long front=%s", connections)
+            ended = await programs.run(*command(connections), seconds=TIMEOUT_SECONDS)
+        except ProgramError as error:
+            log.warning("conntrack failed front=%s: %s", connections, error)
             continue
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if process.returncode and b"0 flow entries have been deleted" not in words:
-            log.warning("conntrack failed error=%s", words.decode(errors="replace").strip()[:200])
+        if ended.status and "0 flow entries have been deleted" not in ended.complaint:
+            log.warning("conntrack failed error=%s", ended.complaint[:200])

@@ -11,7 +11,9 @@ from minikube_py.agent.proxy.chains import IPV4, IPV6, Family
 from minikube_py.agent.proxy.fronts import Fronts
 from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.api.object import Key, Obj
+from minikube_py.lib import programs
 from minikube_py.lib.errors import StartError
+from minikube_py.lib.programs import ProgramError
 
 PROGRAMS = {IPV4: "iptables", IPV6: "ip6tables"}
 ERROR_MAX = 2000
@@ -124,24 +126,9 @@ async def remove_rules(families: Sequence[Family] = (IPV4, IPV6)) -> None:
 async def _run(*command: str, stdin: str = "") -> str:
     """Run a program and return what it prints; raises IptablesError."""
     try:
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            # Who is told nothing may have ended before a pipe for it is written to.
-            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    except OSError as error:
-        raise IptablesError(f"{command[0]}: {error.strerror}") from error
-    try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
-            printed, complaint = await process.communicate(stdin.encode() if stdin else None)
-    except TimeoutError as error:
-        raise IptablesError(f"{command[0]} took longer than {TIMEOUT_SECONDS:.0f} s") from error
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise IptablesError(complaint.decode(errors="replace").strip()[:ERROR_MAX])
-    return printed.decode(errors="replace")
+        ended = await programs.run(*command, stdin=stdin, seconds=TIMEOUT_SECONDS)
+    except ProgramError as error:
+        raise IptablesError(str(error)) from error
+    if ended.status != 0:
+        raise IptablesError(ended.complaint)
+    return ended.printed

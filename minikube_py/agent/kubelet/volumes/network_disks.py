@@ -11,7 +11,6 @@ is as in upstream's nfs and iscsi plugins.
 """
 
 import asyncio
-import contextlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,8 +27,10 @@ from minikube_py.api.core import SECRETS
 from minikube_py.api.errors import StatusError
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.client.protocol import Client
+from minikube_py.lib import programs
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import write_atomic
+from minikube_py.lib.programs import ProgramError
 
 PROGRAM_SECONDS = 120.0
 DEVICE_SECONDS = 10.0
@@ -95,25 +96,13 @@ class Programs:
 
     async def run(self, name: str, *arguments: str, fine: Sequence[int] = (0,)) -> str:
         """Run a program and return what it prints; raises VolumeError where it fails."""
-        process = await asyncio.create_subprocess_exec(
-            self.need(name),
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
         try:
-            async with asyncio.timeout(PROGRAM_SECONDS):
-                data, _ = await process.communicate()
-        except TimeoutError:
-            raise VolumeError(f"{name} took longer than {PROGRAM_SECONDS:g} s") from None
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-        output = data.decode(errors="replace").strip()[-OUTPUT_BYTES_SHOWN:]
-        if process.returncode not in fine:
-            raise VolumeError(f"{name} failed: exit status {process.returncode}\nOutput: {output}")
+            ended = await programs.run(self.need(name), *arguments, seconds=PROGRAM_SECONDS)
+        except ProgramError as error:
+            raise VolumeError(str(error)) from None
+        output = f"{ended.printed}{ended.complaint}".strip()[-OUTPUT_BYTES_SHOWN:]
+        if ended.status not in fine:
+            raise VolumeError(f"{name} failed: exit status {ended.status}\nOutput: {output}")
         return output
 
 
