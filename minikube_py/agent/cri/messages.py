@@ -126,7 +126,7 @@ MemoryUsage timestamp=1:int64 working_set_bytes=2:UInt64Value available_bytes=3:
   usage_bytes=4:UInt64Value rss_bytes=5:UInt64Value page_faults=6:UInt64Value
   major_page_faults=7:UInt64Value psi=8:PsiStats
 Mount container_path=1:string host_path=2:string readonly=3:bool propagation=5:MountPropagation
-  uid_mappings=6:IDMapping* gid_mappings=7:IDMapping*
+  uidMappings=6:IDMapping* gidMappings=7:IDMapping*
   recursive_read_only=8:bool image=9:ImageSpec image_sub_path=10:string
 Namespace options=2:NamespaceOption
 NamespaceOption network=1:NamespaceMode pid=2:NamespaceMode ipc=3:NamespaceMode target_id=4:string

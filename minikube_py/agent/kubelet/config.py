@@ -233,7 +233,7 @@ def _mapped(users: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return what shows the files of a mount with the ids of the pod."""
     if users is None:
         return {}
-    return {"uid_mappings": users["uids"], "gid_mappings": users["gids"]}
+    return {"uidMappings": users["uids"], "gidMappings": users["gids"]}
 
 
 def log_path(name: str, restart_count: int) -> str:
