@@ -76,6 +76,8 @@ class Garbage:
         self._clock = clock
         self._is_known = is_known
         self._remove_orphans = remove_orphans
+        self.release: Callable[[Callable[[str], bool]], Awaitable[None]] | None = None
+        """Takes back what pods had for themselves; is told whether a pod (by uid) is still here."""
 
     async def run(self) -> None:
         """Clean up for ever; begin only when the pods of this node are known."""
@@ -118,6 +120,8 @@ class Garbage:
 
     async def _remove_files(self) -> None:
         running = {s.uid for s in await self._runtime.list_sandboxes({})}
+        if self.release is not None:
+            await self.release(lambda uid: self._is_known(uid) or uid in running)
         groups = self._cgroups.pods()
         for uid in self._volumes.uids():
             if self._is_known(uid) or uid in running:

@@ -253,12 +253,12 @@ class Kubelet:
                 self._is_known,
                 self.config.remove_orphans,
             )
+            garbage.release = self.assignments.release_gone
             rotation = LogRotation(self.runtime, self._clock, self._running)
             pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)
             await statics.known()
             await self._image_volumes.prune(self._is_known)
             await self._forget_images()
-            await self.assignments.release_gone(self._is_known)
             self._start(nursery, "claims", lambda: self._plugins.claims.run(self._is_known))
             resources = PodResources(self.config.root, self.assignments, self._active)
             self._start(nursery, "pod resources", resources.run)

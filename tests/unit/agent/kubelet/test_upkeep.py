@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -343,9 +344,16 @@ async def test_a_pod_that_nobody_knows_is_stopped_and_removed(tmp_path):
                 return {}
 
         garbage = Garbage(runtime, NoFiles(), NoGroups(), VirtualClock(), lambda _: False)
+        released: list[tuple[bool, list[str]]] = []
+
+        async def release(is_here: Callable[[str], bool]) -> None:
+            released.append((is_here("u"), list(runtime.sandboxes)))
+
+        garbage.release = release
         await garbage.collect()
         assert list(runtime.sandboxes) == ["other"]  # what is not a pod's is not ours
         assert runtime.log[0] == "stop c 30"
+        assert released == [(False, ["other"])]  # not before it has ended
 
 
 @virtual
