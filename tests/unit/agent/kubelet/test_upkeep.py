@@ -332,7 +332,7 @@ async def test_a_pod_that_nobody_knows_is_stopped_and_removed(tmp_path):
         runtime = ModelRuntime(VirtualClock(), nursery)
         labels = {"io.kubernetes.pod.uid": "u"}
         runtime.sandboxes["s0"] = replace(sandbox(), labels=labels)
-        runtime.sandboxes["other"] = replace(sandbox(), id="other")
+        runtime.sandboxes["other"] = replace(sandbox(), id="other", uid="v")
         runtime.containers["c-0"] = replace(running(), labels=labels)
 
         class NoFiles:
