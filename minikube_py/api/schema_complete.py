@@ -31,18 +31,36 @@ _ZEROS: Mapping[str, Any] = {
 }
 
 
-def complete(kind: Type, obj: Obj) -> Obj:
-    """Return the object with what its type always writes; the same object where nothing lacks."""
-    completer = completer_of(kind)
-    done: Obj = obj if completer is None else completer(obj)
-    return done
+def complete(kind: Type, obj: Obj, known: Obj | None = None) -> Obj:
+    """Return the object with what its type always writes; the same object where nothing lacks.
+
+    What it shares with `known`, an object that is complete, is not looked at again.
+    """
+    return _done(completer_of(kind), obj, known)
 
 
-def stored(kind: Type, obj: Obj) -> Obj:
-    """Return the completed object as it comes back from upstream's storage."""
-    completer = completer_of(kind, storing=True)
-    done: Obj = obj if completer is None else completer(obj)
-    return done
+def stored(kind: Type, obj: Obj, known: Obj | None = None) -> Obj:
+    """Return the completed object as it comes back from upstream's storage; `known` as above."""
+    return _done(completer_of(kind, storing=True), obj, known)
+
+
+def _done(completer: Completer | None, obj: Obj, known: Obj | None) -> Obj:
+    if completer is None:
+        return obj
+    changed = changed_fields(obj, known)
+    done: Obj = completer(changed)
+    if changed is obj:
+        return done
+    missing = {name: value for name, value in done.items() if name not in obj}
+    return {**obj, **{name: done[name] for name in changed}, **missing}
+
+
+def changed_fields(obj: Obj, known: Obj | None) -> Obj:
+    """Return the fields of an object that are not the very same in another one."""
+    if known is None:
+        return obj
+    changed = {name: v for name, v in obj.items() if name not in known or known[name] is not v}
+    return obj if len(changed) == len(obj) else changed
 
 
 def completer_of(kind: Type, *, storing: bool = False) -> Completer | None:

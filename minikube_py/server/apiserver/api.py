@@ -7,7 +7,7 @@ kinds that are answered and never stored, are endpoints.
 
 import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -275,7 +275,8 @@ class Api:
                 raise unfit_patch(call, kind, patch, document, why)
         try:
             document = of_own_kind(call.resource, kind, document)
-            decoded = self._decode(replace(call, raw=b""), document, problems)
+            patch_of = body.Patched(current, problems)
+            decoded = self._decode(replace(call, raw=b""), document, patch_of)
         except body.UnfitError as error:
             raise unfit_patch(call, kind, patch, document, error.why) from error
         obj = _in_namespace(call, decoded)
@@ -290,7 +291,7 @@ class Api:
         return found is not None and not found.custom
 
     def _decode(
-        self, call: Call, document: dict[str, Any], patch_problems: Sequence[str] | None = None
+        self, call: Call, document: dict[str, Any], patch: body.Patched | None = None
     ) -> dict[str, Any]:
         decoded = body.decode(
             document,
@@ -298,7 +299,7 @@ class Api:
             validation=call.options.field_validation,
             raw=call.raw,
             found=call.found,
-            patch_problems=patch_problems,
+            patch=patch,
         )
         call.warnings.extend(decoded.warnings)
         if call.audit is not None:

@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from yaml import YAMLError
@@ -24,6 +24,7 @@ from minikube_py.api.errors import (
 from minikube_py.api.fields import Field, invalid_message, quote
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
+from minikube_py.api.schema_complete import changed_fields
 from minikube_py.api.schema_report import DecodeError
 from minikube_py.api.yaml import error_text as yaml_error_text
 from minikube_py.api.yaml import load as load_yaml
@@ -51,6 +52,15 @@ class Decoded:
 
     obj: dict[str, Any]
     warnings: tuple[str, ...] = ()
+
+
+class Patched(NamedTuple):
+    """How a document came about that a patch made."""
+
+    current: Obj
+    """The stored object that was patched."""
+    problems: Sequence[str]
+    """What a strict reader finds wrong with the patch."""
 
 
 class UnfitError(BadRequestError):
@@ -331,7 +341,7 @@ def decode(
     validation: str = "Warn",
     raw: bytes = b"",
     found: Sequence[str] = (),
-    patch_problems: Sequence[str] | None = None,
+    patch: Patched | None = None,
 ) -> Decoded:
     """Check a document against its kind, prune it, and fill in defaults.
 
@@ -349,26 +359,38 @@ def decode(
     document = _with_head(document, resource)
     if not document.get("metadata"):
         document["metadata"] = {}
-    obj: Obj = document
-    unknown: list[str] = []
-    if (kind := resource.type) is not None:
-        try:
-            if resource.prune is not None:
-                check_depth(document)
-                obj, unknown = resource.prune(document)
-            else:
-                obj, unknown = schema_check.check(kind, document)
-        except DecodeError as error:
-            raise UnfitError(resource, str(error)) from error
-    if patch_problems is None:
+    try:
+        obj, unknown = _checked(resource, document, patch.current if patch is not None else None)
+    except DecodeError as error:
+        raise UnfitError(resource, str(error)) from error
+    if patch is None:
         texts = [*found, *schema_reader.in_order(duplicates, unknown, raw)]
     else:  # upstream wrote the patched document with sorted keys
-        texts = [*patch_problems, *schema_reader.in_order([], sorted(unknown), b"")]
+        texts = [*patch.problems, *schema_reader.in_order([], sorted(unknown), b"")]
     warnings = _problems(resource, texts, validation)
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
     obj = _with_texts(obj, resource.raw_paths, raw)
     return Decoded(dict(resource.default(obj)), warnings)
+
+
+def _checked(resource: Resource, document: Obj, current: Obj | None) -> tuple[Obj, list[str]]:
+    """Return the document as its kind has it, and its unknown fields.
+
+    What a patched document shares with the stored one, which is sound, is not looked at again.
+    """
+    kind = resource.type
+    if kind is None:
+        return document, []
+    if resource.prune is not None:
+        check_depth(document)
+        return resource.prune(document)
+    changed = changed_fields(document, current if resource.storage is None else None)
+    obj, unknown = schema_check.check(kind, changed)
+    if changed is not document:
+        same = {name: value for name, value in document.items() if name not in changed}
+        obj = {**same, **obj}
+    return obj, unknown
 
 
 def _with_texts(obj: Obj, paths: Sequence[raw_text.Path], raw: bytes) -> Obj:

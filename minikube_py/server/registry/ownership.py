@@ -40,11 +40,11 @@ def tracked(write: Write, new: Obj, old: Obj | None, now: datetime) -> Obj:
         return new
     if old is not None and undeclared(resource, old):  # upstream gives up and forgets them
         return without(new, "metadata.managedFields")
-    asked = new
+    asked, known = new, old
     if resource.storage is not None and not resource.custom:
         # what the conversion adds was asked for too
-        asked = resource.storage.from_storage(resource.storage.to_storage(new))
-    asked = asked if old is None else complete(kind, asked)
+        asked, known = resource.storage.from_storage(resource.storage.to_storage(new)), None
+    asked = asked if old is None else complete(kind, asked, known)
     done = managed_fields.track_update(kind, old, asked, writer_of(write, now))
     entries = done["metadata"].get("managedFields")
     if write.subresource == "scale" and entries:

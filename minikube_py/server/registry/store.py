@@ -285,7 +285,7 @@ class Store:
         wanted = await self._tracked(write, carry_metadata(wanted, old), old)
         new = await self.admission.admit(write, wanted, old)
         new = await self._prepare_update(write, carry_metadata(new, old), old)
-        new = with_old_times(complete(resource, new), old)
+        new = with_old_times(complete(resource, new, old), old)
         await self.admission.validate(write, new, old)
         new, undo = await self._before(write, new, old)
         if write.dry_run:

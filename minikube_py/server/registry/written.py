@@ -37,10 +37,10 @@ def key_text(obj: Obj) -> str:
     return f"{namespace}/{name}" if namespace else str(name)
 
 
-def complete(resource: Resource, obj: Obj) -> Obj:
+def complete(resource: Resource, obj: Obj, old: Obj | None = None) -> Obj:
     """Return the object as it is stored: with an empty status, say, where it has none."""
-    kind = resource.type
-    return obj if kind is None else schema_complete.stored(kind, obj)
+    kind, known = resource.type, old if resource.storage is None else None
+    return obj if kind is None else schema_complete.stored(kind, obj, known)
 
 
 def carry_metadata(new: Obj, old: Obj) -> dict[str, Any]:
