@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.ports import free_port
 
 KPY = Path(sys.executable).parent / "kpy"
-START_SECONDS_MAX = 90.0
+START_SECONDS_MAX = 180.0
 STOP_SECONDS_MAX = 10.0
 
 
@@ -41,9 +41,17 @@ class Server:
     def start(self) -> None:
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(self.line(), stdout=output, stderr=output)
+        try:
+            self._wait_ready(self.process)
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def _wait_ready(self, process: "subprocess.Popen[bytes]") -> None:
         deadline = time.monotonic() + START_SECONDS_MAX
         while not self.is_ready():
-            assert self.process.poll() is None, self.log.read_text()
+            assert process.poll() is None, self.log.read_text()
             assert time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.05)
 

@@ -24,7 +24,7 @@ from tests.ports import free_port
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT.parent / "shared" / "wire"
 KPY = Path(sys.executable).parent / "kpy"
-START_SECONDS_MAX = 90.0
+START_SECONDS_MAX = 180.0
 REQUEST_SECONDS_MAX = 60
 REPLAY_SECONDS_MAX = 400
 JOBS = 6

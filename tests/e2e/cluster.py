@@ -17,7 +17,7 @@ from tests.e2e.node.machine import Machine, ProgramError, says, wait_until
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 IMAGES = ROOT / "build" / "images"
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 STOP_SECONDS_MAX = 10.0
 """What a stop may take at most, by promise."""
 LOG_BYTES_SHOWN = 20_000

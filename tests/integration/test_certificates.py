@@ -14,7 +14,7 @@ import pytest
 
 from tests.program import Server
 
-CHANGE_SECONDS_MAX = 60.0
+CHANGE_SECONDS_MAX = 120.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from tests.ports import free_port
 from tests.program import KPY, STOP_SECONDS_MAX, Server
 
-SECONDS_MAX = 60.0
+SECONDS_MAX = 120.0
 NODE = {
     "apiVersion": "v1",
     "kind": "Node",

@@ -25,7 +25,7 @@ NODE = """
 {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"},
  "status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "9"}}}
 """
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ class Node:
         """Start kpy and wait until it says that it is ready."""
         before = self.log.stat().st_size if self.log.exists() else 0
         self.program = self.machine.start(self.line(*more), self.log)
-        wait_until(lambda: ready in self._said(before), 30, ready.decode())
+        wait_until(lambda: ready in self._said(before), 180, ready.decode())
 
     def _said(self, before: int) -> bytes:
         assert self.program is not None

@@ -27,7 +27,7 @@ CONTROLLERS = (
 NAMESPACES = ("--net", "--mount", "--uts", "--ipc", "--pid", "--cgroup")
 CLONE_NEWNET = 0x40000000
 libc = ctypes.CDLL(None, use_errno=True)
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 120.0
 """What has not come by then on the busiest machine does not come."""
 
 
@@ -104,7 +104,10 @@ class Machine:
         future: Future[Any] = Future()
 
         async def main() -> Any:
-            return await work()
+            try:
+                return await work()
+            finally:
+                await _all_closed()
 
         def enter() -> None:
             try:
@@ -137,6 +140,15 @@ class Machine:
         """End everything inside, and remove what it had on disk."""
         self.crash()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+async def _all_closed() -> None:
+    """Wait until connections that were closed are gone: those with TLS say goodbye first."""
+    open_files = asyncio.get_running_loop()._selector.get_map()  # type: ignore[attr-defined]
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            while len(open_files) > 1:  # noqa: ASYNC110 -- one is the own of the loop
+                await asyncio.sleep(0.01)
 
 
 def _remove_group(folder: Path) -> None:
