@@ -1,11 +1,19 @@
 """Pods on a real node: what containers find, how they end, what is told of it."""
 
+import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from minikube_py.agent.cri.connection import Connection
+from minikube_py.agent.cri.images import Images
+from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.kubelet.config import Machine, Start, container_config, sandbox_config
+from minikube_py.agent.kubelet.dns import Resolver
+from tests.cri_contract import Case, keep
 from tests.e2e.node.conftest import Node, make
 from tests.e2e.node.machine import wait_until
 
@@ -424,3 +432,42 @@ def test_the_node_tells_of_itself(node: Node):
     lease = json.loads(node.kubectl("get", "lease", "n1", "-n", "kube-node-lease", "-o", "json"))
     assert lease["spec"]["leaseDurationSeconds"] == 40
     assert lease["metadata"]["ownerReferences"][0]["uid"] == found["metadata"]["uid"]
+
+
+SCRIPTS = {
+    "ends": "sleep 0.5; exit 3",
+    "stays": "trap 'exit 143' TERM; sleep 3600 & wait",
+    "stubborn": "trap '' TERM; while :; do sleep 1; done",
+}
+
+
+def test_containerd_keeps_the_contract_of_the_model(node: Node):
+    """What unit tests believe of a runtime holds for this one (tests/cri_contract.py)."""
+    logs = node.folder / "contract"
+    label = {"kpy.test/contract": "1"}  # and none of a pod that the kubelet would miss
+    containers = [
+        {"name": name, "image": "kpy.local/busybox:1", "command": ["sh", "-c", script]}
+        for name, script in SCRIPTS.items()
+    ]
+    metadata = {"name": "contract", "namespace": "default", "uid": "contract"}
+    pod = {"metadata": metadata, "spec": {"containers": containers}}
+    sandbox = sandbox_config(pod, 0, "contract", Resolver(), logs) | {"labels": label}
+    for name in SCRIPTS:
+        Path(sandbox["log_directory"], name).mkdir(parents=True)
+    connection = Connection(str(node.folder / "agent" / "containerd" / "containerd.sock"))
+
+    async def main() -> None:
+        try:
+            image = await Images(connection).status("kpy.local/busybox:1")
+            assert image is not None
+            start = Start(restart_count=0, image=image, env={})
+            machine = Machine(memory_bytes=1 << 30, unified=False, seccomp_folder=logs)
+            made = {
+                one["name"]: container_config(pod, one, start, machine) | {"labels": label}
+                for one in containers
+            }
+            await keep(Case(Runtime(connection), sandbox, made, asyncio.sleep, label))
+        finally:
+            await connection.aclose()
+
+    asyncio.run(main())
