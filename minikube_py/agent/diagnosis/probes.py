@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from minikube_py.agent.dns import codec
 
 TIMEOUT_SECONDS = 2.0
+PING_SECONDS = 1.0
+"""Kernels answer these themselves, however busy their machines are."""
 TRIES = 2
 ECHO_V4, REPLY_V4, ECHO_V6, REPLY_V6 = 8, 0, 128, 129
 """ICMP types (RFC 792, RFC 4443)."""
@@ -55,7 +57,7 @@ def ping(address: str, size: int = 0) -> str:
 
 
 def _replied(sock: socket.socket, version: int, address: str, number: int) -> bool:
-    for data, sender in _received(sock):
+    for data, sender in _received(sock, PING_SECONDS):
         body = data if version == 6 else data[(data[0] & 15) * 4 :]
         if len(body) < 8 or sender != address:
             continue
@@ -65,9 +67,9 @@ def _replied(sock: socket.socket, version: int, address: str, number: int) -> bo
     return False
 
 
-def _received(sock: socket.socket) -> Iterator[tuple[bytes, str]]:
+def _received(sock: socket.socket, seconds: float) -> Iterator[tuple[bytes, str]]:
     """Yield what comes until the time is over."""
-    end = time.monotonic() + TIMEOUT_SECONDS
+    end = time.monotonic() + seconds
     with contextlib.suppress(TimeoutError):
         while (left := end - time.monotonic()) > 0:
             sock.settimeout(left)
@@ -112,7 +114,7 @@ def resolve(server: str, name: str) -> tuple[str, list[str]]:
             number = secrets.randbits(16)
             try:
                 sock.send(codec.write_query(number, labels, codec.A))
-                for data, _ in _received(sock):
+                for data, _ in _received(sock, TIMEOUT_SECONDS):
                     if data[:2] == number.to_bytes(2, "big"):
                         return _answer(data)
             except OSError as error:

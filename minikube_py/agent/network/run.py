@@ -105,13 +105,20 @@ class PodNetwork:
             log.warning("nodes not connected error=%s", error)
             return False
         for change, why in refused:
-            log.warning("pod network: refused change=%s error=%s", change, why)
+            log.warning("pod network: refused change=%s error=%s%s", change, why, _remedy(change))
         return not refused
 
     async def _set_peers(self, others: Sequence[routes.Peer]) -> None:
         private = await asyncio.to_thread(wireguard.private_key, self._config.key_dir)
         family = ipaddress.ip_address(self._config.node_ip).version
         await wireguard.set_peers(wireguard.configuration(private, others, family))
+
+
+def _remedy(change: routes.Change) -> str:
+    """Return what to do where the kernel cannot make the link itself."""
+    if not change.is_wanted or not isinstance(change.part, routes.Link):
+        return ""
+    return "; where this kernel has no VXLAN, run the server with another --network-backend"
 
 
 def _bring_about(wanted: routes.State) -> Sequence[tuple[routes.Change, str]]:
