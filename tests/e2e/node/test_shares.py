@@ -34,9 +34,10 @@ def guaranteed(name: str, cpu: str) -> dict[str, Any]:
 
 
 def allowed(node: Node, name: str) -> str:
-    """Return the processors that the kernel lets a pod's processes use."""
-    shown = node.exec(name, "grep", "Cpus_allowed_list", "/proc/1/status")
-    return shown.split()[1]
+    """Return the processors that the kernel lets a pod's processes use, once it can be asked."""
+    question = ("grep", "Cpus_allowed_list", "/proc/1/status")
+    shown = wait_until(lambda: node.exec(name, *question), 30, f"{name} can be asked")
+    return str(shown).split()[1]
 
 
 def becomes(node: Node, name: str, cpus: str) -> None:
