@@ -44,6 +44,13 @@ def configuration(config: KubeletConfig) -> dict[str, Any]:
         "containerLogMaxSize": f"{BYTES_MAX >> 20}Mi",
         "containerLogMaxFiles": FILES_MAX,
         "podLogsDir": str(config.logs),
+        "allowedUnsafeSysctls": list(config.unsafe_sysctls),
+        "imagePullCredentialsVerificationPolicy": config.image_verification,
+        "memorySwap": {"swapBehavior": config.swap_behavior} if config.swap_behavior else {},
+        "shutdownGracePeriodByPodPriority": [
+            {"priority": group.priority, "shutdownGracePeriodSeconds": int(group.seconds)}
+            for group in config.shutdown.groups
+        ],
         "kind": "KubeletConfiguration",
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
     }

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from minikube_py.agent.kubelet.configz import configuration
 from minikube_py.agent.kubelet.container_status import Failure
+from minikube_py.agent.kubelet.kubelet import KubeletConfig
+from minikube_py.agent.kubelet.node_object import MachineFacts, NodeFacts
 from minikube_py.agent.kubelet.shutdown.logind import Logind
 from minikube_py.agent.kubelet.shutdown.manager import FAILURE, Around, NodeShutdown
 from minikube_py.agent.kubelet.shutdown.plan import Group, ShutdownPolicy, parse, turns
@@ -201,3 +204,15 @@ async def test_a_limit_that_is_too_short_is_raised_by_a_file(path):
             with pytest.raises(DbusError, match="less than requested ShutdownGracePeriod"):
                 await Logind(bus, drop_in).allow(31)
     fake.close()
+
+
+def test_configz_tells_the_groups(tmp_path):
+    machine = MachineFacts(cpus=1, memory_bytes=1, disk_bytes=1)
+    facts = NodeFacts(name="n1", hostname="n1", ips=("10.0.0.1",), machine=machine)
+    config = KubeletConfig(node=facts, root=tmp_path, shutdown=parse("30s", "10s", ()))
+    told = configuration(config)
+    assert told["shutdownGracePeriodByPodPriority"] == [
+        {"priority": 0, "shutdownGracePeriodSeconds": 20},
+        {"priority": CRITICAL, "shutdownGracePeriodSeconds": 10},
+    ]
+    assert told["imagePullCredentialsVerificationPolicy"] == "NeverVerifyPreloadedImages"
