@@ -14,7 +14,7 @@ from tests.e2e.node.machine import wait_until
 
 PORT = 8081
 OUTSIDE = "192.168.77.99"
-SECONDS_MAX = 30.0
+SECONDS_MAX = 120.0
 ANSWER = "while true; do echo hello | busybox nc -l -p 80; done"
 
 

@@ -176,7 +176,7 @@ def forwarded(cluster: Cluster, target: str, namespace: str, port: int) -> Itera
         yield int(first.split(":")[1].split(" ")[0])
     finally:
         process.terminate()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         if process.stdout is not None:
             process.stdout.close()
 

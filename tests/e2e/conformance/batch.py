@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 
-SECONDS_MAX = 240.0
+SECONDS_MAX = 480.0
 IMAGE = "kpy.local/busybox:1"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 
-SECONDS_MAX = 180.0
+SECONDS_MAX = 480.0
 Status = dict[str, Any]
 
 

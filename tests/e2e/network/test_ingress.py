@@ -87,7 +87,7 @@ class Backend:
             return thread
 
         self._thread = inside(network, begin)
-        assert ready.wait(10)
+        assert ready.wait(60)
 
     async def _serve(self, ready: threading.Event) -> None:
         app = web.Application()

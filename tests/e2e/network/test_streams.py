@@ -212,7 +212,7 @@ def test_a_forwarded_port_takes_many_connections_and_closes(
         assert shown == "hello\n" * 10
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
 

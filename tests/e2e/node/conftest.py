@@ -70,7 +70,7 @@ class Node:
         assert self.program is not None
         begun = time.monotonic()
         self.machine.sh("kill", "-INT", self.pid())
-        self.program.wait(20)
+        self.program.wait(60)
         return time.monotonic() - begun
 
     def kubectl(self, *arguments: str, stdin: str = "", timeout: float = 180) -> str:

@@ -47,7 +47,7 @@ def test_an_import_that_was_cut_short_is_done_by_the_next_start(fresh: Node) -> 
     program = begin(fresh)
     fresh.machine.sh("pkill", "-9", "-x", "containerd", check=False)
     fresh.machine.sh("kill", "-9", fresh.pid())
-    program.wait(30)
+    program.wait(120)
     fresh.program = begin(fresh)
     fresh.machine.sh("pkill", "-9", "-x", "containerd", check=False)
     wait_until(lambda: b"node n1 is ready" in fresh.log.read_bytes(), 60, "the node is ready")
