@@ -81,7 +81,7 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     test, _, case = request.node.name.lower().replace("_", "-").rstrip("]").partition("[")
     name = f"{test[:45].strip('-')}-{case[:12]}".strip("-")
     cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

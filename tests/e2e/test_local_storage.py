@@ -156,7 +156,7 @@ def test_tables_show_volumes_claims_and_classes(cluster: Cluster, namespace: str
 def test_a_namespace_takes_its_volumes_along(cluster: Cluster, namespace: str) -> None:
     inner = f"{namespace}-inner"
     cluster.kubectl("create", "namespace", inner)
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", inner)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", inner)
     made = pod("user", "data")
     spec = {**made["spec"], "terminationGracePeriodSeconds": 0}
     cluster.apply(claim("data", "1Mi"), {**made, "spec": spec}, namespace=inner)

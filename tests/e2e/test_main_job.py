@@ -296,7 +296,9 @@ def test_the_token_in_a_pod_has_the_rights_of_its_account_and_no_more(
 
 def test_a_deleted_namespace_takes_everything_with_it(cluster: Cluster) -> None:
     cluster.kubectl("create", "namespace", "short-lived")
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "short-lived")
+    cluster.kubectl(
+        "wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", "short-lived"
+    )
     cluster.apply(pod("p", "exec sleep 3600"), namespace="short-lived")
     wait_for_pod(cluster, "short-lived", "p")
     cluster.kubectl("delete", "namespace", "short-lived", "--timeout=120s")

@@ -42,7 +42,7 @@ def _namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str
     """Have a namespace named after the module."""
     name = request.module.__name__.rpartition(".")[2].replace("_", "-")
     cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name)
+    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", name)
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 

@@ -29,7 +29,7 @@ def test_a_pods_bandwidth_is_limited_in_each_direction_while_it_lives(
         "spec": {"terminationGracePeriodSeconds": 0, "containers": [container]},
     }
     cluster.apply(pod, namespace=namespace)
-    ready = ("wait", "--for=condition=Ready", "pod/slow", "-n", namespace, "--timeout=60s")
+    ready = ("wait", "--for=condition=Ready", "pod/slow", "-n", namespace, "--timeout=120s")
     cluster.kubectl(*ready)
     assert rates(cluster) == sorted([*before, 1_000_000, 3_000_000])
     cluster.kubectl("delete", "pod", "slow", "-n", namespace)

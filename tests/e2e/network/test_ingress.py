@@ -185,7 +185,9 @@ def world(cluster: Cluster) -> Iterator[World]:
         outside.sh("ip", "link", "set", "eth0", "up")
         cluster.machine.sh("ip", "link", "set", end, "master", "uplink", "up")
         cluster.kubectl("create", "namespace", NAMESPACE)
-        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", NAMESPACE)
+        cluster.kubectl(
+            "wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", NAMESPACE
+        )
         cluster.apply(
             *(pod(name) for name in "ab"),
             *(service(name, name) for name in "ab"),
@@ -194,7 +196,7 @@ def world(cluster: Cluster) -> Iterator[World]:
             namespace=NAMESPACE,
         )
         ready = ("wait", "--for=condition=Ready", "pod", "--all", "-n", NAMESPACE)
-        cluster.kubectl(*ready, "--timeout=60s")
+        cluster.kubectl(*ready, "--timeout=120s")
         networks = networks_of([cluster.machine.pid])
         for name in "ab":
             address = cluster.get("pod", name, "-n", NAMESPACE)["status"]["podIP"]
@@ -362,7 +364,7 @@ def test_each_host_has_its_certificate_and_a_new_one_without_a_restart(world: Wo
 def test_without_an_ingress_the_ports_are_free(world: World) -> None:
     world.cluster.kubectl("delete", "ingress", "--all", "-n", NAMESPACE)
     world.cluster.kubectl(
-        "wait", "--for=delete", "service/kpy-ingress", "-n", "kube-system", "--timeout=30s"
+        "wait", "--for=delete", "service/kpy-ingress", "-n", "kube-system", "--timeout=120s"
     )
     wait_until(lambda: world.get("web.test")[0] == 0, 20, "nobody answers")
     tables = world.cluster.machine.sh("cat", "/proc/net/tcp6", "/proc/net/tcp").splitlines()

@@ -42,7 +42,9 @@ def service(name: str, **spec: Any) -> dict[str, Any]:
 def names(cluster: Cluster) -> Iterator[Cluster]:
     """Have a client, a service `web`, a headless one `db` and others."""
     cluster.kubectl("create", "namespace", NAMESPACE)
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", NAMESPACE)
+    cluster.kubectl(
+        "wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", NAMESPACE
+    )
     cluster.apply(
         pod("client", "sleep 10000"),
         pod("web", WEB, ports=[{"containerPort": 8080, "hostPort": 18080}]),

@@ -158,7 +158,9 @@ def world(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     for namespace in NAMESPACES:
         cluster.kubectl("create", "namespace", namespace)
         cluster.kubectl("label", "namespace", namespace, f"ns={namespace}")
-        cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", namespace)
+        cluster.kubectl(
+            "wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", namespace
+        )
         pods = [pod(name, "n3" if (namespace, name) in FAR else "n1") for name in NAMES]
         cluster.apply(*pods, namespace=namespace)
     for namespace in NAMESPACES:
@@ -203,7 +205,7 @@ def test_a_pod_is_isolated_from_its_first_moment(cluster: Cluster, world: World)
     said = {}
     for namespace in "xz":
         done = ("wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/hasty", "-n", namespace)
-        cluster.kubectl(*done, "--timeout=60s")
+        cluster.kubectl(*done, "--timeout=120s")
         (status,) = cluster.get("pod", "hasty", "-n", namespace)["status"]["containerStatuses"]
         said[namespace] = status["state"]["terminated"].get("message", "")
         cluster.kubectl("delete", "pod", "hasty", "-n", namespace)

@@ -38,7 +38,9 @@ def pod(name: str, script: str, **more: Any) -> dict[str, Any]:
 def web(cluster: Cluster) -> Iterator[str]:
     """Have a pod `web` and return its namespace."""
     cluster.kubectl("create", "namespace", "streams")
-    cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "streams")
+    cluster.kubectl(
+        "wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", "streams"
+    )
     probe = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
     cluster.apply(pod("web", SCRIPT, readinessProbe=probe), namespace="streams")
     wait(cluster, "web")

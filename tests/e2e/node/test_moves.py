@@ -50,7 +50,7 @@ def test_a_node_follows_the_address_of_its_machine(wandering: Node) -> None:
     node = wandering
     assert address_of(node) == BEFORE
     node.apply(make("plain"), make("on-the-node", hostNetwork=True))
-    node.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=60s")
+    node.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=120s")
     before = {pod["metadata"]["name"]: pod for pod in node.pods()}
     node.machine.sh("ip", "address", "add", f"{AFTER}/24", "dev", "uplink")
     node.machine.sh("ip", "address", "del", f"{BEFORE}/24", "dev", "uplink")
@@ -65,9 +65,9 @@ def test_a_node_follows_the_address_of_its_machine(wandering: Node) -> None:
     for name, pod in before.items():
         (was,), (now,) = pod["status"]["containerStatuses"], after[name]["containerStatuses"]
         assert now["containerID"] == was["containerID"]
-    node.kubectl("wait", "node/n1", "--for=condition=Ready", "--timeout=60s")
+    node.kubectl("wait", "node/n1", "--for=condition=Ready", "--timeout=120s")
     node.apply(make("late"))
-    node.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=60s")
+    node.kubectl("wait", "pod/late", "--for=condition=Ready", "--timeout=120s")
 
     def reached() -> bool:
         with contextlib.suppress(ProgramError):  # until the server has a certificate for it

@@ -36,7 +36,7 @@ def test_pods_end_in_order_and_say_why_when_the_machine_goes_down(ending_node: N
     critical = make("critical", priorityClassName="system-node-critical")
     critical["metadata"] |= namespace["metadata"]
     node.apply(make("plain", "trap 'exit 0' TERM; sleep 3600 & wait"), critical)
-    ready = ("--for=condition=Ready", "--timeout=60s")
+    ready = ("--for=condition=Ready", "--timeout=120s")
     node.kubectl("wait", "pod/plain", *ready)
     node.kubectl("wait", "pod/critical", "-n", "kube-system", *ready)
     node.machine.sh("kill", "-PWR", node.pid())

@@ -43,7 +43,7 @@ def deployment(name: str, replicas: int) -> dict[str, Any]:
 def spread(net: Net) -> None:
     """Have a service with a pod on each node, and a client on n1."""
     net.make(pod("client", nodeName="n1"), service("web", {"app": "web"}), deployment("web", 2))
-    net.do("rollout", "status", "deployment/web", "--timeout=90s")
+    net.do("rollout", "status", "deployment/web", "--timeout=120s")
     assert nodes_of(net) == {"n1", "n2"}
     wait_until(lambda: net.ask("web"), 30, "the service answers")
 

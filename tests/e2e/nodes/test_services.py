@@ -16,7 +16,9 @@ NODES = {"n1": "192.168.77.1", "n2": "192.168.77.2"}
 def net(two_nodes: Cluster) -> Iterator[Net]:
     """Have a client on each node, and a pod on n2 that answers."""
     two_nodes.kubectl("create", "namespace", "services")
-    two_nodes.kubectl("wait", "--for=create", "serviceaccount/default", "-n", "services")
+    two_nodes.kubectl(
+        "wait", "--for=create", "serviceaccount/default", "--timeout=120s", "-n", "services"
+    )
     made = Net(two_nodes, "services")
     made.make(
         pod("client-n1", nodeName="n1"),

@@ -40,7 +40,7 @@ def test_a_kubelet_that_lets_nobody_in_is_reached_through_its_tunnel(
 ) -> None:
     made = web("far", nodeName="n2")
     two_nodes.apply(made)
-    two_nodes.kubectl("wait", "--for=condition=Ready", "pod/far", "--timeout=60s")
+    two_nodes.kubectl("wait", "--for=condition=Ready", "pod/far", "--timeout=120s")
     try:
         assert two_nodes.kubectl("exec", "far", "--", "hostname").strip() == "far"
         path = "/api/v1/namespaces/default/pods/far:8080/proxy/"
