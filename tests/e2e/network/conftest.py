@@ -32,7 +32,7 @@ class Namespace:
     def sh(self, *command: str) -> str:
         """Run a program inside and return what it prints."""
         line = ["nsenter", f"--net={self.path}", *command]
-        done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout
 
