@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.node.machine import wait_until
 from tests.program import Server
 
 RULES = """
@@ -32,6 +33,11 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def test_workloads_come_up_on_nodes_that_fit_and_jobs_end(server: Server) -> None:
     server.start()
+    # Pods that come before the nodes do would all go to the first one.
+    nodes_shown = ("get", "nodes", "--no-headers")
+    wait_until(
+        lambda: server.kubectl(*nodes_shown).count(" Ready ") == 6, 60, "all nodes are ready"
+    )
     server.kubectl("create", "deployment", "web", "--image=none", "--replicas=8")
     server.kubectl("rollout", "status", "deployment/web", "--timeout=120s")
     server.kubectl("create", "job", "once", "--image=none")
