@@ -13,10 +13,11 @@ from minikube_py.datastore.index import Index
 from minikube_py.datastore.kv import Event, FutureRevisionError, UnavailableError
 from minikube_py.datastore.logged import LoggedBackend
 from minikube_py.datastore.shared.database import Database
+from minikube_py.datastore.shared.dialects import Listen
 from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
 from minikube_py.datastore.shared.writer import SharedWriter, read_index
 from minikube_py.lib.clock import Clock, SystemClock
-from minikube_py.lib.tasks import Nursery, restarting
+from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class SharedBackend(LoggedBackend):
         self._tasks = Nursery("datastore")
         self._tasks.start("follow", self._follow())
         if database.dialect.listen is not None:
-            self._tasks.start("listen", restarting("datastore listener", self._listen))
+            self._tasks.start("listen", self._listen(database.dialect.listen))
 
     @classmethod
     async def open(
@@ -72,10 +73,15 @@ class SharedBackend(LoggedBackend):
     async def _catch_up(self) -> None:
         await self._writer.caught_up()
 
-    async def _listen(self) -> None:
-        listen = self._database.dialect.listen
-        if listen is not None:
-            await listen(self._database.endpoint, self._hear)
+    async def _listen(self, listen: Listen) -> None:
+        """Hear of commits for as long as the database is there, and again when it is back."""
+        while True:
+            try:
+                await listen(self._database.endpoint, self._hear)
+            except UnavailableError as error:
+                log.debug("not told of commits: %s", error)
+            self._heard.set()  # what was committed since is looked for now
+            await self._clock.sleep(ASK_LAST_SECONDS)
 
     def _hear(self, revision: int) -> None:
         if revision > self._tail.revision:
@@ -87,16 +93,28 @@ class SharedBackend(LoggedBackend):
         wait = LISTEN_ASK_SECONDS if told else ASK_FIRST_SECONDS
         while True:
             before = self._tail.revision
-            try:
-                await self._catch_up()
-            except UnavailableError as error:
-                log.warning("the datastore cannot be followed, trying again: %s", error)
-                await self._clock.sleep(ASK_LAST_SECONDS)
+            await self._look()
             if not told:
                 moved = self._tail.revision > before
                 wait = ASK_FIRST_SECONDS if moved else min(wait * 2, ASK_LAST_SECONDS)
             self._heard.clear()
             await self._hearing(wait)
+
+    async def _look(self) -> None:
+        """Catch up once, however long the database is away; say so once."""
+        away = False
+        while True:
+            try:
+                await self._catch_up()
+            except UnavailableError as error:
+                if not away:
+                    log.warning("datastore away, trying again: %s", error)
+                away = True
+                await self._clock.sleep(ASK_LAST_SECONDS)
+            else:
+                if away:
+                    log.info("datastore is back revision=%d", self._tail.revision)
+                return
 
     async def _hearing(self, seconds: float) -> None:
         try:

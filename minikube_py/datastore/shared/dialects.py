@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Executable, LargeBinary, Text, text
 from sqlalchemy.dialects import mysql, postgresql
 
+from minikube_py.datastore.kv import UnavailableError
 from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
 
 CHANNEL = "kpy"
@@ -22,7 +23,8 @@ KEY = (
 BYTES = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 Listen = Callable[[DatabaseEndpoint, Callable[[int], None]], Awaitable[None]]
-"""(endpoint, heard) -> calls `heard` with each newest revision; returns when the line breaks."""
+"""(endpoint, heard) -> calls `heard` with each newest revision; returns when the line breaks,
+raises UnavailableError where there is none."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,26 @@ class Dialect:
 async def _listen(endpoint: DatabaseEndpoint, heard: Callable[[int], None]) -> None:
     import asyncpg  # noqa: PLC0415 -- where PostgreSQL is used only
 
-    url = endpoint.url
-    connection = await asyncpg.connect(
-        host=url.host,
-        port=url.port or 5432,
-        user=url.username,
-        password=url.password,
-        database=url.database,
-        **endpoint.connect_args,
-    )
+    url, ended = endpoint.url, asyncio.Event()
     try:
-        ended = asyncio.Event()
+        connection = await asyncpg.connect(
+            host=url.host,
+            port=url.port or 5432,
+            user=url.username,
+            password=url.password,
+            database=url.database,
+            **endpoint.connect_args,
+        )
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise UnavailableError(f"the datastore cannot be listened to: {error}") from error
+    try:
         connection.add_termination_listener(lambda _: ended.set())
         await connection.add_listener(CHANNEL, lambda *said: heard(int(said[3])))
         await ended.wait()
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise UnavailableError(f"the datastore cannot be listened to: {error}") from error
     finally:
-        await connection.close(timeout=1)
+        connection.terminate()
 
 
 POSTGRES = Dialect(

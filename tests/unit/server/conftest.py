@@ -28,6 +28,9 @@ class FakeLister:
         self.revision += 1
         del self._items[Key(namespace, name)]
 
+    def item(self, key: Key) -> Item | None:
+        return self._items.get(key)
+
     def get(self, key: Key) -> Obj | None:
         item = self._items.get(key)
         return item.obj if item else None
