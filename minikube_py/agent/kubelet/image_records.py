@@ -62,10 +62,24 @@ class ImageRecords:
         """Take note that a pull brought nothing."""
         (self._pulling / _hash(image)).unlink(missing_ok=True)
 
-    def done(self, image: str, image_id: str, used: tuple[Mapping[str, Any], Obj] | None) -> None:
-        """Write down who may use an image; `used` is None where it was pulled without a secret."""
+    def done(
+        self,
+        image: str,
+        image_id: str,
+        used: tuple[Mapping[str, Any], Obj] | None,
+        names: Iterable[str] = (),
+    ) -> None:
+        """Write down who may use an image; `used` is None where it was pulled without a secret.
+
+        `names` are all that the image has: where it is pulled for the first time, it was here under
+        the others before, everybody's.
+        """
         path = self._pulled / _hash(image_id)
-        record = _read(path) or {"imageRef": image_id, "credentialMapping": {}}
+        preloaded = {repository(name) for name in names} - {repository(image)}
+        record = _read(path) or {
+            "imageRef": image_id,
+            "credentialMapping": {name: {"nodePodsAccessible": True} for name in preloaded},
+        }
         mapping: dict[str, Any] = record["credentialMapping"]
         known = mapping.get(repository(image)) or {}
         if used is None or known.get("nodePodsAccessible"):
@@ -90,11 +104,12 @@ class ImageRecords:
         if record is None:
             under_way = (self._pulling / _hash(image)).exists()
             return self._policy == ALWAYS or under_way
-        known = record["credentialMapping"].get(repository(image))
+        mapping = record["credentialMapping"]
+        if any(one.get("nodePodsAccessible") for one in mapping.values()):
+            return False  # upstream looks at this name alone, but what is in it is known to all
+        known = mapping.get(repository(image))
         if known is None:
             return True
-        if known.get("nodePodsAccessible"):
-            return False
         hashes = {one["credentialHash"] for one in known.get("kubernetesSecrets") or ()}
         return all(_secret(*one)["credentialHash"] not in hashes for one in offered)
 

@@ -240,7 +240,7 @@ class ImagePuller:
                 records.failed(image)
             raise
         if records is not None:
-            records.done(image, found.id, used)
+            records.done(image, found.id, used, found.tags)
         return found
 
     async def _pulled(self, image: str) -> Image:

@@ -96,6 +96,18 @@ async def test_a_pull_that_fails_leaves_no_trace(tmp_path):
     assert not (tmp_path / "image_manager/pulled").exists()
 
 
+def test_what_was_here_before_stays_everybody_s_when_it_is_pulled_by_another_name(tmp_path):
+    auth = ({"username": "me"}, secret("s", "one"))
+    records = ImageRecords(tmp_path)
+    records.done("private.example/a:1", "sha256:1", auth, ["preloaded/a:1", "private.example/a:1"])
+    assert not records.must_pull("preloaded/a:1", "sha256:1", ())
+    records.done("private.example/b:1", "sha256:2", auth, ["private.example/b:1"])
+    assert records.must_pull("private.example/b:1", "sha256:2", ())
+    assert records.must_pull("other.example/b:1", "sha256:2", ())
+    records.done("public.example/b:1", "sha256:2", None, ["public.example/b:1"])
+    assert not records.must_pull("other.example/b:1", "sha256:2", ())
+
+
 def test_records_of_images_that_are_gone_are_forgotten(tmp_path):
     records = ImageRecords(tmp_path)
     records.done(IMAGE, "sha256:1", None)
