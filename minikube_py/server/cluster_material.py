@@ -122,7 +122,9 @@ async def keep(backend: Backend, folder: Path) -> None:
             await join(backend, folder, "")
 
     async def changed_there() -> None:
-        async for _ in backend.watch(KEY, after=await backend.revision()):
+        revision = await backend.revision()
+        await join(backend, folder, "")  # what was published before the watch begins
+        async for _ in backend.watch(KEY, after=revision):
             await join(backend, folder, "")
 
     async with Nursery("material") as nursery:
@@ -139,9 +141,12 @@ def read(folder: Path) -> dict[str, bytes]:
 def _is_whole(folder: Path) -> bool:
     """Tell whether every authority fits its key: their files are replaced one after the other."""
     for name in AUTHORITIES:
+        key_path = folder / f"tls/{name}.key"
         certificate = pki.load_certificate(folder / f"tls/{name}.crt")
-        key = pki.ensure_key(folder / f"tls/{name}.key")
-        if certificate is None or certificate.public_key() != key.public_key():
+        if certificate is None or not key_path.exists():
+            return False
+        key = pki.ensure_key(key_path)
+        if certificate.public_key() != key.public_key():
             return False
     return True
 

@@ -6,7 +6,7 @@ within `SILENT_SECONDS` of our own clock. A server that stops takes its Lease aw
 that died are removed by whoever finds them silent.
 """
 
-import asyncio
+import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -144,12 +144,11 @@ class Peers:
             if now - self._seen.get(name, now) <= SILENT_SECONDS:
                 continue
             condition = {"resourceVersion": lease["metadata"]["resourceVersion"]}
-            try:
+            # Another server may be faster, or it lives after all.
+            with contextlib.suppress(NotFoundError, ConflictError):
                 await self._client.delete(
                     LEASES, name, NAMESPACE, options={"preconditions": condition}
                 )
-            except (NotFoundError, ConflictError):
-                await asyncio.sleep(0)  # somebody was faster, or it lives after all
 
 
 def _is_ours(name: str) -> bool:

@@ -94,6 +94,7 @@ class SharedBackend(LoggedBackend):
         while True:
             before = self._tail.revision
             await self._look()
+            await self._trim()
             if not told:
                 moved = self._tail.revision > before
                 wait = ASK_FIRST_SECONDS if moved else min(wait * 2, ASK_LAST_SECONDS)
@@ -131,12 +132,14 @@ class SharedBackend(LoggedBackend):
         return events
 
     def _note_compacted(self, revision: int) -> None:
-        """Forget versions whose rows are gone or will go soon."""
-        if revision <= self._compacted:
-            return
-        self._compacted = revision
-        while versions := self._index.garbage(revision, DROP_VERSIONS):
+        """Refuse what is older from now on; `_trim` forgets it."""
+        self._compacted = max(self._compacted, revision)
+
+    async def _trim(self) -> None:
+        """Forget versions whose rows are gone or will go soon, some at a time."""
+        while versions := self._index.garbage(self._compacted, DROP_VERSIONS):
             self._index.drop(versions)
+            await asyncio.sleep(0)
 
     async def compact(self, revision: int) -> None:
         """Drop the history before a revision in small steps; servers may do so at the same time."""
@@ -146,6 +149,7 @@ class SharedBackend(LoggedBackend):
         async with self._compaction:
             await self._database.compact(revision)
             self._note_compacted(revision)
+            await self._trim()
             swept = False
             while not swept:
                 swept = await self._database.sweep()
