@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "certificate": ("certificate", "show, renew and replace certificates"),
     "security": ("security", "look at how safe this machine and its cluster are"),
     "secrets-encrypt": ("secrets_encrypt", "show and change how secrets are encrypted at rest"),
+    "datastore": ("datastore", "look at the datastore, and move it to another backend"),
     "token": ("token", "print the token that agents join with"),
     "check": ("check", "say what this machine lacks"),
     "reset": ("reset", "remove every trace of kpy from this machine"),
