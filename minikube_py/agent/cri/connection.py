@@ -2,13 +2,12 @@
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import cache
 from typing import Any
 
 from minikube_py.agent.cri.errors import from_code
 from minikube_py.agent.cri.messages import codec
+from minikube_py.lib.grpc import grpc_library
 from minikube_py.lib.protowire import Codec
 
 CALL_TIMEOUT_SECONDS = 120.0
@@ -17,17 +16,6 @@ RECONNECT_SECONDS = 2.0
 """How long a call waits for a runtime that is away; containerd is back in a fraction of that."""
 MESSAGE_BYTES_MAX = 16 << 20
 """The limit that containerd itself has for one message."""
-
-
-@cache
-def grpc_library() -> Any:
-    """Import gRPC at the first call: 13 MB that only a node needs."""
-    # kpy starts programs while calls are under way, but never forks itself; without this gRPC
-    # complains of each. It is read at the import.
-    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    import grpc.aio  # noqa: PLC0415
-
-    return grpc
 
 
 class Connection:

@@ -1,14 +1,14 @@
 """The messages of CRI v1 and of containerd's own services that kpy speaks, as one table.
 
-One line is one message: `field=number:type`, a `*` after the type means repeated; a line that
-begins with blanks goes on. The numbers are those of k8s.io/cri-api (runtime/v1/api.proto) and of
-containerd's api/services (containers, events, leases, snapshots); fields that kpy never sends or
-reads are left out, which the codec skips.
+The form is that of lib/message_table.py. The numbers are those of k8s.io/cri-api
+(runtime/v1/api.proto) and of containerd's api/services (containers, events, leases, snapshots);
+fields that kpy never sends or reads are left out, which the codec skips.
 """
 
 from functools import cache
 
-from minikube_py.lib.protowire import Codec, Messages
+from minikube_py.lib.message_table import parse
+from minikube_py.lib.protowire import Codec
 
 TABLE = """\
 enum ContainerState CONTAINER_CREATED=0 CONTAINER_RUNNING=1 CONTAINER_EXITED=2 CONTAINER_UNKNOWN=3
@@ -202,26 +202,6 @@ VersionResponse version=1:string runtime_name=2:string runtime_version=3:string
   runtime_api_version=4:string
 ViewSnapshotRequest snapshotter=1:string key=2:string parent=3:string
 """
-
-
-def parse(text: str) -> Messages:
-    """Return the table of a text; raises ValueError for a field that is not `name=number:type`."""
-    messages: dict[str, dict[str, object]] = {}
-    for line in text.replace("\n  ", " ").splitlines():
-        name, *fields = line.split()
-        if name == "enum":
-            values = dict(field.split("=") for field in fields[1:])
-            messages[fields[0]] = {"enum": {word: int(number) for word, number in values.items()}}
-        else:
-            messages[name] = dict(_field(field) for field in fields)
-    return messages
-
-
-def _field(text: str) -> tuple[str, tuple[int | str, ...]]:
-    name, _, rest = text.partition("=")
-    number, _, kind = rest.partition(":")
-    repeated = ("repeated",) if kind.endswith("*") else ()
-    return name, (int(number), kind.rstrip("*"), *repeated)
 
 
 @cache

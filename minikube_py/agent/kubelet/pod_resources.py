@@ -10,12 +10,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from minikube_py.agent.cri.messages import parse
 from minikube_py.agent.kubelet.assignments import Assignments
 from minikube_py.agent.kubelet.dra.drivers import ClaimError
 from minikube_py.agent.kubelet.plugins.serving import Method, RefusedError, serving
 from minikube_py.agent.kubelet.pod import Spec, specs_of
 from minikube_py.api.object import Key, Obj, key_of, uid_of
+from minikube_py.lib.message_table import parse
 from minikube_py.lib.protowire import Codec
 
 SERVICE = "v1.PodResourcesLister"

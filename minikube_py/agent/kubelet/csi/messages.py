@@ -1,11 +1,12 @@
 """The messages of CSI v1 that a node speaks, as one table.
 
-The form is that of cri/messages.py. The numbers are those of the CSI specification's csi.proto.
+The form is that of lib/message_table.py. The numbers are those of the CSI specification's
+csi.proto.
 """
 
 from functools import cache
 
-from minikube_py.agent.cri.messages import parse
+from minikube_py.lib.message_table import parse
 from minikube_py.lib.protowire import Codec
 
 TABLE = """\

@@ -1,11 +1,13 @@
-"""The messages of device plugins (v1beta1), as one table in the form of cri/messages.py.
+"""The messages of device plugins (v1beta1), as one table.
+
+The form is that of lib/message_table.py.
 
 The numbers are those of k8s.io/kubelet/pkg/apis/deviceplugin/v1beta1/api.proto.
 """
 
 from functools import cache
 
-from minikube_py.agent.cri.messages import parse
+from minikube_py.lib.message_table import parse
 from minikube_py.lib.protowire import Codec
 
 TABLE = """\

@@ -5,7 +5,7 @@ The numbers are those of k8s.io/kubelet/pkg/apis/dra/v1/api.proto, and of dra-he
 
 from functools import cache
 
-from minikube_py.agent.cri.messages import parse
+from minikube_py.lib.message_table import parse
 from minikube_py.lib.protowire import Codec
 
 TABLE = """\

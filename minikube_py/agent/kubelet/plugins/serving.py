@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minikube_py.agent.cri.connection import grpc_library
 from minikube_py.lib.fsutil import make_dir
+from minikube_py.lib.grpc import grpc_library
 from minikube_py.lib.protowire import Codec
 
 

@@ -19,8 +19,9 @@ from minikube_py.agent.cri.errors import (
 )
 from minikube_py.agent.cri.events import container_events
 from minikube_py.agent.cri.images import Images
-from minikube_py.agent.cri.messages import TABLE, codec, parse
+from minikube_py.agent.cri.messages import TABLE, codec
 from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.lib.message_table import parse
 
 FACTS = (
     Path(__file__).resolve().parents[5] / "shared" / "reference" / "wire" / "cri-runtime-v1.json"

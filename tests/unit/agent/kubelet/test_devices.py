@@ -13,7 +13,6 @@ import pytest
 
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.cri.messages import parse
 from minikube_py.agent.kubelet.assignments import NO_TOPOLOGY, Assignments, TopologySettings
 from minikube_py.agent.kubelet.devices.allocation import DeviceAllocations
 from minikube_py.agent.kubelet.devices.inventory import Device, Request, choose, hints
@@ -26,6 +25,7 @@ from minikube_py.agent.kubelet.pod import Spec
 from minikube_py.agent.kubelet.pod_resources import PodResources
 from minikube_py.agent.kubelet.pod_resources import codec as pod_resources_codec
 from minikube_py.agent.kubelet.topology.hints import Hint, Policy
+from minikube_py.lib.message_table import parse
 from minikube_py.lib.tasks import Nursery
 from tests.node_plugins import RESOURCE, DevicePluginDouble, device
 from tests.unit.agent.kubelet.machines import machine

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikube_py.agent.cri.messages import parse
 from minikube_py.agent.kubelet.dra.claims import DraClaims, container_claims
 from minikube_py.agent.kubelet.dra.drivers import KIND, ClaimError, DraDrivers
 from minikube_py.agent.kubelet.dra.records import Record, dump, load
@@ -22,6 +21,7 @@ from minikube_py.agent.kubelet.plugins.registration import Registration
 from minikube_py.api.object import Key
 from minikube_py.api.resource_k8s import RESOURCECLAIMS, RESOURCESLICES
 from minikube_py.lib.clock import SystemClock
+from minikube_py.lib.message_table import parse
 from minikube_py.lib.tasks import Nursery
 from tests.harness import World, harness
 from tests.node_plugins import CDI_KIND, DRIVER, DraDriverDouble

@@ -1,0 +1,1 @@
+"""etcd as the datastore: its v3 API spoken natively."""
