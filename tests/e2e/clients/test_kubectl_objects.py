@@ -93,7 +93,7 @@ CREATED = (
     ("service", "externalname", "made-name", "--external-name=example.com"),
     ("deployment", "made", "--image=kpy.local/busybox:1", "--replicas=0"),
     ("cronjob", "made", "--image=kpy.local/busybox:1", "--schedule=0 0 1 1 *"),
-    ("ingress", "made", "--rule=example.com/=made:80"),
+    ("ingress", "made", "--class=elsewhere", "--rule=example.com/=made:80"),  # the node serves none
     ("poddisruptionbudget", "made", "--selector=app=made", "--min-available=1"),
     ("quota", "made", "--hard=services.loadbalancers=1"),
 )

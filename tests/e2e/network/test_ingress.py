@@ -207,7 +207,6 @@ def world(cluster: Cluster) -> Iterator[World]:
             backend.close()
         outside.close()
         cluster.run("delete", "ingress", "--all", "-n", NAMESPACE)
-        cluster.run("wait", "--for=delete", "service/kpy-ingress", "-n", "kube-system")
         cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
@@ -231,7 +230,7 @@ def test_requests_go_by_host_and_path_and_what_is_amiss_has_the_usual_status(wor
     assert world.get("web.test", "/deaf")[0] == 502
     found = world.cluster.get("ingress", "web", "-n", NAMESPACE)
     assert found["spec"]["ingressClassName"] == "kpy"
-    wait_until(lambda: reached(world), 20, "the ingress tells where it is reached")
+    wait_until(lambda: reached(world), 30, "the ingress tells where it is reached")
     page = world.cluster.kubectl("get", "--raw", "/api/v1/nodes/n1/proxy/metrics/ingress")
     assert 'kpy_ingress_requests_total{host="web.test",method="PUT",code="200"} 1' in page
 
@@ -281,7 +280,7 @@ def test_a_change_of_rules_drops_no_request(world: World) -> None:
         for number in range(4):
             having((f"/more{number}", "b"))
             path = f"/more{number}"
-            wait_until(lambda path=path: answers(world, path, "b"), 20, "the change counts")
+            wait_until(lambda path=path: answers(world, path, "b"), 30, "the change counts")
     assert set(statuses) == {200}
 
 
@@ -362,11 +361,17 @@ def test_each_host_has_its_certificate_and_a_new_one_without_a_restart(world: Wo
 
 
 def test_without_an_ingress_the_ports_are_free(world: World) -> None:
-    world.cluster.kubectl("delete", "ingress", "--all", "-n", NAMESPACE)
+    world.cluster.kubectl("delete", "ingress", "--all", "--all-namespaces")  # others keep it
     world.cluster.kubectl(
         "wait", "--for=delete", "service/kpy-ingress", "-n", "kube-system", "--timeout=120s"
     )
-    wait_until(lambda: world.get("web.test")[0] == 0, 20, "nobody answers")
+    wait_until(lambda: world.get("web.test")[0] == 0, 30, "nobody answers")
+    wait_until(
+        lambda: "2760" not in listening(world), 30, "nobody listens at 10080, which is 2760h"
+    )
+
+
+def listening(world: World) -> set[str]:
+    """Return the TCP ports that somebody listens at, in hexadecimal."""
     tables = world.cluster.machine.sh("cat", "/proc/net/tcp6", "/proc/net/tcp").splitlines()
-    listening = {line.split()[1][-4:] for line in tables if line.split()[3] == "0A"}
-    assert f"{10080:04X}" not in listening
+    return {line.split()[1][-4:] for line in tables if line.split()[3] == "0A"}
