@@ -12,9 +12,10 @@ may yet fail.
 import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from minikube_py.datastore.index import Index, Version
-from minikube_py.datastore.kv import Event, UnavailableError
+from minikube_py.datastore.kv import Event, UnavailableError, Unchanged
 from minikube_py.datastore.log import Row
 from minikube_py.lib.tasks import Nursery
 
@@ -33,7 +34,7 @@ class StaleError(Exception):
 class Write:
     """One write on its way to the log; `value` None deletes."""
 
-    __slots__ = ("before", "done", "key", "lazy", "lease", "value")
+    __slots__ = ("before", "done", "group", "key", "lazy", "lease", "value")
 
     def __init__(
         self,
@@ -51,11 +52,22 @@ class Write:
         self.lease = lease
         self.lazy = lazy
         self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        """The revision; that of the first write where several are carried out together."""
+        self.group: Group | None = None
+
+    @property
+    def count(self) -> int:
+        """The key's version when this is written: how often it was since it was created."""
+        if self.value is None:
+            return 0
+        return self.before.version + 1 if self.before else 1
 
     def version(self, revision: int) -> Version:
         """Return what this write becomes in the index."""
         created = self.before.create_revision if self.before else revision
-        version = Version(self.key, revision, create_revision=created, lease=self.lease)
+        version = Version(
+            self.key, revision, create_revision=created, lease=self.lease, version=self.count
+        )
         version.deleted = self.value is None
         return version
 
@@ -64,15 +76,24 @@ class Write:
         created, previous = revision, 0
         if self.before is not None:
             created, previous = self.before.create_revision, self.before.revision
-        return Row(revision, self.key, created, previous, self.lease, self.value)
+        return Row(revision, self.key, created, previous, self.lease, self.count, self.value)
 
     def event(self, revision: int, last_value: bytes | None) -> Event:
         """Return what watchers get; a delete shows the value before it."""
         created = self.before.create_revision if self.before else revision
         if self.value is None:
             value = last_value or b""
-            return Event(self.key, value, revision, created, deleted=True, lease=self.lease)
-        return Event(self.key, self.value, revision, created, lease=self.lease)
+            return Event(
+                self.key, value, revision, created, deleted=True, lease=self.lease, version=0
+            )
+        return Event(self.key, self.value, revision, created, lease=self.lease, version=self.count)
+
+
+class Group(NamedTuple):
+    """Writes that are carried out together or not at all."""
+
+    writes: Sequence[Write]
+    unchanged: Sequence[Unchanged]
 
 
 class _Batch:
@@ -108,14 +129,44 @@ class BatchWriter:
             await batch.settled.wait()
         return self._index.head(key)
 
+    async def quiet(self, keys: Sequence[str], ranges: Sequence[Unchanged]) -> None:
+        """Return once no write of these keys, or in these ranges, is under way."""
+        while (batch := self._busy_with(keys, ranges)) is not None:
+            await batch.settled.wait()
+
+    def _busy_with(self, keys: Sequence[str], ranges: Sequence[Unchanged]) -> "_Batch | None":
+        for key in keys:
+            if key in self._busy:
+                return self._busy[key]
+        for first, end, _ in ranges:
+            if end == first + "\0":
+                inside = [first] if first in self._busy else []
+            else:
+                inside = [key for key in self._busy if first <= key < end]
+            if inside:
+                return self._busy[inside[0]]
+        return None
+
+    async def write_all(self, group: Group) -> int:
+        """Carry out writes that were just checked together; return the first revision.
+
+        Between `quiet` and this call nothing may be awaited.
+        """
+        self._check_room()
+        done = group.writes[0].done
+        for write in group.writes:
+            write.group, write.done, write.lazy = group, done, False
+            self._busy[write.key] = self._open
+        self._open.writes += group.writes
+        self._wake.set()
+        return await done
+
     async def write(self, write: Write) -> int:
         """Carry out a write that was just checked; return its revision once it is published.
 
         Between `settled` and this call nothing may be awaited.
         """
-        self._check_open()
-        if len(self._busy) >= WAITING_WRITES_MAX:
-            raise UnavailableError(f"the datastore is overloaded: {len(self._busy)} writes wait")
+        self._check_room()
         self._open.writes.append(write)
         self._busy[write.key] = self._open
         self._wake.set()
@@ -128,6 +179,11 @@ class BatchWriter:
             self._wake.set()
         await asyncio.wait((self._loop,))
         await self._tasks.cancel()
+
+    def _check_room(self) -> None:
+        self._check_open()
+        if len(self._busy) >= WAITING_WRITES_MAX:
+            raise UnavailableError(f"the datastore is overloaded: {len(self._busy)} writes wait")
 
     def _check_open(self) -> None:
         if self._closed:
@@ -165,9 +221,10 @@ class BatchWriter:
 
     def _cut(self) -> _Batch:
         batch, self._open = self._open, _Batch()
-        if len(batch.writes) > BATCH_WRITES_MAX:
-            self._open.writes = batch.writes[BATCH_WRITES_MAX:]
-            del batch.writes[BATCH_WRITES_MAX:]
+        end = _end(batch.writes)
+        if len(batch.writes) > end:
+            self._open.writes = batch.writes[end:]
+            del batch.writes[end:]
             self._busy.update((write.key, self._open) for write in self._open.writes)
         return batch
 
@@ -183,6 +240,14 @@ class BatchWriter:
             # Where all went well everything is answered; where the writer itself ends, nothing is.
             _refuse(batch, error)
             batch.settled.set()
+
+
+def _end(writes: Sequence[Write]) -> int:
+    """Return how many writes the next transaction takes: no group is torn apart."""
+    end = BATCH_WRITES_MAX
+    while end < len(writes) and writes[end].group and writes[end].group is writes[end - 1].group:
+        end += 1
+    return end
 
 
 def _refuse(batch: _Batch, error: UnavailableError) -> None:

@@ -10,23 +10,38 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from minikube_py.datastore.kv import prefix_end
+from minikube_py.datastore.kv import Unchanged, prefix_end
+from minikube_py.datastore.log import Head
 
 
 class Version:
     """One write of one key."""
 
-    __slots__ = ("create_revision", "deleted", "key", "lease", "previous", "revision", "value")
+    __slots__ = (
+        "create_revision", "deleted", "key", "lease", "previous", "revision", "value", "version",
+    )  # fmt: skip
 
-    def __init__(self, key: str, revision: int, *, create_revision: int, lease: int = 0) -> None:
+    def __init__(
+        self, key: str, revision: int, *, create_revision: int, lease: int = 0, version: int = 1
+    ) -> None:
         self.key = key
         self.revision = revision
         self.create_revision = create_revision
         self.lease = lease
+        self.version = version
+        """How often the key was written since it was created."""
         self.deleted = False
         self.previous: Version | None = None
         self.value: bytes | None = None
         """The value while it is not on disk yet; None once it is."""
+
+
+def version_of(head: Head) -> Version:
+    """Return what a row of the log is in the index."""
+    revision, key, created, lease, count, deleted = head
+    version = Version(key, revision, create_revision=created, lease=lease, version=count)
+    version.deleted = bool(deleted)
+    return version
 
 
 class Index:
@@ -38,6 +53,8 @@ class Index:
         self._fresh: list[str] = []
         self.revision = 0
         """The newest revision in it."""
+        self.forgotten = 0
+        """Keys that were deleted up to this revision may be gone without a trace."""
         self._replaced: deque[Version] = deque()
         """Versions that made a row useless, older ones or (deletes) their own, in order."""
 
@@ -65,6 +82,18 @@ class Index:
         if version.previous is not None or version.deleted:
             self._replaced.append(version)
 
+    def is_unchanged(self, condition: Unchanged) -> bool:
+        """Tell whether a condition holds; where deletes are forgotten it is taken not to."""
+        first, end, revision = condition
+        if revision < self.forgotten:
+            return False
+        if end == first + "\0":
+            version = self._heads.get(first)
+            return version is None or version.revision <= revision
+        keys = self._in_order()
+        inside = keys[bisect_left(keys, first) : bisect_left(keys, end)]
+        return all(self._heads[key].revision <= revision for key in inside)
+
     def snapshot(self, prefix: str, *, after: str, revision: int) -> Iterator[Version]:
         """Yield the versions that existed at a revision, in key order."""
         for key in self._keys(prefix, after):
@@ -74,12 +103,15 @@ class Index:
             if version is not None and not version.deleted:
                 yield version
 
-    def _keys(self, prefix: str, after: str) -> Sequence[str]:
+    def _in_order(self) -> list[str]:
         if self._fresh:
             self._sorted += sorted(self._fresh)
             self._sorted.sort()  # two sorted runs: a merge
             self._fresh = []
-        keys = self._sorted
+        return self._sorted
+
+    def _keys(self, prefix: str, after: str) -> Sequence[str]:
+        keys = self._in_order()
         low = bisect_right(keys, after) if after >= prefix else bisect_left(keys, prefix)
         return keys[low : bisect_left(keys, prefix_end(prefix), low)]
 

@@ -28,6 +28,8 @@ class KeyValue(NamedTuple):
     create_revision: int
     """Revision of the write that created it."""
     lease: int = 0
+    version: int = 1
+    """How often it was written since it was created."""
 
 
 class Event(NamedTuple):
@@ -39,6 +41,31 @@ class Event(NamedTuple):
     create_revision: int
     deleted: bool = False
     lease: int = 0
+    version: int = 1
+    """How often the key was written since it was created; 0 for a delete."""
+
+
+class Change(NamedTuple):
+    """One of several writes that are carried out together."""
+
+    key: str
+    value: bytes | None
+    """None deletes the key."""
+    revision: int
+    """What the key must be at; 0: it must not exist, so that there is nothing to delete."""
+    lease: int = 0
+
+    def fits(self, found: int) -> bool:
+        """Tell whether a key that is at a revision (0: absent) can be changed so."""
+        return found == self.revision and (found > 0 or self.value is not None)
+
+
+class Unchanged(NamedTuple):
+    """A condition: since a revision nobody wrote or deleted a key with first <= key < end."""
+
+    first: str
+    end: str
+    revision: int
 
 
 @dataclass(frozen=True)
@@ -120,6 +147,16 @@ class Backend(Protocol):
 
     async def delete(self, key: str, *, revision: int) -> int:
         """Delete a key that is at `revision` (0: at any), return the revision of the delete."""
+
+    async def write(self, changes: Sequence[Change], *, unchanged: Sequence[Unchanged] = ()) -> int:
+        """Change several keys, each once, together or not at all; return the first revision.
+
+        The changes get revisions that follow each other, in their order.
+
+        Raises:
+            RevisionMismatchError: a key is not at its revision, or a range is not unchanged.
+
+        """
 
     def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
         """Yield what was and will be written after a revision, in order, in non-empty batches.

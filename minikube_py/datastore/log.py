@@ -16,12 +16,13 @@ class Row(NamedTuple):
     create_revision: int
     previous: int
     lease: int
+    version: int
     value: bytes | None
 
 
-Head = tuple[int, str, int, int, int]
-"""What the index needs of a row: revision, key, create_revision, lease, deleted."""
-EventRow = tuple[str, bytes, int, int, int, int]
+Head = tuple[int, str, int, int, int, int]
+"""What the index needs of a row: revision, key, create_revision, lease, version, deleted."""
+EventRow = tuple[str, bytes, int, int, int, int, int]
 """What a watch needs of a row, in the order of the fields of `Event`."""
 
 

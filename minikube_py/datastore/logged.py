@@ -6,9 +6,10 @@ batches (`batches`), and watchers are positions in the log (`tail`).
 
 from collections.abc import AsyncIterator, Sequence
 
-from minikube_py.datastore.batches import BatchWriter, StaleError, Write
+from minikube_py.datastore.batches import BatchWriter, Group, StaleError, Write
 from minikube_py.datastore.index import Index, Version
 from minikube_py.datastore.kv import (
+    Change,
     CompactedError,
     Event,
     FutureRevisionError,
@@ -17,6 +18,7 @@ from minikube_py.datastore.kv import (
     Page,
     RevisionMismatchError,
     UnavailableError,
+    Unchanged,
 )
 from minikube_py.datastore.log import Log
 from minikube_py.datastore.tail import Tail
@@ -40,7 +42,7 @@ class LoggedBackend:
     def __init__(self, log: Log, index: Index, *, revision: int, compacted: int) -> None:
         self._log = log
         self._index = index
-        self._compacted = compacted
+        self._compacted = index.forgotten = compacted
         self._tail = Tail(self._history, revision)
 
     async def _catch_up(self) -> None:
@@ -141,6 +143,45 @@ class LoggedBackend:
                 fresh = True
         raise UnavailableError(f"key {key!r} is changed by other servers all the time")
 
+    async def write(self, changes: Sequence[Change], *, unchanged: Sequence[Unchanged] = ()) -> int:
+        """Change several keys together or not at all; return the first revision."""
+        fresh = False
+        for _ in range(ATTEMPTS_MAX):
+            await self._writer.quiet([change.key for change in changes], unchanged)
+            other = self._other(changes, unchanged)
+            if other is None:
+                try:
+                    return await self._writer.write_all(self._grouped(changes, unchanged))
+                except StaleError:
+                    fresh = True
+            elif fresh:
+                raise RevisionMismatchError(*other, await self.get(other[0]))
+            else:
+                await self._catch_up()
+                fresh = True
+        raise UnavailableError("keys are changed by other servers all the time")
+
+    def _other(
+        self, changes: Sequence[Change], unchanged: Sequence[Unchanged]
+    ) -> tuple[str, int] | None:
+        """Return a key that is not as expected, and its revision that is."""
+        for change in changes:
+            head = self._index.head(change.key)
+            if not change.fits(head.revision if head else 0):
+                return change.key, change.revision
+        for condition in unchanged:
+            if not self._index.is_unchanged(condition):
+                return condition.first, condition.revision
+        return None
+
+    def _grouped(self, changes: Sequence[Change], unchanged: Sequence[Unchanged]) -> Group:
+        writes = []
+        for key, value, _, lease in changes:
+            before = self._index.head(key)
+            kept = before.lease if value is None and before is not None else lease
+            writes.append(self._prepared(key, value, before, kept))
+        return Group(writes, unchanged)
+
     def _prepared(self, key: str, value: bytes | None, before: Version | None, lease: int) -> Write:
         return Write(key, value, before, lease=lease)
 
@@ -159,7 +200,7 @@ class LoggedBackend:
             return ()
         rows = await self._log.history(after, until, prefix, READ_ROWS)
         self._check_revision(after)  # compaction may have passed while the rows were read
-        return [Event(*row[:4], bool(row[4]), row[5]) for row in rows]
+        return [Event(*row[:4], bool(row[4]), *row[5:]) for row in rows]
 
 
 def _is_as_expected(version: Version | None, expected: int) -> bool:
@@ -169,4 +210,11 @@ def _is_as_expected(version: Version | None, expected: int) -> bool:
 
 
 def _key_value(version: Version, value: bytes) -> KeyValue:
-    return KeyValue(version.key, value, version.revision, version.create_revision, version.lease)
+    return KeyValue(
+        version.key,
+        value,
+        version.revision,
+        version.create_revision,
+        version.lease,
+        version.version,
+    )

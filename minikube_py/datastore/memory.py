@@ -5,9 +5,10 @@ It forgets nothing and is obviously right. `memory://` also serves clusters that
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from minikube_py.datastore.kv import (
+    Change,
     CompactedError,
     Event,
     FutureRevisionError,
@@ -16,6 +17,7 @@ from minikube_py.datastore.kv import (
     Page,
     RevisionMismatchError,
     UnavailableError,
+    Unchanged,
 )
 
 
@@ -68,35 +70,46 @@ class MemoryBackend:
         """Write a new key and return its revision."""
         if key in self._now:
             raise KeyExistsError(f"key {key!r} exists")
-        revision = len(self._events) + 1
-        return await self._add(Event(key, value, revision, revision, lease=lease))
+        return await self._add(Change(key, value, 0, lease))
 
     async def update(self, key: str, value: bytes, *, revision: int, lease: int = 0) -> int:
         """Write a key that is at `revision`; return the new one."""
         current = self._now.get(key)
         if current is None or current.revision != revision:
             raise RevisionMismatchError(key, revision, current)
-        at = len(self._events) + 1
-        return await self._add(Event(key, value, at, current.create_revision, lease=lease))
+        return await self._add(Change(key, value, revision, lease))
 
     async def delete(self, key: str, *, revision: int) -> int:
         """Delete a key that is at `revision` (0: at any)."""
         current = self._now.get(key)
         if current is None or revision not in (0, current.revision):
             raise RevisionMismatchError(key, revision, current)
-        _, value, _, created, lease = current
-        at = len(self._events) + 1
-        return await self._add(Event(key, value, at, created, deleted=True, lease=lease))
+        return await self._add(Change(key, None, current.revision))
 
-    async def _add(self, event: Event) -> int:
+    async def write(self, changes: Sequence[Change], *, unchanged: Sequence[Unchanged] = ()) -> int:
+        """Change several keys together or not at all; return the first revision."""
+        for change in changes:
+            current = self._now.get(change.key)
+            if not change.fits(current.revision if current else 0):
+                raise RevisionMismatchError(change.key, change.revision, current)
+        for first, end, revision in unchanged:
+            since = self._events[revision:]
+            if revision < self._compacted or any(first <= event.key < end for event in since):
+                raise RevisionMismatchError(first, revision, self._now.get(first))
+        return await self._add(*changes)
+
+    async def _add(self, *changes: Change) -> int:
         if self._closed:
             raise UnavailableError("the datastore is closed")
-        self._events.append(event)
-        _apply(self._now, event)
+        first = len(self._events) + 1
+        for change in changes:
+            event = _event(change, self._now.get(change.key), len(self._events) + 1)
+            self._events.append(event)
+            _apply(self._now, event)
         async with self._written:
             self._written.notify_all()
         await asyncio.sleep(0)  # watchers come first, as with every other backend
-        return event.revision
+        return first
 
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
         """Yield what was and will be written after a revision, in order."""
@@ -125,9 +138,18 @@ class MemoryBackend:
             self._written.notify_all()
 
 
+def _event(change: Change, before: KeyValue | None, revision: int) -> Event:
+    created = before.create_revision if before else revision
+    if change.value is not None:
+        count = before.version + 1 if before else 1
+        return Event(change.key, change.value, revision, created, lease=change.lease, version=count)
+    value, lease = (before.value, before.lease) if before else (b"", 0)
+    return Event(change.key, value, revision, created, deleted=True, lease=lease, version=0)
+
+
 def _apply(state: dict[str, KeyValue], event: Event) -> None:
     if event.deleted:
         del state[event.key]
     else:
-        key, value, revision, created, _, lease = event
-        state[key] = KeyValue(key, value, revision, created, lease)
+        key, value, revision, created, _, lease, version = event
+        state[key] = KeyValue(key, value, revision, created, lease, version)

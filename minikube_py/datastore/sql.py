@@ -24,7 +24,9 @@ from minikube_py.datastore.log import EventRow, Head, Row
 
 APPLICATION_ID = 0x6B707931
 """Marks the file as kpy's (`kpy1`), so that another program's database is not taken for ours."""
-FORMAT = 1
+FORMAT = 2
+TO_FORMAT_2 = "ALTER TABLE log ADD COLUMN version INTEGER NOT NULL DEFAULT 1"
+"""A file of an older kpy is brought to today's format at its start; older ones then refuse it."""
 BUSY_SECONDS = 3.0
 """How long to wait for a server that is just ending on the same file."""
 WAL_KEPT_BYTES = 8 << 20
@@ -37,24 +39,25 @@ CREATE TABLE IF NOT EXISTS log (
     create_revision INTEGER NOT NULL,
     previous INTEGER NOT NULL,  -- revision that this write replaces; 0: none
     lease INTEGER NOT NULL,
-    value BLOB                  -- NULL: the key was deleted
+    value BLOB,                 -- NULL: the key was deleted
+    version INTEGER NOT NULL DEFAULT 1  -- how often the key was written; added by format 2
 );
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 APPEND = (
-    "INSERT INTO log (revision, key, create_revision, previous, lease, value)"
-    " VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO log (revision, key, create_revision, previous, lease, version, value)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 SET_STATE = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)"
 VALUE = "SELECT value FROM log WHERE revision = ?"
 REMOVE = "DELETE FROM log WHERE revision BETWEEN ? AND ?"
 SCAN = (
-    "SELECT revision, key, create_revision, lease, value IS NULL FROM log"
+    "SELECT revision, key, create_revision, lease, version, value IS NULL FROM log"
     " WHERE revision > ? ORDER BY revision LIMIT ?"
 )
 HISTORY = """
 SELECT log.key, coalesce(log.value, before.value), log.revision, log.create_revision,
-       log.value IS NULL, log.lease
+       log.value IS NULL, log.lease, log.version
 FROM log LEFT JOIN log AS before ON log.value IS NULL AND before.revision = log.previous
 WHERE log.revision > ? AND log.revision <= ? AND log.key >= ? AND log.key < ?
 ORDER BY log.revision LIMIT ?
@@ -77,18 +80,21 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    _check_format(connection)
+    found = _check_format(connection)
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
     connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
+    if found == 1:
+        connection.execute(TO_FORMAT_2)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute("COMMIT")
 
 
-def _check_format(connection: sqlite3.Connection) -> None:
+def _check_format(connection: sqlite3.Connection) -> int:
+    """Return the format of the file, 0 for a new one."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -96,6 +102,7 @@ def _check_format(connection: sqlite3.Connection) -> None:
         raise DatastoreError("it is the database of another program")
     if version > FORMAT:
         raise DatastoreError(f"it has format {version}, this kpy knows {FORMAT}; use a newer kpy")
+    return int(version)
 
 
 class Database(aiosqlite.Connection):

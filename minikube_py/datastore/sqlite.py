@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikube_py.datastore.batches import Write
-from minikube_py.datastore.index import Index, Version, rows_of
+from minikube_py.datastore.index import Index, Version, rows_of, version_of
 from minikube_py.datastore.kv import Event, FutureRevisionError
 from minikube_py.datastore.logged import READ_ROWS, LoggedBackend
 from minikube_py.datastore.sql import Database
@@ -55,10 +55,8 @@ class SqliteBackend(LoggedBackend):
         try:
             index = Index()
             while rows := await database.scan(index.revision, READ_ROWS):
-                for revision, key, created, lease, deleted in rows:
-                    version = Version(key, revision, create_revision=created, lease=lease)
-                    version.deleted = bool(deleted)
-                    index.add(version)
+                for row in rows:
+                    index.add(version_of(row))
             backend = cls(database, index, await database.state(), clock or SystemClock())
         except BaseException:
             await database.close()
@@ -78,7 +76,7 @@ class SqliteBackend(LoggedBackend):
     async def _history(self, prefix: str, after: int, until: int) -> Sequence[Event]:
         """Merge the log with what is not in it yet."""
         unsaved = [
-            Event(v.key, v.value, v.revision, v.create_revision, lease=v.lease)
+            Event(v.key, v.value, v.revision, v.create_revision, lease=v.lease, version=v.version)
             for v in self._writer.unsaved.values()
             if v.value is not None and after < v.revision <= until and v.key.startswith(prefix)
         ]
@@ -96,7 +94,7 @@ class SqliteBackend(LoggedBackend):
             if revision < self._compacted:
                 return
             await self._writer.flush()  # now every version up to `revision` has its row
-            self._compacted = revision
+            self._compacted = self._index.forgotten = revision
             await self._database.remove((), revision)
             while versions := self._index.garbage(revision, REMOVE_VERSIONS):
                 await self._database.remove(rows_of(versions), revision)

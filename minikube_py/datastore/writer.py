@@ -100,7 +100,15 @@ class Writer(BatchWriter):
 
     def _unsaved_rows(self) -> list[Row]:
         return [
-            Row(v.revision, v.key, v.create_revision, _revision(v.previous), v.lease, v.value)
+            Row(
+                v.revision,
+                v.key,
+                v.create_revision,
+                _revision(v.previous),
+                v.lease,
+                v.version,
+                v.value,
+            )
             for v in self.unsaved.values()
         ]
 

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from minikube_py.datastore.kv import Backend, DatastoreError, Event
+from minikube_py.datastore.kv import Backend, Change, DatastoreError, Event, Unchanged
 from minikube_py.datastore.memory import MemoryBackend
 from minikube_py.datastore.open import open_backend
 from tests.datastore.conftest import DATABASES
@@ -83,6 +83,23 @@ class Comparison(RuleBasedStateMachine):
     @rule(key=KEYS, back=BACK)
     def delete(self, key: str, back: int) -> None:
         self.both("delete", key, revision=self.revision_of(key, back))
+
+    @rule(
+        keys=st.lists(KEYS, min_size=1, max_size=3, unique=True),
+        value=VALUES | st.none(),
+        back=BACK,
+        span=st.tuples(PREFIXES, PREFIXES),
+    )
+    def write(self, keys: list[str], value: bytes | None, back: int, span: tuple[str, str]) -> None:
+        found = {key: self.run(self.model.get(key)) for key in keys}
+        changes = [
+            Change(key, value if kv is None or value else None, kv.revision if kv else 0)
+            for key, kv in found.items()
+        ]
+        if back == 11:
+            changes[-1] = changes[-1]._replace(revision=1)
+        since = max(self.run(self.model.revision()) - back // 2, 0)
+        self.both("write", changes, unchanged=(Unchanged(*span, since),))
 
     @rule(key=KEYS)
     def get(self, key: str) -> None:

@@ -199,7 +199,7 @@ async def test_tables_of_a_newer_kpy_are_refused(shared: str) -> None:
     async with first._database._engine.begin() as connection:
         await connection.execute(text("UPDATE kpy_state SET value = 99 WHERE name = 'format'"))
     await first.close()
-    with pytest.raises(DatastoreError, match="format 99, this kpy knows 1; use a newer kpy"):
+    with pytest.raises(DatastoreError, match="format 99, this kpy knows 2; use a newer kpy"):
         await opened(shared)
 
 

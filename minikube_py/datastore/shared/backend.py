@@ -133,7 +133,7 @@ class SharedBackend(LoggedBackend):
 
     def _note_compacted(self, revision: int) -> None:
         """Refuse what is older from now on; `_trim` forgets it."""
-        self._compacted = max(self._compacted, revision)
+        self._compacted = self._index.forgotten = max(self._compacted, revision)
 
     async def _trim(self) -> None:
         """Forget versions whose rows are gone or will go soon, some at a time."""

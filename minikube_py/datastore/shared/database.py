@@ -27,6 +27,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy import Row as SqlRow
@@ -38,7 +39,8 @@ from minikube_py.datastore.log import EventRow, Head, Row
 from minikube_py.datastore.shared.dialects import BYTES, KEY, Dialect, dialect_of
 from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
 
-FORMAT = 1
+FORMAT = 2
+TO_FORMAT_2 = text("ALTER TABLE kpy_log ADD COLUMN version BIGINT NOT NULL DEFAULT 1")
 CALL_SECONDS = 15.0
 """The longest that one transaction may take; then the database counts as away."""
 CONNECTIONS_MAX = 6
@@ -57,7 +59,9 @@ LOG = Table(
     Column("previous", BigInteger, nullable=False),
     Column("lease", BigInteger, nullable=False),
     Column("value", BYTES),
+    Column("version", BigInteger, nullable=False, server_default="1"),
 )
+"""`version` came with format 2: how often the key was written since it was created."""
 STATE = Table(
     "kpy_state",
     METADATA,
@@ -75,6 +79,7 @@ EVENTS = (
         LOG.c.create_revision,
         _deleted,
         LOG.c.lease,
+        LOG.c.version,
     )
     .select_from(
         LOG.outerjoin(_before, and_(_deleted, _before.c.revision == LOG.c.previous)),
@@ -89,7 +94,7 @@ HISTORY = EVENTS.where(
     LOG.c.key < bindparam("end"),
 )
 HEADS = (
-    select(LOG.c.revision, LOG.c.key, LOG.c.create_revision, LOG.c.lease, _deleted)
+    select(LOG.c.revision, LOG.c.key, LOG.c.create_revision, LOG.c.lease, LOG.c.version, _deleted)
     .where(LOG.c.revision > bindparam("after"))
     .order_by(LOG.c.revision)
     .limit(bindparam("most"))
@@ -201,6 +206,9 @@ class Database:
                     " use a newer kpy"
                 )
             marks = {"format": FORMAT, "revision": 0, "compacted": 0, "swept": 0}
+            if state.get("format") == 1:
+                await connection.execute(TO_FORMAT_2)
+                await connection.execute(SET_MARK, {"mark": "format", "number": FORMAT})
             missing = [{"name": n, "value": v} for n, v in marks.items() if n not in state]
             if missing:
                 await connection.execute(insert(STATE), missing)
@@ -217,7 +225,7 @@ class Database:
             while rows := (
                 await connection.execute(HEADS, {"after": after, "most": most})
             ).fetchall():
-                yield [(row[0], row[1], row[2], row[3], int(row[4])) for row in rows]
+                yield [(*row[:5], int(row[5])) for row in rows]
                 after = rows[-1][0]
 
     async def mark(self, name: str) -> int:
@@ -313,8 +321,8 @@ def _reason(error: DBAPIError) -> object:
 
 
 def _event_row(row: AnyRow) -> EventRow:
-    key, value, revision, created, deleted, lease = row
-    return key, value, revision, created, int(deleted), lease
+    key, value, revision, created, deleted, lease, version = row
+    return key, value, revision, created, int(deleted), lease, version
 
 
 def _useless(rows: Iterable[tuple[int, int, bool]]) -> list[int]:

@@ -14,7 +14,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from minikube_py.datastore.batches import BatchWriter, StaleError, Write, answer
-from minikube_py.datastore.index import Index, Version
+from minikube_py.datastore.index import Index, Version, version_of
 from minikube_py.datastore.kv import Event, UnavailableError
 from minikube_py.datastore.log import EventRow
 from minikube_py.datastore.shared.database import Database, News, Transaction
@@ -69,7 +69,7 @@ class SharedWriter(BatchWriter):
         async with self._database.writing() as transaction:
             if transaction.revision > self._tail.revision:
                 await self._take_in(transaction)
-            current = [write for write in writes if self._is_current(write)]
+            current = self._current(writes)
             ended = [w.before.revision for w in current if w.value is None and w.before]
             last_values = await transaction.values(ended)
             first = transaction.revision + 1
@@ -79,6 +79,17 @@ class SharedWriter(BatchWriter):
         for write in writes:
             if not write.done.done():
                 write.done.set_exception(StaleError(write.key))
+
+    def _current(self, writes: Sequence[Write]) -> list[Write]:
+        """Return the writes that still hold; of those that go together all or none."""
+        groups = {id(write.group): write.group for write in writes if write.group is not None}
+        stale = {id(write.group or write) for write in writes if not self._is_current(write)}
+        stale |= {
+            number
+            for number, group in groups.items()
+            if not all(self._index.is_unchanged(condition) for condition in group.unchanged)
+        }
+        return [write for write in writes if id(write.group or write) not in stale]
 
     def _is_current(self, write: Write) -> bool:
         head = self._index.head(write.key)
@@ -111,7 +122,7 @@ class SharedWriter(BatchWriter):
         for row in news.rows:
             self._index.add(_version(row))
         if news.rows:
-            events = [Event(*row[:4], bool(row[4]), row[5]) for row in news.rows]
+            events = [Event(*row[:4], bool(row[4]), *row[5:]) for row in news.rows]
             self._tail.publish(events, events[-1].revision)
         self._compacted(news.compacted)
 
@@ -120,6 +131,7 @@ class SharedWriter(BatchWriter):
         compacted = await self._database.mark("compacted")
         log.warning("lost the place in the log, reading it anew compacted=%d", compacted)
         index = await read_index(self._database)
+        index.forgotten = compacted
         self._index.become(index)
         self._compacted(compacted)
         self._tail.skip(max(index.revision, compacted))
@@ -129,18 +141,14 @@ async def read_index(database: Database) -> Index:
     """Read the index of a whole log."""
     index = Index()
     async for rows in database.heads(HEADS_ROWS):
-        for revision, key, created, lease, deleted in rows:
-            version = Version(key, revision, create_revision=created, lease=lease)
-            version.deleted = bool(deleted)
-            index.add(version)
+        for row in rows:
+            index.add(version_of(row))
     return index
 
 
 def _version(row: EventRow) -> Version:
-    key, _, revision, created, deleted, lease = row
-    version = Version(key, revision, create_revision=created, lease=lease)
-    version.deleted = bool(deleted)
-    return version
+    key, _, revision, created, deleted, lease, count = row
+    return version_of((revision, key, created, lease, count, deleted))
 
 
 def _revision(version: Version | None) -> int:

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TypeVar
 
 from minikube_py.datastore.kv import (
     Backend,
+    Change,
     DatastoreError,
     Event,
     KeyValue,
     Page,
     RevisionMismatchError,
+    Unchanged,
 )
 from minikube_py.server.encryption.configuration import Configuration
 from minikube_py.server.encryption.keyring import Keyring
@@ -77,6 +79,20 @@ class SealedBackend:
             return await self.inner.delete(key, revision=revision)
         except RevisionMismatchError as error:
             raise await self._opened_error(error) from error
+
+    async def write(self, changes: Sequence[Change], *, unchanged: Sequence[Unchanged] = ()) -> int:
+        """Change several keys together or not at all; return the first revision."""
+        with self._write():
+            sealed = [
+                change
+                if change.value is None
+                else change._replace(value=await self._seal(change.key, change.value))
+                for change in changes
+            ]
+            try:
+                return await self.inner.write(sealed, unchanged=unchanged)
+            except RevisionMismatchError as error:
+                raise await self._opened_error(error) from error
 
     async def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
         """Yield what was and will be written after a revision."""

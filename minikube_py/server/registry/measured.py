@@ -1,9 +1,9 @@
 """A datastore that says how long it takes, under the names that upstream has for etcd."""
 
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
-from minikube_py.datastore.kv import Backend, Event, KeyValue, Page
+from minikube_py.datastore.kv import Backend, Change, Event, KeyValue, Page, Unchanged
 from minikube_py.lib.prometheus import Histogram, histograms, metric
 from minikube_py.server.registry.encoding import PREFIX
 
@@ -63,6 +63,14 @@ class MeasuredBackend:
             return await self.inner.delete(key, revision=revision)
         finally:
             self._count("delete", key, began)
+
+    async def write(self, changes: Sequence[Change], *, unchanged: Sequence[Unchanged] = ()) -> int:
+        """Change several keys together or not at all; return the first revision."""
+        began = time.perf_counter()
+        try:
+            return await self.inner.write(changes, unchanged=unchanged)
+        finally:
+            self._count("txn", changes[0].key, began)
 
     def watch(self, prefix: str, *, after: int) -> AsyncIterator[tuple[Event, ...]]:
         """Yield what was and will be written after a revision."""
