@@ -25,9 +25,10 @@ from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.dns.run import DnsConfig, run_dns
 from minikube_py.agent.ingress.metrics import Counts
 from minikube_py.agent.ingress.run import IngressSettings, run_ingress
+from minikube_py.agent.kept import Kept
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.configz import configuration
-from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
+from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig, keep_nothing
 from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import PODS_MAX, NodeFacts, parse_label, parse_taint
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
@@ -121,6 +122,8 @@ class ClusterInfo:
     """Has the node's certificates made anew where they do not name its addresses."""
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
+    kept: Kept | None = None
+    """What the node remembers for the time when no server answers; None beside one."""
 
 
 def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
@@ -341,6 +344,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         image_verification=settings.config.image_pull_credentials_verification_policy,
         shutdown=shutdown_policy(settings.config),
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
+        keep_only=keep_nothing if cluster.kept is None else cluster.kept.keep_only,
         swap_behavior=settings.config.memory_swap_behavior,
         user_ids=given_range(PODS_MAX),
         topology=topology_of(settings.config, reserved, node.machine.memory_bytes, root),

@@ -156,12 +156,21 @@ def parse_server(text: str) -> str:
     return f"https://{parts.netloc}"
 
 
-async def join(
-    *, server: str, token: str, node_name: str, addresses: Sequence[str], folder: Path, clock: Clock
+async def join(  # noqa: PLR0913 -- who joins what is that many facts
+    *,
+    server: str,
+    token: str,
+    node_name: str,
+    addresses: Sequence[str],
+    folder: Path,
+    clock: Clock,
+    alone: bool = False,
 ) -> Membership:
     """Return the node's membership; ask the server where what is kept does not do.
 
-    While the server is away it is asked again, later and later, for as long as it takes.
+    While the server is away it is asked again, later and later, for as long as it takes. Who can
+    do something `alone` is given what is kept instead, though it ends soon or names another
+    address: a node that was a member before runs its pods.
 
     Raises:
         StartError: the server refuses, for a reason that waiting does not mend.
@@ -177,6 +186,9 @@ async def join(
         try:
             return await _join_once(parsed, wanted, node_name, addresses, folder, clock.now())
         except (TimeoutError, _Unavailable) as error:
+            if alone and (old := _still_there(folder, parsed, node_name, addresses, wanted)):
+                log.warning("server is away, going on as a member server=%s why=%s", server, error)
+                return old
             failures += 1
             wait = RETRY.wait_seconds(failures)
             log.warning(
@@ -195,15 +207,25 @@ def load(
     now: datetime,
 ) -> Membership | None:
     """Return what is kept, None where a part is missing, ends soon or is of something else."""
+    if (folder / RENEW).exists():
+        return None
+    if not all(_is_good(folder, name, {node_name, *addresses}, now) for name in LEAVES):
+        return None
+    return _still_there(folder, server, node_name, addresses, token)
+
+
+def _still_there(
+    folder: Path, server: str, node_name: str, addresses: Sequence[str], token: Token
+) -> Membership | None:
+    """Return what is kept, however old, None where a part is missing or of something else."""
     data = read_if_there(folder / "cluster.json")
     ca = read_if_there(folder / "cluster-ca.crt")
     if data is None or ca is None:
         return None
     if token.ca_hash and not authority.vouched(ca, b"", token.ca_hash):
         return None
-    if (folder / RENEW).exists():
-        return None
-    if not all(_is_good(folder, name, {node_name, *addresses}, now) for name in LEAVES):
+    files = ("client-ca.crt", *(f"{n}.{kind}" for n in LEAVES for kind in ("crt", "key")))
+    if not all((folder / name).exists() for name in files):
         return None
     facts = ClusterFacts(**json.loads(data))
     return Membership(

@@ -56,7 +56,9 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     """Join and run the node until cancelled."""
     from minikube_py.agent import certificates  # noqa: PLC0415
     from minikube_py.agent.app import NodeSettings, run_agent, settle  # noqa: PLC0415
-    from minikube_py.agent.join import join  # noqa: PLC0415
+    from minikube_py.agent.join import join, node_password  # noqa: PLC0415
+    from minikube_py.agent.keeping import KeepingClient  # noqa: PLC0415
+    from minikube_py.agent.kept import Kept  # noqa: PLC0415
     from minikube_py.agent.uplink import Uplink  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
@@ -79,7 +81,7 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
         )
 
         here = settings
-        member = await joining(addresses=here.ips)
+        member = await joining(addresses=here.ips, alone=True)
         report(f"joined {member.server} as {member.node_name}")
         notify("READY=1")
         uplink = Uplink(member, settings.folder)
@@ -96,12 +98,14 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             await joining(addresses=here.ips)
 
         try:
-            async with Nursery("node") as nursery:
+            memory = Kept(settings.folder / "kept", node_password(member.folder), clock)
+            async with memory as kept, Nursery("node") as nursery:
                 nursery.start(
                     "renewal", restarting("renewal", lambda: keep(renew, member.due, clock))
                 )
-                info = replace(cluster_info(member, uplink), certify=certify)
-                await run_agent(settings, kubelet, info, report, proxy_client=proxy, clock=clock)
+                info = replace(cluster_info(member, uplink), certify=certify, kept=kept)
+                node, services = (KeepingClient(one, kept, clock) for one in (kubelet, proxy))
+                await run_agent(settings, node, info, report, proxy_client=services, clock=clock)
         finally:
             await kubelet.close()
             await proxy.close()

@@ -102,7 +102,7 @@ async def server(tmp_path: Path, clock: StandingClock) -> Server:
     return Server(tmp_path / "server", clock)
 
 
-async def ask(url: str, server: Server, folder: Path, clock: Any, **more: str) -> Membership:
+async def ask(url: str, server: Server, folder: Path, clock: Any, **more: Any) -> Membership:
     given = {"token": server.material.token, "node_name": "w1", **more}
     return await join(server=url, addresses=("10.0.0.7",), folder=folder, clock=clock, **given)
 
@@ -142,6 +142,24 @@ async def test_certificates_that_end_soon_are_renewed(
         clock.moment += timedelta(days=300)
         await ask(url, server, tmp_path / "w1", clock)
     assert member.kubelet[0].read_bytes() != before
+
+
+async def test_a_member_goes_on_alone_with_what_it_has_whatever_its_age(
+    server: Server, tmp_path: Path, clock: Any
+) -> None:
+    folder = tmp_path / "tls"
+    async with server.listening() as url:
+        first = await ask(url, server, folder, clock)
+        clock.moment += timedelta(days=3000)
+        server.broken = 1
+        alone = await ask(url, server, folder, clock, alone=True)
+        assert (alone.facts, clock.waits) == (first.facts, [])
+        assert alone.due < clock.moment  # so it is renewed as soon as the server answers
+        (folder / "kubelet-client.key").unlink()
+        server.broken = 3
+        clock.moment -= timedelta(days=3000)
+        await ask(url, server, folder, clock, alone=True)
+        assert len(clock.waits) == 3  # who lacks something cannot do anything alone
 
 
 async def test_the_server_is_awaited_with_growing_waits(

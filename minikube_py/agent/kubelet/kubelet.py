@@ -13,7 +13,7 @@ anything removed that belongs to none of them.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,10 @@ from minikube_py.lib.tasks import Nursery, restarting
 log = logging.getLogger(__name__)
 
 
+async def keep_nothing(_: Sequence[Obj]) -> None:
+    """Do nothing: beside a server there is nothing to keep."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class KubeletConfig:
     """What a kubelet is told."""
@@ -101,6 +105,8 @@ class KubeletConfig:
     """Called with a pod that has got a network, before its containers start."""
     remove_orphans: RemoveOrphans = no_orphans
     """Removes what the runtime was making when it was killed."""
+    keep_only: Callable[[Sequence[Obj]], Awaitable[None]] = keep_nothing
+    """Told now and then of all pods here: what is kept on disk of others may be forgotten."""
     shutdown: ShutdownPolicy = ShutdownPolicy()
     unsafe_sysctls: Sequence[str] = ()
     """Patterns of kernel parameters that pods may set beside the safe ones, in normal form."""
@@ -225,23 +231,18 @@ class Kubelet:
             self._start(nursery, "pod statuses", self._statuses.run)
             statics = StaticPods(self._workers, self._mirrors, self._refuse)
             statics.start(self.config.static, self.config.node.name, nursery, self._clock)
-            await self.node_status.register()
-            report(f"node {self.config.node.name} registered")
-            lease = NodeLease(
-                self.config.node.name, lambda: self.node_status.uid, self._client, self._clock
-            )
+            self._start(nursery, "node lease", lambda: self._be_there(report))
+            await self.node_status.asked.wait()  # where the server is away, what was kept is known
             pleg = Pleg(
                 self._connection,
                 self._clock,
                 self._wake,
                 lambda key: self.on_exit(key),  # noqa: PLW0108 -- it may be set later
             )
-            self._start(nursery, "node lease", lease.run)
             self._start(nursery, "node status", self.node_status.run)
             for part, run in self._plugins.parts():
                 self._start(nursery, part, run)
             await self._follow_pods()
-            self._mirrors.look_at_all()
             self._start(nursery, "mirror pods", self._mirrors.run)
             self._start(nursery, "pleg", pleg.run)
             self._start(nursery, "pleg relist", pleg.run_relist)
@@ -253,7 +254,7 @@ class Kubelet:
                 self._is_known,
                 self.config.remove_orphans,
             )
-            garbage.release = self.assignments.release_gone
+            garbage.release = self._release
             rotation = LogRotation(self.runtime, self._clock, self._running)
             pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)
             await statics.known()
@@ -271,6 +272,19 @@ class Kubelet:
             self._start(nursery, "evictions", pressure.run_evictions)
             self._start(nursery, "images", pressure.run_images)
             await asyncio.Event().wait()
+
+    async def _be_there(self, report: Callable[[str], None]) -> None:
+        """Register the node, then tell that it lives, for ever."""
+        await self.node_status.register()
+        report(f"node {self.config.node.name} registered")
+        self._mirrors.look_at_all()
+        name, status = self.config.node.name, self.node_status
+        await NodeLease(name, lambda: status.uid, self._client, self._clock).run()
+
+    async def _release(self, is_known: Callable[[str], bool]) -> None:
+        """Take back and forget what pods had that are gone."""
+        await self.assignments.release_gone(is_known)
+        await self.config.keep_only([worker.pod for worker in self.workers])
 
     @staticmethod
     def _start(nursery: Nursery, name: str, part: Callable[[], object]) -> None:

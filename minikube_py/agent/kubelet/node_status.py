@@ -86,6 +86,10 @@ class NodeStatus:
         self._told: Obj = {}
         self._told_at = 0.0
         self._woken = asyncio.Event()
+        self.registered = asyncio.Event()
+        """Set once the cluster has the node."""
+        self.asked = asyncio.Event()
+        """Set once the cluster has been asked to register the node, whatever came of it."""
 
     async def check(self) -> None:
         """Ask the runtime whether it and the network of pods are ready."""
@@ -110,7 +114,10 @@ class NodeStatus:
         return ""
 
     async def register(self) -> None:
-        """Create the node, or take over the one that is there; tries until it succeeds."""
+        """Create the node, or take over the one that is there; tries until it succeeds.
+
+        The server may be away for long; `run` looks at the node meanwhile.
+        """
         failures = 0
         await self.check()
         while True:
@@ -118,12 +125,16 @@ class NodeStatus:
                 node = await self._register()
             except StatusError as error:
                 failures += 1
+                self.asked.set()
                 log.warning("node not registered, trying again error=%s", error)
                 await self._clock.sleep(RETRY.wait_seconds(failures))
             else:
                 self.uid = node["metadata"]["uid"]
                 self._told = node.get("status") or {}
                 log.info("node registered node=%s", self.facts.name)
+                self._tell_of_reboot()
+                self.registered.set()
+                self.asked.set()
                 return
 
     async def _register(self) -> Obj:
@@ -182,12 +193,12 @@ class NodeStatus:
     async def run(self) -> None:
         """Keep the status true, for ever."""
         self._recorder.record(self.reference(), "Normal", "Starting", "Starting kubelet.")
-        self._tell_of_reboot()
         while True:
             self._woken.clear()
             await self.check()
             try:
-                await self._tell_if_changed()
+                if self.registered.is_set():
+                    await self._tell_if_changed()
             except NotFoundError:
                 log.warning("node is gone from the cluster, registering again")
                 await self.register()

@@ -103,7 +103,8 @@ class Tokens:
                 if kept is None or now >= kept.expires:
                     raise TokenError(f"failed to fetch token: {error}") from error
                 return now + timedelta(minutes=1)
-        return kept.renew_at
+        # A client that goes on without a server may give a token whose time is up.
+        return max(kept.renew_at, now + timedelta(minutes=1))
 
     async def _request(self, pod: Obj, source: Obj) -> _Token:
         metadata = pod["metadata"]

@@ -1,5 +1,6 @@
 """Nodes at the edge: the server goes away, the power goes, and pods are the same pods after it."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from minikube_py.agent.kept import PURPOSE
+from minikube_py.lib.sealed_log import SealedLog, key_of
 from tests.e2e.cluster import Cluster, Program
 from tests.e2e.node.machine import Machine, wait_until
 
@@ -38,6 +41,50 @@ def pod(name: str, node: str, number: int) -> dict[str, Any]:
             "terminationGracePeriodSeconds": 0,
         },
     }  # fmt: skip
+
+
+def settings() -> list[dict[str, Any]]:
+    """Return a configMap and a secret."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "settings"},
+            "data": {"colour": "green"},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "password"},
+            "stringData": {"p": "correct horse"},
+        },
+    ]
+
+
+def with_settings(made: dict[str, Any]) -> dict[str, Any]:
+    """Return a pod with those: one is mounted, one is in its environment."""
+    (container,) = made["spec"]["containers"]
+    source = {"secretKeyRef": {"name": "password", "key": "p"}}
+    container["env"] = [{"name": "PASSWORD", "valueFrom": source}]
+    container["volumeMounts"].append({"name": "settings", "mountPath": "/settings"})
+    made["spec"]["volumes"].append({"name": "settings", "configMap": {"name": "settings"}})
+    return made
+
+
+def kept(worker: Program) -> set[str]:
+    """Return the names of the objects that a node keeps on its disk."""
+    secret = (worker.data_dir / "agent" / "tls" / "node-password").read_bytes()
+    copy = worker.data_dir / "kept-copy"
+    shutil.copy(worker.data_dir / "agent" / "kept", copy)
+    log = SealedLog(copy, key_of(secret, PURPOSE))
+    log.open()
+    log.close()
+    return {name.rpartition("/")[2] for name in log.names()}
+
+
+def environment(machine: Machine, pid: str) -> list[str]:
+    """Return the environment of a process."""
+    return machine.sh("cat", f"/proc/{pid}/environ").split("\0")
 
 
 def process(machine: Machine, number: int) -> str:
@@ -84,7 +131,9 @@ def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
     two_nodes: Cluster, worker: Program
 ) -> None:
     numbers = {"n1": 820001, "n2": 820002}
-    two_nodes.apply(*(pod(f"on-{node}", node, number) for node, number in numbers.items()))
+    two_nodes.apply(*settings())
+    pods = {node: pod(f"on-{node}", node, number) for node, number in numbers.items()}
+    two_nodes.apply(pods["n1"], with_settings(pods["n2"]))
     for node in numbers:
         wait_until(lambda node=node: runs_again(two_nodes, f"on-{node}", 0), SECONDS, "it runs")
     before = {node: two_nodes.get("pod", f"on-{node}")["metadata"]["uid"] for node in numbers}
@@ -92,14 +141,26 @@ def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
     static.write_text(yaml.safe_dump(pod("still", "n2", 820003)))
     wait_until(lambda: process(worker.machine, 820003), SECONDS, "the static pod runs")
 
+    wait_until(
+        lambda: {"on-n2", "settings", "password"} <= kept(worker), SECONDS, "it is on the disk"
+    )
     worker.machine.crash()
     two_nodes.machine.crash()
     assert two_nodes.fabric is not None
     worker.machine.boot()
     two_nodes.fabric.connect(worker.machine)
     worker.start()
-    # Of what the server gives it a node keeps nothing; what lies in its own folder it runs alone.
+    # Nobody answers it: what it runs it finds on its own disk.
     wait_until(lambda: process(worker.machine, 820003), SECONDS, "the static pod runs again")
+    alone = wait_until(lambda: process(worker.machine, 820002), SECONDS, "its pod runs again")
+    assert "PASSWORD=correct horse" in environment(worker.machine, alone)
+    root = f"/proc/{alone}/root"
+    assert worker.machine.sh("cat", f"{root}/settings/colour") == "green"
+    token = f"{root}/var/run/secrets/kubernetes.io/serviceaccount/token"
+    assert worker.machine.sh("cat", token).count(".") == 2
+    memory = worker.data_dir / "agent" / "kept"
+    assert memory.stat().st_mode & 0o777 == 0o600
+    assert b"horse" not in memory.read_bytes()
     two_nodes.machine.boot()
     two_nodes.fabric.connect(two_nodes.machine)
     two_nodes.start()
@@ -111,6 +172,7 @@ def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
         )
         assert found["metadata"]["uid"] == before[node]
         assert len(process(machine, number).split()) == 1
+    assert process(worker.machine, 820002) == alone  # the server has started nothing anew
     static.unlink()
     wait_until(lambda: not process(worker.machine, 820003), SECONDS, "the static pod is gone")
     told = wait_until(lambda: rebooted(two_nodes), SECONDS, "the reboot is told of")

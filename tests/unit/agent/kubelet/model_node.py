@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import itertools
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -294,10 +294,12 @@ class Node:
         self.trouble = ""
         self.topology = NO_TOPOLOGY
 
-    def connect(self, cluster: ModelCluster, informers: Informers, *, follows: bool) -> None:
+    def connect(
+        self, cluster: ModelCluster, client: Client, informers: Informers, *, follows: bool
+    ) -> None:
         """Follow the pods of the cluster, unless told not to."""
         self.cluster = cluster
-        self.client: Client = StrategicClient(cluster, "kubelet")
+        self.client = client
         self.recorder = Recorder(self.client, "kubelet", self.clock)
         self.statuses = StatusWriter(self.client, self.clock)
         tokens = Tokens(self.client, self.clock)
@@ -392,15 +394,21 @@ async def model_node(
     *,
     follows: bool = True,
     topology: TopologySettings = NO_TOPOLOGY,
+    through: Callable[[Client], Client] = lambda client: client,
 ) -> AsyncIterator[Node]:
-    """Run a node; with the cluster and runtime of another it is that node started again."""
+    """Run a node; with the cluster and runtime of another it is that node started again.
+
+    It reaches the cluster `through` a client that stands before the model's.
+    """
     async with Nursery("runtime") as outer, Nursery("node") as nursery:
         node = Node(nursery, folder, runtime)
         node.runtime._nursery = outer
         node.topology = topology
         cluster = cluster or ModelCluster(node.clock)
-        async with Informers(StrategicClient(cluster, "informers"), node.clock) as informers:
-            node.connect(cluster, informers, follows=follows)
+        client = through(StrategicClient(cluster, "kubelet"))
+        reading = through(StrategicClient(cluster, "informers"))
+        async with Informers(reading, node.clock) as informers:
+            node.connect(cluster, client, informers, follows=follows)
             await informers.synced([PODS])
             yield node
             await nursery.cancel()
