@@ -210,7 +210,7 @@ class Cluster:
 
     def inside(self, command: Sequence[str]) -> list[str]:
         """Return the command line that runs a program in the server's machine."""
-        return ["nsenter", "--all", "--target", str(self.machine.pid), "--", *command]
+        return self.machine.inside(command)
 
     def logs(self) -> str:
         """Return the ends of all logs."""

@@ -78,7 +78,7 @@ class Node:
         config = str(self.folder / "admin.yaml")
         command = [str(KUBECTL), "--kubeconfig", config, *arguments]
         done = subprocess.run(
-            self.machine._inside(command),
+            self.machine.inside(command),
             input=stdin,
             check=False,
             capture_output=True,

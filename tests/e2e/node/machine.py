@@ -75,14 +75,20 @@ class Machine:
         enter = f'for g in {" ".join(groups)}; do echo $$ > "$g"; done; exec "$@"'
         return ["sh", "-c", enter, "sh", *command]
 
-    def _inside(self, command: Sequence[str]) -> list[str]:
-        return ["nsenter", "--all", "--target", str(self.pid), "--", *command]
+    def inside(self, command: Sequence[str]) -> list[str]:
+        """Return the command line that runs a program inside.
+
+        The program is a child of nsenter's, and ends with it: who kills the process that he has
+        started, because its time is over, has killed the program and waits for no output of it.
+        """
+        enter = ["nsenter", "--all", "--target", str(self.pid), "--"]
+        return [*enter, "setpriv", "--pdeathsig", "KILL", *command]
 
     def start(self, command: Sequence[str], log: Path) -> "subprocess.Popen[bytes]":
         """Start a program inside; it ends with the machine at the latest."""
         with log.open("ab") as output:
             process = subprocess.Popen(
-                self._in_groups(self._inside(command)),
+                self._in_groups(self.inside(command)),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -93,7 +99,7 @@ class Machine:
     def sh(self, *command: str, timeout: float = 120, check: bool = True) -> str:
         """Run a program inside and return what it prints; it must succeed where `check` is set."""
         done = subprocess.run(
-            self._inside(command), check=False, capture_output=True, text=True, timeout=timeout
+            self.inside(command), check=False, capture_output=True, text=True, timeout=timeout
         )
         if check and done.returncode != 0:
             raise ProgramError(f"{command}: {done.stdout}{done.stderr}")

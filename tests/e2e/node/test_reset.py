@@ -33,7 +33,7 @@ def seen(machine: Machine) -> dict[str, str]:
 def reset(node: Node, *flags: str) -> subprocess.CompletedProcess[str]:
     line = [str(PROGRAM), "reset", "--data-dir", str(node.folder), *flags]
     return subprocess.run(
-        node.machine._inside(line), check=False, capture_output=True, text=True, timeout=120
+        node.machine.inside(line), check=False, capture_output=True, text=True, timeout=120
     )
 
 

@@ -16,7 +16,7 @@ def walked(cluster: Cluster, node: int = 0) -> subprocess.CompletedProcess[str]:
     machine = (cluster.machine, *(worker.machine for worker in cluster.workers))[node]
     folder = cluster.folder / machine.name
     line = [str(BIN / "kpy"), "check", "network", "--data-dir", str(folder)]
-    inside = machine._inside(line)
+    inside = machine.inside(line)
     return subprocess.run(inside, check=False, capture_output=True, text=True, timeout=120)
 
 
