@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "security": ("security", "look at how safe this machine and its cluster are"),
     "secrets-encrypt": ("secrets_encrypt", "show and change how secrets are encrypted at rest"),
     "datastore": ("datastore", "look at the datastore, and move it to another backend"),
+    "snapshot": ("snapshot", "back the cluster up, and restore it"),
     "token": ("token", "print the token that agents join with"),
     "check": ("check", "say what this machine lacks"),
     "reset": ("reset", "remove every trace of kpy from this machine"),

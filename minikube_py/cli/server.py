@@ -59,8 +59,10 @@ def look(server: ServerConfig, node: NodeConfig) -> None:
     from minikube_py.cli.check import examine, require  # noqa: PLC0415
     from minikube_py.lib.net import check_port  # noqa: PLC0415
     from minikube_py.server import options  # noqa: PLC0415
+    from minikube_py.server.snapshots.restoring import refuse_unfinished  # noqa: PLC0415
 
     options.check(server)
+    refuse_unfinished(server.data_dir)
     if not server.disable_agent:
         require(examine(own_runtime=not node.container_runtime_endpoint))
     check_port(server.bind_address, server.https_listen_port, flag="--https-listen-port")

@@ -96,8 +96,20 @@ class Index:
 
     def snapshot(self, prefix: str, *, after: str, revision: int) -> Iterator[Version]:
         """Yield the versions that existed at a revision, in key order."""
-        for key in self._keys(prefix, after):
-            version: Version | None = self._heads[key]
+        return self._existing(self._keys(prefix, after), revision)
+
+    def walk(self, revision: int, limit: int) -> Iterator[list[Version]]:
+        """Yield the same for all keys, some at a time; between two steps the index may change.
+
+        What compaction takes meanwhile is missing: the caller looks whether it has passed.
+        """
+        keys = self._keys("", "")
+        for start in range(0, len(keys), limit):
+            yield list(self._existing(keys[start : start + limit], revision))
+
+    def _existing(self, keys: Sequence[str], revision: int) -> Iterator[Version]:
+        for key in keys:
+            version = self._heads.get(key)
             while version is not None and version.revision > revision:
                 version = version.previous
             if version is not None and not version.deleted:

@@ -118,6 +118,10 @@ class FutureRevisionError(DatastoreError):
         self.current = current
 
 
+class NotEmptyError(DatastoreError):
+    """What is to be filled holds something already."""
+
+
 class UnavailableError(DatastoreError):
     """The database cannot be reached or is closed; nothing was written or it is not known."""
 

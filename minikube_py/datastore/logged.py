@@ -93,6 +93,21 @@ class LoggedBackend:
             # Compaction overtook the reading: an old snapshot is lost, the newest is read again.
             await self._catch_up()
 
+    async def walk(self, revision: int, rows: int) -> AsyncIterator[Sequence[KeyValue]]:
+        """Yield all keys as they were at a revision, in order, `rows` at a time.
+
+        Raises:
+            CompactedError: the revision is gone, maybe only now.
+
+        """
+        if revision > self._tail.revision:
+            await self._catch_up()
+        for versions in self._index.walk(revision, rows):
+            self._check_revision(revision)
+            values = await self._values(versions)
+            self._check_revision(revision)  # compaction may have passed while they were read
+            yield [_key_value(v, b) for v, b in zip(versions, values, strict=True) if b is not None]
+
     async def _values(self, versions: Sequence[Version]) -> Sequence[bytes | None]:
         values = [version.value for version in versions]
         missing = [n for n, value in enumerate(values) if value is None]

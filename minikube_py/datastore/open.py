@@ -32,10 +32,10 @@ async def open_backend(
 
     """
     scheme = endpoint.partition("://")[0]
-    if not endpoint:
+    path = sqlite_path(endpoint, data_dir)
+    if path is not None:
         from minikube_py.datastore.sqlite import SqliteBackend  # noqa: PLC0415 -- heavy
 
-        path = data_dir / FILE
         return await SqliteBackend.open(
             path, lazy_prefixes=lazy_prefixes, clock=clock or SystemClock()
         )
@@ -52,8 +52,20 @@ async def open_backend(
         raise DatastoreError(f"datastore endpoint {scheme}:// is not supported by this version")
     raise DatastoreError(
         f"datastore endpoint {scheme!r} is not known; leave it empty for SQLite in the data dir, "
-        "or use memory:// for a store that ends with the process"
+        "name a database with postgres:// or mysql://, or use memory:// for a store that ends with"
+        " the process"
     )
+
+
+def sqlite_path(endpoint: str, data_dir: Path) -> Path | None:
+    """Return the file of an embedded store, None where the endpoint names another kind.
+
+    `sqlite://` alone is the usual file of the data dir, too.
+    """
+    scheme, _, rest = endpoint.partition("://")
+    if not endpoint or (scheme == "sqlite" and not rest):
+        return data_dir / FILE
+    return Path(rest) if scheme == "sqlite" else None
 
 
 def is_shared(endpoint: str) -> bool:
@@ -66,7 +78,8 @@ def size_bytes(endpoint: str, data_dir: Path) -> int | None:
 
     What waits in SQLite's log to be brought into the file counts, too.
     """
-    if endpoint:
+    path = sqlite_path(endpoint, data_dir)
+    if path is None:
         return None
-    files = (data_dir / FILE, data_dir / f"{FILE}-wal")
+    files = (path, path.with_name(f"{path.name}-wal"))
     return sum(file.stat().st_size for file in files if file.exists())

@@ -10,16 +10,17 @@ All that runs on the database runs on one thread, in the order asked for, and on
 transaction. The connection holds the file exclusively: a second server on it is refused.
 """
 
+import asyncio
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
 
 import aiosqlite
 
-from minikube_py.datastore.kv import DatastoreError, UnavailableError, prefix_end
+from minikube_py.datastore.kv import DatastoreError, NotEmptyError, UnavailableError, prefix_end
 from minikube_py.datastore.log import EventRow, Head, Row
 
 APPLICATION_ID = 0x6B707931
@@ -134,6 +135,26 @@ class Database(aiosqlite.Connection):
         values: list[bytes] = await self._guarded(self._append, rows, state, deleted)
         return values
 
+    async def load(self, pages: AsyncIterator[Sequence[Row]], revision: int) -> None:
+        """Fill an empty log in one durable transaction; its history begins at `revision`.
+
+        Raises:
+            NotEmptyError: it is not empty.
+
+        """
+        if await self.scan(0, 1) or await self.state():
+            raise NotEmptyError("it is not empty")
+        await self._guarded(self._rows, "BEGIN IMMEDIATE", ())
+        try:
+            async for rows in pages:
+                await self._guarded(self._add, APPEND, rows)
+            marks = [("compacted", revision), ("ceiling", revision)]
+            await self._guarded(self._add, SET_STATE, marks)
+            await self._guarded(self._rows, "COMMIT", ())
+        except BaseException:
+            await asyncio.shield(self._guarded(self._rollback))
+            raise
+
     async def values(self, revisions: Sequence[int]) -> list[bytes | None]:
         """Return the values of rows; None where there is no row or it is a delete."""
         values: list[bytes | None] = await self._guarded(self._values, revisions)
@@ -181,6 +202,15 @@ class Database(aiosqlite.Connection):
             connection.executemany(APPEND, rows)
             connection.executemany(SET_STATE, state)
         return values
+
+    def _add(self, statement: str, rows: Sequence[tuple[object, ...]]) -> list[object]:
+        self._conn.executemany(statement, rows)
+        return []
+
+    def _rollback(self) -> list[object]:
+        if self._conn.in_transaction:
+            self._conn.execute("ROLLBACK")
+        return []
 
     def _values(self, revisions: Sequence[int]) -> list[bytes | None]:
         connection = self._conn

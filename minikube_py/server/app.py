@@ -58,6 +58,8 @@ from minikube_py.server.peers import Peers
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
+from minikube_py.server.snapshots import running as snapshots_running
+from minikube_py.server.snapshots.service import Snapshots
 from minikube_py.server.tunnels import Tunnels
 from minikube_py.server.webhook.client import WebhookClient
 
@@ -97,6 +99,7 @@ class ServerApp:
     _aggregator: Aggregator | None = None
     _keeper: Keeper | None = None
     _peers: Peers | None = None
+    _snapshots: Snapshots | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
@@ -173,6 +176,7 @@ class ServerApp:
                     storage.start("material", restarting("cluster material", share))
                 await self._serve(nursery, backend, cache, proxy, report)
                 self._start_loops(nursery, report)
+                self._start_snapshots(nursery, self._measured.inner)
                 try:
                     yield
                 finally:
@@ -328,6 +332,13 @@ class ServerApp:
             nursery.start("scheduler", restarting("scheduler", elected))
             report("scheduler is running")
 
+    def _start_snapshots(self, nursery: Nursery, stored: Backend) -> None:
+        """Make snapshots of what is stored, as it is stored."""
+        made = Snapshots(self.config, stored, self.clock, tallies=self._tallies)
+        self._snapshots = made
+        client = self.loopback(APISERVER)
+        snapshots_running.start(made, nursery, self.bootstrap.folder, self.elections, client)
+
     def _start_manifests(self, nursery: Nursery) -> None:
         """Follow the manifests folder; what stands there may be of any kind."""
         from minikube_py.server.manifests.run import USER, Manifests  # noqa: PLC0415
@@ -399,6 +410,8 @@ class ServerApp:
         yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)
         yield from self._tallies.lines()
+        if self._snapshots is not None:
+            yield from self._snapshots.lines()
         yield from self.elections.metrics()
         if self._scheduler_metrics is not None:
             yield from self._scheduler_metrics.lines()

@@ -25,6 +25,20 @@ class ServerConfig:
     datastore_cafile: str = option("", "certificates that the datastore's is checked against")
     datastore_certfile: str = option("", "certificate that this server shows the datastore")
     datastore_keyfile: str = option("", "key of that certificate")
+    snapshot_schedule_cron: str = option(
+        "0 */12 * * *", "when snapshots are made, as cron says it in UTC; empty: never"
+    )
+    snapshot_retention: int = option(5, "snapshots of a kind that are kept")
+    snapshot_dir: str = option("", "folder of snapshots (default: snapshots in the data dir)")
+    snapshot_passphrase_file: str = option("", "file with the passphrase that opens snapshots")
+    snapshot_s3_bucket: str = option("", "bucket that snapshots are copied to")
+    snapshot_s3_endpoint: str = option("", "URL of the object store (default: Amazon's)")
+    snapshot_s3_folder: str = option("", "folder in the bucket")
+    snapshot_s3_region: str = option("", "region of the bucket")
+    snapshot_s3_access_key: str = option(
+        "", "access key of the bucket (default: as boto3 finds it)", secret=True
+    )
+    snapshot_s3_secret_key: str = option("", "secret key of the bucket", secret=True)
     token: str = option(
         "", "secret that agents join with (default: made on first start)", secret=True
     )
@@ -160,6 +174,11 @@ class ServerConfig:
     def datastore_tls(self) -> TlsFiles:
         """By what the datastore is trusted, and who this server is to it."""
         return TlsFiles(self.datastore_cafile, self.datastore_certfile, self.datastore_keyfile)
+
+    @property
+    def snapshot_folder(self) -> Path:
+        """Where snapshots are."""
+        return Path(self.snapshot_dir) if self.snapshot_dir else self.data_dir / "snapshots"
 
     @property
     def serves_metrics(self) -> bool:

@@ -16,8 +16,9 @@ from minikube_py.server.authz.modes import MODES
 from minikube_py.server.authz.webhook import VERSIONS
 from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.profile import PROFILES
+from minikube_py.server.snapshots import service as snapshots
 
-DATASTORES = ("memory", "postgres", "postgresql", "mysql")
+DATASTORES = ("memory", "sqlite", "postgres", "postgresql", "mysql")
 """Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
 SMALLEST_SERVICE_NETWORK = 16
 """The first address is the API server's, the tenth the cluster DNS's."""
@@ -29,6 +30,7 @@ def check(config: ServerConfig) -> None:
     """Raise StartError for the first option that makes no sense."""
     for problem in problems(config):
         raise StartError(problem)
+    snapshots.check(config)
 
 
 def problems(config: ServerConfig) -> Iterator[str]:

@@ -10,8 +10,8 @@ SQLAlchemy speaks both dialects; what differs is in `dialects`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import (
@@ -34,7 +34,7 @@ from sqlalchemy import Row as SqlRow
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from minikube_py.datastore.kv import DatastoreError, UnavailableError, prefix_end
+from minikube_py.datastore.kv import DatastoreError, NotEmptyError, UnavailableError, prefix_end
 from minikube_py.datastore.log import EventRow, Head, Row
 from minikube_py.datastore.shared.dialects import BYTES, KEY, Dialect, dialect_of
 from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
@@ -228,6 +228,27 @@ class Database:
                 yield [(*row[:5], int(row[5])) for row in rows]
                 after = rows[-1][0]
 
+    async def load(self, pages: AsyncIterator[Sequence[Row]], revision: int) -> None:
+        """Fill an empty log in one transaction; its history begins at `revision`.
+
+        Raises:
+            NotEmptyError: it is not empty.
+
+        """
+        with _failures():
+            await self._load(pages, revision)
+
+    async def _load(self, pages: AsyncIterator[Sequence[Row]], revision: int) -> None:
+        async with self._engine.begin() as connection:
+            found = await connection.execute(LOCK, {"mark": "revision"})
+            if found.scalar_one():
+                raise NotEmptyError("it is not empty")
+            async for rows in pages:
+                async with asyncio.timeout(CALL_SECONDS):
+                    await connection.execute(insert(LOG), [row._asdict() for row in rows])
+            for mark in ("revision", "compacted", "swept"):
+                await connection.execute(SET_MARK, {"mark": mark, "number": revision})
+
     async def mark(self, name: str) -> int:
         """Return one of the numbers beside the log."""
         rows = await self._read(MARK, {"mark": name})
@@ -296,15 +317,22 @@ class Database:
 
     @asynccontextmanager
     async def _begun(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-        try:
+        with _failures():
             async with asyncio.timeout(CALL_SECONDS), engine.begin() as connection:
                 yield connection
-        except TimeoutError as error:
-            raise UnavailableError("the datastore does not answer") from error
-        except DBAPIError as error:
-            raise UnavailableError(f"the datastore failed: {_reason(error)}") from error
-        except (SQLAlchemyError, OSError) as error:
-            raise UnavailableError(f"the datastore cannot be reached: {error}") from error
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """Make whatever goes wrong with a database an `UnavailableError`."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise UnavailableError("the datastore does not answer") from error
+    except DBAPIError as error:
+        raise UnavailableError(f"the datastore failed: {_reason(error)}") from error
+    except (SQLAlchemyError, OSError) as error:
+        raise UnavailableError(f"the datastore cannot be reached: {error}") from error
 
 
 async def _news(connection: AsyncConnection, after: int, most: int) -> News:

@@ -1,0 +1,1 @@
+"""Backups of a cluster: what belongs to one, when they are made, where they are kept."""
