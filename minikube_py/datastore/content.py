@@ -13,7 +13,7 @@ from minikube_py.datastore.kv import Backend, KeyValue
 
 PAGE = 64
 """Keys of one page: with values of the largest size, some 100 MB; usually some 100 KB."""
-_LENGTHS = struct.Struct(">IIqqq")
+_LENGTHS = struct.Struct(">IIqqqq")
 Pages = AsyncIterator[Sequence[KeyValue]]
 
 
@@ -56,13 +56,13 @@ class Content:
 
     def add(self, items: Sequence[KeyValue]) -> None:
         """Take in the next keys."""
-        for key, value, revision, created, lease in items:
+        for key, value, revision, created, lease, version in items:
             name = key.encode()
             lengths = len(name), len(value)
-            self._all.update(_LENGTHS.pack(*lengths, revision, created, lease))
+            self._all.update(_LENGTHS.pack(*lengths, revision, created, lease, version))
             self._all.update(name)
             self._all.update(value)
-            self._values.update(_LENGTHS.pack(*lengths, 0, 0, 0))
+            self._values.update(_LENGTHS.pack(*lengths, 0, 0, 0, 0))
             self._values.update(name)
             self._values.update(value)
             self.value_bytes += len(value)

@@ -88,7 +88,10 @@ async def load(place: Place, pages: Pages, revision: int) -> Content:
 async def _rows(pages: Pages, written: Content) -> AsyncIterator[Sequence[Row]]:
     async for items in pages:
         await asyncio.to_thread(written.add, items)
-        yield [Row(kv.revision, kv.key, kv.create_revision, 0, kv.lease, kv.value) for kv in items]
+        yield [
+            Row(kv.revision, kv.key, kv.create_revision, 0, kv.lease, kv.version, kv.value)
+            for kv in items
+        ]
 
 
 async def _write_one_by_one(place: Place, pages: Pages, written: Content) -> None:

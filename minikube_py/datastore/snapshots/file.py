@@ -5,7 +5,7 @@
       content.tar.gz            or content.tar.gz.sealed where a passphrase is needed (`sealing`)
         server/...              files of the server: authorities, keys, token, manifests
         entries/00000001.jsonl  keys in order, one a line: {"key", "value" (base64), "revision",
-                                "createRevision", "lease"}
+                                "createRevision", "lease", "version"}
         summary.json            what the manifest says of keys and digest, once more: here the
                                 passphrase vouches for it
 
@@ -172,13 +172,14 @@ def _packed(name: str, size: int) -> bytes:
 
 
 def _line(item: KeyValue) -> bytes:
-    key, value, revision, created, lease = item
+    key, value, revision, created, lease, version = item
     document = {
         "key": key,
         "value": base64.b64encode(value).decode(),
         "revision": revision,
         "createRevision": created,
         "lease": lease,
+        "version": version,
     }
     return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
 
@@ -187,7 +188,8 @@ def _item(line: bytes) -> KeyValue:
     document = orjson.loads(line)
     value = base64.b64decode(document["value"], validate=True)
     revision, created = document["revision"], document["createRevision"]
-    return KeyValue(document["key"], value, revision, created, document["lease"])
+    lease, version = document["lease"], document["version"]
+    return KeyValue(document["key"], value, revision, created, lease, version)
 
 
 def read_manifest(path: Path) -> Manifest:
