@@ -37,7 +37,12 @@ class Elements:
 
     def __init__(self) -> None:
         self._contributions: dict[Key, Collection[Element]] = {}
-        self._claims: dict[Slot, dict[Key, str]] = {}
+        self._values: dict[Slot, str] = {}
+        """What is wanted."""
+        self._owners: dict[Slot, Key] = {}
+        """Whose value that is."""
+        self._rivals: dict[Slot, dict[Key, str]] = {}
+        """All claims of those elements that several contributors have: few."""
         self._told: dict[Slot, str | None] = {}
         """Of the elements that changed since: what the kernel has, None where nothing."""
 
@@ -47,20 +52,23 @@ class Elements:
         return bool(self._told)
 
     def __len__(self) -> int:
-        return len(self._claims)
+        return len(self._values)
 
     def __iter__(self) -> Iterator[Element]:
-        for slot, claims in self._claims.items():
-            yield Element(*slot, claims[min(claims)])
+        for slot, value in self._values.items():
+            yield Element(*slot, value)
 
     def update(self, key: Key, elements: Collection[Element]) -> None:
         """Put a contributor's elements in place of those it had; none removes it."""
-        old, new = set(self._contributions.get(key, ())), set(elements)
-        for container, name, _ in old - new:
-            self._claim((container, name), key, None)
-        for container, name, value in new - old:
-            self._claim((container, name), key, value)
-        if new:
+        held = self._contributions.get(key)
+        old, new = (
+            (set(held) - set(elements), set(elements) - set(held)) if held else ((), elements)
+        )
+        for container, name, _ in old:
+            self._set((container, name), self._unclaim((container, name), key))
+        for container, name, value in new:
+            self._set((container, name), self._claim((container, name), key, value))
+        if elements:
             self._contributions[key] = tuple(elements)
         else:
             self._contributions.pop(key, None)
@@ -69,33 +77,58 @@ class Elements:
         """Return those who contribute."""
         return self._contributions.keys()
 
-    def _claim(self, slot: Slot, key: Key, value: str | None) -> None:
-        before = self._value(slot)
-        claims = self._claims.setdefault(slot, {})
-        if value is None:
-            claims.pop(key, None)
-        else:
-            claims[key] = value
-        if not claims:
-            del self._claims[slot]
-        after = self._value(slot)
+    def _claim(self, slot: Slot, key: Key, value: str) -> str | None:
+        """Note a claim; return the value that the element has now."""
+        owner = self._owners.setdefault(slot, key)
+        if owner == key and slot not in self._rivals:
+            return value
+        rivals = self._rivals.setdefault(slot, {owner: self._values[slot]})
+        rivals[key] = value
+        return self._decide(slot, rivals)
+
+    def _unclaim(self, slot: Slot, key: Key) -> str | None:
+        """Take a claim back; return the value that the element has now, None where it is gone."""
+        rivals = self._rivals.get(slot)
+        if rivals is None:
+            if self._owners.get(slot) == key:
+                del self._owners[slot]
+                return None
+            return self._values.get(slot)
+        rivals.pop(key, None)
+        if len(rivals) == 1:
+            del self._rivals[slot]
+        return self._decide(slot, rivals)
+
+    def _decide(self, slot: Slot, rivals: Mapping[Key, str]) -> str:
+        owner = self._owners[slot] = min(rivals)
+        return rivals[owner]
+
+    def _set(self, slot: Slot, after: str | None) -> None:
+        before = self._values.get(slot)
         if before == after:
             return
-        told = self._told.setdefault(slot, before)
-        if told == after:
+        if after is None:
+            del self._values[slot]
+        else:
+            self._values[slot] = after
+        if self._told.setdefault(slot, before) == after:
             del self._told[slot]
-
-    def _value(self, slot: Slot) -> str | None:
-        claims = self._claims.get(slot)
-        return claims[min(claims)] if claims else None
 
     def told(self) -> None:
         """Note that the kernel has been told all."""
         self._told.clear()
 
+    def texts(self, table: str) -> Iterator[str]:
+        """Yield the statements that add all elements to a table; equal states, equal text."""
+        by_container: dict[str, list[str]] = {}
+        for (container, key), value in self._values.items():
+            by_container.setdefault(container, []).append(f"{key} : {value}" if value else key)
+        for container in sorted(by_container):
+            yield from _statements("add", table, container, sorted(by_container[container]))
+
     def difference(self) -> Difference:
         """Return what the kernel has not been told yet."""
-        now = {slot: self._value(slot) for slot in self._told}
+        now = {slot: self._values.get(slot) for slot in self._told}
         return Difference(_elements_of(self._told), _elements_of(now))
 
 
@@ -110,6 +143,10 @@ def element_texts(verb: str, table: str, elements: Sequence[Element]) -> Iterato
         text = f"{key} : {value}" if value else key
         by_container.setdefault(container, []).append(text)
     for container, texts in by_container.items():
-        for at in range(0, len(texts), BATCH):
-            some = ", ".join(texts[at : at + BATCH])
-            yield f"{verb} element {table} {container} {{ {some} }}\n"
+        yield from _statements(verb, table, container, texts)
+
+
+def _statements(verb: str, table: str, container: str, texts: Sequence[str]) -> Iterator[str]:
+    for at in range(0, len(texts), BATCH):
+        some = ", ".join(texts[at : at + BATCH])
+        yield f"{verb} element {table} {container} {{ {some} }}\n"

@@ -119,7 +119,7 @@ class PolicyRuleset:
             *_chain_texts(self._needed().values()),
             *hooks(self._family),
             "}\n",
-            *element_texts("add", table, sorted(self._elements)),
+            *self._elements.texts(table),
         ])  # fmt: skip
 
     def changes(self) -> str:

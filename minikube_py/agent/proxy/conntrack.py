@@ -42,11 +42,12 @@ def _targets(elements: Sequence[Element]) -> dict[tuple[str, int], set[str]]:
     """Return the addresses of endpoints by front, of UDP."""
     targets: dict[tuple[str, int], set[str]] = {}
     for container, key, value in elements:
-        if container.endswith(("endpoints", "sticky")) and "no-endpoints" not in container:
-            *address, protocol, port, _ = key.split(" . ")
-            if protocol == "udp":
-                front = (address[0] if address else "", int(port))
-                targets.setdefault(front, set()).add(value.split(" . ")[0])
+        if "udp . " not in key or "no-endpoints" in container:
+            continue
+        if container.endswith(("endpoints", "sticky")):
+            *address, _, port, _ = key.split(" . ")
+            front = (address[0] if address else "", int(port))
+            targets.setdefault(front, set()).add(value.split(" . ")[0])
     return targets
 
 

@@ -43,7 +43,7 @@ def choose(slices: Iterable[Obj], name: str, protocol: str, node: Node) -> Chose
     """Return the endpoints of the port with that name and protocol."""
     known = sorted(_endpoints(slices, name, protocol, node.name))
     # While an endpoint moves between slices it stands in both; ready wins, as it sorts last.
-    endpoints = list({(endpoint.ip, endpoint.port): endpoint for endpoint in known}.values())
+    endpoints = list({endpoint[:2]: endpoint for endpoint in known}.values())
     own = [endpoint for endpoint in endpoints if endpoint.local]
     return Chosen(tuple(_near(_usable(endpoints), node)), tuple(_usable(own)))
 
@@ -62,20 +62,28 @@ def _endpoints(
                 yield _endpoint(endpoint, number, node_name)
 
 
+READY = {"ready": True, "serving": True, "terminating": False}
+"""What most endpoints are, as the controller writes it."""
+
+
 def _endpoint(endpoint: Obj, port: int, node_name: str) -> Endpoint:
-    # Plain look-ups: this runs for every endpoint of the cluster.
-    conditions, hints = endpoint.get("conditions") or {}, endpoint.get("hints") or {}
+    # This runs for every endpoint of the cluster. Clients use the first address only
+    # (EndpointSlice documentation, `addresses`).
+    ip, local = endpoint["addresses"][0], endpoint.get("nodeName") == node_name
+    conditions, hints = endpoint.get("conditions"), endpoint.get("hints")
+    if not hints and (not conditions or conditions == READY):
+        return Endpoint(ip, port, True, True, False, local)  # noqa: FBT003 -- by name is slow
+    conditions, hints = conditions or {}, hints or {}
     ready = conditions.get("ready")
     ready = ready is None or bool(ready)
     serving = conditions.get("serving")
     return Endpoint(
-        # Clients use the first address only (EndpointSlice documentation, `addresses`).
-        ip=endpoint["addresses"][0],
+        ip=ip,
         port=port,
         ready=ready,
         serving=ready if serving is None else bool(serving),
         terminating=bool(conditions.get("terminating")),
-        local=endpoint.get("nodeName") == node_name,
+        local=local,
         for_zones=tuple(hint["name"] for hint in hints.get("forZones") or ()),
         for_nodes=tuple(hint["name"] for hint in hints.get("forNodes") or ()),
     )
@@ -88,12 +96,14 @@ def _usable(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
 
 def _near(endpoints: list[Endpoint], node: Node) -> list[Endpoint]:
     """Keep the endpoints that hints give to this node or zone, where all have such hints."""
+    if not endpoints or not (endpoints[0].for_nodes or endpoints[0].for_zones):
+        return endpoints
     hints: tuple[tuple[Callable[[Endpoint], tuple[str, ...]], str], ...] = (
         (lambda endpoint: endpoint.for_nodes, node.name),
         (lambda endpoint: endpoint.for_zones, node.zone),
     )
     for hinted, place in hints:
-        if place and endpoints and all(map(hinted, endpoints)):
+        if place and all(map(hinted, endpoints)):
             near = [endpoint for endpoint in endpoints if place in hinted(endpoint)]
             if near:
                 return near

@@ -44,7 +44,12 @@ def plan(fronts: Mapping[Front, Served], hairpins: Iterable[str], config: ProxyC
         found |= {("nat", name): rules for name, rules in _nat_chains(front, served, config)}
     live = [(front, served) for front, served in fronts.items() if served.chain is not None]
     addressed = tuple(f"{_match(f)} -j {_name(f)}" for f, _ in live if f.address)
-    masquerade = f"-m mark --mark {MARK} -j MASQUERADE --random-fully"
+    masquerade = (
+        f"-m mark ! --mark {MARK} -j RETURN",
+        # Or the datagram that carries the packet to another node would be translated too.
+        f"-j MARK --set-xmark 0x0/{MASQUERADE_BIT:#x}",
+        "-j MASQUERADE --random-fully",
+    )
     pins = (f"-s {ip} -d {ip} -m conntrack --ctstate DNAT -j MASQUERADE" for ip in sorted(hairpins))
     return found | {
         ("nat", "KPY-SERVICES"): (*addressed, f"{LOCAL} -j KPY-NODEPORTS"),
@@ -52,7 +57,7 @@ def plan(fronts: Mapping[Front, Served], hairpins: Iterable[str], config: ProxyC
             f"{_ports(f)} -j {_name(f)}" for f, _ in live if not f.address
         ),
         ("nat", "KPY-MARK"): (f"-j MARK --set-xmark {MARK}",),
-        ("nat", "KPY-POSTROUTING"): (*pins, masquerade),
+        ("nat", "KPY-POSTROUTING"): (*pins, *masquerade),
         ("filter", "KPY-FILTER"): tuple(_refusals(fronts, config)),
         ("filter", "KPY-UNKNOWN"): tuple(
             f"-d {config.service_cidr} {protocol}-j REJECT --reject-with {answer}"

@@ -49,7 +49,7 @@ class Front(NamedTuple):
 
 def derive(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> tuple[Element, ...]:
     """Return the elements of one service, sorted; empty where it is not proxied."""
-    return tuple(sorted(set(_elements(service, slices, config))))
+    return tuple(sorted(dict.fromkeys(_elements(service, slices, config))))
 
 
 def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Iterator[Element]:
@@ -58,24 +58,21 @@ def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Itera
         return
     for address in addresses:
         yield Element("cluster-ips", address)
-    for port in get(service, "spec.ports") or ():
+    kind = _address_type(config)
+    own = [piece for piece in slices if piece.get("addressType") == kind]
+    for port in service["spec"].get("ports") or ():
         protocol = port.get("protocol") or "TCP"
-        if protocol not in ("TCP", "UDP"):
-            continue
-        chosen = choose(
-            (s for s in slices if s.get("addressType") == _address_type(config)),
-            port.get("name") or "",
-            protocol,
-            config.node,
-        )
-        yield from _port_elements(service, port, chosen, config)
+        if protocol in ("TCP", "UDP"):
+            chosen = choose(own, port.get("name") or "", protocol, config.node)
+            yield from _port_elements(service, port, addresses, chosen, config)
 
 
 def cluster_ips(service: Obj) -> list[str]:
     """Return the addresses of a service; empty for headless ones and ExternalName."""
-    if get(service, "spec.type") == "ExternalName":
+    spec = service["spec"]
+    if spec.get("type") == "ExternalName":
         return []
-    found = get(service, "spec.clusterIPs") or [get(service, "spec.clusterIP") or "None"]
+    found = spec.get("clusterIPs") or [spec.get("clusterIP") or "None"]
     return [address for address in found if address and address != "None"]
 
 
@@ -83,22 +80,20 @@ def external_ips(service: Obj) -> list[str]:
     """Return the addresses outside the cluster's networks that lead to a service."""
     ingresses = get(service, "status.loadBalancer.ingress") or ()
     balanced = [i["ip"] for i in ingresses if i.get("ip") and i.get("ipMode") != "Proxy"]
-    return [*(get(service, "spec.externalIPs") or ()), *balanced]
+    return [*(service["spec"].get("externalIPs") or ()), *balanced]
 
 
 def _port_elements(
-    service: Obj, port: Obj, chosen: Chosen, config: ProxyConfig
+    service: Obj, port: Obj, addresses: Sequence[str], chosen: Chosen, config: ProxyConfig
 ) -> Iterator[Element]:
-    protocol, number = port.get("protocol") or "TCP", port["port"]
+    spec, protocol, number = service["spec"], port.get("protocol") or "TCP", port["port"]
     affinity = affinity_seconds(service)
     if affinity:
         chosen = Chosen(*(endpoints[: AFFINITY_SLOTS - 1] for endpoints in chosen))
-    internal_local = get(service, "spec.internalTrafficPolicy") == "Local"
-    internal = chosen.local if internal_local else chosen.cluster
-    for address in cluster_ips(service):
-        if _of_family(address, config):
-            front = Front(address, protocol, number)
-            yield from _internal(front, internal, affinity, empty=not chosen.cluster)
+    internal = chosen.local if spec.get("internalTrafficPolicy") == "Local" else chosen.cluster
+    for address in addresses:
+        front = Front(address, protocol, number)
+        yield from _internal(front, internal, affinity, empty=not chosen.cluster)
     fronts = [
         Front(address, protocol, number)
         for address in external_ips(service)
@@ -107,10 +102,10 @@ def _port_elements(
     yield from _source_ranges(service, fronts, config)
     if port.get("nodePort"):
         fronts.append(Front("", protocol, port["nodePort"]))
-    is_local = get(service, "spec.externalTrafficPolicy") == "Local"
+    is_local = spec.get("externalTrafficPolicy") == "Local"
     for front in fronts:
         yield from _external(front, chosen, affinity, local=is_local)
-    for endpoint in {*chosen.cluster, *chosen.local}:
+    for endpoint in (*chosen.cluster, *chosen.local):
         if endpoint.local:
             yield Element("hairpin", f"{endpoint.ip} . {endpoint.ip}")
 
@@ -150,14 +145,15 @@ def _backends(
     node_port = not front.address
     if not affinity or any(":" in endpoint.ip for endpoint in endpoints[:1]):
         container = map_name("endpoints", node_port=node_port, local=local)
+        key = front.key
         for index, endpoint in enumerate(endpoints):
-            yield Element(container, f"{front.key} . {index}", _target(endpoint))
+            yield Element(container, f"{key} . {index}", f"{endpoint.ip} . {endpoint.port}")
         return
     slots = map_name("slots", node_port=node_port, local=local)
     sticky = map_name("sticky", node_port=node_port, local=local)
     for index, (slot, endpoint) in enumerate(slots_of(endpoints).items()):
         yield Element(slots, f"{front.key} . {index:#010x}", f"{slot:#010x}")
-        yield Element(sticky, f"{front.key} . {slot:#010x}", _target(endpoint))
+        yield Element(sticky, f"{front.key} . {slot:#010x}", f"{endpoint.ip} . {endpoint.port}")
 
 
 def slots_of(endpoints: Sequence[Endpoint]) -> dict[int, Endpoint]:
@@ -175,27 +171,23 @@ def slots_of(endpoints: Sequence[Endpoint]) -> dict[int, Endpoint]:
 
 def affinity_seconds(service: Obj) -> int:
     """Return how long a client stays with its endpoint; 0 where it does not."""
-    if get(service, "spec.sessionAffinity") != "ClientIP":
+    if service["spec"].get("sessionAffinity") != "ClientIP":
         return 0
     return int(get(service, "spec.sessionAffinityConfig.clientIP.timeoutSeconds", AFFINITY_SECONDS))
 
 
 def _source_ranges(service: Obj, fronts: Iterable[Front], config: ProxyConfig) -> Iterator[Element]:
     """LoadBalancerSourceRanges: the addresses of a load balancer are closed to all others."""
-    ranges = [text.strip() for text in get(service, "spec.loadBalancerSourceRanges") or ()]
-    balanced = {i.get("ip") for i in get(service, "status.loadBalancer.ingress") or ()}
+    ranges = [text.strip() for text in service["spec"].get("loadBalancerSourceRanges") or ()]
     if not ranges:
         return
+    balanced = {i.get("ip") for i in get(service, "status.loadBalancer.ingress") or ()}
     for front in fronts:
         if front.address in balanced:
             yield Element("guarded", front.key)
             for cidr in ranges:
                 if _of_family(cidr, config):
                     yield Element("admitted", f"{front.key} . {cidr}")
-
-
-def _target(endpoint: Endpoint) -> str:
-    return f"{endpoint.ip} . {endpoint.port}"
 
 
 def _address_type(config: ProxyConfig) -> str:

@@ -97,7 +97,7 @@ class Ruleset:
             *self._chain_texts(chains),
             *hooks(self._config),
             "}\n",
-            *element_texts("add", table, sorted(self._elements)),
+            *self._elements.texts(table),
         ])  # fmt: skip
 
     def changes(self) -> str:
@@ -140,7 +140,7 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
     family = config.family
     ip = family.table
     front, port = front_key(family, node_port=False), front_key(family, node_port=True)
-    here = family.here
+    here, marked = family.here, f"meta mark and {MASQUERADE_BIT:#x} == {MASQUERADE_BIT:#x}"
     chains: Mapping[str, Sequence[str]] = {
         "refuse": ("meta l4proto tcp reject with tcp reset", f"reject with {family.unreachable}"),
         "dispatch": (f"{front} vmap @services", f"{here} {port} vmap @np-services"),
@@ -159,7 +159,9 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
         "postrouting": (
             "type nat hook postrouting priority srcnat; policy accept;",
             f"{ip} saddr . {ip} daddr @hairpin ct status dnat masquerade",
-            f"meta mark and {MASQUERADE_BIT:#x} == {MASQUERADE_BIT:#x} masquerade fully-random",
+            # The mark is taken off, or the datagram that carries the packet to another node has it
+            # too, is translated once more and gets lost.
+            f"{marked} meta mark set meta mark xor {MASQUERADE_BIT:#x} masquerade fully-random",
         ),
         "check-prerouting": (
             "type filter hook prerouting priority -110; policy accept;",

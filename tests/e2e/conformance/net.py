@@ -1,11 +1,12 @@
 """A namespace with pods that answer with their names, and a client that asks for them."""
 
+import itertools
 import json
 from typing import Any
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.batch import IMAGE
-from tests.e2e.node.machine import wait_until
+from tests.e2e.node.machine import Machine, wait_until
 
 DOMAIN = "svc.cluster.local"
 
@@ -54,6 +55,7 @@ class Net:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.namespace = namespace
+        self._turns = itertools.count()
 
     def do(self, *words: str, stdin: str = "") -> str:
         return self.cluster.kubectl("-n", self.namespace, *words, stdin=stdin)
@@ -62,11 +64,25 @@ class Net:
         return self.cluster.get(*words, "-n", self.namespace)
 
     def make(self, *objects: dict[str, Any], ready: bool = True) -> None:
-        """Apply objects and wait until the pods among them are ready."""
-        self.cluster.apply(*objects, namespace=self.namespace)
+        """Apply objects and wait until the pods among them are ready.
+
+        Where there are several nodes, pods go to each in turn: two that follow each other are
+        never on the same one.
+        """
+        placed = [self._placed(one) if one["kind"] == "Pod" else one for one in objects]
+        self.cluster.apply(*placed, namespace=self.namespace)
         names = [f"pod/{one['metadata']['name']}" for one in objects if one["kind"] == "Pod"]
         if names and ready:
             self.do("wait", "--for=condition=Ready", *names, "--timeout=120s")
+
+    def _placed(self, made: dict[str, Any]) -> dict[str, Any]:
+        """Return a pod with the next node in turn, where it does not say itself where to go."""
+        machines = self.cluster.machines
+        if len(machines) == 1 or "nodeName" in made["spec"]:
+            return made
+        node = machines[next(self._turns) % len(machines)].name
+        selector = {"kubernetes.io/hostname": node}
+        return {**made, "spec": {**made["spec"], "nodeSelector": selector}}
 
     def says(self, wanted: str, *words: str, of: str = "client", after: str = "") -> None:
         """Wait until a program in a pod prints something, after other words where given."""
@@ -106,14 +122,23 @@ class Net:
         wait_until(lambda: not self.ask(host), 30, f"nobody answers at {host}")
 
     def reaches(self, host: str, name: str) -> None:
-        """Wait until a pod answers with its name, asked from the client and from the node."""
+        """Wait until a pod answers with its name, asked from the client and from every node."""
         wait_until(lambda: self.ask(host) == name, 30, f"{name} answers the client at {host}")
-        wait_until(lambda: self.from_node(host) == name, 30, f"{name} answers the node at {host}")
+        self.reaches_from_nodes(host, name)
 
-    def from_node(self, host: str) -> str:
-        """Return who answers a request of the node itself."""
+    def reaches_from_nodes(self, host: str, name: str) -> None:
+        """Wait until a pod answers every node with its name."""
+        for machine in self.cluster.machines:
+            wait_until(
+                lambda machine=machine: self.from_node(host, machine) == name,
+                30,
+                f"{name} answers {machine.name} at {host}",
+            )
+
+    def from_node(self, host: str, machine: Machine | None = None) -> str:
+        """Return who answers a request of a node itself, the server's where none is named."""
         line = f"timeout 3 busybox wget -q -O- http://{host} || true"
-        return self.cluster.machine.sh("sh", "-c", line).strip()
+        return (machine or self.cluster.machine).sh("sh", "-c", line).strip()
 
     def slices(self, name: str) -> dict[str, set[int]]:
         """Return the pods and ports that the slices of a service lead to."""

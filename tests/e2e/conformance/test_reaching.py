@@ -141,7 +141,8 @@ def test_pods_and_the_node_reach_each_pod_by_datagrams(net: Net, tmp_path: Path)
         for name in ("first", "second"):
             address = net.get("pod", name)["status"]["podIP"]
             call = [sys.executable, "-c", CALL.replace("ADDRESS", repr(address))]
-            for machine, place in ((net.cluster.machine, []), (client, entered)):
+            nodes = [(machine, list[str]()) for machine in net.cluster.machines]
+            for machine, place in (*nodes, (client, entered)):
                 assert machine.sh(*place, *call) == f"{name} heard hello\n"
     finally:
         for server in servers:

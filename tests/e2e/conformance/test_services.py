@@ -157,9 +157,10 @@ def test_a_service_changes_its_type(net: Net) -> None:
         net.answers("typed:80", "first")
         found = net.get("service", "typed")["spec"]
         if kind == "NodePort":
-            at = f"192.168.77.1:{found['ports'][0]['nodePort']}"
-            wait_until(lambda at=at: net.from_node(at) == "first", 20, f"{at} answers")
-            net.answers(at, "first")
+            for machine in net.cluster.machines:
+                at = f"{machine.address}:{found['ports'][0]['nodePort']}"
+                net.reaches_from_nodes(at, "first")
+                net.answers(at, "first")
         back = {"spec": {**external, "clusterIP": None, "clusterIPs": None, "selector": None,
                          "ports": None}}  # fmt: skip
         net.do("patch", "service", "typed", "--type=merge", "-p", json.dumps(back))
@@ -178,7 +179,7 @@ def test_a_client_stays_with_one_pod_while_its_service_says_so(net: Net) -> None
     net.make(pod("client"), *(web(name, labels={"app": "sticky"}) for name in names))
     net.make(service("sticky", {"app": "sticky"}, type="NodePort"))
     port = net.get("service", "sticky")["spec"]["ports"][0]["nodePort"]
-    places = ("sticky:80", f"192.168.77.1:{port}")
+    places = ["sticky:80", *(f"{machine.address}:{port}" for machine in net.cluster.machines)]
     for place in places:
         net.answers(place, *names)
     for affinity in ("ClientIP", "None"):

@@ -120,9 +120,11 @@ def test_a_service_without_pods_refuses_at_once(names: Cluster) -> None:
 
 
 def test_a_host_port_is_reached_on_the_node(names: Cluster) -> None:
-    for address in (names.machine.address, "127.0.0.1"):
+    node = names.get("pod", "web", "-n", NAMESPACE)["spec"]["nodeName"]
+    (machine,) = (machine for machine in names.machines if machine.name == node)
+    for address in (machine.address, "127.0.0.1"):
         asked = ("timeout", "3", "busybox", "wget", "-q", "-O-", f"http://{address}:18080")
-        assert says(lambda asked=asked: names.machine.sh(*asked), "web") == "web\n"
+        assert says(lambda asked=asked: machine.sh(*asked), "web") == "web\n"
 
 
 def test_a_service_on_a_node_port_is_reached_on_the_node(names: Cluster) -> None:
