@@ -8,7 +8,9 @@ from collections.abc import Mapping
 
 import click
 
-COMMANDS: Mapping[str, tuple[str, str]] = {}
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "copy": ("datastore_copy", "copy a datastore into an empty one"),
+}
 """Name -> module below `minikube_py.cli` with a `command`, and what it does."""
 
 
