@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "cloud_controller_manager",
         "run a cloud's controllers by themselves",
     ),
+    "etcd": ("etcd", "serve the API of etcd over a datastore"),
     "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
     "why": ("why", "say why a pod is pending: each node, each plugin's verdict"),
     "certificate": ("certificate", "show, renew and replace certificates"),

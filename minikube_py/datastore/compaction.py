@@ -19,7 +19,9 @@ KEEP_REVISIONS = 100_000
 STEP_SECONDS = 30.0
 
 
-async def compact_forever(backend: Backend, clock: Clock) -> None:
+async def compact_forever(
+    backend: Backend, clock: Clock, keep_seconds: float = KEEP_SECONDS
+) -> None:
     """Compact the store every half a minute in which something was written; never returns."""
     seen: deque[tuple[float, int]] = deque()
     compacted = 0
@@ -27,7 +29,7 @@ async def compact_forever(backend: Backend, clock: Clock) -> None:
         now, newest = clock.monotonic(), await backend.revision()
         seen.append((now, newest))
         target = max(newest - KEEP_REVISIONS, 0)
-        while seen[0][0] <= now - KEEP_SECONDS:
+        while seen[0][0] <= now - keep_seconds:
             target = max(target, seen.popleft()[1])
         if target > compacted and await _compact(backend, target):
             compacted = target

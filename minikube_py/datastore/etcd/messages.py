@@ -35,6 +35,7 @@ DefragmentRequest
 DefragmentResponse header=1:ResponseHeader
 DeleteRangeRequest key=1:bytes range_end=2:bytes prev_kv=3:bool
 DeleteRangeResponse header=1:ResponseHeader deleted=2:int64 prev_kvs=3:KeyValue*
+DowngradeInfo enabled=1:bool targetVersion=2:string
 Event type=1:Event.EventType kv=2:KeyValue prev_kv=3:KeyValue
 HashKVRequest revision=1:int64
 HashKVResponse header=1:ResponseHeader hash=2:uint32 compact_revision=3:int64 hash_revision=4:int64

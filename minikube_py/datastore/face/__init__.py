@@ -1,0 +1,1 @@
+"""etcd's v3 API over any backend: what `kpy etcd` serves."""
