@@ -10,7 +10,7 @@ CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
 
-.PHONY: help setup system fmt check unit test test-integration test-e2e test-two-nodes run fuzz chaos bench golden clean
+.PHONY: help setup system fmt check unit test test-integration test-e2e test-two-nodes run fuzz chaos crash bench golden clean
 
 help: ## print this
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -72,6 +72,10 @@ fuzz: setup ## thousands of odd requests, other ones each time
 
 chaos: setup ## 200 rounds of kill -9 at a node: kpy, containerd, shims, containers
 	@KPY_CHAOS_ROUNDS=$${KPY_CHAOS_ROUNDS:-200} KPY_CHAOS_SEED=$${KPY_CHAOS_SEED:-$$RANDOM} $(PYTEST) tests/e2e/node/test_chaos.py
+
+crash: setup ## 1,000 rounds of kill -9 at the datastore, 1,000 power cuts; nothing acknowledged may be lost
+	@KPY_CRASH_ROUNDS=$${KPY_CRASH_ROUNDS:-1000} KPY_CRASH_CUTS=$${KPY_CRASH_CUTS:-1000} KPY_CRASH_SEED=$${KPY_CRASH_SEED:-$$RANDOM} \
+		$(PYTEST) -s tests/datastore/anomaly/test_crash_rounds.py tests/datastore/anomaly/test_power_cut.py
 
 bench: setup ## figures of docs/performance.md
 	@$(BIN)/python -m tests.bench --write
