@@ -6,6 +6,7 @@ and has no gap or raises `CompactedError`. `list(revision=r)` is a consistent sn
 writers with the same revision exactly one wins. What was acknowledged is on disk.
 
 Every write of a key gets one revision, the value of a global counter; revision 0 is "nothing".
+(etcd counts transactions, begins at 1, and other programs may write to it, too.)
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -155,7 +156,7 @@ class Backend(Protocol):
     async def write(self, changes: Sequence[Change], *, unchanged: Sequence[Unchanged] = ()) -> int:
         """Change several keys, each once, together or not at all; return the first revision.
 
-        The changes get revisions that follow each other, in their order.
+        The changes get revisions that follow each other, in their order; in etcd they share one.
 
         Raises:
             RevisionMismatchError: a key is not at its revision, or a range is not unchanged.

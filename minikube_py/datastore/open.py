@@ -10,8 +10,7 @@ from minikube_py.lib.clock import Clock, SystemClock
 FILE = Path("server/db/state.db")
 """The embedded datastore, below the data dir; its folder has mode 0700, the file 0600."""
 DATABASES = ("postgres", "postgresql", "mysql")
-LATER = ("etcd", "http", "https")
-"""Schemes of datastores that the design has and this version does not."""
+ETCD = ("etcd", "etcds", "http", "https")
 
 
 async def open_backend(
@@ -48,8 +47,11 @@ async def open_backend(
         from minikube_py.datastore.shared.endpoint import database_endpoint  # noqa: PLC0415
 
         return await SharedBackend.open(database_endpoint(endpoint, tls), clock=clock)
-    if scheme in LATER:
-        raise DatastoreError(f"datastore endpoint {scheme}:// is not supported by this version")
+    if scheme in ETCD:
+        from minikube_py.datastore.etcd.backend import EtcdBackend  # noqa: PLC0415 -- heavy
+        from minikube_py.datastore.etcd.endpoint import etcd_endpoint  # noqa: PLC0415
+
+        return await EtcdBackend.open(etcd_endpoint(endpoint, tls), clock=clock)
     raise DatastoreError(
         f"datastore endpoint {scheme!r} is not known; leave it empty for SQLite in the data dir, "
         "name a database with postgres:// or mysql://, or use memory:// for a store that ends with"
@@ -70,7 +72,7 @@ def sqlite_path(endpoint: str, data_dir: Path) -> Path | None:
 
 def is_shared(endpoint: str) -> bool:
     """Whether several servers may use the datastore of an endpoint at the same time."""
-    return endpoint.partition("://")[0] in (*DATABASES, *LATER)
+    return endpoint.partition("://")[0] in (*DATABASES, *ETCD)
 
 
 def size_bytes(endpoint: str, data_dir: Path) -> int | None:

@@ -11,7 +11,9 @@ from minikube_py.datastore.open import open_backend
 from minikube_py.server.encryption.backend import SealedBackend
 from minikube_py.server.encryption.configuration import Configuration, Rule, Sealer, new_key
 from minikube_py.server.encryption.services import Services
-from tests.datastore import servers
+from tests.datastore import etcd_server, servers
+from tests.datastore.counted import CountedBackend
+from tests.datastore.etcd_server import Member
 from tests.datastore.servers import Server
 
 ENDPOINTS = {"memory": "memory://", "sqlite": ""}
@@ -34,10 +36,19 @@ def mariadb() -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=[*sorted(ENDPOINTS), *DATABASES, "sealed"])
+@pytest.fixture(scope="session")
+def etcd() -> Iterator[Member]:
+    """Yield a cluster of etcd with one member."""
+    with etcd_server.etcd() as member:
+        yield member
+
+
+@pytest.fixture(params=[*sorted(ENDPOINTS), *DATABASES, "etcd", "sealed"])
 async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
     if request.param == "sealed":
         opened: Backend = await sealed()
+    elif request.param == "etcd":
+        opened = await counted(request.getfixturevalue("etcd"))
     else:
         opened = await open_backend(endpoint_of(request, request.param), data_dir=tmp_path)
     yield opened
@@ -61,6 +72,13 @@ def endpoint_of(request: pytest.FixtureRequest, name: str) -> str:
         return ENDPOINTS[name]
     server: Server = request.getfixturevalue(name)
     return server.endpoint()
+
+
+async def counted(etcd: Member) -> CountedBackend:
+    """Return a store in etcd that is empty and at revision 0."""
+    await etcd.grant()
+    base = etcd.empty()
+    return CountedBackend(await open_backend(etcd.client, data_dir=Path("/nonexistent")), base)
 
 
 async def sealed() -> SealedBackend:

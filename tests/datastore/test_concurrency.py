@@ -76,6 +76,9 @@ async def test_a_caller_who_gives_up_harms_nobody(backend: Backend) -> None:
     await asyncio.sleep(0)
     first.cancel()
     await second
+    async with asyncio.timeout(60):
+        async for _ in backend.watch("/r/a", after=0):
+            break
     with pytest.raises(KeyExistsError):
         await backend.create("/r/a", b"")
     assert await backend.revision() == 2

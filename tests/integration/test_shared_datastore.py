@@ -8,20 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.datastore.conftest import DATABASES, mariadb, postgres
+from tests.datastore.conftest import DATABASES, etcd, mariadb, postgres
+from tests.datastore.etcd_server import Member
 from tests.datastore.servers import Server as DatabaseServer
 from tests.integration.conftest import Server, running
 from tests.integration.patience import eventually
 
-__all__ = ["mariadb", "postgres"]
+__all__ = ["etcd", "mariadb", "postgres"]
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 Two = tuple[Server, Server]
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=[*DATABASES, "etcd"])
 async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Two]:
-    database: DatabaseServer = request.getfixturevalue(request.param)
+    database: DatabaseServer | Member = request.getfixturevalue(request.param)
     endpoint = database.endpoint()
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(
@@ -57,6 +58,20 @@ async def test_a_read_after_a_write_on_the_other_server_shows_it(two: Two) -> No
         assert (await first.call("POST", CONFIG_MAPS, config_map(f"m{n}"))).status == 409
         assert (await first.call("DELETE", f"{CONFIG_MAPS}/m{n}")).status == 200
         assert (await second.call("GET", f"{CONFIG_MAPS}/m{n}")).status == 404
+
+
+async def test_what_other_programs_write_beside_the_servers_holds_nobody_up(
+    etcd: Member, tmp_path: Path
+) -> None:
+    async with running(tmp_path, datastore_endpoint=etcd.endpoint()) as server:
+        for n in range(3):
+            assert etcd.ctl("put", f"/elsewhere/{n}", "x").returncode == 0
+            assert (await server.call("GET", CONFIG_MAPS)).status == 200
+            assert (await server.call("POST", CONFIG_MAPS, config_map(f"m{n}"))).status == 201
+        assert etcd.ctl("del", "/registry/configmaps/default/", "--prefix").returncode == 0
+        listed = await server.call("GET", CONFIG_MAPS)
+        names = {item["metadata"]["name"] for item in listed.body["items"]}
+        assert not names & {"m0", "m1", "m2"}
 
 
 async def test_patches_on_both_servers_all_count(two: Two) -> None:

@@ -358,7 +358,8 @@ class Cache:
         A batch is many commits, each of one object, that shared a write to the disk: a reader in
         the midst of it sees the cache as it was between two of them.
         """
-        async for events in self.backend.watch(PREFIX, after=self.revision):
+        # All of the store, so that every revision is heard of: others may write beside us.
+        async for events in self.backend.watch("", after=self.revision):
             done = self._take(events)
             while done < len(events):
                 await asyncio.sleep(0)
@@ -396,6 +397,8 @@ class Cache:
 
     def _kind_of(self, key: str) -> KindCache | None:
         """Find the kind of a key; no core plural is also the name of a group."""
+        if not key.startswith(PREFIX):
+            return None
         first, _, rest = key[len(PREFIX) :].partition("/")
         core = self._kinds.get(f"{PREFIX}{first}/")
         if core is not None:
