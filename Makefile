@@ -62,7 +62,7 @@ test-e2e: setup ## root: containerd, network namespaces, kubectl
 
 test-two-nodes: setup ## sig-network over two nodes, and what cuts, delays and crashes do to them
 	@KPY_E2E_NODES=2 $(PYTEST) tests/e2e/conformance/test_reaching.py tests/e2e/conformance/test_services.py tests/e2e/network
-	@$(PYTEST) tests/e2e/nodes tests/e2e/nodes/long_partition.py
+	@$(PYTEST) tests/e2e/nodes tests/e2e/nodes/long_partition.py tests/e2e/nodes/three_nodes.py
 
 run: setup ## a single-node cluster in the foreground with an example; Ctrl-C stops it
 	@$(BIN)/python packaging/run.py

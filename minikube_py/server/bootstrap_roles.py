@@ -341,6 +341,7 @@ OWN_ROLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "create of endpointslices in discovery.k8s.io",
             "delete patch update of endpointslices in discovery.k8s.io named kpy-ingress-ipv4",
             "delete patch update of endpointslices in discovery.k8s.io named kpy-ingress-ipv6",
+            EVENTS,
         ),
         ("ServiceAccount ingress-controller",),
     ),

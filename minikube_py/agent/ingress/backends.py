@@ -48,7 +48,12 @@ class Backends:
 def endpoints_of(
     service: Obj | None, slices: Sequence[Obj], port: str | int, node: Node
 ) -> list[Address]:
-    """Return the endpoints of a service's port, by its name or number; pure."""
+    """Return the endpoints of a service's port, by its name or number; pure.
+
+    An ExternalName has none: whoever writes services could ask anything that this node reaches.
+    """
+    if get(service, "spec.type") == "ExternalName":
+        return []
     for one in get(service, "spec.ports") or ():
         if port not in (one.get("name"), one.get("port")) or not port:
             continue

@@ -8,7 +8,7 @@ addresses of clients stay what they are.
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from minikube_py.api.item import Item
 from minikube_py.api.networking import INGRESSCLASSES, INGRESSES
 from minikube_py.api.networking.ingress_ours import HTTP_PORT, HTTPS_PORT, SERVICE, is_ours
 from minikube_py.api.object import Key, Obj, get, has_condition, is_deleting, key_of, uid_of
-from minikube_py.client.actions import Action, Create, Delete, Patch
+from minikube_py.client.actions import Action, Create, Delete, Emit, Patch
 from minikube_py.client.controller import Also, Context, Controller
 
 ALL = Key("", "ingresses")
@@ -129,9 +129,38 @@ def address_of(node: Obj, family: str) -> str:
     return ""
 
 
-async def reconcile(enabled: bool, _: Key, ctx: Context) -> None:  # noqa: FBT001 -- bound once
-    """Look at all ingresses together."""
-    await ctx.apply(plan(observe(ctx, enabled=enabled)))
+def complaints(ingress: Obj, service: Callable[[Key], Obj | None]) -> Iterator[Emit]:
+    """Tell which backends of an ingress are not served, and why; requests to them get a 503."""
+    namespace = ingress["metadata"].get("namespace", "")
+    told = set()
+    for backend in _backends(ingress):
+        name = get(backend, "service.name", "")
+        if not name:
+            told.add("backends that are no services are not served")
+        elif get(service(Key(namespace, name)), "spec.type") == "ExternalName":
+            # It would let whoever writes services ask anything that nodes reach.
+            told.add(f"service {name} is of type ExternalName, which is not served")
+    for text in sorted(told):
+        yield Emit(ingress, "Warning", "BackendNotServed", text)
+
+
+def _backends(ingress: Obj) -> Iterator[Obj]:
+    default = get(ingress, "spec.defaultBackend")
+    if default is not None:
+        yield default
+    for rule in get(ingress, "spec.rules") or ():
+        for path in get(rule, "http.paths") or ():
+            yield path.get("backend") or {}
+
+
+async def reconcile(enabled: bool, key: Key, ctx: Context) -> None:  # noqa: FBT001 -- bound once
+    """Look at all ingresses together, or at what one asks for."""
+    if key == ALL:
+        await ctx.apply(plan(observe(ctx, enabled=enabled)))
+        return
+    ingress = ctx.lister(INGRESSES).get(key)
+    if enabled and ingress is not None and is_ours(ingress, ctx.lister(INGRESSCLASSES).get):
+        await ctx.apply(complaints(ingress, ctx.lister(SERVICES).get))
 
 
 def observe(ctx: Context, *, enabled: bool) -> View:
@@ -151,6 +180,17 @@ def observe(ctx: Context, *, enabled: bool) -> View:
 def of_any(_old: Item | None, _new: Item | None, _: Context) -> Iterable[Key]:
     """Look at every change of an ingress or a class."""
     yield ALL
+
+
+def of_ingress(old: Item | None, new: Item | None, _: Context) -> Iterable[Key]:
+    """Look at all of them, and at one by itself where somebody has changed what it asks for."""
+    yield ALL
+    if new is not None and (old is None or _generation(old) != _generation(new)):
+        yield new.key
+
+
+def _generation(item: Item) -> object:
+    return get(item.obj, "metadata.generation")
 
 
 def of_service(old: Item | None, new: Item | None, _: Context) -> Iterable[Key]:
@@ -178,7 +218,7 @@ def controller(*, enabled: bool) -> Controller:
     return Controller(
         name=NAME,
         also=(
-            Also(INGRESSES, of_any),
+            Also(INGRESSES, of_ingress),
             Also(INGRESSCLASSES, of_any),
             Also(SERVICES, of_service),
             Also(ENDPOINTSLICES, of_service),

@@ -219,15 +219,17 @@ def test_a_forwarded_port_takes_many_connections_and_closes(
             process.stdout.close()
 
 
-def test_a_port_where_nobody_listens_is_told(cluster: Cluster, web: str) -> None:
+def test_a_port_where_nobody_listens_is_told(cluster: Cluster, web: str, tmp_path: Path) -> None:
+    said = tmp_path / "said"
     script = (
-        "kubectl port-forward web :9 > /tmp/pf 2>&1 & p=$!; "
-        "for i in $(seq 500); do grep -q Forwarding /tmp/pf && break; sleep 0.1; done; "
-        "port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\).*/\\1/p' /tmp/pf); "
+        "kubectl port-forward web :9 > SAID 2>&1 & p=$!; "
+        "for i in $(seq 500); do grep -q Forwarding SAID && break; sleep 0.1; done; "
+        "port=$(sed -n 's/.*127.0.0.1:\\([0-9]*\\).*/\\1/p' SAID); "
         "timeout 30 busybox wget -q -O- http://127.0.0.1:$port; "
-        "for i in $(seq 300); do grep -q refused /tmp/pf && break; sleep 0.1; done; "
-        "kill $p; cat /tmp/pf"
+        "for i in $(seq 300); do grep -q refused SAID && break; sleep 0.1; done; "
+        "kill $p; cat SAID"
     ).replace("kubectl", f"{BIN}/kubectl --kubeconfig {cluster.kubeconfig} -n {web}", 1)
+    script = script.replace("SAID", str(said))
     assert "refused" in cluster.machine.sh("sh", "-c", script)
 
 

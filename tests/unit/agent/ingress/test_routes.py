@@ -93,6 +93,16 @@ def test_what_no_rule_matches_goes_to_the_default_backend() -> None:
     assert service_at(table_of([ingress("i", ("a.b", [path("/x", "web")]))]), "other", "/") == ""
 
 
+def test_a_backend_that_is_no_service_keeps_its_path_and_leads_nowhere() -> None:
+    resource = {"resource": {"apiGroup": "x.y", "kind": "Bucket", "name": "b"}}
+    rule = ("a.b", [{**path("/files", ""), "backend": resource}, path("/", "web")])
+    table = table_of([ingress("i", rule)])
+    route = table.find("a.b", "/files/1")
+    assert route is not None
+    assert endpoints_of(None, [], route.backend.port, Node(name="n")) == []
+    assert service_at(table, "a.b", "/other") == "web"
+
+
 def test_certificates_are_for_the_hosts_that_they_name_or_else_for_those_of_the_rules() -> None:
     table = table_of([
         ingress("one", ("a.b", [path("/", "w")]), tls=[{"secretName": "s"}]),
@@ -154,4 +164,6 @@ def test_a_port_is_found_by_name_or_number_and_its_ready_endpoints_are_used() ->
     for port in ("https", 81, ""):
         assert endpoints_of(service, slices, port, Node(name="n")) == []
     assert endpoints_of(None, slices, 80, Node(name="n")) == []
+    external = {**service, "spec": {**service["spec"], "type": "ExternalName"}}
+    assert endpoints_of(external, slices, 80, Node(name="n")) == []
     assert [str(one) for one in wanted] == ["10.42.0.5:8080", "[fd42::7]:8080"]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from minikube_py.api.core import NODES, SERVICES
+from minikube_py.api.core import EVENTS, NODES, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.networking import INGRESSCLASSES, INGRESSES
 from minikube_py.api.networking.ingress_ours import CONTROLLER, SERVICE
@@ -112,3 +112,38 @@ async def test_where_ingress_is_disabled_what_was_made_is_taken_away() -> None:
         world.run(ingress.controller(enabled=False))
         await settle()
         assert SERVICE not in world.cluster.table(SERVICES)
+
+
+@virtual
+async def test_backends_that_are_not_served_are_told_of_once_for_each_change() -> None:
+    async with harness() as world:
+        prepare(world)
+        world.run(ingress.controller(enabled=True))
+        outside = {"type": "ExternalName", "externalName": "x.example.com"}
+        name = {"namespace": "default", "name": "outside"}
+        world.cluster.write(SERVICES, {"metadata": name, "spec": outside})
+        served = {"service": {"name": "web", "port": {"number": 80}}}
+        backends = (
+            {"resource": {"apiGroup": "x.y", "kind": "Bucket", "name": "b"}},
+            {"service": {"name": "outside", "port": {"number": 80}}},
+            served,
+        )
+        paths = [{"path": f"/{n}", "backend": one} for n, one in enumerate(backends)]
+        made = evolve(ours(), "spec.rules", [{"http": {"paths": paths}}])
+        world.cluster.write(INGRESSES, evolve(made, "metadata.generation", 1))
+        await settle()
+        wanted = [
+            "backends that are no services are not served",
+            "service outside is of type ExternalName, which is not served",
+        ]
+        assert told(world) == wanted
+        world.cluster.write(NODES, node("c", "192.0.2.3"))
+        await settle()
+        assert told(world) == wanted
+
+
+def told(world: World) -> list[str]:
+    """Return what events say; those that were told again count as often."""
+    found = [item.obj for item in world.cluster.table(EVENTS).values()]
+    assert {one["reason"] for one in found} == {"BackendNotServed"}
+    return sorted(one["message"] for one in found for _ in range(one["count"]))
