@@ -4,6 +4,7 @@
 stops half made for want of a package.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -24,6 +25,8 @@ PROGRAMS = (
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 CNI_PLUGINS = ("bridge", "host-local", "portmap", "loopback")
 CONTROLLERS = ("cpu", "memory", "pids")
+RECOVERY = Path("var/lib/kpy/server/recovery.json")
+"""What a server leaves that recovered its datastore (`server/snapshots/recovery.py`)."""
 DISK_BYTES_MIN = 2 << 30
 """Less than this fills up with the first images."""
 
@@ -59,6 +62,7 @@ def examine(root: Path = Path("/"), *, own_runtime: bool = True) -> Iterator[Fin
     yield from _switches(root)
     yield _controllers(root)
     yield _disk(root)
+    yield from _recovery(root)
 
 
 def _program(programs: Sequence[str], package: str, purpose: str) -> Finding:
@@ -111,6 +115,20 @@ def _disk(root: Path) -> Finding:
     is_enough = free >= DISK_BYTES_MIN
     detail = text if is_enough else f"{text}; make room"
     return Finding("disk", detail, is_there=is_enough, is_required=False)
+
+
+def _recovery(root: Path) -> Iterator[Finding]:
+    """Say that a damaged datastore was replaced by a snapshot, for as long as its record stands."""
+    record = root / RECOVERY
+    try:
+        told = json.loads(record.read_text())
+    except (OSError, ValueError):
+        return
+    detail = (
+        f"was damaged at {told.get('at')} and replaced by snapshot {told.get('snapshot')} of"
+        f" {told.get('created')}; what was written later is lost. Remove {record} when you know"
+    )
+    yield Finding("datastore", detail, is_there=False, is_required=False)
 
 
 def require(findings: Iterable[Finding]) -> None:

@@ -127,6 +127,10 @@ class UnavailableError(DatastoreError):
     """The database cannot be reached or is closed; nothing was written or it is not known."""
 
 
+class DamagedError(UnavailableError):
+    """What the database holds is not what was written."""
+
+
 class Backend(Protocol):
     """An etcd-like store."""
 

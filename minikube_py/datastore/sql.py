@@ -20,7 +20,14 @@ from typing import Self
 
 import aiosqlite
 
-from minikube_py.datastore.kv import DatastoreError, NotEmptyError, UnavailableError, prefix_end
+from minikube_py.datastore import damage
+from minikube_py.datastore.kv import (
+    DamagedError,
+    DatastoreError,
+    NotEmptyError,
+    UnavailableError,
+    prefix_end,
+)
 from minikube_py.datastore.log import EventRow, Head, Row
 
 APPLICATION_ID = 0x6B707931
@@ -68,24 +75,33 @@ ORDER BY log.revision LIMIT ?
 def _connect(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    doubtful = damage.is_doubtful(path)
     connection = sqlite3.connect(
         path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     try:
-        _prepare(connection)
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        found = _check_format(connection)
+        if doubtful:
+            damage.look(connection, path)
+        _prepare(connection, found)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    found = _check_format(connection)
+def _prepare(connection: sqlite3.Connection, found: int) -> None:
+    """Set the connection up, and the file where it is not of today's format.
+
+    A file that is needs no write to be opened: so a server whose disk is full starts.
+    """
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_KEPT_BYTES}")
+    if found == FORMAT:
+        return
     connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
     if found == 1:
         connection.execute(TO_FORMAT_2)
@@ -114,6 +130,7 @@ class Database(aiosqlite.Connection):
 
     def __init__(self, path: Path) -> None:
         super().__init__(partial(_connect, path), iter_chunk_size=64)
+        self._path = path
         # A server that dies of an error must not hang on this thread; what is committed is safe.
         self._thread.daemon = True
 
@@ -125,7 +142,9 @@ class Database(aiosqlite.Connection):
             await database
         except (sqlite3.Error, OSError, DatastoreError) as error:
             database._thread.join()  # it is ending, and must do so while there is a loop
-            raise DatastoreError(f"datastore {path}: {_explain(error)}") from error
+            damaged = damage.is_damage(error) or isinstance(error, DamagedError)
+            kind = DamagedError if damaged else DatastoreError
+            raise kind(f"datastore {path}: {_explain(error)}") from error
         return database
 
     async def append(
@@ -192,6 +211,9 @@ class Database(aiosqlite.Connection):
         try:
             return await self._execute(work, *arguments)  # type: ignore[no-untyped-call, no-any-return]
         except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's word for closed
+            if damage.is_damage(error):
+                damage.mark(self._path, damage.SUSPECT)
+                raise DamagedError(f"the datastore {self._path} is damaged: {error}") from error
             raise UnavailableError(f"the datastore failed: {error}") from error
 
     def _append(

@@ -25,8 +25,8 @@ from minikube_py.client.controller import Load, Part, Settings
 from minikube_py.client.leader_election import elector_of, run_elected
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
-from minikube_py.datastore.kv import Backend, DatastoreError
-from minikube_py.datastore.open import is_shared, open_backend, size_bytes
+from minikube_py.datastore.kv import Backend
+from minikube_py.datastore.open import is_shared, size_bytes
 from minikube_py.lib import renewal
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
@@ -58,6 +58,7 @@ from minikube_py.server.peers import Peers
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
+from minikube_py.server.snapshots import recovery
 from minikube_py.server.snapshots import running as snapshots_running
 from minikube_py.server.snapshots.service import Snapshots
 from minikube_py.server.tunnels import Tunnels
@@ -99,7 +100,7 @@ class ServerApp:
     _aggregator: Aggregator | None = None
     _keeper: Keeper | None = None
     _peers: Peers | None = None
-    _snapshots: Snapshots | None = None
+    snapshots: Snapshots | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
     )
@@ -129,24 +130,13 @@ class ServerApp:
             user = named_user(user)
         return Loopback(self._api, user, self.watches)
 
-    async def _open(self) -> Backend:
-        try:
-            return await open_backend(
-                self.config.datastore_endpoint,
-                data_dir=self.config.data_dir,
-                lazy_prefixes=(NODE_LEASES,),
-                tls=self.config.datastore_tls,
-                clock=self.clock,
-            )
-        except DatastoreError as error:
-            raise StartError(f"{error}; pods run on until the server can start") from error
-
     @asynccontextmanager
     async def running(self, report: Report = log.info) -> AsyncIterator[None]:
         """Run the control plane for the length of the block."""
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         gc.set_threshold(*COLLECTOR)
-        self._measured = MeasuredBackend(await self._open())
+        stored, recovered = await recovery.opened(self.config, self.clock, (NODE_LEASES,))
+        self._measured = MeasuredBackend(stored)
         backend: Backend = self._measured
         try:
             files = Files.of(self.bootstrap.folder, self.config.encryption_provider_config)
@@ -176,7 +166,7 @@ class ServerApp:
                     storage.start("material", restarting("cluster material", share))
                 await self._serve(nursery, backend, cache, proxy, report)
                 self._start_loops(nursery, report)
-                self._start_snapshots(nursery, self._measured.inner)
+                self._start_snapshots(nursery, stored, recovered)
                 try:
                     yield
                 finally:
@@ -332,12 +322,13 @@ class ServerApp:
             nursery.start("scheduler", restarting("scheduler", elected))
             report("scheduler is running")
 
-    def _start_snapshots(self, nursery: Nursery, stored: Backend) -> None:
+    def _start_snapshots(self, nursery: Nursery, stored: Backend, recovered: str) -> None:
         """Make snapshots of what is stored, as it is stored."""
         made = Snapshots(self.config, stored, self.clock, tallies=self._tallies)
-        self._snapshots = made
+        self.snapshots = made
         client = self.loopback(APISERVER)
-        snapshots_running.start(made, nursery, self.bootstrap.folder, self.elections, client)
+        place = self.bootstrap.folder
+        snapshots_running.start(made, nursery, place, self.elections, client, recovered)
 
     def _start_manifests(self, nursery: Nursery) -> None:
         """Follow the manifests folder; what stands there may be of any kind."""
@@ -410,8 +401,8 @@ class ServerApp:
         yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)
         yield from self._tallies.lines()
-        if self._snapshots is not None:
-            yield from self._snapshots.lines()
+        if self.snapshots is not None:
+            yield from self.snapshots.lines()
         yield from self.elections.metrics()
         if self._scheduler_metrics is not None:
             yield from self._scheduler_metrics.lines()

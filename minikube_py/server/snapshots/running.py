@@ -8,23 +8,33 @@ from minikube_py.client.protocol import Client
 from minikube_py.lib.tasks import Nursery, restarting
 from minikube_py.server.control import Control
 from minikube_py.server.elections import Elections
-from minikube_py.server.snapshots.service import Snapshots
+from minikube_py.server.snapshots.service import SUBJECT, Snapshots
 
 ELECTION = "kpy-snapshots"
 """The Lease of the server that keeps the schedule, where several share a datastore."""
 
 
 def start(
-    snapshots: Snapshots, nursery: Nursery, folder: Path, elections: Elections, client: Client
+    snapshots: Snapshots,
+    nursery: Nursery,
+    folder: Path,
+    elections: Elections,
+    client: Client,
+    recovered: str,
 ) -> None:
-    """Answer those who ask on the socket of the folder, and follow the schedule."""
+    """Answer those who ask on the socket of the folder, and follow the schedule.
+
+    Where the database was `recovered` from a snapshot, that text becomes an event.
+    """
     answering = Control(folder, {"snapshot": snapshots.asked})
     nursery.start("control", restarting("control", answering.run))
+    events = Recorder(client, "kpy", snapshots.clock)
+    nursery.start("snapshot events", restarting("snapshot events", events.run))
+    if recovered:
+        events.record(SUBJECT, "Warning", "DatastoreRecovered", recovered)
     config = snapshots.config
     if not config.snapshot_schedule_cron or config.datastore_endpoint.startswith("memory:"):
         return
-    events = Recorder(client, "kpy", snapshots.clock)
-    nursery.start("snapshot events", restarting("snapshot events", events.run))
     work = functools.partial(snapshots.run, events)
     elected = elections.elected(ELECTION, client, work)
     nursery.start("snapshots", restarting("snapshots", elected))
