@@ -108,7 +108,7 @@ async def _write_one_by_one(place: Place, pages: Pages, written: Content) -> Non
 
 
 async def _create(backend: Backend, items: Sequence[KeyValue]) -> None:
-    writes = (backend.create(item.key, item.value, lease=item.lease) for item in items)
+    writes = (backend.create(item.key, item.value) for item in items)  # leases are a store's own
     await asyncio.gather(*writes)
 
 

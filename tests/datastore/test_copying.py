@@ -8,6 +8,7 @@ from minikube_py.datastore.copying import copy
 from minikube_py.datastore.kv import CompactedError, DatastoreError, NotEmptyError
 from minikube_py.datastore.loading import Place
 from tests.datastore.conftest import DATABASES, endpoint_of
+from tests.datastore.etcd_server import Member
 
 KINDS = ("sqlite", *DATABASES)
 
@@ -62,3 +63,27 @@ async def test_a_copy_may_go_on_at_a_later_revision(tmp_path: Path) -> None:
     await backend.create("/a", b"")
     await backend.close()
     assert (await copy(source, target, bump=1000)).revision == 1001
+
+
+async def test_etcd_is_copied_from_with_its_revisions_and_to_with_new_ones(
+    etcd: Member, tmp_path: Path
+) -> None:
+    origin = Place(etcd.endpoint(), tmp_path)
+    backend = await origin.open()
+    for n in range(700):
+        await backend.create(f"/k/{n:03}", b"\0" * n)
+    before = await backend.list("")
+    await backend.close()
+    between = Place("", tmp_path)
+    assert (await copy(origin, between)).revision == before.revision
+    backend = await between.open()
+    assert (await backend.list("")).items == before.items
+    await backend.close()
+    goal = Place(etcd.endpoint(), tmp_path)
+    assert (await copy(between, goal)).keys == 700
+    with pytest.raises(NotEmptyError):
+        await copy(between, goal)
+    backend = await goal.open()
+    found = (await backend.list("")).items
+    await backend.close()
+    assert [kv[:2] for kv in found] == [kv[:2] for kv in before.items]

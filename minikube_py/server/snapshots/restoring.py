@@ -58,12 +58,12 @@ class Restore:
         with _locked(data_dir / "server", force=self.force):
             building = await asyncio.to_thread(_blank, data_dir / RESTORING)
             with contextlib.closing(_Lock(building)):
-                revision = manifest.revision + BUMP
-                await self._fill(building, manifest, revision)
+                revision = await self._fill(building, manifest, manifest.revision + BUMP)
                 moved = _name(building, data_dir / "server", int(clock.now().timestamp()))
         return Restored(manifest, revision, moved)
 
-    async def _fill(self, building: Path, manifest: Manifest, revision: int) -> None:
+    async def _fill(self, building: Path, manifest: Manifest, revision: int) -> int:
+        """Write files and keys; return where the store goes on."""
         place = self.place
         if place.file == place.data_dir / FILE:
             place = replace(place, endpoint=f"sqlite://{building / FILE.relative_to('server')}")
@@ -75,8 +75,8 @@ class Restore:
                 raise StartError(_refusal(place)) from error
             for _ in _files_of(self.path, self.passphrase, building):
                 pass
-            return
-        await check(place, written)
+            return revision
+        return await check(place, written)
 
 
 def _refusal(place: Place) -> str:
