@@ -1,15 +1,12 @@
 """What services cost: to load, to change, and to send through, beside a bare bridge.
 
-All in network namespaces, so it takes root. Throughput is measured in turns, bare bridge and ours,
-and the best of each counts: what disturbs only takes away.
+All in network namespaces, so it takes root.
 """
 
 import asyncio
 import os
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import uuid
@@ -18,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from minikube_py.agent.network import run as pod_network
 from minikube_py.agent.proxy.endpoints import Node
 from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.agent.proxy.run import ServiceRules
@@ -28,35 +24,17 @@ from minikube_py.client.http import HttpClient
 from minikube_py.client.kubeconfig import load
 from tests.bench.names import names
 from tests.bench.report import Figure
+from tests.bench.throughput import throughput
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.net import Net, pod, service, web
 from tests.e2e.network.conftest import Namespace
 
-SERVICES, ENDPOINTS, CHANGES, TURNS, SEND_SECONDS, WRITES = 5000, 10, 100, 8, 0.6, 20
+SERVICES, ENDPOINTS, CHANGES, WRITES = 5000, 10, 100, 20
 NODES, CHANGED = 500, 1
 """Of the cluster whose services are loaded: a hundred endpoints are on each."""
 CONFIG = ProxyConfig(
     node=Node(name="node"), cluster_cidr="10.42.0.0/16", service_cidr="10.43.0.0/16"
 )
-RECEIVE = """
-import socket
-server = socket.create_server(("0.0.0.0", 9000))
-print("ready", flush=True)
-while True:
-    client, _ = server.accept()
-    while client.recv(1 << 20):
-        pass
-    client.close()
-"""
-SEND = """
-import socket, sys, time
-client = socket.create_connection((sys.argv[1], int(sys.argv[2])))
-data, sent, end = bytes(1 << 20), 0, time.perf_counter() + float(sys.argv[3])
-begun = time.perf_counter()
-while time.perf_counter() < end:
-    sent += client.send(data)
-print(sent / (time.perf_counter() - begun), sent / time.process_time())
-"""
 
 
 async def network(scale: float) -> list[Figure]:
@@ -68,7 +46,7 @@ async def network(scale: float) -> list[Figure]:
 def _measure(scale: float) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="kpyb-", dir="/tmp") as folder, _namespaces() as make:
         node = make("node")
-        figures = [*_rules(node, scale), *_throughput(make, Path(folder))]
+        figures = [*_rules(node, scale), *throughput(make, Path(folder), CONFIG)]
     return [*figures, *_to_packet()]
 
 
@@ -170,72 +148,6 @@ def _rules(node: Namespace, scale: float) -> list[Figure]:
 def _resident_megabytes() -> float:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
-
-
-def _throughput(make: Any, folder: Path) -> list[Figure]:
-    """Send between two pods: over a bare bridge, over ours, and through a service."""
-    bare, ours = make("bare"), make("ours")
-    bare.sh("ip", "link", "add", "cni0", "type", "bridge")
-    bare.sh("ip", "link", "set", "cni0", "up")
-    bare.sh("sh", "-c", "for f in /proc/sys/net/bridge/bridge-nf-call-*; do echo 0 > $f; done")
-    config = pod_network.NetworkConfig(
-        node_name="node", node_ip="127.0.0.1", cluster_cidr=CONFIG.cluster_cidr,
-        service_cidr=CONFIG.service_cidr, cni_conf_dir=folder / "c", cni_state_dir=folder / "s",
-    )  # fmt: skip
-    ours.run(lambda: pod_network.PodNetwork(config).set_up(["10.42.0.0/24"]))
-    rules = ServiceRules(CONFIG)
-    made, piece = _web(1), _slice(1)
-    made["spec"]["ports"][0]["port"] = piece["ports"][0]["port"] = 9000
-    piece["endpoints"] = [{"addresses": ["10.42.0.6"], "nodeName": "node"}]
-    rules.set_service(Key("default", "s1"), made, [piece])
-    ours.run(rules.apply)
-    ways = [(bare, "10.42.0.6"), (ours, "10.42.0.6"), (ours, made["spec"]["clusterIP"])]
-    receivers, senders = [], {}
-    for node in (bare, ours):
-        sender, receiver = (_pod(make, node, number) for number in (5, 6))
-        senders[node.name] = sender
-        line = ["nsenter", f"--net={receiver.path}", sys.executable, "-c", RECEIVE]
-        receivers.append(subprocess.Popen(line, stdout=subprocess.PIPE))
-        assert receivers[-1].stdout is not None
-        receivers[-1].stdout.readline()
-    try:
-        best, thrifty = [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]
-        for _ in range(TURNS):
-            for place, (node, address) in enumerate(ways):
-                speed, per_cpu = _sent(senders[node.name], address)
-                best[place] = max(best[place], speed)
-                thrifty[place] = max(thrifty[place], per_cpu)
-    finally:
-        for process in receivers:
-            process.kill()
-            process.communicate()
-    names = ("pod to pod, slower than a bare bridge", "service, slower than a bare bridge")
-    return [
-        Figure(
-            name, (1 - value / best[0]) * 100, "%", 5.0,
-            f"{value / 1e6:.0f} MB/s, bare {best[0] / 1e6:.0f}; best of {TURNS}; a second of the "
-            f"sender's CPU sends {1 - cpu / thrifty[0]:+.1%} less",
-        )
-        for name, value, cpu in zip(names, best[1:], thrifty[1:], strict=True)
-    ]  # fmt: skip
-
-
-def _pod(make: Any, node: Namespace, number: int) -> Namespace:
-    made: Namespace = make(f"pod{number}")
-    link = f"veth{number}"
-    node.sh("ip", "link", "add", link, "type", "veth", "peer", "eth0", "netns", made.name)
-    node.sh("ip", "link", "set", link, "master", "cni0", "up")
-    made.sh("ip", "addr", "add", f"10.42.0.{number}/24", "dev", "eth0")
-    made.sh("ip", "link", "set", "eth0", "up")
-    made.sh("ip", "route", "add", "default", "via", "10.42.0.1")
-    return made
-
-
-def _sent(sender: Namespace, address: str) -> tuple[float, float]:
-    """Return bytes a second, and bytes a second of the sender's CPU."""
-    line = (sys.executable, "-c", SEND, address, "9000", str(SEND_SECONDS))
-    speed, per_cpu = sender.sh(*line).split()
-    return float(speed), float(per_cpu)
 
 
 def _to_packet() -> list[Figure]:
