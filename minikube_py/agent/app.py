@@ -62,6 +62,7 @@ from minikube_py.agent.uplink import Uplink
 from minikube_py.api import names
 from minikube_py.client.informer import Informers
 from minikube_py.client.protocol import Client
+from minikube_py.lib import memory
 from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir
@@ -237,14 +238,17 @@ async def _run_here(
             }
             for name, part in parts.items():
                 nursery.start(name, restarting(name, part))  # type: ignore[arg-type]
-            nursery.start("readiness", _tell_ready(kubelet, report))
+            nursery.start("readiness", _tell_ready(kubelet, report, alone=cluster.kept is not None))
             if settings.config.node_ip:
                 await asyncio.Event().wait()
             return await moved(settings.ips, clock)
 
 
-async def _tell_ready(kubelet: Kubelet, report: Report) -> None:
+async def _tell_ready(kubelet: Kubelet, report: Report, *, alone: bool) -> None:
+    """Tell when the node is ready; where the process is the node's `alone`, what it has lasts."""
     await kubelet.ready.wait()
+    if alone:
+        memory.settle()
     report(f"node {kubelet.config.node.name} is ready")
 
 

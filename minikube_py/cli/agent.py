@@ -61,12 +61,14 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     from minikube_py.agent.kept import Kept  # noqa: PLC0415
     from minikube_py.agent.uplink import Uplink  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
+    from minikube_py.lib import memory  # noqa: PLC0415
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
     from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
     from minikube_py.lib.renewal import keep  # noqa: PLC0415
     from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
 
+    memory.few_heaps()
     clock = SystemClock()
     settings = await asyncio.to_thread(settle, config, config.data_dir)
     lock = FolderLock(make_dir(settings.folder, 0o711))
@@ -98,8 +100,8 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
             await joining(addresses=here.ips)
 
         try:
-            memory = Kept(settings.folder / "kept", node_password(member.folder), clock)
-            async with memory as kept, Nursery("node") as nursery:
+            known = Kept(settings.folder / "kept", node_password(member.folder), clock)
+            async with known as kept, Nursery("node") as nursery:
                 nursery.start(
                     "renewal", restarting("renewal", lambda: keep(renew, member.due, clock))
                 )

@@ -124,7 +124,8 @@ async def simulate(app: Any, simulation: "Simulation") -> None:
 async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> None:
     """Run the node beside the control plane; it reaches the API in process."""
     from minikube_py.agent.app import run_agent  # noqa: PLC0415
-    from minikube_py.cli.node import cluster_info, local_membership  # noqa: PLC0415
+    from minikube_py.cli.local_node import local_membership  # noqa: PLC0415
+    from minikube_py.cli.node import cluster_info  # noqa: PLC0415
     from minikube_py.lib.renewal import keep  # noqa: PLC0415
     from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
 

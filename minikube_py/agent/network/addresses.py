@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from minikube_py.agent.network import kernel
+from minikube_py.agent.network.netlink import netlink
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import default_route_address, is_address
 
@@ -64,16 +65,14 @@ def first_global(addresses: Iterable[LinkAddress]) -> str:
 
 def read_addresses() -> list[LinkAddress]:
     """Ask the kernel for the addresses of all links that are up; takes a millisecond."""
-    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415 -- 0.1 s that only nodes pay
-
-    with IPRoute() as netlink:
+    with netlink() as socket:
         links = {
             link["index"]: link.get("ifname")
-            for link in netlink.get_links()
+            for link in socket.get_links()
             if link.get("state") == "up"
         }
         return [
             LinkAddress(links[address["index"]], address.get("address"))
-            for address in netlink.get_addr()
+            for address in socket.get_addr()
             if address["index"] in links
         ]

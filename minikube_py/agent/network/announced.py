@@ -14,7 +14,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minikube_py.agent.network.kernel import UNIVERSE, netlink, set_switch
+from minikube_py.agent.network.kernel import UNIVERSE, set_switch
+from minikube_py.agent.network.netlink import netlink, refusal
 
 LINK = "kpy-lb"
 LIFE_SECONDS = 40
@@ -85,8 +86,6 @@ def _bits(address: str) -> int:
 
 def _speak_for(sock: Any, address: str, uplink: Uplink, *, begin: bool) -> None:
     """Have the uplink answer for an IPv6 address, or no longer."""
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
     if ":" not in address:
         return
     entry = {"dst": address, "ifindex": uplink.number, "family": socket.AF_INET6}
@@ -94,7 +93,7 @@ def _speak_for(sock: Any, address: str, uplink: Uplink, *, begin: bool) -> None:
         set_switch(f"net/ipv6/conf/{uplink.name}/proxy_ndp", "1")
         sock.neigh("replace", flags=PROXY_FLAG, **entry)
         return
-    with contextlib.suppress(NetlinkError):  # it never was, or went with the link
+    with contextlib.suppress(refusal()):  # it never was, or went with the link
         sock.neigh("del", flags=PROXY_FLAG, **entry)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from minikube_py.agent.network.netlink import netlink, refusal
+
 log = logging.getLogger(__name__)
 PROTOCOL = 75
 """Marks our routes among others (the numbers above 4 are free for routing daemons)."""
@@ -36,15 +38,6 @@ SYSCTLS_V6 = {
     "net/ipv6/conf/all/forwarding": "1",
     "net/bridge/bridge-nf-call-ip6tables": "1",
 }
-
-
-@contextlib.contextmanager
-def netlink() -> Iterator[Any]:
-    """Open a netlink socket; the library loads in 0.1 s and only nodes pay that."""
-    from pyroute2.iproute.linux import IPRoute  # noqa: PLC0415
-
-    with IPRoute() as socket:
-        yield socket
 
 
 def set_switches(*, ipv6: bool, root: Path = SYSCTL_ROOT) -> None:
@@ -165,12 +158,10 @@ def mtu_of(name: str) -> int:
 
 def add_link(name: str, kind: str) -> bool:
     """Make a link; return whether the kernel can."""
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
     with netlink() as socket:
         try:
             socket.link("add", ifname=name, kind=kind)
-        except NetlinkError as error:
+        except refusal() as error:
             log.debug("link not made name=%s kind=%s error=%s", name, kind, error)
             return False
     return True
@@ -222,11 +213,9 @@ def remove_link(name: str) -> None:
 
 @contextlib.contextmanager
 def _as_os_error() -> Iterator[None]:
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
     try:
         yield
-    except NetlinkError as error:
+    except refusal() as error:
         raise OSError(error.code, str(error)) from error
 
 

@@ -7,7 +7,8 @@ that hangs on it.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from minikube_py.agent.network.kernel import MAIN_TABLE, PROTOCOL, UNIVERSE, netlink
+from minikube_py.agent.network.kernel import MAIN_TABLE, PROTOCOL, UNIVERSE
+from minikube_py.agent.network.netlink import netlink, refusal
 from minikube_py.agent.network.routes import (
     LINKS,
     VXLAN_ID,
@@ -97,14 +98,12 @@ def _routes(socket: Any) -> Iterator[Route]:
 
 def change(changes: Iterable[Change]) -> list[tuple[Change, str]]:
     """Carry changes out; return those that the kernel refused, with its words."""
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
     refused = []
     with netlink() as socket:
         for one in changes:
             try:
                 DO[type(one.part)](socket, one.part, one.is_wanted)
-            except (NetlinkError, OSError) as error:
+            except (refusal(), OSError) as error:
                 refused.append((one, str(error)))
     return refused
 
@@ -176,13 +175,11 @@ DO: dict[type, Callable[[Any, Any, bool], None]] = {
 
 def knows(kind: str) -> bool:
     """Tell whether the kernel can make links of a kind, by making one."""
-    from pyroute2.netlink.exceptions import NetlinkError  # noqa: PLC0415
-
     name = f"kpy-try-{kind[:6]}"
     with netlink() as socket:
         try:
             socket.link("add", ifname=name, kind=kind)
-        except NetlinkError:
+        except refusal():
             return False
         socket.link("del", index=_index(socket, name))
     return True

@@ -1,6 +1,5 @@
 """What a job, or the template of one in a cron job, may say."""
 
-import re
 from collections.abc import Iterator
 
 from minikube_py.api import names, selectors, strategy
@@ -9,6 +8,7 @@ from minikube_py.api.core.go_values import go_value
 from minikube_py.api.core.pod_validation import validate_pod_template
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj, get, has_condition, without
+from minikube_py.api.prefixed_paths import domain_prefixed_path
 
 SPEC = Field.kept("spec")
 INDEXED = "Indexed"
@@ -25,21 +25,6 @@ LEGACY_NAME_LABEL = "job-name"
 LEGACY_UID_LABEL = "controller-uid"
 MISMATCH = "`selector` does not match template `labels`"
 _REPLACEMENT = ("Failed", "TerminatingOrFailed")
-_HTTP_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
-
-
-def domain_prefixed_path(value: str, field: Field) -> Iterator[FieldError]:
-    """Report a value that is not like `acme.io/foo`."""
-    if not value:
-        yield field.required()
-        return
-    host, _, path = value.partition("/")
-    if not host or not path:
-        yield field.invalid(value, 'must be a domain-prefixed path (such as "acme.io/foo")')
-        return
-    yield from (field.invalid(host, text) for text in names.dns1123_subdomain(host))
-    if not _HTTP_PATH.fullmatch(path):
-        yield field.invalid(path, names.regex_message("Invalid path", _HTTP_PATH.pattern))
 
 
 def is_indexed(spec: Obj) -> bool:

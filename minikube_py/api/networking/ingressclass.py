@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from minikube_py.api import names, printing, strategy
-from minikube_py.api.batch.job_validation import domain_prefixed_path
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.networking import references
 from minikube_py.api.object import Obj, get
+from minikube_py.api.prefixed_paths import domain_prefixed_path
 from minikube_py.api.resource import AGE, NAME, Age, Column, Resource
 from minikube_py.api.strategy import changed, with_absent
 

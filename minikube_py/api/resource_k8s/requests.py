@@ -9,7 +9,6 @@ from minikube_py.api import names
 from minikube_py.api.core.volume_sources import validate_csi_driver_name
 from minikube_py.api.fields import Field, FieldError
 from minikube_py.api.object import Obj
-from minikube_py.api.resource_k8s import device_selectors
 from minikube_py.api.strategy import changed, each, with_absent, with_empty
 
 GROUP = "resource.k8s.io"
@@ -210,6 +209,8 @@ def _validate_selector(selector: Obj, field: Field) -> Iterator[FieldError]:
 
 
 def _validate_expression(expression: str, field: Field) -> Iterator[FieldError]:
+    from minikube_py.api.resource_k8s import device_selectors  # noqa: PLC0415 -- nodes need no CEL
+
     try:
         selector = device_selectors.compiled(expression)
     except device_selectors.DeviceSelectorError as error:
