@@ -97,6 +97,10 @@ class Cgroups:
         if pids := self.controllers.get("pids"):
             yield pids / name / "pids.max", _or(limits.pids, "max")
 
+    def has(self, group: str) -> bool:
+        """Tell whether a group is there in every tree."""
+        return all(folder.is_dir() for folder in self.folders(group))
+
     def processes(self, group: str) -> set[int]:
         """Return all that runs in a group or below it."""
         found: set[int] = set()

@@ -59,6 +59,8 @@ class Resizing:
         self._error = ""
         self._under_way = False
         self._limits: Limits | None = None
+        self._held: Limits | None = None
+        """To what the pod's group was held when it was made or widened last."""
 
     # --- allocate ---
 
@@ -148,7 +150,11 @@ class Resizing:
 
         """
         limits = self._pod_limits(self.pod(pod))
-        self._context.cgroups.create(pod_group(pod), wider(self._limits or limits, limits))
+        wanted = wider(self._limits or limits, limits)
+        if wanted == self._held and self._context.cgroups.has(pod_group(pod)):
+            return
+        self._context.cgroups.create(pod_group(pod), wanted)
+        self._held = wanted
         self._limits = self._limits or limits
 
     def _pod_limits(self, given: Obj) -> Limits:
@@ -178,7 +184,7 @@ class Resizing:
             self._note_error(pod, str(error))
             raise SyncError(str(error)) from None
         self._context.cgroups.limit(pod_group(pod), limits)
-        self._limits = limits
+        self._limits = self._held = limits
         self._had = {c.id: self._had[c.id] for c in observed.running if c.id in self._had}
         await self._save()
         self._complete(given, observed)

@@ -66,9 +66,13 @@ def _list_patch(old: Sequence[Obj], new: Sequence[Obj], key: str) -> list[dict[s
 
 
 def _entry_patch(old: Obj | None, new: Obj) -> dict[str, Any]:
-    if old == new:
-        return {}
-    return dict(new) | {key: None for key in old or () if key not in new}
+    # A server shows some fields that nobody has set as null.
+    said, wanted = _set(old or {}), _set(new)
+    return {} if said == wanted else wanted | {key: None for key in said if key not in wanted}
+
+
+def _set(entry: Obj) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if value is not None}
 
 
 @dataclass

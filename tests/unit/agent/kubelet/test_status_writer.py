@@ -38,6 +38,13 @@ def test_a_condition_is_sent_without_what_it_had_before():
     }
 
 
+def test_what_a_server_shows_as_null_is_not_sent_again():
+    shown = {"conditions": [READY | {"lastProbeTime": None}]}
+    assert status_patch(shown, {"conditions": [READY]}) == {}
+    assert status_patch({"conditions": [READY]}, shown) == {}
+    assert status_patch(shown, {"conditions": [UNREADY]}) == {"conditions": [UNREADY]}
+
+
 def test_conditions_of_others_are_neither_sent_nor_taken_away():
     assert status_patch({"conditions": [FOREIGN, READY]}, {"conditions": [READY]}) == {}
     stale = {"conditions": [FOREIGN | {"status": "False"}, READY]}
