@@ -18,10 +18,12 @@ def run(**given: Any) -> None:
     """Load the options and be a node until told to end."""
     config, program = load(AgentConfig, ProgramConfig, given=given)
     from minikube_py.cli import running  # noqa: PLC0415 -- `kpy agent --help` stays light
+    from minikube_py.lib import memory  # noqa: PLC0415
     from minikube_py.lib.log import configure  # noqa: PLC0415
 
     configure(program.log_level)
     look(config)
+    memory.few_heaps()
     running.run("agent", lambda: serve(config, running.Phases()))
 
 
@@ -61,14 +63,12 @@ async def serve(config: AgentConfig, report: Callable[[str], None]) -> None:
     from minikube_py.agent.kept import Kept  # noqa: PLC0415
     from minikube_py.agent.uplink import Uplink  # noqa: PLC0415
     from minikube_py.cli.node import cluster_info, membership_folder  # noqa: PLC0415
-    from minikube_py.lib import memory  # noqa: PLC0415
     from minikube_py.lib.clock import SystemClock  # noqa: PLC0415
     from minikube_py.lib.fsutil import FolderLock, make_dir  # noqa: PLC0415
     from minikube_py.lib.notify import notify  # noqa: PLC0415
     from minikube_py.lib.renewal import keep  # noqa: PLC0415
     from minikube_py.lib.tasks import Nursery, restarting  # noqa: PLC0415
 
-    memory.few_heaps()
     clock = SystemClock()
     settings = await asyncio.to_thread(settle, config, config.data_dir)
     lock = FolderLock(make_dir(settings.folder, 0o711))
