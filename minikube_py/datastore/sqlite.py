@@ -20,7 +20,7 @@ REMOVE_VERSIONS = 512
 """Versions that one step of a compaction drops."""
 SHRINK_PAGES = 64
 """Pages (of 4 KB) that one step gives back to the file system: some 20 ms of the writer."""
-FREE_PAGES_KEPT = 1024
+FREE_PAGES_KEPT = 16
 """Free pages that stay in the file for the next writes; see `_shrink`."""
 
 

@@ -23,7 +23,9 @@ def main() -> int:
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         result = runner.run(run.everything(options.names, options.scale))
-    figures = [*result.figures, *result.large, *result.node, *result.network]
+    figures = [*result.figures, *result.large, *result.node, *result.network, *result.datastore]
+    if result.stores:
+        print(report.even(result.stores))  # noqa: T201
     print(report.table(figures), result.pace, sep="\n")  # noqa: T201
     if options.write:
         report.write(result)

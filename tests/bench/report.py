@@ -13,6 +13,7 @@ START, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->
 NODE_START, NODE_END = "<!-- node: written by make bench -->", "<!-- end of node -->"
 NETWORK_START = "<!-- network: written by make bench -->"
 NETWORK_END = "<!-- end of network -->"
+STORES_START, STORES_END = "<!-- datastore: written by make bench -->", "<!-- end of datastore -->"
 LARGE_START, LARGE_END = "<!-- large: written by make bench -->", "<!-- end of large -->"
 
 
@@ -59,6 +60,10 @@ class Result:
     """Of a node with containers."""
     network: Sequence[Figure] = ()
     """Of services and pods in network namespaces."""
+    stores: Sequence[Sequence[str]] = ()
+    """Of each datastore, whatever has no budget: the rows of a table, its head first."""
+    datastore: Sequence[Figure] = ()
+    """Of the datastores, whatever has one."""
 
     @property
     def pace(self) -> str:
@@ -72,8 +77,12 @@ HEAD = ("operation", "measured", "budget", "ratio", "how")
 
 def table(figures: Sequence[Figure]) -> str:
     """Return the figures as a Markdown table with even columns."""
-    rows = [HEAD, *(figure.cells for figure in figures)]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
+    return even([HEAD, *(figure.cells for figure in figures)])
+
+
+def even(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows, the head first, as a Markdown table with even columns."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = [" | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
              for row in rows]  # fmt: skip
     rule = "|".join("-" * (width + 2) for width in widths)
@@ -95,9 +104,11 @@ def write(result: Result) -> None:
         (LARGE_START, LARGE_END, result.large),
         (NODE_START, NODE_END, result.node),
         (NETWORK_START, NETWORK_END, result.network),
+        (STORES_START, STORES_END, result.datastore),
     ):
         if figures:
-            block = f"{start}\n{about}\n\n{table(figures)}\n{end}"
+            stores = f"{even(result.stores)}\n\n" if start == STORES_START else ""
+            block = f"{start}\n{about}\n\n{stores}{table(figures)}\n{end}"
             pattern = re.compile(f"{re.escape(start)}.*{re.escape(end)}", re.DOTALL)
             text = pattern.sub(lambda _, block=block: block, text)
     PAGE.write_text(text)

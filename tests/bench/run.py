@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from tests.bench import large, network, node, objects, reference
+from tests.bench import datastore, large, network, node, objects, reference
 from tests.bench import scheduling as scheduled
 from tests.bench.http import Connection, Watcher, connected, request, together
 from tests.bench.objects import CONFIGMAPS, PODS
@@ -265,9 +265,20 @@ async def everything(names: Sequence[str], scale: float) -> Result:
         figures = await _beside(figures, cases, scale)
     nodes = await node.node(scale) if not names or "node" in names else []
     services = await network.network(scale) if not names or "network" in names else []
-    result = Result(figures, yardsticks, await _large(names, scale), nodes, services)
+    stores, stored = await _datastore(names, scale)
+    grown = await _large(names, scale)
+    result = Result(figures, yardsticks, grown, nodes, services, stores, stored)
     yardsticks.append(yardstick())
     return result
+
+
+async def _datastore(
+    names: Sequence[str], scale: float
+) -> tuple[Sequence[Sequence[str]], Sequence[Figure]]:
+    if names and "datastore" not in names:
+        return (), ()
+    measured, figures = await datastore.datastore(scale)
+    return [datastore.HEAD, *(one.cells for one in measured)], figures
 
 
 LARGE = {
