@@ -74,14 +74,15 @@ async def live(options: argparse.Namespace) -> None:
 
 def prepare_differently(*pragmas: str) -> None:
     """Let every connection that is opened have other settings, too."""
-    prepare = sql._prepare
+    connect = sql._connect
 
-    def prepared(connection: sqlite3.Connection) -> None:
-        prepare(connection)
+    def connected(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
+        return connection
 
-    sql._prepare = prepared
+    sql._connect = connected
 
 
 def main() -> None:
