@@ -27,6 +27,7 @@ from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.orphans.run import Orphans
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
+from minikube_py.lib.pids import gone
 
 log = logging.getLogger(__name__)
 READY_SECONDS = 30.0
@@ -297,7 +298,7 @@ class Containerd:
 
     async def supervise(self) -> None:
         """Return when containerd has died and runs again; to be run for ever by `restarting`."""
-        await _wait_exit(self._pid)
+        await gone(self._pid)
         status = self._child.wait() if self._child and self._child.pid == self._pid else None
         log.warning("containerd died, starting it again pid=%d status=%s", self._pid, status)
         self._pid = 0
@@ -332,7 +333,7 @@ class Containerd:
                 os.kill(pid, number)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STOP_SECONDS):
-                    await _wait_exit(pid)
+                    await gone(pid)
                 break
         if self._child is not None and self._child.pid == pid:
             self._child.wait()
@@ -340,22 +341,6 @@ class Containerd:
         for name in ("containerd.pid", "containerd.sock"):
             with contextlib.suppress(FileNotFoundError):
                 (self._folder / name).unlink()
-
-
-async def _wait_exit(pid: int) -> None:
-    """Wait until a process is gone, without asking again and again; it need not be a child."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    loop = asyncio.get_running_loop()
-    gone = asyncio.Event()
-    loop.add_reader(handle, gone.set)
-    try:
-        await gone.wait()
-    finally:
-        loop.remove_reader(handle)
-        os.close(handle)
 
 
 async def run_program(arguments: Sequence[str]) -> tuple[int, str]:

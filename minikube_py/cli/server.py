@@ -80,6 +80,7 @@ async def serve(
     from minikube_py.lib.notify import notify  # noqa: PLC0415
     from minikube_py.lib.tasks import Nursery  # noqa: PLC0415
     from minikube_py.server.app import ServerApp  # noqa: PLC0415
+    from minikube_py.server.etcd_member.run import running  # noqa: PLC0415
     from minikube_py.server.preparation import prepared  # noqa: PLC0415
 
     clock = SystemClock()
@@ -88,26 +89,23 @@ async def serve(
         from minikube_py.agent.app import settle  # noqa: PLC0415 -- gRPC is for nodes alone
 
         settings = await asyncio.to_thread(settle, node, server.data_dir)
+    host, addresses = (settings.name, settings.ips) if settings else ("", ())
     lock = FolderLock(make_dir(make_dir(server.data_dir, 0o711) / "server"))
     try:
-        material = await prepared(
-            server,
-            clock,
-            node_name=settings.name if settings else "",
-            node_addresses=settings.ips if settings else (),
-        )
-        report("certificates are ready")
-        app = ServerApp(server, material, clock)
-        async with app.running(report):
-            report(f"kubeconfig is {server.write_kubeconfig}")
-            notify("READY=1")
-            async with Nursery("server") as nursery:
-                if simulation is not None:
-                    nursery.start("simulation", simulate(app, simulation))
-                if settings is None:
-                    await asyncio.Event().wait()
-                else:
-                    await run_node(app, settings, report)
+        async with running(server, clock, report, host=host, addresses=addresses) as applied:
+            material = await prepared(applied, clock, node_name=host, node_addresses=addresses)
+            report("certificates are ready")
+            app = ServerApp(applied, material, clock)
+            async with app.running(report):
+                report(f"kubeconfig is {server.write_kubeconfig}")
+                notify("READY=1")
+                async with Nursery("server") as nursery:
+                    if simulation is not None:
+                        nursery.start("simulation", simulate(app, simulation))
+                    if settings is None:
+                        await asyncio.Event().wait()
+                    else:
+                        await run_node(app, settings, report)
     finally:
         lock.release()
 

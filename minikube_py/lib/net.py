@@ -35,6 +35,11 @@ def is_address(text: str) -> bool:
     return True
 
 
+def in_url(address: str) -> str:
+    """Return an address as URLs have it: IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
+
+
 def is_unspecified(address: str) -> bool:
     """Tell whether the address means all of the machine's: `0.0.0.0` or `::`."""
     return ipaddress.ip_address(address).is_unspecified

@@ -27,7 +27,7 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import read_if_there, write_atomic
 from minikube_py.lib.net import is_address
 
-Usage = Literal["server", "client"]
+Usage = Literal["server", "client", "both"]
 PrivateKey = ec.EllipticCurvePrivateKey
 SigningKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 """What signs tokens."""
@@ -209,7 +209,7 @@ def sign(
         builder(subject_name(subject), ca.certificate.subject, public_key, (start, end))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([_EXTENDED[usage]]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_EXTENDED[usage]), critical=False)
         .add_extension(authority_of(ca), critical=False)
     )
     if subject.alternatives:
@@ -302,8 +302,9 @@ def alternatives(names: Sequence[str]) -> tuple[str, ...]:
 
 
 _EXTENDED = {
-    "server": ExtendedKeyUsageOID.SERVER_AUTH,
-    "client": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "server": [ExtendedKeyUsageOID.SERVER_AUTH],
+    "client": [ExtendedKeyUsageOID.CLIENT_AUTH],
+    "both": [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH],
 }
 
 

@@ -39,6 +39,12 @@ class ServerConfig:
         "", "access key of the bucket (default: as boto3 finds it)", secret=True
     )
     snapshot_s3_secret_key: str = option("", "secret key of the bucket", secret=True)
+    cluster_init: bool = option(
+        False, "run a member of etcd, which more servers can join by --server and --token"
+    )
+    server: str = option("", "URL of a server, with --cluster-init, whose cluster to join")
+    etcd_client_port: int = option(2379, "port of this server's member of etcd, for servers")
+    etcd_peer_port: int = option(2380, "port of this server's member of etcd, for other members")
     token: str = option(
         "", "secret that agents join with (default: made on first start)", secret=True
     )

@@ -3,6 +3,7 @@
     GET  /v1-kpy/cacerts   the cluster CA; public, the agent checks it with its token's hash, or
                            by the signature that a bootstrap token (?token-id=) makes of it
     POST /v1-kpy/join      keys, node name and node password in; certificates and facts out
+    POST /v1-kpy/etcd      another server's member of etcd in; etcd's authority and the members out
 
 The first machine that joins under a name sets the name's password, whose hash is kept in a
 Secret; another machine without it is refused, so that no token alone makes anyone any node. A node
@@ -85,7 +86,7 @@ class Join:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
         what = request.path.removeprefix(PREFIX)
-        method = {"cacerts": "GET", "join": "POST"}.get(what)
+        method = {"cacerts": "GET", "join": "POST", "etcd": "POST"}.get(what)
         if method is None:
             raise NotFoundError("the server could not find the requested resource")
         if request.method != method:
@@ -93,11 +94,22 @@ class Join:
         if what == "cacerts":
             return _reply(self._authorities(request.query.get("token-id", "")))
         wanted = await _body(request)
+        if what == "etcd":
+            return _reply(await self._admit(request, wanted))
         stands = await self._standing(request, _node_of(wanted))
         answer = await self.join(
             wanted, known_only=stands == "earlier", is_here=self._is_here(request.remote)
         )
         return _reply(answer)
+
+    async def _admit(self, request: web.BaseRequest, wanted: Mapping[str, Any]) -> dict[str, Any]:
+        """Let another server's member in; only the newest join token makes servers."""
+        from minikube_py.server.etcd_member.admission import admit  # noqa: PLC0415 -- gRPC
+
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if join_tokens.standing(self._bootstrap.folder, given) != "current":
+            raise UnauthorizedError(WRONG_TOKEN)
+        return await admit(self._config, wanted)
 
     def _is_here(self, remote: str | None) -> bool:
         """Tell whether a request comes from the machine that the server runs on."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minikube_py.api import names, times
+from minikube_py.datastore.open import ETCD
 from minikube_py.lib import tls
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.net import is_address
@@ -18,7 +19,7 @@ from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.profile import PROFILES
 from minikube_py.server.snapshots import service as snapshots
 
-DATASTORES = ("memory", "sqlite", "postgres", "postgresql", "mysql")
+DATASTORES = ("memory", "sqlite", "postgres", "postgresql", "mysql", *ETCD)
 """Schemes of `--datastore-endpoint`; "" is SQLite in the data dir."""
 SMALLEST_SERVICE_NETWORK = 16
 """The first address is the API server's, the tenth the cluster DNS's."""
@@ -40,6 +41,8 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ("--advertise-address", config.advertise_address, _empty_or(is_address), "an IP address"),
         ("--cluster-dns", config.cluster_dns, _empty_or(is_address), "an IP address"),
         ("--https-listen-port", config.https_listen_port, _is_port, "a port from 1 to 65535"),
+        ("--etcd-client-port", config.etcd_client_port, _is_port, "a port from 1 to 65535"),
+        ("--etcd-peer-port", config.etcd_peer_port, _is_port, "a port from 1 to 65535"),
         *_network_checks(config),
         (
             "--service-node-port-range",
@@ -83,9 +86,20 @@ def problems(config: ServerConfig) -> Iterator[str]:
             "nothing for SQLite in the data dir, postgres://, mysql:// or memory://",
         ),
     )
+    yield from _member_problems(config)
     for flag, value, is_good, wanted in checks:
         if not is_good(value):
             yield f"{flag} {value!r} cannot be used; pass {wanted}"
+
+
+def _member_problems(config: ServerConfig) -> Iterator[str]:
+    flag = "--server" if config.server else "--cluster-init" if config.cluster_init else ""
+    if flag and config.datastore_endpoint:
+        yield f"{flag} makes etcd the datastore; leave --datastore-endpoint out, or {flag}"
+    if config.server and config.cluster_init:
+        yield "--cluster-init begins a cluster, --server joins one; pass one of them"
+    if config.server and not config.token:
+        yield "--server needs --token; `kpy token` on that server prints it"
 
 
 Check = tuple[str, Any, Callable[[Any], bool], str]
