@@ -69,6 +69,8 @@ class Tail:
         """Give new events to those who watch their keys."""
         for event in events:
             for length in self._lengths:
+                if length > len(event.key):
+                    break  # a slice would be the whole key, for every longer prefix once more
                 for watcher in self._watchers.get(event.key[:length], ()):
                     watcher.push(event)
         self.revision = revision

@@ -150,3 +150,15 @@ async def test_closing_ends_every_watch_after_what_it_has_coming(backend: Backen
         await anext(watch)
     with pytest.raises(UnavailableError, match="closed"):
         await backend.create("/r/c", b"")
+
+
+async def test_a_key_that_is_a_watched_prefix_is_seen_once(backend: Backend) -> None:
+    streams = [backend.watch(prefix, after=0) for prefix in ("/a", "/a/longer", "/a/longer/yet")]
+    waiting = [asyncio.ensure_future(anext(stream)) for stream in streams]
+    await asyncio.sleep(0)
+    await backend.create("/a", b"1")
+    async with asyncio.timeout(5):
+        assert [event.key for event in await waiting[0]] == ["/a"]
+    for other in waiting[1:]:
+        other.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

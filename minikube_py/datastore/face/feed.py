@@ -102,6 +102,8 @@ class Feed:
         for event in events:
             item = Item(event, self._remember(event))
             for length in self._lengths:
+                if length > len(event.key):
+                    break
                 for fed in self._prefixes.get(event.key[:length], ()):
                     if fed.span.contains(event.key):
                         taken.setdefault(fed, []).append(item)
