@@ -14,6 +14,7 @@ from minikube_py.datastore.face.refusals import (
 )
 
 Message = Mapping[str, Any]
+WAYS = ("success", "failure")
 OPERATIONS_MAX = 128
 """Operations of one transaction (etcd's --max-txn-ops)."""
 
@@ -37,7 +38,7 @@ def check_put(request: Message) -> None:
 def check_transaction(request: Message) -> None:
     """Refuse a transaction that is too long, has no keys, or writes a key twice."""
     _check_form(request)
-    for way in ("success", "failure"):
+    for way in WAYS:
         _written(request.get(way, ()))
 
 
@@ -60,7 +61,10 @@ def _check_form(request: Message) -> None:
 
 
 def _written(operations: Sequence[Message]) -> tuple[set[str], list[Span]]:
-    """Return which keys are put and which spans deleted; refuses what is written twice."""
+    """Return which keys are put and which spans deleted; refuses what is written twice.
+
+    What etcd lets through although it writes a key twice is refused when it comes to that.
+    """
     puts: set[str] = set()
     deletes = [
         _span(operation["request_delete_range"])
@@ -70,22 +74,17 @@ def _written(operations: Sequence[Message]) -> tuple[set[str], list[Span]]:
     for operation in operations:
         if "request_txn" in operation:
             # Of the two ways one is taken: what both write is written once.
-            inner = [_written(operation["request_txn"].get(way, ())) for way in WAYS]
-            inner_puts = inner[0][0] | inner[1][0]
-            inner_deletes = inner[0][1] + inner[1][1]
-            _refuse_overlap(inner_puts, puts, deletes)
-            _refuse_overlap(puts, set(), inner_deletes)
-            puts |= inner_puts
-            deletes += inner_deletes
+            ways = [_written(operation["request_txn"].get(way, ())) for way in WAYS]
+            inner = ways[0][0] | ways[1][0]
+            _refuse_overlap(inner, puts, deletes)
+            puts |= inner
+            deletes += ways[0][1] + ways[1][1]
     for operation in operations:
         if "request_put" in operation:
             put = text_of(operation["request_put"]["key"])
             _refuse_overlap({put}, puts, deletes)
             puts.add(put)
     return puts, deletes
-
-
-WAYS = ("success", "failure")
 
 
 def _refuse_overlap(new: set[str], puts: set[str], deletes: Sequence[Span]) -> None:

@@ -20,6 +20,7 @@ from minikube_py.datastore.face.reading import (
     select,
 )
 from minikube_py.datastore.face.refusals import (
+    DUPLICATE_KEY,
     KEY_NOT_FOUND,
     LEASE_NOT_FOUND,
     TIMEOUT,
@@ -132,8 +133,13 @@ class Attempt:
         """Refuse a snapshot that is not there any more, or not yet."""
         await read_key(self._backend, f"{OWN}nothing", revision)
 
+    def _refuse_twice(self, key: str) -> None:
+        if key in self._changed:
+            raise RefusedError(DUPLICATE_KEY)
+
     def put(self, key: str, before: KeyValue | None, value: bytes, lease: int) -> None:
         """Write a key that is as given."""
+        self._refuse_twice(key)
         mine = PENDING + len(self.changes)
         created, version = (before.create_revision, before.version) if before else (mine, 0)
         self._changed[key] = KeyValue(key, value, mine, created, lease, version + 1)
@@ -141,6 +147,7 @@ class Attempt:
 
     def delete(self, before: KeyValue) -> None:
         """Delete a key that is as given."""
+        self._refuse_twice(before.key)
         self._changed[before.key] = None
         self.changes.append(Change(before.key, None, before.revision))
 
@@ -313,9 +320,8 @@ async def _txn(attempt: Attempt, request: Message, path: Iterator[bool]) -> Answ
             name, act = OPERATIONS[kind]
             answer = await act(attempt, inner)
         answers.append((name, answer))
-    at = attempt.at()
     return lambda first: {
-        "header": {"revision": at(first)},
+        "header": {},  # etcd says the revision of the outermost transaction only
         "succeeded": holds,
         "responses": [{name: answer(first)} for name, answer in answers],
     }
