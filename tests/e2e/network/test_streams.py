@@ -173,25 +173,26 @@ def test_a_followed_log_ends_soon_after_its_container(cluster: Cluster, web: str
 
 
 def test_a_follower_that_goes_leaves_nothing_behind(cluster: Cluster, web: str) -> None:
-    before = watched_folders(cluster)
+    uid = cluster.get("pod", "web", "-n", web)["metadata"]["uid"]
+    inode = int(cluster.machine.sh("stat", "-c", "%i", f"/var/log/pods/{web}_web_{uid}/c"))
     line = [str(BIN / "kubectl"), "--kubeconfig", str(cluster.kubeconfig), "-n", web]
     process = subprocess.Popen(
         cluster.inside([*line, "logs", "-f", "web"]),
         stdout=subprocess.DEVNULL,
     )
-    wait_until(lambda: watched_folders(cluster) > before, 2, "the log is followed")
+    wait_until(lambda: is_watched(cluster, inode), 2, "the log is followed")
     # It is the child of the program that brought it into the machine.
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     os.kill(int(children.read_text().split()[0]), signal.SIGKILL)
     process.wait(60)
-    wait_until(lambda: watched_folders(cluster) <= before, 5, "nothing is followed")
+    wait_until(lambda: not is_watched(cluster, inode), 5, "nothing is followed")
 
 
-def watched_folders(cluster: Cluster) -> int:
-    """Return how many folders kpy waits for changes in."""
+def is_watched(cluster: Cluster, inode: int) -> bool:
+    """Return whether kpy waits for changes in a folder."""
     folder = Path(f"/proc/{cluster.server.pid}/fdinfo")
     texts = (path.read_text(errors="replace") for path in folder.iterdir() if path.exists())
-    return sum(text.count("inotify wd:") for text in texts)
+    return any(f" ino:{inode:x} " in text for text in texts)
 
 
 @pytest.mark.parametrize("websockets", PROTOCOLS)
