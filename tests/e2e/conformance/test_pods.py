@@ -15,6 +15,8 @@ from tests.e2e.node.machine import wait_until
 
 pytestmark = pytest.mark.e2e
 LONG = "sleep 3600"
+UNTIL_TOLD = "trap exit TERM; sleep 3600 & wait"
+"""The first process of a container ends at a signal only where it says so."""
 
 
 def pod(name: str, script: str = LONG, **more: Any) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def space(cluster: Cluster, namespace: str) -> Space:
 
 @pytest.mark.conformance("Pods should be submitted and removed", "Pods should be updated")
 def test_a_pod_is_made_found_changed_and_removed(space: Space) -> None:
-    space.make(pod("a", metadata={"labels": {"time": "one"}}))
+    space.make(pod("a", UNTIL_TOLD, metadata={"labels": {"time": "one"}}))
     assert len(space.get("pods", "-l", "time=one")["items"]) == 1
     space.patch("pod/a", {"metadata": {"labels": {"time": "two"}}})
     assert space.get("pods", "-l", "time=one")["items"] == []
@@ -230,7 +232,7 @@ def test_hooks_reach_another_pod(space: Space) -> None:
         command = {"exec": {"command": ["wget", "-q", "-O-", url]}}
         for kind, action in (("http", http), ("exec", command)):
             name = f"{kind}-{hook.lower()}"
-            hooked.append(pod(name, container={"lifecycle": {hook: action}},
+            hooked.append(pod(name, UNTIL_TOLD, container={"lifecycle": {hook: action}},
                               terminationGracePeriodSeconds=30))  # fmt: skip
     space.make(*hooked)
 

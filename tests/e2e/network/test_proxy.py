@@ -33,6 +33,8 @@ CONFIG = ProxyConfig(
 )
 KEY = Key("default", "web")
 VIP = "10.43.0.5"
+SILENCE = 2.0
+"""Who has not answered by then does not answer, seconds: others answer in milliseconds."""
 
 
 class World:
@@ -171,7 +173,7 @@ def test_a_service_that_is_deleted_answers_no_more(world: World) -> None:
     world.rules.set_service(KEY, None, [])
     world.node.run(world.rules.apply)
     with pytest.raises(TimeoutError):
-        world.pods[0].ask(VIP, 80)
+        world.pods[0].ask(VIP, 80, seconds=SILENCE)
     assert refused(world.outside, "192.168.77.1", 30080)
 
 
@@ -238,7 +240,7 @@ def test_local_traffic_policy_keeps_addresses_and_serves_only_this_nodes_pods(
     world.rules.set_service(KEY, service, [slice_of(6, 7, nodes=far)])
     world.node.run(world.rules.apply)
     with pytest.raises(TimeoutError):
-        world.outside.ask("192.168.77.1", 30080)
+        world.outside.ask("192.168.77.1", 30080, seconds=SILENCE)
     assert world.pods[0].ask("192.168.77.1", 30080)
 
 
@@ -251,7 +253,7 @@ def test_a_load_balancer_address_is_open_to_its_source_ranges_only(world: World)
     ranges = ["198.51.100.0/24", "10.42.0.0/16"]
     world.set_service(5, service=web(status=status, loadBalancerSourceRanges=ranges))
     with pytest.raises(TimeoutError):
-        world.outside.ask("203.0.113.9", 80)
+        world.outside.ask("203.0.113.9", 80, seconds=SILENCE)
     assert world.pods[1].ask("203.0.113.9", 80)
 
 
@@ -264,7 +266,7 @@ def test_nobody_outside_reaches_what_listens_on_localhost_only(world: World) -> 
     world.outside.sh("ip", "route", "add", "127.0.0.1/32", "via", "192.168.77.1",
                      "src", "192.168.77.2")  # fmt: skip
     with pytest.raises(TimeoutError):
-        world.outside.ask("127.0.0.1", 8081)
+        world.outside.ask("127.0.0.1", 8081, seconds=SILENCE)
     world.node.sh("nft", "flush", "ruleset")
     assert world.outside.ask("127.0.0.1", 8081)  # what would happen without the rule
 

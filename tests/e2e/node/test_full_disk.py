@@ -17,7 +17,7 @@ from tests.e2e.node.conftest import Node, make
 from tests.e2e.node.machine import Machine, ProgramError, wait_until
 
 pytestmark = pytest.mark.e2e
-SECONDS = 60.0
+SECONDS = 180.0
 FLAGS = (
     "--eviction-hard=nodefs.available<20%",
     "--eviction-pressure-transition-period=20s",
