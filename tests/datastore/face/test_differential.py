@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
-from tests.datastore.etcd_server import Member
 
 from minikube_py.datastore.face.serving import Listening, serving
 from minikube_py.datastore.open import open_backend
+from tests.datastore.etcd_server import Member
 from tests.datastore.face.client import Client, Stream
 from tests.ports import free_port
 
