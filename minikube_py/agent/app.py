@@ -28,7 +28,7 @@ from minikube_py.agent.ingress.run import IngressSettings, run_ingress
 from minikube_py.agent.kept import Kept
 from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.configz import configuration
-from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig, keep_nothing
+from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
 from minikube_py.agent.kubelet.node_object import PODS_MAX, NodeFacts, parse_label, parse_taint
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
@@ -336,7 +336,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         cloud_provider=cluster.cloud_provider,
         given_ips=settings.config.node_ip,
     )
-    return KubeletConfig(
+    config = KubeletConfig(
         node=node,
         root=root,
         static=_static_config(settings),
@@ -348,11 +348,13 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         image_verification=settings.config.image_pull_credentials_verification_policy,
         shutdown=shutdown_policy(settings.config),
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
-        keep_only=keep_nothing if cluster.kept is None else cluster.kept.keep_only,
         swap_behavior=settings.config.memory_swap_behavior,
         user_ids=given_range(PODS_MAX),
         topology=topology_of(settings.config, reserved, node.machine.memory_bytes, root),
     )
+    if (kept := cluster.kept) is None:
+        return config
+    return replace(config, keep_only=kept.keep_only, hear=kept.pods.note)
 
 
 def _stats_pages(kubelet: Kubelet, counts: Counts) -> StatsPages:

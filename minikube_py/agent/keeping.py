@@ -42,8 +42,11 @@ from minikube_py.api.storage import CSIDRIVERS
 from minikube_py.client.protocol import Client, ItemList, PatchType, WatchEvent
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tasks import StoppedError, unless
 
 log = logging.getLogger(__name__)
+GATHER_SECONDS = 0.2
+"""Many pods begin at once; their endpoints change together."""
 ASK = Backoff(first_seconds=0.2, max_seconds=5.0)
 """How often a server that is away is asked whether it is back: once for all who wait."""
 LISTED: Collection[Resource] = (
@@ -145,12 +148,17 @@ class KeepingClient:
 
     async def _listed(self, resource: Resource, head: str) -> ItemList | None:
         """Return what was listed last, None where nothing was."""
-        names = self._kept.names(head)
-        if head not in names:
+        if not self._kept.names(head):
             return None
-        found = await self._kept.read(names)
-        log.info("no server answers: going on with what was listed=%s count=%d", head, len(found))
-        return ItemList([Item.from_object(obj, resource.selected(obj)) for obj in found], 0)
+        items = await self._items(resource, head)
+        log.info("no server answers: going on with what was listed=%s count=%d", head, len(items))
+        return ItemList(items, 0)
+
+    async def _items(self, resource: Resource, head: str) -> Sequence[Item]:
+        found = await self._kept.read(self._kept.names(head))
+        if resource is ENDPOINTSLICES:
+            found = [self._kept.pods.put_right(one) for one in found]
+        return [Item.from_object(obj, resource.selected(obj)) for obj in found]
 
     def _keep_all(self, resource: Resource, head: str, items: Iterable[Item]) -> None:
         gone = set(self._kept.names(head))
@@ -171,10 +179,11 @@ class KeepingClient:
         field_selector: str = "",
     ) -> AsyncGenerator[Sequence[WatchEvent], None]:
         """Yield what changes after a revision; after one that was kept, wait for the server."""
-        if not revision:
-            await self._back()
-            raise ExpiredError("what was kept is too old")
         head = listing(resource, namespace, label_selector, field_selector)
+        if not revision:
+            async for batch in self._until_back(resource, head):
+                yield batch
+            raise ExpiredError("what was kept is too old")
         batches = self._client.watch(
             resource,
             namespace,
@@ -201,6 +210,26 @@ class KeepingClient:
     def _keep(self, resource: Resource, head: str, item: Item) -> None:
         foreign = resource is PODS and head == listing(PODS, "", "", "")
         self._kept.put(head + str(item.key), lasting(resource, item.obj, foreign=foreign))
+
+    async def _until_back(
+        self, resource: Resource, head: str
+    ) -> AsyncGenerator[Sequence[WatchEvent], None]:
+        """Wait for the server; meanwhile yield what this node itself makes differ from before."""
+        if resource is not ENDPOINTSLICES:
+            await self._back()
+            return
+        with self._kept.pods.following() as changed:
+            changed.set()
+            while True:
+                try:
+                    await unless(changed, "server", self._back())
+                except StoppedError:
+                    changed.clear()
+                else:
+                    return
+                items = await self._items(resource, head)
+                yield [WatchEvent("MODIFIED", item) for item in items]
+                await self._clock.sleep(GATHER_SECONDS)
 
     async def _back(self) -> None:
         """Return once the server answers; one asks for all who wait."""

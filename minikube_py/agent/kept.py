@@ -19,6 +19,7 @@ from typing import Any, Self
 import orjson
 
 from minikube_py.agent.kubelet.references import references_of
+from minikube_py.agent.live_pods import LivePods
 from minikube_py.api.core import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS
 from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.object import Obj, get, uid_of
@@ -46,6 +47,8 @@ class Kept:
         self._log = SealedLog(file, b"")
         self._nursery = Nursery("kept")
         self._changed = asyncio.Event()
+        self.pods = LivePods()
+        """What the node itself knows better than what it remembers."""
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._open)

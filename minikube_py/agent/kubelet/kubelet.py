@@ -59,7 +59,7 @@ from minikube_py.agent.kubelet.static.mirror_pods import MirrorPods
 from minikube_py.agent.kubelet.static.run import StaticConfig, StaticPods
 from minikube_py.agent.kubelet.stats.provider import Node, Provider
 from minikube_py.agent.kubelet.stats.sample import PodFacts, Sampler
-from minikube_py.agent.kubelet.status_writer import StatusWriter
+from minikube_py.agent.kubelet.status_writer import Hear, StatusWriter, nobody
 from minikube_py.agent.kubelet.swap import Swap
 from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.user_namespaces import Range, UserNamespaces
@@ -107,6 +107,8 @@ class KubeletConfig:
     """Removes what the runtime was making when it was killed."""
     keep_only: Callable[[Sequence[Obj]], Awaitable[None]] = keep_nothing
     """Told now and then of all pods here: what is kept on disk of others may be forgotten."""
+    hear: Hear = nobody
+    """Told of each status of a pod before any server."""
     shutdown: ShutdownPolicy = ShutdownPolicy()
     unsafe_sysctls: Sequence[str] = ()
     """Patterns of kernel parameters that pods may set beside the safe ones, in normal form."""
@@ -144,7 +146,7 @@ class Kubelet:
         self._image_records = ImageRecords(config.root, config.image_verification)
         self._image_volumes = ImageVolumes(Snapshots(connection))
         self._recorder = Recorder(client, "kubelet", clock, host=name)
-        self._statuses = StatusWriter(client, clock)
+        self._statuses = StatusWriter(client, clock, config.hear)
         self._cgroups = cgroups.detect()
         self._apparmor = has_apparmor()
         self._mirrors = MirrorPods(

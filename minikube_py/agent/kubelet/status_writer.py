@@ -7,7 +7,7 @@ status that is overtaken before it was sent is never sent. Lists that others wri
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,10 +89,19 @@ class _Pod:
     told: asyncio.Event = field(default_factory=asyncio.Event)
 
 
+Hear = Callable[[str, Mapping[str, Any] | None], None]
+"""Is told of each status that a pod (by uid) gets, and of None when it is gone."""
+
+
+def nobody(_uid: str, _status: Mapping[str, Any] | None) -> None:
+    """Hear nothing."""
+
+
 class StatusWriter:
     """The statuses of the pods of this node on their way to the server."""
 
-    def __init__(self, client: Client, clock: Clock) -> None:
+    def __init__(self, client: Client, clock: Clock, hear: Hear = nobody) -> None:
+        self._hear = hear
         self._client = client
         self._queue: WorkQueue[str] = WorkQueue(clock)
         self._pods: dict[str, _Pod] = {}
@@ -129,6 +138,7 @@ class StatusWriter:
         pod = self._pods.get(uid)
         if pod is None:
             return
+        self._hear(uid, status)
         if pod.wanted == status and pod.told.is_set():
             return
         pod.wanted = status
@@ -155,6 +165,7 @@ class StatusWriter:
         """Tell nothing of that pod any more."""
         pod = self._pods.pop(uid, None)
         if pod is not None:
+            self._hear(uid, None)
             pod.told.set()
 
     async def run(self) -> None:

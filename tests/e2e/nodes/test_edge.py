@@ -58,6 +58,12 @@ def settings() -> list[dict[str, Any]]:
             "metadata": {"name": "password"},
             "stringData": {"p": "correct horse"},
         },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "edge"},
+            "spec": {"selector": {"app": "edge"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
     ]
 
 
@@ -68,18 +74,42 @@ def with_settings(made: dict[str, Any]) -> dict[str, Any]:
     container["env"] = [{"name": "PASSWORD", "valueFrom": source}]
     container["volumeMounts"].append({"name": "settings", "mountPath": "/settings"})
     made["spec"]["volumes"].append({"name": "settings", "configMap": {"name": "settings"}})
+    made["metadata"]["labels"] = {"app": "edge"}
+    made["spec"]["containers"].append(
+        {
+            "name": "web",
+            "image": container["image"],
+            "command": ["sh", "-c", "echo edge > /tmp/i; exec httpd -f -p 8080 -h /tmp"],
+        }
+    )
     return made
 
 
-def kept(worker: Program) -> set[str]:
-    """Return the names of the objects that a node keeps on its disk."""
+def kept(worker: Program) -> dict[str, bytes]:
+    """Return the objects that a node keeps on its disk, by name."""
     secret = (worker.data_dir / "agent" / "tls" / "node-password").read_bytes()
     copy = worker.data_dir / "kept-copy"
     shutil.copy(worker.data_dir / "agent" / "kept", copy)
     log = SealedLog(copy, key_of(secret, PURPOSE))
     log.open()
-    log.close()
-    return {name.rpartition("/")[2] for name in log.names()}
+    try:
+        return {name.rpartition("/")[2]: log.read(name) or b"" for name in log.names()}
+    finally:
+        log.close()
+
+
+def is_kept(worker: Program, address: str) -> bool:
+    """Tell whether a node keeps its pod, what that refers to, and the endpoint of its service."""
+    found = kept(worker)
+    led = any(n.startswith("edge-") and address.encode() in data for n, data in found.items())
+    return led and {"on-n2", "settings", "password", "edge"} <= set(found)
+
+
+def endpoints(cluster: Cluster) -> list[str]:
+    """Return the addresses that the service leads to."""
+    label = "kubernetes.io/service-name=edge"
+    slices = cluster.get("endpointslices", "-l", label)["items"]
+    return [ip for one in slices for end in one["endpoints"] or () for ip in end["addresses"]]
 
 
 def environment(machine: Machine, pid: str) -> list[str]:
@@ -95,7 +125,8 @@ def process(machine: Machine, number: int) -> str:
 def runs_again(cluster: Cluster, name: str, restarts: int) -> Any:
     """Return the pod where it is ready and its container has been restarted so often."""
     found = cluster.get("pod", name)
-    (state,) = found["status"].get("containerStatuses") or ({},)
+    states = found["status"].get("containerStatuses") or ({},)
+    state = next((one for one in states if one.get("name") == "c"), {})
     return found if state.get("ready") and state.get("restartCount", 0) >= restarts else None
 
 
@@ -141,9 +172,9 @@ def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
     static.write_text(yaml.safe_dump(pod("still", "n2", 820003)))
     wait_until(lambda: process(worker.machine, 820003), SECONDS, "the static pod runs")
 
-    wait_until(
-        lambda: {"on-n2", "settings", "password"} <= kept(worker), SECONDS, "it is on the disk"
-    )
+    address = two_nodes.get("service", "edge")["spec"]["clusterIP"]
+    (ip,) = wait_until(lambda: endpoints(two_nodes), SECONDS, "the service has an endpoint")
+    wait_until(lambda: is_kept(worker, ip), SECONDS, "it is on the disk")
     worker.machine.crash()
     two_nodes.machine.crash()
     assert two_nodes.fabric is not None
@@ -158,6 +189,11 @@ def test_after_a_power_cut_of_all_machines_every_pod_comes_back(
     assert worker.machine.sh("cat", f"{root}/settings/colour") == "green"
     token = f"{root}/var/run/secrets/kubernetes.io/serviceaccount/token"
     assert worker.machine.sh("cat", token).count(".") == 2
+    service = f"http://{address}/i"
+    get = ("busybox", "timeout", "2", "busybox", "wget", "-q", "-O-", service)
+    wait_until(
+        lambda: worker.machine.sh(*get, check=False) == "edge\n", SECONDS, "its service answers"
+    )
     memory = worker.data_dir / "agent" / "kept"
     assert memory.stat().st_mode & 0o777 == 0o600
     assert b"horse" not in memory.read_bytes()

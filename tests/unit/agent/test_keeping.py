@@ -14,7 +14,9 @@ from minikube_py.agent.keeping import KeepingClient, lasting
 from minikube_py.agent.kept import Kept
 from minikube_py.agent.kubelet.references import References, references_of
 from minikube_py.agent.kubelet.tokens import Tokens
+from minikube_py.agent.live_pods import LivePods
 from minikube_py.api.core import CONFIGMAPS, NODES, PODS, SECRETS, SERVICEACCOUNTS, SERVICES
+from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import NotFoundError, ServiceUnavailableError
 from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import Key
@@ -177,6 +179,62 @@ async def test_an_idle_cluster_writes_nothing(tmp_path):
             await admin.patch(NODES, "n1", patch, subresource="status")
             await asyncio.sleep(300)
     assert world.file.stat().st_size == size
+
+
+def endpoint_slice(*endpoints: Any, family: str = "IPv4") -> dict[str, Any]:
+    metadata = {"name": "web-1", "namespace": "default"}
+    return {"metadata": metadata, "addressType": family, "endpoints": list(endpoints), "ports": []}
+
+
+def endpoint(uid: str, address: str, *, ready: bool = True) -> dict[str, Any]:
+    conditions = {"ready": ready, "serving": ready, "terminating": False}
+    return {"addresses": [address], "conditions": conditions, "targetRef": {"uid": uid}}
+
+
+def told(*ips: str, ready: str = "True") -> dict[str, Any]:
+    conditions = [{"type": "Ready", "status": ready}]
+    return {"podIPs": [{"ip": ip} for ip in ips], "conditions": conditions}
+
+
+def test_a_node_puts_its_own_pods_right_in_endpoints_and_no_others():
+    pods = LivePods()
+    pods.note("mine", told("10.0.0.9", "fd00::9"))
+    pods.note("starting", told(ready="False"))
+    pods.note("gone", told("10.0.0.8"))
+    pods.note("gone", None)
+    old = [endpoint(name, "10.0.0.1") for name in ("mine", "starting", "gone", "elsewhere")]
+    found = pods.put_right(endpoint_slice(*old))["endpoints"]
+    assert found[0] == endpoint("mine", "10.0.0.9")
+    assert found[1] == endpoint("starting", "10.0.0.1", ready=False)
+    assert found[2:] == old[2:]
+    six = endpoint_slice(endpoint("mine", "fd00::1"), family="IPv6")
+    assert pods.put_right(six)["endpoints"] == [endpoint("mine", "fd00::9")]
+    others = endpoint_slice(*old[2:])
+    assert pods.put_right(others) is others
+
+
+@virtual
+async def test_endpoints_follow_the_pods_of_this_node_while_no_server_answers(tmp_path):
+    world = World(tmp_path)
+    admin = world.cluster.client("tester")
+    await admin.create(ENDPOINTSLICES, endpoint_slice(endpoint("u", "10.0.0.1")))
+    for cut in (False, True):
+        world.line.is_cut = cut
+        async with Kept(world.file, "secret", world.clock) as kept:
+            client = KeepingClient(world.line.through(admin), kept, world.clock)
+            async with Informers(client, world.clock) as informers:
+                slices = informers.get(ENDPOINTSLICES)
+                await slices.wait_synced()
+                await asyncio.sleep(5)
+                kept.pods.note("u", told("10.0.0.2"))
+                await asyncio.sleep(5)
+                (item,) = slices.items()
+                shown = item.obj["endpoints"][0]["addresses"]
+                assert shown == (["10.0.0.2"] if cut else ["10.0.0.1"])
+                world.line.is_cut = False
+                await asyncio.sleep(10)
+                (item,) = slices.items()
+                assert item.obj["endpoints"][0]["addresses"] == ["10.0.0.1"]
 
 
 CONFIG = {"name": "config", "configMap": {"name": "settings"}}
