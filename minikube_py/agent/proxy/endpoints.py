@@ -4,6 +4,7 @@ The rules are those of kube-proxy's categorisation: ready endpoints, or where th
 that terminate and still serve; all of the cluster or only this node's; near ones where hints say.
 """
 
+import socket
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -58,8 +59,25 @@ def _endpoints(
                 continue
             if (port.get("protocol") or "TCP") != protocol:
                 continue
+            family = FAMILIES.get(piece.get("addressType", ""))
             for endpoint in piece.get("endpoints") or ():
-                yield _endpoint(endpoint, number, node_name)
+                if family is None or is_address(endpoint.get("addresses"), family):
+                    yield _endpoint(endpoint, number, node_name)
+
+
+FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
+
+
+def is_address(addresses: Sequence[str] | None, family: socket.AddressFamily) -> bool:
+    """Tell whether an endpoint has an address that the kernel would take.
+
+    One that is none must not keep all others from being loaded.
+    """
+    try:
+        socket.inet_pton(family, addresses[0] if addresses else "")
+    except (OSError, TypeError, ValueError):
+        return False
+    return True
 
 
 READY = {"ready": True, "serving": True, "terminating": False}

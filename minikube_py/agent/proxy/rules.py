@@ -11,7 +11,15 @@ from typing import NamedTuple
 
 from minikube_py.agent.nft_elements import Element
 from minikube_py.agent.proxy.chains import AFFINITY_SLOTS, IPV4, Chain, Family, map_name
-from minikube_py.agent.proxy.endpoints import Chosen, Endpoint, Node, choose
+from minikube_py.agent.proxy.endpoints import (
+    FAMILIES,
+    Chosen,
+    Endpoint,
+    Node,
+    choose,
+    is_address,
+)
+from minikube_py.api import addresses
 from minikube_py.api.object import Obj, get
 
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
@@ -53,10 +61,10 @@ def derive(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> tuple[El
 
 
 def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Iterator[Element]:
-    addresses = [a for a in cluster_ips(service) if _of_family(a, config)]
-    if not addresses or PROXY_NAME_LABEL in (service["metadata"].get("labels") or {}):
+    own_ips = [address for address in cluster_ips(service) if _of_family(address, config)]
+    if not own_ips or PROXY_NAME_LABEL in (service["metadata"].get("labels") or {}):
         return
-    for address in addresses:
+    for address in own_ips:
         yield Element("cluster-ips", address)
     kind = _address_type(config)
     own = [piece for piece in slices if piece.get("addressType") == kind]
@@ -64,7 +72,7 @@ def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Itera
         protocol = port.get("protocol") or "TCP"
         if protocol in ("TCP", "UDP"):
             chosen = choose(own, port.get("name") or "", protocol, config.node)
-            yield from _port_elements(service, port, addresses, chosen, config)
+            yield from _port_elements(service, port, own_ips, chosen, config)
 
 
 def cluster_ips(service: Obj) -> list[str]:
@@ -84,14 +92,14 @@ def external_ips(service: Obj) -> list[str]:
 
 
 def _port_elements(
-    service: Obj, port: Obj, addresses: Sequence[str], chosen: Chosen, config: ProxyConfig
+    service: Obj, port: Obj, own_ips: Sequence[str], chosen: Chosen, config: ProxyConfig
 ) -> Iterator[Element]:
     spec, protocol, number = service["spec"], port.get("protocol") or "TCP", port["port"]
     affinity = affinity_seconds(service)
     if affinity:
         chosen = Chosen(*(endpoints[: AFFINITY_SLOTS - 1] for endpoints in chosen))
     internal = chosen.local if spec.get("internalTrafficPolicy") == "Local" else chosen.cluster
-    for address in addresses:
+    for address in own_ips:
         front = Front(address, protocol, number)
         yield from _internal(front, internal, affinity, empty=not chosen.cluster)
     fronts = [
@@ -178,16 +186,24 @@ def affinity_seconds(service: Obj) -> int:
 
 def _source_ranges(service: Obj, fronts: Iterable[Front], config: ProxyConfig) -> Iterator[Element]:
     """LoadBalancerSourceRanges: the addresses of a load balancer are closed to all others."""
-    ranges = [text.strip() for text in service["spec"].get("loadBalancerSourceRanges") or ()]
-    if not ranges:
+    texts = service["spec"].get("loadBalancerSourceRanges") or ()
+    if not texts:
         return
     balanced = {i.get("ip") for i in get(service, "status.loadBalancer.ingress") or ()}
+    ranges = list(_disjoint([text.strip() for text in texts], config.family))
     for front in fronts:
         if front.address in balanced:
             yield Element("guarded", front.key)
-            for cidr in ranges:
-                if _of_family(cidr, config):
-                    yield Element("admitted", f"{front.key} . {cidr}")
+            for network in ranges:
+                yield Element("admitted", f"{front.key} . {network}")
+
+
+def _disjoint(texts: Iterable[str], family: Family) -> Iterator[str]:
+    """Yield networks of a family without those inside others, which the kernel would refuse."""
+    found = [network for network in map(addresses.parse_cidr_sloppy, texts) if network is not None]
+    version = 4 if family is IPV4 else 6
+    own = [network for network in found if network.version == version]
+    yield from map(str, ipaddress.collapse_addresses(own))  # type: ignore[type-var]
 
 
 def _address_type(config: ProxyConfig) -> str:
@@ -195,6 +211,6 @@ def _address_type(config: ProxyConfig) -> str:
 
 
 def _of_family(address: str, config: ProxyConfig) -> bool:
-    if address in config.local_addresses:
-        return False
-    return (":" in address) == (config.family is not IPV4)
+    """Tell whether an address is one, of the family, and not served by the node itself."""
+    family = FAMILIES[_address_type(config)]
+    return address not in config.local_addresses and is_address((address,), family)

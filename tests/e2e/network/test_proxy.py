@@ -247,10 +247,10 @@ def test_local_traffic_policy_keeps_addresses_and_serves_only_this_nodes_pods(
 def test_a_load_balancer_address_is_open_to_its_source_ranges_only(world: World) -> None:
     world.outside.sh("ip", "route", "add", "203.0.113.9/32", "via", "192.168.77.1")
     status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}}
-    ranges = ["192.168.77.0/24"]
+    ranges = ["192.168.77.0/24", "192.168.77.2/32"]
     world.set_service(5, service=web(status=status, loadBalancerSourceRanges=ranges))
     assert world.outside.ask("203.0.113.9", 80)
-    ranges = ["198.51.100.0/24", "10.42.0.0/16"]
+    ranges = ["198.51.100.0/24", "10.42.0.0/16", "10.0.0.0/8"]
     world.set_service(5, service=web(status=status, loadBalancerSourceRanges=ranges))
     with pytest.raises(TimeoutError):
         world.outside.ask("203.0.113.9", 80, seconds=SILENCE)
@@ -353,7 +353,13 @@ def test_the_proxy_follows_the_cluster_and_tells_of_its_health(world: World) -> 
     world.node.run(scenario)
 
 
-def test_rules_that_somebody_removes_come_back_by_themselves(world: World) -> None:
+OTHERS = "table ip others { chain c { type nat hook prerouting priority -99; counter accept; }; }"
+
+
+def test_rules_that_somebody_removes_come_back_and_other_tables_stay(world: World) -> None:
+    world.node.sh("nft", OTHERS)
+    shown = ("nft", "--stateless", "list", "table", "ip", "others")
+    others = world.node.sh(*shown)
     cluster = ModelCluster(SystemClock())
     cluster.write(NODES, {"metadata": {"name": "node"}, "spec": {}})
     cluster.write(SERVICES, web())
@@ -368,10 +374,11 @@ def test_rules_that_somebody_removes_come_back_by_themselves(world: World) -> No
     async def scenario() -> None:
         async with proxy_running(cluster):
             await eventually(answers)
-            world.node.sh("nft", "flush", "ruleset")
+            world.node.sh("nft", "delete", "table", "ip", "kpy-proxy")
             await eventually(answers)
 
     world.node.run(scenario)
+    assert world.node.sh(*shown) == others
 
 
 def test_a_service_has_an_ipv6_address_too(world: World) -> None:
@@ -413,3 +420,20 @@ def test_many_services_load_in_one_transaction(world: World) -> None:
         world.rules.set_service(Key("default", f"s{number}"), service, [slice_of(5, 6, 7)])
     world.node.run(world.rules.apply)
     assert set(world.tally(world.node, "10.43.4.249", 80)) == {"pod5", "pod6", "pod7"}
+
+
+def test_a_service_may_have_thousands_of_ports(world: World) -> None:
+    numbers = range(10_000, 13_000)
+    service = web()
+    service["spec"]["ports"] = [
+        {"name": f"p{number}", "protocol": "TCP", "port": number} for number in numbers
+    ]
+    piece = slice_of(5, 6)
+    piece["ports"] = [{"name": f"p{number}", "protocol": "TCP", "port": 8080} for number in numbers]
+    world.rules.set_service(KEY, service, [piece])
+    world.node.run(world.rules.apply)
+    for port in (numbers[0], numbers[-1]):
+        assert set(world.tally(world.node, VIP, port)) == {"pod5", "pod6"}
+    world.set_service(5)
+    assert refused(world.node, VIP, numbers[0])
+    assert world.node.ask(VIP, 80)

@@ -123,6 +123,21 @@ def test_slots_are_distinct_and_in_range(numbers: set[int], data: st.DataObject)
     assert all(0 < slot < AFFINITY_SLOTS for slot in slots)
 
 
+def test_source_ranges_that_overlap_or_make_no_sense_keep_nothing_from_being_loaded() -> None:
+    ranges = ["10.0.0.0/8", " 10.1.0.0/16", "10.1.2.3/8", "fd00::/8", "nonsense", "1.2.3.4"]
+    status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}, {"ip": "no address"}]}}
+    found = derived(service(loadBalancerSourceRanges=ranges, status=status), endpoint(5))
+    assert found["guarded"] == {"192.0.2.9 . tcp . 80": ""}
+    assert found["admitted"] == {"192.0.2.9 . tcp . 80 . 10.0.0.0/8": ""}
+
+
+@pytest.mark.parametrize("address", ["", "10.42.0.256", "fd42::5", "web", "10.42.0.5; drop", None])
+def test_an_endpoint_whose_address_is_none_is_left_out(address: str | None) -> None:
+    wrong = {**endpoint(6), "addresses": [address]}
+    found = derived(service(), wrong, {**endpoint(7), "addresses": []}, endpoint(5))
+    assert found["endpoints"] == {f"{VIP} . tcp . 80 . 0": "10.42.0.5 . 8080"}
+
+
 def test_a_load_balancer_with_source_ranges_is_guarded() -> None:
     svc = service(
         loadBalancerSourceRanges=["198.51.100.0/24"],
