@@ -52,6 +52,7 @@ from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.elections import Elections
 from minikube_py.server.encryption.files import Files
 from minikube_py.server.encryption.keeper import Keeper
+from minikube_py.server.etcd_face import etcd_face
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.peers import Peers
@@ -168,7 +169,10 @@ class ServerApp:
                 self._start_loops(nursery, report)
                 self._start_snapshots(nursery, stored, recovered)
                 try:
-                    yield
+                    async with etcd_face(
+                        self.config, self.bootstrap, self._measured, self.clock, report
+                    ):
+                        yield
                 finally:
                     await self._stop()
         finally:

@@ -45,6 +45,9 @@ class ServerConfig:
     server: str = option("", "URL of a server, with --cluster-init, whose cluster to join")
     etcd_client_port: int = option(2379, "port of this server's member of etcd, for servers")
     etcd_peer_port: int = option(2380, "port of this server's member of etcd, for other members")
+    etcd_listen_client_urls: tuple[str, ...] = option(
+        (), "https URLs where administrators reach the datastore by etcd's API (default: none)"
+    )
     token: str = option(
         "", "secret that agents join with (default: made on first start)", secret=True
     )

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from minikube_py.api import names, times
 from minikube_py.datastore.open import ETCD
@@ -34,6 +35,14 @@ def check(config: ServerConfig) -> None:
     snapshots.check(config)
 
 
+def _is_https(url: str) -> bool:
+    parts = urlsplit(url)
+    try:
+        return parts.scheme == "https" and bool(parts.hostname) and bool(parts.port)
+    except ValueError:  # a port that is no number
+        return False
+
+
 def problems(config: ServerConfig) -> Iterator[str]:
     """Yield what is wrong: the flag, what was given, what to give instead."""
     checks: tuple[Check, ...] = (
@@ -43,6 +52,10 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ("--https-listen-port", config.https_listen_port, _is_port, "a port from 1 to 65535"),
         ("--etcd-client-port", config.etcd_client_port, _is_port, "a port from 1 to 65535"),
         ("--etcd-peer-port", config.etcd_peer_port, _is_port, "a port from 1 to 65535"),
+        *(
+            ("--etcd-listen-client-urls", url, _is_https, "https://ADDRESS:PORT")
+            for url in config.etcd_listen_client_urls
+        ),
         *_network_checks(config),
         (
             "--service-node-port-range",
