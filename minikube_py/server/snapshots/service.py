@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minikube_py import KUBERNETES_VERSION, __version__
 from minikube_py.api import cron
-from minikube_py.client.events import Recorder
 from minikube_py.datastore.kv import Backend, DatastoreError
 from minikube_py.datastore.snapshots.errors import SnapshotError
 from minikube_py.datastore.snapshots.manifest import Manifest
@@ -36,6 +35,9 @@ from minikube_py.server.config import ServerConfig
 from minikube_py.server.snapshots import material
 from minikube_py.server.snapshots.bucket import Bucket
 from minikube_py.server.snapshots.retention import SCHEDULED, name_of, outdated
+
+if TYPE_CHECKING:
+    from minikube_py.client.events import Recorder  # commands that save have no use for it
 
 log = logging.getLogger(__name__)
 SAVES = Metric("kpy_snapshots_total", "Snapshots of the datastore by outcome.", ("kind", "result"))
@@ -178,7 +180,7 @@ class Snapshots:
             log.info("snapshots removed names=%s", ",".join(gone))
         return gone
 
-    async def run(self, events: Recorder) -> None:
+    async def run(self, events: "Recorder") -> None:
         """Make scheduled snapshots; never returns."""
         schedule = cron.parse(self.config.snapshot_schedule_cron)
         while True:
@@ -188,7 +190,7 @@ class Snapshots:
             else:
                 await self._at(moment, events)
 
-    async def _at(self, moment: datetime, events: Recorder) -> None:
+    async def _at(self, moment: datetime, events: "Recorder") -> None:
         await self.clock.until(moment)
         if self.clock.now() < moment:
             return  # the clock was set
