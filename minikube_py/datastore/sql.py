@@ -96,7 +96,8 @@ def _prepare(connection: sqlite3.Connection, found: int) -> None:
 
     A file that is needs no write to be opened: so a server whose disk is full starts.
     """
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if not found:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     # Debian's SQLite overwrites what is removed, which costs as much again as writing it did.

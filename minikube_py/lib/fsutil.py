@@ -95,8 +95,9 @@ class FolderLock:
             raise StartError(
                 f"folder {folder} is in use by process {pid}; stop it or choose another folder"
             ) from error
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # a disk may be full, and the lock holds all the same
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Give the folder back."""
