@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -276,12 +276,18 @@ class ServerApp:
         if not cache.shared:
             alone = tuple(bootstrap_objects.kubernetes_endpoints(self.config, (address,)))
             return own_services.Changing(lambda: alone, lambda _: None)
-        self._peers = peers = Peers(cache, client, address, self.clock)
+        port = self.config.https_listen_port
+        self._peers = peers = Peers(cache, client, address, self.clock, port=port)
         nursery.start("peers", restarting("peers", peers.run))
-        return own_services.Changing(
-            lambda: tuple(bootstrap_objects.kubernetes_endpoints(self.config, peers.addresses)),
-            peers.subscribe,
-        )
+
+        def newest() -> Sequence[Wanted]:
+            config = replace(self.config, https_listen_port=peers.port)
+            return (
+                *bootstrap_objects.kubernetes_service(config),
+                *bootstrap_objects.kubernetes_endpoints(config, peers.addresses),
+            )
+
+        return own_services.Changing(newest, peers.subscribe)
 
     def _legacy_token(self, secret: Obj, account: Obj) -> str:
         signer = TokenSigner(self.bootstrap.service_account_key)

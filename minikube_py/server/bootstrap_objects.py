@@ -155,7 +155,7 @@ def wanted(config: ServerConfig, material: Bootstrap, clock: Clock) -> list[Want
         *(_priority_class(name) for name in PRIORITY_CLASSES),
         *(_api_service(name, clock) for name in api_services(config)),
         *_config_maps(config, material, clock),
-        *_kubernetes_service(config),
+        *kubernetes_service(config),
         *(_dns(config) if "dns" not in config.disable else ()),
         *_network_policies(config),
         *_ingress(config),
@@ -257,7 +257,8 @@ def _config_map(name: str, data: Mapping[str, str]) -> Obj:
     return _object("v1", "ConfigMap", name, {"data": data}, namespace="kube-system")
 
 
-def _kubernetes_service(config: ServerConfig) -> Iterator[Wanted]:
+def kubernetes_service(config: ServerConfig) -> Iterator[Wanted]:
+    """Yield the Service by whose name and address pods reach the API."""
     port = config.https_listen_port
     cluster_ip = bootstrap.kubernetes_service_ip(config)
     service_port = {"name": "https", "port": 443, "protocol": "TCP", "targetPort": port}

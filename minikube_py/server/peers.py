@@ -26,6 +26,7 @@ IDENTITY = {"apiserver.kubernetes.io/identity": "kube-apiserver"}
 """The label of such Leases, upstream's."""
 PREFIX = "apiserver-"
 ADDRESS = "kpy.dev/advertise-address"
+PORT = "kpy.dev/advertise-port"
 RENEW_SECONDS = 5.0
 SILENT_SECONDS = 15.0
 """Upstream's endpoint reconciler: --apiserver masterEndpointReconcileTTL."""
@@ -34,7 +35,9 @@ SILENT_SECONDS = 15.0
 class Peers:
     """The servers beside this one, and this one."""
 
-    def __init__(self, cache: Cache, client: Client, address: str, clock: Clock) -> None:
+    def __init__(
+        self, cache: Cache, client: Client, address: str, clock: Clock, *, port: int = 6443
+    ) -> None:
         self._cache = cache
         self._client = client
         self._address = address
@@ -44,6 +47,8 @@ class Peers:
         """By name of the Lease: when it was last seen to change."""
         self.addresses: Sequence[str] = (address,)
         """Where the API is served, in order; never none, and with this server until it leaves."""
+        self.port = self._port = port
+        """The port that all servers publish: that of the first of `addresses`."""
         self._changed: list[Callable[[], None]] = []
         self._leaving = False
 
@@ -99,26 +104,29 @@ class Peers:
         now = self._clock.monotonic()
         leases = self._leases()
         alive = {
-            lease["metadata"]["annotations"][ADDRESS]
+            lease["metadata"]["annotations"][ADDRESS]: lease["metadata"]["annotations"].get(PORT)
             for name, lease in leases.items()
             if now - self._seen.setdefault(name, now) <= SILENT_SECONDS
         }
         for name in self._seen.keys() - leases.keys():
             del self._seen[name]
-        alive = alive - {self._address} if self._leaving else alive | {self._address}
+        alive.pop(self._address, None)
+        if not self._leaving:
+            alive[self._address] = str(self._port)
         addresses = tuple(sorted(alive))
-        if addresses and addresses != self.addresses:
-            log.info("servers changed addresses=%s", ",".join(addresses))
-            self.addresses = addresses
+        port = int(alive[addresses[0]] or self._port) if addresses else self.port
+        if addresses and (addresses, port) != (self.addresses, self.port):
+            log.info("servers changed addresses=%s port=%d", ",".join(addresses), port)
+            self.addresses, self.port = addresses, port
             for changed in self._changed:
                 changed()
 
     async def _renew(self) -> None:
         now = times.now_micros(self._clock)
         try:
-            await self._client.patch(
-                LEASES, self._name, {"spec": {"renewTime": now}}, NAMESPACE, patch_type="merge"
-            )
+            port = {"annotations": {PORT: str(self._port)}}
+            change = {"metadata": port, "spec": {"renewTime": now}}
+            await self._client.patch(LEASES, self._name, change, NAMESPACE, patch_type="merge")
         except NotFoundError:
             await self._client.create(LEASES, self._lease(now))
 
@@ -128,7 +136,7 @@ class Peers:
                 "name": self._name,
                 "namespace": NAMESPACE,
                 "labels": dict(IDENTITY),
-                "annotations": {ADDRESS: self._address},
+                "annotations": {ADDRESS: self._address, PORT: str(self._port)},
             },
             "spec": {
                 "holderIdentity": self._name,

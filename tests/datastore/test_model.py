@@ -24,6 +24,8 @@ from minikube_py.datastore.kv import Backend, Change, DatastoreError, Event, Unc
 from minikube_py.datastore.memory import MemoryBackend
 from minikube_py.datastore.open import open_backend
 from tests.datastore.conftest import DATABASES
+from tests.datastore.counted import CountedBackend
+from tests.datastore.etcd_server import Member
 from tests.datastore.servers import Server
 
 KEYS = st.sampled_from(["/a/1", "/a/2", "/a/é", "/b/1", "/b", "/lazy/1", "/lazy/2"])
@@ -167,6 +169,29 @@ def bounded(examples: int) -> settings:
 
 def test_sqlite_answers_as_the_model_does() -> None:
     run_state_machine_as_test(Comparison, settings=bounded(40))  # type: ignore[no-untyped-call]
+
+
+class EtcdComparison(Comparison):
+    """The same to a cluster of etcd, which may have been used before."""
+
+    def __init__(self, member: Member) -> None:
+        super().__init__()
+        self.member = member
+        self.run(member.grant())
+        self.base = member.empty()
+
+    async def opened(self) -> Backend:
+        backend = await open_backend(self.member.client, data_dir=Path(self.folder.name))
+        return CountedBackend(backend, self.base)
+
+    write = None
+    """What changes together shares a revision there, so that the numbers differ from then on."""
+
+
+def test_etcd_answers_as_the_model_does(etcd: Member) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: EtcdComparison(etcd), settings=bounded(5)
+    )
 
 
 @pytest.mark.parametrize("name", DATABASES)

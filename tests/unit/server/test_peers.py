@@ -54,8 +54,8 @@ class World:
         del self.leases[name]
 
 
-def server(world: World, address: str) -> Peers:
-    return Peers(world, world, address, world)  # type: ignore[arg-type]
+def server(world: World, address: str, port: int = 6443) -> Peers:
+    return Peers(world, world, address, world, port=port)  # type: ignore[arg-type]
 
 
 async def test_every_server_that_renews_is_there() -> None:
@@ -109,3 +109,16 @@ async def test_the_last_server_keeps_its_address_when_it_stops() -> None:
     await one.leave()
     assert one.addresses == ("192.0.2.1",)
     assert peers.RENEW_SECONDS * 2 < SILENT_SECONDS  # one renewal may be lost
+
+
+async def test_servers_on_different_ports_agree_on_the_one_that_they_publish() -> None:
+    world = World()
+    one, other = server(world, "192.0.2.1", 7001), server(world, "192.0.2.2", 7002)
+    await other._tend()
+    assert other.port == 7002
+    await one._tend()
+    other._count()
+    assert one.port == other.port == 7001
+    await one.leave()
+    other._count()
+    assert other.port == 7002
