@@ -1,7 +1,8 @@
 """What the elements of services say front by front, for modes that have no maps; pure.
 
 Which endpoints a service's addresses and ports lead to, and what is refused, is decided once, in
-`rules.py`. Other modes than nftables carry out the same, so they read it from the same elements.
+`rules.py`. Other modes than nftables carry out the same, so they read it from the same elements,
+less those of SCTP, which they do not carry.
 """
 
 from collections.abc import Iterable, Mapping
@@ -54,6 +55,8 @@ def fronts_of(elements: Iterable[Element]) -> dict[Front, Served]:
         if kind in {"cluster-ips", "hairpin", "slots", "local-slots"}:
             continue
         front, rest = _front(key, node_port=container.startswith(NODE_PORT))
+        if front.protocol == "SCTP":
+            continue
         draft = drafts.setdefault(front, _Draft())
         if kind == "services":
             draft.served = replace(draft.served, chain=parse_name(value.removeprefix("goto ")))

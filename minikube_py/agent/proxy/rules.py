@@ -25,6 +25,8 @@ from minikube_py.api.object import Obj, get
 PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
 AFFINITY_SECONDS = 10800
 """The default of sessionAffinityConfig.clientIP.timeoutSeconds."""
+PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
+"""SCTP finds its way where the kernel has it; where not, its rules meet no packets."""
 REJECT, DROP = "goto refuse", "drop"
 
 
@@ -70,7 +72,7 @@ def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Itera
     own = [piece for piece in slices if piece.get("addressType") == kind]
     for port in service["spec"].get("ports") or ():
         protocol = port.get("protocol") or "TCP"
-        if protocol in ("TCP", "UDP"):
+        if protocol in PROTOCOLS:
             chosen = choose(own, port.get("name") or "", protocol, config.node)
             yield from _port_elements(service, port, own_ips, chosen, config)
 

@@ -434,6 +434,7 @@ def test_a_service_may_have_thousands_of_ports(world: World) -> None:
     world.node.run(world.rules.apply)
     for port in (numbers[0], numbers[-1]):
         assert set(world.tally(world.node, VIP, port)) == {"pod5", "pod6"}
+    world.set_service(5, service=web("SCTP"))  # no kernel refuses its rules
     world.set_service(5)
     assert refused(world.node, VIP, numbers[0])
     assert world.node.ask(VIP, 80)

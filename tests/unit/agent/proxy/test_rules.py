@@ -12,6 +12,7 @@ from minikube_py.agent.nft_elements import Element
 from minikube_py.agent.proxy import conntrack
 from minikube_py.agent.proxy.chains import AFFINITY_SLOTS, IPV6, Chain, parse_name
 from minikube_py.agent.proxy.endpoints import Endpoint, Node, choose
+from minikube_py.agent.proxy.fronts import fronts_of
 from minikube_py.agent.proxy.rules import ProxyConfig, derive, slots_of
 from minikube_py.agent.proxy.ruleset import Ruleset, containers
 from minikube_py.api.object import Key
@@ -70,6 +71,16 @@ def test_a_service_address_leads_to_its_endpoints_by_number() -> None:
         },
         "hairpin": {"10.42.0.5 . 10.42.0.5": ""},
     }
+
+
+def test_sctp_has_rules_in_maps_and_no_fronts_in_other_modes() -> None:
+    svc = service(node_port=30080)
+    svc["spec"]["ports"][0]["protocol"] = "SCTP"
+    elements = derive(svc, [piece(endpoint(5), protocol="SCTP")], CONFIG)
+    found = by_container(elements)
+    assert found["endpoints"] == {f"{VIP} . sctp . 80 . 0": "10.42.0.5 . 8080"}
+    assert found["np-services"] == {"sctp . 30080": "goto np-x-1"}
+    assert fronts_of(elements) == {}
 
 
 def test_a_service_without_endpoints_refuses() -> None:
