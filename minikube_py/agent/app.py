@@ -30,7 +30,7 @@ from minikube_py.agent.kubelet.access import Access
 from minikube_py.agent.kubelet.configz import configuration
 from minikube_py.agent.kubelet.kubelet import Kubelet, KubeletConfig
 from minikube_py.agent.kubelet.machine import machine_facts
-from minikube_py.agent.kubelet.node_object import PODS_MAX, NodeFacts, parse_label, parse_taint
+from minikube_py.agent.kubelet.node_object import NodeFacts, parse_label, parse_taint
 from minikube_py.agent.kubelet.server import PORT, KubeletServer, server_ssl, serving
 from minikube_py.agent.kubelet.server_host import Host
 from minikube_py.agent.kubelet.server_stats import StatsPages
@@ -38,6 +38,7 @@ from minikube_py.agent.kubelet.static.run import StaticConfig
 from minikube_py.agent.kubelet.stats.cadvisor import Machine
 from minikube_py.agent.kubelet.sysctls import allowed
 from minikube_py.agent.kubelet.user_namespaces import given_range
+from minikube_py.agent.kubelet_configuration import configured
 from minikube_py.agent.local_storage import LocalStorage
 from minikube_py.agent.network import wireguard
 from minikube_py.agent.network.addresses import detect_node_ip
@@ -46,7 +47,7 @@ from minikube_py.agent.network.cni import FOREIGN_BIN, FOREIGN_CONF, find_plugin
 from minikube_py.agent.network.moves import moved
 from minikube_py.agent.network.run import NetworkConfig, run_network
 from minikube_py.agent.nft import require_nft
-from minikube_py.agent.policies import check_node, pressure_policy, shutdown_policy
+from minikube_py.agent.policies import check_node, log_limits, pressure_policy, shutdown_policy
 from minikube_py.agent.policy.gate import Gate
 from minikube_py.agent.policy.run import PolicySettings, run_network_policies
 from minikube_py.agent.policy.run import remove_rules as remove_policy_rules
@@ -136,6 +137,7 @@ def settle(config: NodeConfig, data_dir: Path) -> NodeSettings:
     """
     if os.geteuid() != 0:
         raise StartError("a node needs root; run as root or pass --disable-agent")
+    config = configured(config)
     name = (config.node_name or socket.gethostname()).lower()
     for trouble in names.dns1123_subdomain(name):
         raise StartError(f"node name {name!r} cannot be used: {trouble}; pass --node-name")
@@ -328,7 +330,7 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         name=settings.name,
         hostname=settings.name,
         ips=settings.ips,
-        machine=machine_facts(root, reserved),
+        machine=replace(machine_facts(root, reserved), pods=settings.config.max_pods),
         runtime_version=runtime,
         labels=dict(parse_label(text) for text in settings.config.node_label),
         taints=[parse_taint(text) for text in settings.config.node_taint],
@@ -347,9 +349,11 @@ def _kubelet_config(settings: NodeSettings, cluster: ClusterInfo, runtime: str) 
         pressure=pressure_policy(settings.config),
         image_verification=settings.config.image_pull_credentials_verification_policy,
         shutdown=shutdown_policy(settings.config),
+        log_limits=log_limits(settings.config),
+        pulls_max=settings.config.max_parallel_image_pulls,
         unsafe_sysctls=allowed(settings.config.allowed_unsafe_sysctls),
         swap_behavior=settings.config.memory_swap_behavior,
-        user_ids=given_range(PODS_MAX),
+        user_ids=given_range(settings.config.max_pods),
         topology=topology_of(settings.config, reserved, node.machine.memory_bytes, root),
     )
     if (kept := cluster.kept) is None:

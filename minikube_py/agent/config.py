@@ -52,6 +52,14 @@ class NodeConfig:
     )
     topology_manager_scope: str = option("container", "what is placed as a whole: container or pod")
     topology_manager_policy_options: str = option("", "such as prefer-closest-numa-nodes=true")
+    max_pods: int = option(110, "pods that the node may have")
+    container_log_max_size: str = option("10Mi", "size at which a container's log is put aside")
+    container_log_max_files: int = option(5, "logs that are kept of a container")
+    max_parallel_image_pulls: int = option(4, "images that are pulled at the same time")
+    kubelet_config: str = option(
+        "", "KubeletConfiguration file, for what no option of kpy says otherwise"
+    )
+    kubelet_config_dir: str = option("", "folder of .conf files that are merged over it by name")
     image_gc_high_threshold: int = option(85, "percent of the disk from which images are removed")
     image_gc_low_threshold: int = option(80, "percent of the disk down to which they are removed")
     minimum_image_ttl_duration: str = option("2m0s", "how long an unused image stays at least")

@@ -5,7 +5,7 @@ from minikube_py.agent.kubelet.eviction.manager import EvictionPolicy
 from minikube_py.agent.kubelet.eviction.thresholds import parse as parse_thresholds
 from minikube_py.agent.kubelet.image_garbage import ImagePolicy
 from minikube_py.agent.kubelet.image_records import POLICIES
-from minikube_py.agent.kubelet.node_object import PODS_MAX
+from minikube_py.agent.kubelet.log_rotation import LogLimits
 from minikube_py.agent.kubelet.pressure import PressurePolicy
 from minikube_py.agent.kubelet.shutdown.plan import ShutdownPolicy
 from minikube_py.agent.kubelet.shutdown.plan import parse as parse_shutdown
@@ -13,6 +13,7 @@ from minikube_py.agent.kubelet.swap import BEHAVIORS, SwapError
 from minikube_py.agent.kubelet.swap import check as check_swap
 from minikube_py.agent.kubelet.sysctls import allowed
 from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError, given_range
+from minikube_py.api import quantity
 from minikube_py.api.times import parse_duration
 from minikube_py.lib.errors import StartError
 
@@ -25,6 +26,8 @@ def check_node(config: NodeConfig) -> None:
             f" {config.image_pull_credentials_verification_policy!r} is none of"
             f" {', '.join(POLICIES)}"
         )
+    if config.max_pods < 1 or config.max_parallel_image_pulls < 1:
+        raise StartError("--max-pods and --max-parallel-image-pulls have to be at least 1")
     if config.memory_swap_behavior not in BEHAVIORS:
         raise StartError(
             f"--memory-swap-behavior {config.memory_swap_behavior!r} is not NoSwap or LimitedSwap"
@@ -32,10 +35,21 @@ def check_node(config: NodeConfig) -> None:
     try:
         allowed(config.allowed_unsafe_sysctls)
         shutdown_policy(config)
-        given_range(PODS_MAX)
+        given_range(config.max_pods)
+        log_limits(config)
         check_swap(fail_on_swap=config.fail_swap_on)
     except (ValueError, UserNamespaceError, SwapError) as error:
         raise StartError(str(error)) from error
+
+
+def log_limits(config: NodeConfig) -> LogLimits:
+    """Read the options about the logs of containers; raises ValueError."""
+    size = quantity.parse(config.container_log_max_size).value()
+    if size <= 0 or config.container_log_max_files <= 1:
+        raise ValueError(
+            "--container-log-max-size has to be more than 0, --container-log-max-files more than 1"
+        )
+    return LogLimits(size, config.container_log_max_files)
 
 
 def shutdown_policy(config: NodeConfig) -> ShutdownPolicy:

@@ -3,9 +3,8 @@
 from typing import Any
 
 from minikube_py.agent.kubelet.kubelet import KubeletConfig
-from minikube_py.agent.kubelet.log_rotation import BYTES_MAX, FILES_MAX
-from minikube_py.agent.kubelet.node_object import PODS_MAX
 from minikube_py.agent.kubelet.topology import cpus, memory
+from minikube_py.api import quantity
 
 
 def _shares(config: KubeletConfig) -> dict[str, Any]:
@@ -39,10 +38,10 @@ def configuration(config: KubeletConfig) -> dict[str, Any]:
         "clusterDNS": list(config.cluster_dns),
         "nodeStatusUpdateFrequency": "10s",
         "cgroupDriver": "cgroupfs",
-        "maxPods": PODS_MAX,
+        "maxPods": config.node.machine.pods,
         **_shares(config),
-        "containerLogMaxSize": f"{BYTES_MAX >> 20}Mi",
-        "containerLogMaxFiles": FILES_MAX,
+        "containerLogMaxSize": str(quantity.of(config.log_limits.bytes_max, "BinarySI")),
+        "containerLogMaxFiles": config.log_limits.files_max,
         "podLogsDir": str(config.logs),
         "allowedUnsafeSysctls": list(config.unsafe_sysctls),
         "imagePullCredentialsVerificationPolicy": config.image_verification,

@@ -140,6 +140,7 @@ class ImagePuller:
         clock: Clock,
         own: OwnCredentials = lambda _registry: (),
         records: ImageRecords | None = None,
+        pulls_max: int = PULLS_MAX,
     ) -> None:
         """Take `own`, which yields what the node itself may open a registry with.
 
@@ -151,7 +152,7 @@ class ImagePuller:
         self._clock = clock
         self._backoffs = Backoffs(clock)
         self._errors: dict[str, str] = {}
-        self._slots = asyncio.Semaphore(PULLS_MAX)
+        self._slots = asyncio.Semaphore(pulls_max)
 
     async def ensure(self, request: PullRequest, tell: Tell) -> Image:
         """Return the image of a container, pulled where need be.

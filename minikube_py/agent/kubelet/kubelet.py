@@ -34,8 +34,8 @@ from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.image_records import PRELOADED, ImageRecords
-from minikube_py.agent.kubelet.images import ImagePuller, OwnCredentials
-from minikube_py.agent.kubelet.log_rotation import LogRotation
+from minikube_py.agent.kubelet.images import PULLS_MAX, ImagePuller, OwnCredentials
+from minikube_py.agent.kubelet.log_rotation import LogLimits, LogRotation
 from minikube_py.agent.kubelet.machine import has_apparmor
 from minikube_py.agent.kubelet.node_context import Isolate, NodeContext, no_isolation
 from minikube_py.agent.kubelet.node_lease import NodeLease
@@ -110,6 +110,9 @@ class KubeletConfig:
     hear: Hear = nobody
     """Told of each status of a pod before any server."""
     shutdown: ShutdownPolicy = ShutdownPolicy()
+    log_limits: LogLimits = LogLimits()
+    pulls_max: int = PULLS_MAX
+    """Images that are pulled at the same time."""
     unsafe_sysctls: Sequence[str] = ()
     """Patterns of kernel parameters that pods may set beside the safe ones, in normal form."""
     image_verification: str = PRELOADED
@@ -257,7 +260,7 @@ class Kubelet:
                 self.config.remove_orphans,
             )
             garbage.release = self._release
-            rotation = LogRotation(self.runtime, self._clock, self._running)
+            rotation = LogRotation(self.runtime, self._clock, self._running, self.config.log_limits)
             pressure = Pressure(self._pressed_node(), self.config.pressure, self.workers, garbage)
             await statics.known()
             await self._image_volumes.prune(self._is_known)
@@ -427,7 +430,9 @@ class Kubelet:
             clock=clock,
             recorder=self._recorder,
             runtime=self.runtime,
-            images=ImagePuller(self._images, clock, config.credentials, self._image_records),
+            images=ImagePuller(
+                self._images, clock, config.credentials, self._image_records, config.pulls_max
+            ),
             probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
             tokens=self._tokens,

@@ -16,31 +16,45 @@ import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.runtime import Container, Runtime
 from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
-BYTES_MAX = 10 << 20
-FILES_MAX = 5
-"""With the one that is written to."""
 PERIOD_SECONDS = 10.0
 
 
-def too_many(rotated: Sequence[str]) -> list[str]:
+class LogLimits(NamedTuple):
+    """How much is kept of what a container writes."""
+
+    bytes_max: int = 10 << 20
+    files_max: int = 5
+    """With the one that is written to."""
+
+
+USUAL = LogLimits()
+
+
+def too_many(rotated: Sequence[str], files_max: int = USUAL.files_max) -> list[str]:
     """Return which files that were moved aside are to go: all but the newest, pure."""
     newest_first = sorted(rotated, reverse=True)
-    return newest_first[FILES_MAX - 1 :]
+    return newest_first[files_max - 1 :]
 
 
 class LogRotation:
     """Looks at the logs of running containers now and then."""
 
     def __init__(
-        self, runtime: Runtime, clock: Clock, running: Callable[[], Iterable[Container]]
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        running: Callable[[], Iterable[Container]],
+        limits: LogLimits = USUAL,
     ) -> None:
         """Take what returns the containers that run, with the paths of their logs."""
+        self._limits = limits
         self._runtime = runtime
         self._clock = clock
         self._running = running
@@ -55,7 +69,7 @@ class LogRotation:
 
     async def _look_at(self, container: Container) -> None:
         try:
-            if _size(container.log_path) > BYTES_MAX:
+            if _size(container.log_path) > self._limits.bytes_max:
                 await self.rotate(container)
         except FileNotFoundError:
             await self._reopen(container)
@@ -73,7 +87,7 @@ class LogRotation:
         """Move the log of a container aside; a runtime that refuses leaves it as it was."""
         path = Path(container.log_path)
         aside = Path(f"{path}.{self._clock.now():%Y%m%d-%H%M%S}")
-        await asyncio.to_thread(_make_room, path)
+        await asyncio.to_thread(_make_room, path, self._limits.files_max)
         _move(path, aside)
         try:
             await self._runtime.reopen_log(container.id)
@@ -92,7 +106,7 @@ def _move(source: Path, target: Path) -> None:
     source.replace(target)
 
 
-def _make_room(path: Path) -> None:
+def _make_room(path: Path, files_max: int) -> None:
     """Compress what was moved aside before, and drop what is too old."""
     for old in path.parent.glob(f"{path.name}.*"):
         if old.suffix == ".tmp":  # a compression that was cut short
@@ -101,7 +115,7 @@ def _make_room(path: Path) -> None:
             _compress(old)
     names = [old.name for old in path.parent.glob(f"{path.name}.*")]
     # One more is about to come.
-    for name in too_many([*names, f"{path.name}.9"]):
+    for name in too_many([*names, f"{path.name}.9"], files_max):
         (path.parent / name).unlink(missing_ok=True)
 
 

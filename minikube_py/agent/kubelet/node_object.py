@@ -59,6 +59,8 @@ class MachineFacts:
     architecture: str = "amd64"
     reserved: Reserved = field(default_factory=Reserved)
     """What pods do not get of it."""
+    pods: int = PODS_MAX
+    """How many it may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +94,7 @@ def capacity(machine: MachineFacts) -> dict[str, str]:
         "cpu": str(machine.cpus),
         "ephemeral-storage": f"{machine.disk_bytes // 1024}Ki",
         "memory": f"{machine.memory_bytes // 1024}Ki",
-        "pods": str(PODS_MAX),
+        "pods": str(machine.pods),
     } | pages
 
 

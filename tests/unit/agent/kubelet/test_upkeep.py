@@ -12,7 +12,7 @@ import pytest
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.garbage import Garbage
 from minikube_py.agent.kubelet.last_words import LastWords, last_words, log_tail
-from minikube_py.agent.kubelet.log_rotation import BYTES_MAX, LogRotation, too_many
+from minikube_py.agent.kubelet.log_rotation import USUAL, LogRotation, too_many
 from minikube_py.agent.kubelet.observed import MESSAGE_PATH, MESSAGE_POLICY
 from minikube_py.agent.kubelet.references import Ref, References, ReferencesTimeoutError
 from minikube_py.agent.kubelet.tokens import TokenError, Tokens
@@ -320,7 +320,7 @@ async def test_a_log_that_was_moved_aside_and_not_opened_again_is_opened_when_it
 
 def test_the_newest_are_kept():
     assert too_many(["l.3", "l.1", "l.2", "l.4", "l.5"]) == ["l.1"]
-    assert BYTES_MAX == 10 << 20
+    assert USUAL.bytes_max == 10 << 20
 
 
 # --- garbage ------------------------------------------------------------------------------------
