@@ -14,6 +14,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from minikube_py.datastore.history import AUTHOR
 from minikube_py.datastore.index import Index, Version
 from minikube_py.datastore.kv import Event, UnavailableError, Unchanged
 from minikube_py.datastore.log import Row
@@ -34,7 +35,7 @@ class StaleError(Exception):
 class Write:
     """One write on its way to the log; `value` None deletes."""
 
-    __slots__ = ("before", "done", "group", "key", "lazy", "lease", "value")
+    __slots__ = ("author", "before", "done", "group", "key", "lazy", "lease", "value")
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Write:
         """The version that this write was checked against and replaces."""
         self.lease = lease
         self.lazy = lazy
+        self.author = AUTHOR.get()
         self.done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         """The revision; that of the first write where several are carried out together."""
         self.group: Group | None = None
@@ -71,12 +73,13 @@ class Write:
         version.deleted = self.value is None
         return version
 
-    def row(self, revision: int) -> Row:
-        """Return what this write becomes in the log."""
+    def row(self, revision: int, at: int) -> Row:
+        """Return what this write becomes in the log; `at` in milliseconds of the epoch."""
         created, previous = revision, 0
         if self.before is not None:
             created, previous = self.before.create_revision, self.before.revision
-        return Row(revision, self.key, created, previous, self.lease, self.count, self.value)
+        where = (revision, self.key, created, previous, self.lease, self.count)
+        return Row(*where, self.value, at, self.author)
 
     def event(self, revision: int, last_value: bytes | None) -> Event:
         """Return what watchers get; a delete shows the value before it."""

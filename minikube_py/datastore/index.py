@@ -7,7 +7,7 @@ every chain down to the first version not after r. Compaction cuts chains from t
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from minikube_py.datastore.kv import Unchanged, prefix_end
@@ -47,9 +47,10 @@ def version_of(head: Head) -> Version:
 class Index:
     """The versions of all keys since the last compaction."""
 
-    def __init__(self) -> None:
-        self._heads: dict[str, Version] = {}
-        self._sorted: list[str] = []
+    def __init__(self, standing: Mapping[str, Version] | None = None) -> None:
+        """Begin with what stands since before the last compaction: one version of each key."""
+        self._heads: dict[str, Version] = dict(standing or {})
+        self._sorted: list[str] = sorted(self._heads)
         self._fresh: list[str] = []
         self.revision = 0
         """The newest revision in it."""
@@ -145,7 +146,37 @@ class Index:
             self._fresh = [key for key in self._fresh if key not in gone]
 
 
-def rows_of(versions: Sequence[Version]) -> list[int]:
-    """Return the rows that become useless when these versions are dropped."""
-    rows = [v.previous.revision for v in versions if v.previous is not None]
-    return rows + [v.revision for v in versions if v.deleted]
+class Loading:
+    """Makes an index of the rows of a log, in their order.
+
+    Those up to a revision that is compacted may hold history: of them the newest of each key
+    counts, and nothing of a key that was deleted.
+    """
+
+    def __init__(self, compacted: int) -> None:
+        self._compacted = compacted
+        self._standing: dict[str, Version] = {}
+        self._index: Index | None = None
+        self.revision = 0
+        """The newest revision so far."""
+
+    def add(self, heads: Iterable[Head]) -> None:
+        """Take in the next rows."""
+        for head in heads:
+            version = version_of(head)
+            self.revision = version.revision
+            if version.revision > self._compacted:
+                self.index().add(version)
+            elif version.deleted:
+                self._standing.pop(version.key, None)
+            else:
+                self._standing[version.key] = version
+
+    def index(self) -> Index:
+        """Return the index, when all rows are in or only such are left as are not compacted."""
+        if self._index is None:
+            self._index = Index(self._standing)
+            self._standing = {}
+        self._index.revision = self.revision
+        self._index.forgotten = self._compacted
+        return self._index

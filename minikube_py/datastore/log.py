@@ -18,6 +18,10 @@ class Row(NamedTuple):
     lease: int
     version: int
     value: bytes | None
+    at: int = 0
+    """When it was written, in milliseconds of the epoch; 0 where that is not known."""
+    author: str = ""
+    """Who wrote it, see `history`."""
 
 
 Head = tuple[int, str, int, int, int, int]

@@ -7,6 +7,7 @@ It forgets nothing and is obviously right. `memory://` also serves clusters that
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from minikube_py.datastore.history import AUTHOR, LogHistory, PastRow
 from minikube_py.datastore.kv import (
     Change,
     CompactedError,
@@ -19,17 +20,42 @@ from minikube_py.datastore.kv import (
     UnavailableError,
     Unchanged,
 )
+from minikube_py.lib.clock import Clock, SystemClock
 
 
 class MemoryBackend:
     """A store that ends with the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
         self._events: list[Event] = []
         self._now: dict[str, KeyValue] = {}
         self._compacted = 0
         self._written = asyncio.Condition()
         self._closed = False
+        self._stamps: list[tuple[int, str]] = []
+        self.history = LogHistory(self, self.revision, self._oldest)
+
+    async def rows_before(
+        self, revision: int, first: str, last: str
+    ) -> tuple[Sequence[PastRow], int]:
+        """Return all writes before a revision with first <= key <= last, newest first."""
+        stamped = zip(self._events[: revision - 1], self._stamps, strict=False)
+        rows = [
+            PastRow(event.revision, event.key, event.create_revision, int(event.deleted), *stamp)
+            for event, stamp in stamped
+            if first <= event.key <= last
+        ]
+        return rows[::-1], 0
+
+    async def values(self, revisions: Sequence[int]) -> Sequence[bytes | None]:
+        """Return the values of writes."""
+        events = [self._events[revision - 1] for revision in revisions]
+        return [None if event.deleted else event.value for event in events]
+
+    async def _oldest(self, prefix: str) -> int:
+        del prefix
+        return 0
 
     def _at(self, revision: int) -> dict[str, KeyValue]:
         if revision == len(self._events):
@@ -105,6 +131,7 @@ class MemoryBackend:
         for change in changes:
             event = _event(change, self._now.get(change.key), len(self._events) + 1)
             self._events.append(event)
+            self._stamps.append((int(self._clock.now().timestamp() * 1000), AUTHOR.get()))
             _apply(self._now, event)
         async with self._written:
             self._written.notify_all()

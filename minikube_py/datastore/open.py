@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikube_py.datastore.kv import Backend, DatastoreError
+from minikube_py.datastore.retention import NO_HISTORY, Retention
 from minikube_py.datastore.tls_files import NO_FILES, TlsFiles
 from minikube_py.lib.clock import Clock, SystemClock
 
@@ -19,11 +20,13 @@ async def open_backend(
     data_dir: Path,
     lazy_prefixes: Sequence[str] = (),
     tls: TlsFiles = NO_FILES,
+    retention: Retention = NO_HISTORY,
     clock: Clock | None = None,
 ) -> Backend:
     """Open the datastore that an endpoint names: "" is SQLite in the data dir.
 
     `tls` says whom to trust and who to be where the endpoint is reached by TLS.
+    `retention` says what history is kept beyond compaction, where the store can keep one.
     Updates of keys below `lazy_prefixes` are heartbeats: acknowledged before they are on disk.
 
     Raises:
@@ -36,17 +39,21 @@ async def open_backend(
         from minikube_py.datastore.sqlite import SqliteBackend  # noqa: PLC0415 -- heavy
 
         return await SqliteBackend.open(
-            path, lazy_prefixes=lazy_prefixes, clock=clock or SystemClock()
+            path,
+            lazy_prefixes=lazy_prefixes,
+            retention=retention,
+            clock=clock or SystemClock(),
         )
     if scheme == "memory":
         from minikube_py.datastore.memory import MemoryBackend  # noqa: PLC0415
 
-        return MemoryBackend()
+        return MemoryBackend(clock)
     if scheme in DATABASES:
         from minikube_py.datastore.shared.backend import SharedBackend  # noqa: PLC0415 -- heavy
         from minikube_py.datastore.shared.endpoint import database_endpoint  # noqa: PLC0415
 
-        return await SharedBackend.open(database_endpoint(endpoint, tls), clock=clock)
+        found = database_endpoint(endpoint, tls)
+        return await SharedBackend.open(found, retention=retention, clock=clock)
     if scheme in ETCD:
         from minikube_py.datastore.etcd.backend import EtcdBackend  # noqa: PLC0415 -- heavy
         from minikube_py.datastore.etcd.endpoint import etcd_endpoint  # noqa: PLC0415

@@ -13,14 +13,15 @@ transaction. The connection holds the file exclusively: a second server on it is
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 import aiosqlite
 
 from minikube_py.datastore import damage
+from minikube_py.datastore.history import PastRow
 from minikube_py.datastore.kv import (
     DamagedError,
     DatastoreError,
@@ -29,11 +30,36 @@ from minikube_py.datastore.kv import (
     prefix_end,
 )
 from minikube_py.datastore.log import EventRow, Head, Row
+from minikube_py.datastore.retention import (
+    STEP_ROWS,
+    Marks,
+    Retention,
+    Rule,
+    Superseding,
+    sweep,
+    trim,
+)
+
+T = TypeVar("T")
 
 APPLICATION_ID = 0x6B707931
 """Marks the file as kpy's (`kpy1`), so that another program's database is not taken for ours."""
-FORMAT = 2
-TO_FORMAT_2 = "ALTER TABLE log ADD COLUMN version INTEGER NOT NULL DEFAULT 1"
+FORMAT = 3
+REMOVE_LEFT = """
+DELETE FROM log WHERE revision <= (SELECT value FROM state WHERE name = 'compacted')
+AND (value IS NULL OR revision IN (
+    SELECT replacing.previous FROM log AS replacing
+    WHERE replacing.revision <= (SELECT value FROM state WHERE name = 'compacted')))
+"""
+MIGRATIONS = {
+    1: ("ALTER TABLE log ADD COLUMN version INTEGER NOT NULL DEFAULT 1",),
+    2: (
+        "ALTER TABLE log ADD COLUMN at INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE log ADD COLUMN author TEXT NOT NULL DEFAULT ''",
+        # What a compaction that was cut off has left: from now on such rows are history.
+        REMOVE_LEFT,
+    ),
+}
 """A file of an older kpy is brought to today's format at its start; older ones then refuse it."""
 BUSY_SECONDS = 3.0
 """How long to wait for a server that is just ending on the same file."""
@@ -47,14 +73,16 @@ CREATE TABLE IF NOT EXISTS log (
     create_revision INTEGER NOT NULL,
     previous INTEGER NOT NULL,  -- revision that this write replaces; 0: none
     lease INTEGER NOT NULL,
-    value BLOB,                 -- NULL: the key was deleted
-    version INTEGER NOT NULL DEFAULT 1  -- how often the key was written; added by format 2
+    version INTEGER NOT NULL DEFAULT 1, -- how often the key was written; added by format 2
+    at INTEGER NOT NULL DEFAULT 0,      -- milliseconds of the epoch; added by format 3
+    author TEXT NOT NULL DEFAULT '',    -- verb and user; added by format 3
+    value BLOB                          -- NULL: the key was deleted
 );
 CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 """
 APPEND = (
-    "INSERT INTO log (revision, key, create_revision, previous, lease, version, value)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO log (revision, key, create_revision, previous, lease, version, value, at, author)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 SET_STATE = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)"
 VALUE = "SELECT value FROM log WHERE revision = ?"
@@ -69,6 +97,18 @@ SELECT log.key, coalesce(log.value, before.value), log.revision, log.create_revi
 FROM log LEFT JOIN log AS before ON log.value IS NULL AND before.revision = log.previous
 WHERE log.revision > ? AND log.revision <= ? AND log.key >= ? AND log.key < ?
 ORDER BY log.revision LIMIT ?
+"""
+SUPERSEDING = """
+SELECT log.revision, log.key, log.previous, log.value IS NULL, length(before.value)
+FROM log LEFT JOIN log AS before ON before.revision = log.previous
+WHERE log.revision > ? AND log.revision <= ? ORDER BY log.revision LIMIT ?
+"""
+PAST_ROWS = 1024
+"""Rows that one step of a search through the past looks at: some milliseconds of the thread."""
+PAST_STEP = "SELECT revision FROM log WHERE revision < ? ORDER BY revision DESC LIMIT 1 OFFSET ?"
+PAST = """
+SELECT revision, key, create_revision, value IS NULL, at, author FROM log
+WHERE revision < ? AND revision >= ? AND key >= ? AND key <= ? ORDER BY revision DESC
 """
 
 
@@ -106,8 +146,9 @@ def _prepare(connection: sqlite3.Connection, found: int) -> None:
     if found == FORMAT:
         return
     connection.executescript(f"BEGIN IMMEDIATE; {SCHEMA}")
-    if found == 1:
-        connection.execute(TO_FORMAT_2)
+    for older in range(found or FORMAT, FORMAT):
+        for statement in MIGRATIONS[older]:
+            connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {FORMAT}")
     connection.execute("COMMIT")
@@ -197,9 +238,25 @@ class Database(aiosqlite.Connection):
         rows: list[EventRow] = await self._guarded(self._rows, HISTORY, bounds)
         return rows
 
-    async def remove(self, revisions: Sequence[int], compacted: int) -> None:
-        """Remove rows, and note that the history before `compacted` is gone."""
-        await self._guarded(self._remove, revisions, compacted)
+    async def compact(self, compacted: int) -> None:
+        """Note that revisions before `compacted` cannot be read any more."""
+        await self._guarded(self._set, (("compacted", compacted),))
+
+    async def sweep(self, marks: Marks, compacted: int, retention: Retention) -> Marks:
+        """Look at the next writes that are compacted: what they replaced is history, or goes."""
+        bounds = (marks.swept, compacted)
+        return await self._guarded_one(self._step, sweep, bounds, marks, retention)
+
+    async def trim(self, marks: Marks, retention: Retention) -> Marks:
+        """Remove the oldest of the history, some of it."""
+        bounds = (marks.trimmed, marks.swept)
+        return await self._guarded_one(self._step, trim, bounds, marks, retention)
+
+    async def rows_before(
+        self, revision: int, first: str, last: str
+    ) -> tuple[Sequence[PastRow], int]:
+        """Look at some rows before a revision, and return those with first <= key <= last."""
+        return await self._guarded_one(self._rows_before, revision, first, last)
 
     async def pages(self) -> tuple[int, int]:
         """Return how many pages the file has, and how many of them are free."""
@@ -209,6 +266,10 @@ class Database(aiosqlite.Connection):
     async def shrink(self, pages: int) -> None:
         """Give up to that many free pages back to the file system."""
         await self._guarded(self._rows, f"PRAGMA incremental_vacuum({pages})", ())
+
+    async def _guarded_one(self, work: Callable[..., T], *arguments: object) -> T:
+        (found,) = await self._guarded(lambda: [work(*arguments)])
+        return found  # type: ignore[no-any-return]
 
     async def _guarded(self, work: object, *arguments: object) -> list:  # type: ignore[type-arg]
         try:
@@ -245,10 +306,27 @@ class Database(aiosqlite.Connection):
     def _rows(self, statement: str, arguments: tuple[object, ...]) -> list[object]:
         return self._conn.execute(statement, arguments).fetchall()
 
-    def _remove(self, revisions: Sequence[int], compacted: int) -> None:
+    def _set(self, state: Iterable[tuple[str, int]]) -> None:
         with _transaction(self._conn) as connection:
-            connection.execute(SET_STATE, ("compacted", compacted))
-            connection.executemany(REMOVE, _ranges(revisions))
+            connection.executemany(SET_STATE, state)
+
+    def _step(
+        self, rule: Rule, bounds: tuple[int, int], marks: Marks, retention: Retention
+    ) -> Marks:
+        with _transaction(self._conn) as connection:
+            found = connection.execute(SUPERSEDING, (*bounds, STEP_ROWS)).fetchall()
+            rows = [Superseding(*row) for row in found]
+            until = rows[-1].revision if len(rows) == STEP_ROWS else bounds[1]
+            step = rule(rows, marks, until, retention)
+            connection.executemany(REMOVE, _ranges(step.remove))
+            connection.executemany(SET_STATE, step.marks.state())
+        return step.marks
+
+    def _rows_before(self, revision: int, first: str, last: str) -> tuple[list[PastRow], int]:
+        step = self._conn.execute(PAST_STEP, (revision, PAST_ROWS - 1)).fetchone()
+        place = step[0] if step is not None else 0
+        found = self._conn.execute(PAST, (revision, place, first, last)).fetchall()
+        return [PastRow(*row) for row in found], place
 
     def _pages(self) -> list[object]:
         return [

@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikube_py.datastore.batches import Write
-from minikube_py.datastore.index import Index, Version, rows_of, version_of
+from minikube_py.datastore.history import LogHistory
+from minikube_py.datastore.index import Index, Loading, Version
 from minikube_py.datastore.kv import Event, FutureRevisionError
 from minikube_py.datastore.logged import READ_ROWS, LoggedBackend
+from minikube_py.datastore.retention import NO_HISTORY, Retention, marks_of
 from minikube_py.datastore.sql import Database
 from minikube_py.datastore.writer import Writer
 from minikube_py.lib.clock import Clock, SystemClock
 
-REMOVE_VERSIONS = 512
-"""Versions that one step of a compaction drops."""
+DROP_VERSIONS = 512
+"""Versions that compaction drops from memory in one go."""
 SHRINK_PAGES = 64
 """Pages (of 4 KB) that one step gives back to the file system: some 20 ms of the writer."""
 FREE_PAGES_KEPT = 16
@@ -40,10 +42,18 @@ class SqliteBackend(LoggedBackend):
         self._writer = Writer(database, index, self._tail, revision=revision, clock=clock)
         self._lazy_prefixes: tuple[str, ...] = ()
         self._compaction = asyncio.Lock()
+        self._retention = NO_HISTORY
+        self._marks = marks_of(state)
+        self.history = LogHistory(database, self.revision, self._oldest)
 
     @classmethod
     async def open(
-        cls, path: Path, *, lazy_prefixes: Sequence[str] = (), clock: Clock | None = None
+        cls,
+        path: Path,
+        *,
+        lazy_prefixes: Sequence[str] = (),
+        retention: Retention = NO_HISTORY,
+        clock: Clock | None = None,
     ) -> "SqliteBackend":
         """Open or create the file; its folder is made with mode 0700, the file with 0600.
 
@@ -53,15 +63,16 @@ class SqliteBackend(LoggedBackend):
         """
         database = await Database.open(path)
         try:
-            index = Index()
-            while rows := await database.scan(index.revision, READ_ROWS):
-                for row in rows:
-                    index.add(version_of(row))
-            backend = cls(database, index, await database.state(), clock or SystemClock())
+            state = await database.state()
+            loading = Loading(state.get("compacted", 0))
+            while rows := await database.scan(loading.revision, READ_ROWS):
+                loading.add(rows)
+            backend = cls(database, loading.index(), state, clock or SystemClock())
         except BaseException:
             await database.close()
             raise
         backend._lazy_prefixes = tuple(lazy_prefixes)
+        backend._retention = retention
         return backend
 
     async def close(self) -> None:
@@ -95,11 +106,26 @@ class SqliteBackend(LoggedBackend):
                 return
             await self._writer.flush()  # now every version up to `revision` has its row
             self._compacted = self._index.forgotten = revision
-            await self._database.remove((), revision)
-            while versions := self._index.garbage(revision, REMOVE_VERSIONS):
-                await self._database.remove(rows_of(versions), revision)
+            await self._database.compact(revision)
+            while versions := self._index.garbage(revision, DROP_VERSIONS):
                 self._index.drop(versions)
+                await asyncio.sleep(0)
+            await self._sweep(revision)
             await self._shrink()
+
+    async def _sweep(self, revision: int) -> None:
+        """Remove useless rows, or leave them as history and remove the oldest of that."""
+        database, retention = self._database, self._retention
+        while True:
+            if retention.is_exceeded(self._marks):
+                self._marks = await database.trim(self._marks, retention)
+            elif self._marks.swept < revision:
+                self._marks = await database.sweep(self._marks, revision, retention)
+            else:
+                return
+
+    async def _oldest(self, prefix: str) -> int:
+        return self._marks.trimmed if self._retention.keeps(prefix) else self._compacted
 
     async def _shrink(self) -> None:
         """Give free pages back where they are most of the file, which load alone does not cause.

@@ -63,7 +63,7 @@ class Writer(BatchWriter):
         # Without a crash no number is skipped: the ceiling comes down to what was handed out.
         self._ceiling = self.revision
         try:
-            await self._database.append(self._unsaved_rows(), self._state(), ())
+            await self._database.append(self._unsaved_rows(self._now()), self._state(), ())
         except UnavailableError as error:
             log.warning("heartbeats not saved at the end keys=%d: %s", len(self.unsaved), error)
 
@@ -86,8 +86,9 @@ class Writer(BatchWriter):
     async def _save(self, writes: Sequence[Write], *, reserve: bool) -> dict[int, bytes]:
         """Append the batch and all unsaved versions; return the values that deletes end."""
         first = self.revision + 1
-        rows = self._unsaved_rows()
-        rows += [write.row(revision) for revision, write in enumerate(writes, first)]
+        now = self._now()
+        rows = self._unsaved_rows(now)
+        rows += [write.row(revision, now) for revision, write in enumerate(writes, first)]
         ended = [w.before.revision for w in writes if w.value is None and w.before]
         ceiling = first + len(writes) + CEILING_STEP if reserve else self._ceiling
         state = (("ceiling", ceiling),) if reserve else ()
@@ -98,7 +99,10 @@ class Writer(BatchWriter):
         self.unsaved = {}
         return dict(zip(ended, values, strict=True))
 
-    def _unsaved_rows(self) -> list[Row]:
+    def _now(self) -> int:
+        return int(self._clock.now().timestamp() * 1000)
+
+    def _unsaved_rows(self, at: int) -> list[Row]:
         return [
             Row(
                 v.revision,
@@ -108,6 +112,7 @@ class Writer(BatchWriter):
                 v.lease,
                 v.version,
                 v.value,
+                at,
             )
             for v in self.unsaved.values()
         ]

@@ -19,6 +19,7 @@ from minikube_py.datastore.kv import (
 from minikube_py.datastore.open import open_backend
 from minikube_py.datastore.shared import backend as shared_backend
 from minikube_py.datastore.shared.backend import SharedBackend
+from minikube_py.datastore.shared.tables import FORMAT
 from tests.datastore.counting import count
 
 BOUND_SECONDS = 30.0
@@ -199,7 +200,7 @@ async def test_tables_of_a_newer_kpy_are_refused(shared: str) -> None:
     async with first._database._engine.begin() as connection:
         await connection.execute(text("UPDATE kpy_state SET value = 99 WHERE name = 'format'"))
     await first.close()
-    with pytest.raises(DatastoreError, match="format 99, this kpy knows 2; use a newer kpy"):
+    with pytest.raises(DatastoreError, match=f"format 99, this kpy knows {FORMAT}; use a newer"):
         await opened(shared)
 
 

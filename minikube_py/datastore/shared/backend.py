@@ -9,9 +9,11 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
+from minikube_py.datastore.history import LogHistory
 from minikube_py.datastore.index import Index
 from minikube_py.datastore.kv import Event, FutureRevisionError, UnavailableError
 from minikube_py.datastore.logged import LoggedBackend
+from minikube_py.datastore.retention import NO_HISTORY, Retention, marks_of
 from minikube_py.datastore.shared.database import Database
 from minikube_py.datastore.shared.dialects import Listen
 from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
@@ -39,7 +41,9 @@ class SharedBackend(LoggedBackend):
         super().__init__(database, index, revision=revision, compacted=compacted)
         self._database = database
         self._clock = clock
-        self._writer = SharedWriter(database, index, self._tail, self._note_compacted)
+        self._writer = SharedWriter(database, index, self._tail, self._note_compacted, clock)
+        self._retention = NO_HISTORY
+        self.history = LogHistory(database, self.revision, self._oldest)
         self._compaction = asyncio.Lock()
         self._heard = asyncio.Event()
         self._tasks = Nursery("datastore")
@@ -49,7 +53,11 @@ class SharedBackend(LoggedBackend):
 
     @classmethod
     async def open(
-        cls, endpoint: DatabaseEndpoint, *, clock: Clock | None = None
+        cls,
+        endpoint: DatabaseEndpoint,
+        *,
+        retention: Retention = NO_HISTORY,
+        clock: Clock | None = None,
     ) -> "SharedBackend":
         """Connect to the database and read the log; raises DatastoreError."""
         database = await Database.open(endpoint)
@@ -62,7 +70,14 @@ class SharedBackend(LoggedBackend):
         except BaseException:
             await database.close()
             raise
-        return cls(database, index, compacted=compacted, clock=clock or SystemClock())
+        backend = cls(database, index, compacted=compacted, clock=clock or SystemClock())
+        backend._retention = retention
+        return backend
+
+    async def _oldest(self, prefix: str) -> int:
+        state = await self._database.state()
+        keeps = self._retention.keeps(prefix)
+        return marks_of(state).trimmed if keeps else state["compacted"]
 
     async def close(self) -> None:
         """Write what was accepted, end the watches, close the connections."""
@@ -150,6 +165,5 @@ class SharedBackend(LoggedBackend):
             await self._database.compact(revision)
             self._note_compacted(revision)
             await self._trim()
-            swept = False
-            while not swept:
-                swept = await self._database.sweep()
+            while await self._database.sweep(self._retention):
+                pass

@@ -10,64 +10,46 @@ SQLAlchemy speaks both dialects; what differs is in `dialects`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NamedTuple, Self
 
 from sqlalchemy import (
-    BigInteger,
-    Column,
     Executable,
-    MetaData,
-    String,
-    Table,
     and_,
     bindparam,
-    delete,
     func,
     insert,
     select,
-    text,
-    update,
 )
 from sqlalchemy import Row as SqlRow
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from minikube_py.datastore.history import PastRow
 from minikube_py.datastore.kv import DatastoreError, NotEmptyError, UnavailableError, prefix_end
 from minikube_py.datastore.log import EventRow, Head, Row
-from minikube_py.datastore.shared.dialects import BYTES, KEY, Dialect, dialect_of
+from minikube_py.datastore.retention import Retention, marks_of
+from minikube_py.datastore.shared import past
+from minikube_py.datastore.shared.dialects import Dialect, dialect_of
 from minikube_py.datastore.shared.endpoint import DatabaseEndpoint
+from minikube_py.datastore.shared.tables import (
+    FORMAT,
+    LOCK,
+    LOG,
+    MARK,
+    METADATA,
+    MIGRATIONS,
+    RAISE_MARK,
+    SET_MARK,
+    STATE,
+)
 
-FORMAT = 2
-TO_FORMAT_2 = text("ALTER TABLE kpy_log ADD COLUMN version BIGINT NOT NULL DEFAULT 1")
 CALL_SECONDS = 15.0
 """The longest that one transaction may take; then the database counts as away."""
 CONNECTIONS_MAX = 6
 RECYCLE_SECONDS = 1800
 """Older connections are replaced, so that a firewall that forgets them is not noticed."""
-SWEEP_REVISIONS = 512
-"""Revisions whose useless rows one step of a compaction removes."""
-
-METADATA = MetaData()
-LOG = Table(
-    "kpy_log",
-    METADATA,
-    Column("revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("key", KEY, nullable=False),
-    Column("create_revision", BigInteger, nullable=False),
-    Column("previous", BigInteger, nullable=False),
-    Column("lease", BigInteger, nullable=False),
-    Column("value", BYTES),
-    Column("version", BigInteger, nullable=False, server_default="1"),
-)
-"""`version` came with format 2: how often the key was written since it was created."""
-STATE = Table(
-    "kpy_state",
-    METADATA,
-    Column("name", String(32), primary_key=True),
-    Column("value", BigInteger, nullable=False),
-)
 
 _before = LOG.alias("replaced")
 _deleted = LOG.c.value.is_(None)
@@ -102,15 +84,6 @@ HEADS = (
 VALUES = select(LOG.c.revision, LOG.c.value).where(
     LOG.c.revision.in_(bindparam("revisions", expanding=True))
 )
-REPLACED = select(LOG.c.revision, LOG.c.previous, _deleted).where(
-    LOG.c.revision > bindparam("after"), LOG.c.revision <= bindparam("until")
-)
-REMOVE = delete(LOG).where(LOG.c.revision.in_(bindparam("revisions", expanding=True)))
-MARK = select(STATE.c.value).where(STATE.c.name == bindparam("mark"))
-LOCK = MARK.with_for_update()
-SET_MARK = update(STATE).where(STATE.c.name == bindparam("mark")).values(value=bindparam("number"))
-RAISE_MARK = SET_MARK.where(STATE.c.value < bindparam("number"))
-
 
 AnyRow = SqlRow[*tuple[Any, ...]]
 
@@ -198,17 +171,19 @@ class Database:
     async def _make_tables(self) -> None:
         async with self._begun(self._engine) as connection:
             await connection.run_sync(METADATA.create_all)
-            found = await connection.execute(select(STATE.c.name, STATE.c.value))
-            state = {row[0]: row[1] for row in found}
-            if state.get("format", FORMAT) > FORMAT:
+            state = await past.read_state(connection)
+            found = state.get("format", FORMAT)
+            if found > FORMAT:
                 raise DatastoreError(
                     f"the tables have format {state['format']}, this kpy knows {FORMAT};"
                     " use a newer kpy"
                 )
             marks = {"format": FORMAT, "revision": 0, "compacted": 0, "swept": 0}
-            if state.get("format") == 1:
-                await connection.execute(TO_FORMAT_2)
-                await connection.execute(SET_MARK, {"mark": "format", "number": FORMAT})
+            marks |= dict(marks_of(state).state())
+            for older in range(found, FORMAT):
+                for statement in MIGRATIONS[older]:
+                    await connection.execute(statement)
+            await connection.execute(SET_MARK, {"mark": "format", "number": FORMAT})
             missing = [{"name": n, "value": v} for n, v in marks.items() if n not in state]
             if missing:
                 await connection.execute(insert(STATE), missing)
@@ -282,20 +257,23 @@ class Database:
         async with self._begun(self._engine) as connection:
             await connection.execute(RAISE_MARK, {"mark": "compacted", "number": revision})
 
-    async def sweep(self) -> bool:
-        """Remove the useless rows of the next revisions; return whether that were the last."""
+    async def sweep(self, retention: Retention) -> bool:
+        """Take a step of removing useless rows, or of keeping them; False where all is done."""
         async with self._begun(self._engine) as connection:
-            swept = (await connection.execute(LOCK, {"mark": "swept"})).scalar_one()
-            compacted = (await connection.execute(MARK, {"mark": "compacted"})).scalar_one()
-            until = min(swept + SWEEP_REVISIONS, compacted)
-            if swept >= until:
-                return True
-            rows = await connection.execute(REPLACED, {"after": swept, "until": until})
-            useless = _useless((row[0], row[1], bool(row[2])) for row in rows)
-            if useless:
-                await connection.execute(REMOVE, {"revisions": useless})
-            await connection.execute(SET_MARK, {"mark": "swept", "number": until})
-            return bool(until == compacted)
+            await connection.execute(LOCK, {"mark": "swept"})
+            return await past.step(connection, retention)
+
+    async def rows_before(
+        self, revision: int, first: str, last: str
+    ) -> tuple[Sequence[PastRow], int]:
+        """Look at some rows before a revision, and return those with first <= key <= last."""
+        async with self._begun(self._reads) as connection:
+            return await past.rows_before(connection, revision, first, last)
+
+    async def state(self) -> Mapping[str, int]:
+        """Return all numbers beside the log."""
+        async with self._begun(self._reads) as connection:
+            return await past.read_state(connection)
 
     async def _read(
         self, statement: Executable, values: dict[str, object]
@@ -351,14 +329,3 @@ def _reason(error: DBAPIError) -> object:
 def _event_row(row: AnyRow) -> EventRow:
     key, value, revision, created, deleted, lease, version = row
     return key, value, revision, created, int(deleted), lease, version
-
-
-def _useless(rows: Iterable[tuple[int, int, bool]]) -> list[int]:
-    """Return rows that nobody can ask for: what was replaced, and deletes themselves."""
-    gone: list[int] = []
-    for revision, previous, deleted in rows:
-        if previous:
-            gone.append(previous)
-        if deleted:
-            gone.append(revision)
-    return gone

@@ -14,11 +14,12 @@ import logging
 from collections.abc import Callable, Sequence
 
 from minikube_py.datastore.batches import BatchWriter, StaleError, Write, answer
-from minikube_py.datastore.index import Index, Version, version_of
+from minikube_py.datastore.index import Index, Loading, Version, version_of
 from minikube_py.datastore.kv import Event, UnavailableError
 from minikube_py.datastore.log import EventRow
 from minikube_py.datastore.shared.database import Database, News, Transaction
 from minikube_py.datastore.tail import Tail
+from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +32,17 @@ class SharedWriter(BatchWriter):
     """Writes batches, and brings index and watchers up to what others wrote."""
 
     def __init__(
-        self, database: Database, index: Index, tail: Tail, compacted: Callable[[int], None]
+        self,
+        database: Database,
+        index: Index,
+        tail: Tail,
+        compacted: Callable[[int], None],
+        clock: Clock,
     ) -> None:
         self._database = database
         self._tail = tail
         self._compacted = compacted
+        self._clock = clock
         self._asked: list[asyncio.Future[None]] = []
         super().__init__(index)
 
@@ -74,7 +81,8 @@ class SharedWriter(BatchWriter):
             last_values = await transaction.values(ended)
             first = transaction.revision + 1
             if current:
-                await transaction.append([w.row(n) for n, w in enumerate(current, first)])
+                now = int(self._clock.now().timestamp() * 1000)
+                await transaction.append([w.row(n, now) for n, w in enumerate(current, first)])
         self._publish(current, first, last_values)
         for write in writes:
             if not write.done.done():
@@ -139,11 +147,11 @@ class SharedWriter(BatchWriter):
 
 async def read_index(database: Database) -> Index:
     """Read the index of a whole log."""
-    index = Index()
+    # What is compacted is asked first: that much of what is read next may be history.
+    loading = Loading(await database.mark("compacted"))
     async for rows in database.heads(HEADS_ROWS):
-        for row in rows:
-            index.add(version_of(row))
-    return index
+        loading.add(rows)
+    return loading.index()
 
 
 def _version(row: EventRow) -> Version:
