@@ -25,6 +25,7 @@ from minikube_py.client.controller import Load, Part, Settings
 from minikube_py.client.leader_election import elector_of, run_elected
 from minikube_py.client.protocol import Client
 from minikube_py.datastore.compaction import compact_forever
+from minikube_py.datastore.history import Historian, history_of
 from minikube_py.datastore.kv import Backend
 from minikube_py.datastore.open import is_shared, size_bytes
 from minikube_py.lib import renewal
@@ -51,6 +52,7 @@ from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
 from minikube_py.server.elections import Elections
 from minikube_py.server.encryption.files import Files
+from minikube_py.server.encryption.history import SealedHistory
 from minikube_py.server.encryption.keeper import Keeper
 from minikube_py.server.etcd_face import etcd_face
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
@@ -92,6 +94,7 @@ class ServerApp:
     _root_ca_changed: asyncio.Event = field(default_factory=asyncio.Event)
     _backend: Backend | None = None
     _measured: MeasuredBackend | None = None
+    _history: Historian | None = None
     _loads: dict[str, Load] = field(default_factory=dict)
     _tallies: Tallies = field(default_factory=Tallies)
     _scheduler_metrics: "SchedulerMetrics | None" = None
@@ -145,6 +148,7 @@ class ServerApp:
             await keeper.start()
             self._keeper = keeper
             backend = keeper.backend
+            self._history = SealedHistory(history_of(stored), keeper.backend.keyring)
             # The loops end before the cache does: what they have begun waits for it.
             async with (
                 Nursery("storage") as storage,
@@ -391,6 +395,8 @@ class ServerApp:
         return ()
 
     def _setting(self) -> Setting:
+        if self._history is None:
+            raise RuntimeError("the datastore is not open")
         return Setting(
             config=self.config,
             bootstrap=self.bootstrap,
@@ -401,6 +407,7 @@ class ServerApp:
             loopback=self.loopback,
             more_metrics=self._more_metrics,
             auditor=self.auditor,
+            history=self._history,
         )
 
     def _more_metrics(self) -> Iterator[str]:

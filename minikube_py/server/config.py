@@ -3,11 +3,18 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from minikube_py.datastore.retention import Retention
 from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib.options import option
 
 WITHOUT_CLOUD = ("external", "none")
 """Cloud providers that are none: others look after the nodes, or nobody does."""
+PASSING = (
+    "/registry/coordination.k8s.io/leases/",
+    "/registry/events/",
+    "/registry/events.k8s.io/",
+)
+"""What is written all the time and means nothing an hour later: no history is kept of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,9 @@ class ServerConfig:
     etcd_peer_port: int = option(2380, "port of this server's member of etcd, for other members")
     etcd_listen_client_urls: tuple[str, ...] = option(
         (), "https URLs where administrators reach the datastore by etcd's API (default: none)"
+    )
+    history_retention_bytes: int = option(
+        64 << 20, "size of the history that kpy history and kpy get --at show; 0 keeps none"
     )
     token: str = option(
         "", "secret that agents join with (default: made on first start)", secret=True
@@ -178,6 +188,11 @@ class ServerConfig:
         A server without controllers is a bare API server, as upstream's, and packages none.
         """
         return not self.disable_controller_manager and component not in self.disable
+
+    @property
+    def retention(self) -> Retention:
+        """What history the datastore keeps."""
+        return Retention(self.history_retention_bytes, PASSING)
 
     @property
     def datastore_tls(self) -> TlsFiles:

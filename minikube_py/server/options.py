@@ -71,6 +71,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ),
         ("--profile", config.profile, PROFILES.__contains__, "cis, or nothing"),
         *_audit_checks(config),
+        ("--history-retention-bytes", config.history_retention_bytes, _is_count, "0 or more"),
         ("--max-requests-inflight", config.max_requests_inflight, _is_count, "0 or more"),
         (
             "--max-mutating-requests-inflight",

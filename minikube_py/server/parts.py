@@ -35,6 +35,7 @@ from minikube_py.api.scheme import Scheme
 from minikube_py.api.storage import VOLUMEATTACHMENTS
 from minikube_py.api.times import parse_duration
 from minikube_py.client.protocol import Client, Lister
+from minikube_py.datastore.history import Historian
 from minikube_py.datastore.kv import Backend
 from minikube_py.lib import process
 from minikube_py.lib.clock import Clock
@@ -66,6 +67,7 @@ from minikube_py.server.apiserver.endpoints.tokens import TokenRequests, TokenRe
 from minikube_py.server.apiserver.health import Health
 from minikube_py.server.apiserver.http import Frontend
 from minikube_py.server.apiserver.nonresource import Nonresource
+from minikube_py.server.apiserver.past import Past
 from minikube_py.server.apiserver.proxy import Proxy
 from minikube_py.server.apiserver.published import Published
 from minikube_py.server.apiserver.request import RequestInfo
@@ -137,6 +139,7 @@ class Setting:
     loopback: Callable[[User], Client]
     more_metrics: metrics.Source
     auditor: Auditor
+    history: Historian
 
 
 class Parts:
@@ -201,6 +204,7 @@ class Parts:
             requests=self.requests,
             metrics=self.request_metrics,
             flow_control=self.flow_control,
+            past=Past(self.store, setting.history, setting.clock),
         )
 
     def _converter_of(self, cache: Cache) -> Callable[[Obj], Convert]:

@@ -63,7 +63,7 @@ async def test_the_past_is_shown_as_it_was_also_after_compaction_and_a_restart(
     store = await open_backend(endpoint, data_dir=tmp_path, retention=KEEPS)
     dice = random.Random(7)  # noqa: S311 -- no secret
     shown = {}
-    for step in range(120):
+    for step in range(60):
         key = f"/{dice.randrange(12)}"
         found = await store.get(key)
         if found is None:
@@ -74,7 +74,7 @@ async def test_the_past_is_shown_as_it_was_also_after_compaction_and_a_restart(
             revision = await store.update(key, b"%d" % step, revision=found.revision)
         page = await store.list("")
         shown[revision] = [(kv.key, kv.value, kv.revision, kv.create_revision) for kv in page.items]
-        if step % 40 == 39:
+        if step % 20 == 19:
             await store.compact(revision - 3)
     await store.close()
     store = await open_backend(endpoint, data_dir=tmp_path, retention=KEEPS)
@@ -136,7 +136,7 @@ async def grown(store: Backend, key: str, writes: int) -> None:
     revision = found.revision if found else await store.create(key, b"")
     for n in range(writes):
         revision = await store.update(key, bytes(1000), revision=revision)
-        if n % 100 == 99:
+        if n % 40 == 39:
             await store.compact(revision)
 
 
@@ -147,7 +147,7 @@ async def test_the_history_stays_within_its_bytes_and_the_oldest_goes_first(
     store = await open_backend(endpoint, data_dir=tmp_path, retention=small)
     try:
         kept = await store.create("/kept", b"kept")
-        await grown(store, "/a", 300)
+        await grown(store, "/a", 120)
         history = history_of(store)
         versions = await history.versions("/a", limit=1000)
         assert 40 <= len(versions) <= 52
@@ -171,7 +171,7 @@ async def test_what_means_nothing_later_pushes_nothing_out(endpoint: str, tmp_pa
     try:
         first = await store.create("/a", b"1")
         await store.update("/a", b"2", revision=first)
-        await grown(store, "/events/e", 200)
+        await grown(store, "/events/e", 80)
         history = history_of(store)
         assert [one.value for one in await history.versions("/a")] == [b"2", b"1"]
         assert len(await history.versions("/events/e", limit=1000)) == 1
@@ -185,7 +185,7 @@ async def test_without_history_a_store_is_as_small_as_what_is_in_it(
 ) -> None:
     store = await open_backend(endpoint, data_dir=tmp_path)
     try:
-        await grown(store, "/a", 200)
+        await grown(store, "/a", 80)
         await store.delete("/a", revision=0)
         await store.compact(await store.revision())
         assert await history_of(store).versions("/a") == []
@@ -197,19 +197,19 @@ async def test_history_that_is_switched_off_goes_and_begins_anew(
     endpoint: str, tmp_path: Path
 ) -> None:
     store = await open_backend(endpoint, data_dir=tmp_path, retention=KEEPS)
-    await grown(store, "/a", 100)
-    assert len(await history_of(store).versions("/a", limit=1000)) == 101
+    await grown(store, "/a", 40)
+    assert len(await history_of(store).versions("/a", limit=1000)) == 41
     await store.close()
     store = await open_backend(endpoint, data_dir=tmp_path)
-    await grown(store, "/a", 100)
+    await grown(store, "/a", 40)
     assert len(await history_of(store).versions("/a", limit=1000)) == 1
     await store.close()
     store = await open_backend(endpoint, data_dir=tmp_path, retention=KEEPS)
     try:
         begun = await store.revision()
-        await grown(store, "/a", 100)
+        await grown(store, "/a", 40)
         history = history_of(store)
-        assert len(await history.versions("/a", limit=1000)) == 101
+        assert len(await history.versions("/a", limit=1000)) == 41
         assert await history.oldest("/a") == begun
     finally:
         await store.close()
@@ -217,7 +217,7 @@ async def test_history_that_is_switched_off_goes_and_begins_anew(
 
 async def test_a_kept_version_takes_no_memory(tmp_path: Path) -> None:
     store = await SqliteBackend.open(tmp_path / "state.db", retention=KEEPS)
-    await grown(store, "/a", 200)
+    await grown(store, "/a", 80)
     assert store._index.garbage(1 << 60, 1000) == []
     head = store._index.head("/a")
     assert head is not None
@@ -231,8 +231,7 @@ async def test_a_kept_version_takes_no_memory(tmp_path: Path) -> None:
 async def test_writes_go_on_while_somebody_reads_the_past(tmp_path: Path) -> None:
     store = await SqliteBackend.open(tmp_path / "state.db", retention=Retention(64 << 20))
     revision = await store.create("/a", b"")
-    for _ in range(4000):
-        revision = await store.update("/a", b"", revision=revision)
+    await asyncio.gather(*(store.create(f"/{n}", b"") for n in range(4000)))
     reading = asyncio.ensure_future(store.history.versions("/none"))
     during = 0
     while not reading.done():
@@ -296,11 +295,11 @@ async def test_what_was_deleted_stays_deleted_when_another_rule_keeps_the_histor
     endpoint: str, tmp_path: Path
 ) -> None:
     store = await open_backend(endpoint, data_dir=tmp_path, retention=KEEPS)
-    await grown(store, "/a", 100)
+    await grown(store, "/a", 40)
     await store.close()
     other = Retention(1 << 20, passing=("/a",))
     store = await open_backend(endpoint, data_dir=tmp_path, retention=other)
-    await grown(store, "/a", 100)
+    await grown(store, "/a", 40)
     await store.delete("/a", revision=0)
     await store.compact(await store.revision())
     await store.close()

@@ -221,7 +221,7 @@ class Database:
             async for rows in pages:
                 async with asyncio.timeout(CALL_SECONDS):
                     await connection.execute(insert(LOG), [row._asdict() for row in rows])
-            for mark in ("revision", "compacted", "swept"):
+            for mark in ("revision", "compacted", "swept", "trimmed"):
                 await connection.execute(SET_MARK, {"mark": mark, "number": revision})
 
     async def mark(self, name: str) -> int:

@@ -10,7 +10,7 @@ from minikube_py.api.object import Obj
 from minikube_py.api.schema import type_of
 from minikube_py.api.schema_report import DecodeError
 from minikube_py.server.apiserver import body
-from minikube_py.server.apiserver.parameters import integer
+from minikube_py.server.apiserver.parameters import WriteOptions, integer, write_options
 from minikube_py.server.apiserver.request import is_true
 
 _TYPE = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions"
@@ -75,3 +75,8 @@ def _errors(options: Obj) -> list[FieldError]:
             errors.append(Field("dryRun").unsupported(options["dryRun"], ["All"]))
             break
     return errors
+
+
+def write_options_of(options: Obj) -> WriteOptions:
+    """Return the write options that a DeleteOptions document has."""
+    return write_options({"dryRun": "All"} if options.get("dryRun") else {}, "delete")

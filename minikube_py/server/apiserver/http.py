@@ -12,6 +12,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,7 +26,6 @@ from minikube_py.api.errors import (
     NotFoundError,
     StatusError,
 )
-from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
 from minikube_py.client.protocol import PatchType
 from minikube_py.lib.tasks import uninterrupted
@@ -37,7 +37,7 @@ from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.compression import GZIP_BYTES_MIN, compressed
 from minikube_py.server.apiserver.connect import Connector
 from minikube_py.server.apiserver.connection import Connection
-from minikube_py.server.apiserver.delete_options import delete_options
+from minikube_py.server.apiserver.delete_options import delete_options, write_options_of
 from minikube_py.server.apiserver.incoming import (
     check_scope,
     expected_kind,
@@ -45,7 +45,7 @@ from minikube_py.server.apiserver.incoming import (
     path_of,
     read_body,
 )
-from minikube_py.server.apiserver.listing import check_reached
+from minikube_py.server.apiserver.listing import Listing, check_reached
 from minikube_py.server.apiserver.negotiate import (
     Accepted,
     Format,
@@ -60,11 +60,12 @@ from minikube_py.server.apiserver.parameters import (
     parse_revision,
     write_options,
 )
+from minikube_py.server.apiserver.past import Past
 from minikube_py.server.apiserver.patching import patch_type
 from minikube_py.server.apiserver.published import page_not_found
-from minikube_py.server.apiserver.reply import Reply
+from minikube_py.server.apiserver.reply import LARGE_BYTES, Reply, sent
 from minikube_py.server.apiserver.represent import PLAIN, Form, check_form
-from minikube_py.server.apiserver.request import RequestInfo, attributes_of, parse
+from minikube_py.server.apiserver.request import OWN, RequestInfo, attributes_of, parse
 from minikube_py.server.apiserver.request_metrics import RequestMetrics
 from minikube_py.server.apiserver.requests import Requests, Task, timed_out
 from minikube_py.server.apiserver.socket_watch import asks_for_socket, send_watch_over_socket
@@ -94,8 +95,6 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 """What upstream's router has routes for; HEAD and OPTIONS have none."""
 WARNINGS = web.RequestKey("warnings", list[str])
 """Where a request keeps what its client is warned of, for refusals."""
-LARGE_BYTES = 64 * 1024
-"""What a connection takes at once; of more, the client has to read some first."""
 INFO = web.RequestKey("info", RequestInfo)
 """Where a request keeps what it is about."""
 FORM = web.RequestKey("form", Form)
@@ -117,6 +116,7 @@ class Frontend:
         requests: Requests,
         metrics: RequestMetrics,
         flow_control: FlowControl,
+        past: Past,
     ) -> None:
         self.api = api
         self.authenticator = authenticator
@@ -130,6 +130,7 @@ class Frontend:
         api.store.at_work = requests.watchdog.poke
         self.auditor = api.auditor
         self.flow_control = flow_control
+        self.past = past
         self._verbs: Mapping[str, Verb] = {
             "get": self._get,
             "list": self._list,
@@ -181,7 +182,7 @@ class Frontend:
             response = await self._answer(request, task)
             if isinstance(response, Reply) and len(response.body) <= LARGE_BYTES:
                 return response
-            return await _sent(request, response)
+            return await sent(request, response)
         except StatusError as error:
             return self._refusal(request, error)
         except TooManyRequestsError as error:
@@ -292,12 +293,17 @@ class Frontend:
         if resource.deprecated:
             call.warnings.append(resource.deprecated)
         request[WARNINGS] = call.warnings
+        return await self._carry_out(request, call, info)
+
+    async def _carry_out(self, request: web.BaseRequest, call: Call, info: RequestInfo) -> Sent:
+        """Answer a request that is allowed."""
+        resource = call.resource
         if self.connector.connects(resource, info.subresource):
             with self.requests.lasting(asyncio.current_task(), info):
                 return await self.connector.handle(request, call, info)
         if resource.deprecation and info.verb in resource.verbs:
             call.warnings.append(resource.deprecation)
-        verb = self._verbs.get(info.verb)
+        verb = self._serve_past if info.path.startswith(OWN) else self._verbs.get(info.verb)
         if verb is None or not (request.method in _METHODS or resource.custom):
             raise MethodNotAllowedError(NOT_SUPPORTED)
         self._negotiate(request, call)
@@ -357,6 +363,16 @@ class Frontend:
             return await send_watch_over_socket(request, watch, self.watches)
         return await send_watch(request, watch, self.watches)
 
+    async def _serve_past(self, request: web.BaseRequest, call: Call) -> Sent:
+        """Answer how things were; whether the user may see it has been decided."""
+        self.api.find(call)
+        found, then = await self.past.answer(call, request[INFO].path, request.query)
+        if then is not None:
+            request[FORM] = replace(request[FORM], now=then)  # ages as they were
+        if isinstance(found, Listing):
+            return await send_list(request, request[FORM], call.resource, found, call.warnings)
+        return await self._reply(request, call, found)
+
     # Writing
 
     async def _write(self, request: web.BaseRequest, call: Call) -> Sent:
@@ -404,14 +420,14 @@ class Frontend:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
-        call = changed(call, options=write_options_of_delete(options))
+        call = changed(call, options=write_options_of(options))
         return await self._reply(request, call, await _whole(call, self.api.delete(call, options)))
 
     async def _delete_collection(self, request: web.BaseRequest, call: Call) -> Sent:
         options = delete_options(
             request.query, await read_body(request), request.headers.get("Content-Type", "")
         )
-        call = changed(call, options=write_options_of_delete(options))
+        call = changed(call, options=write_options_of(options))
         chosen = list_options(call.resource, request.query)
         listing = await _whole(call, self.api.delete_collection(call, options, chosen))
         return await send_list(request, request[FORM], call.resource, listing, call.warnings)
@@ -468,17 +484,6 @@ class Frontend:
         return Form(chosen, self.clock.now(), pretty=chosen.pretty or wants_pretty(query, agent))
 
 
-async def _sent(request: web.BaseRequest, response: Sent) -> Sent:
-    """Send a large answer while the request's time still counts: its reader may be slow."""
-    if isinstance(response, Reply):
-        response = response.in_general()
-    data = response.body if type(response) is web.Response else None
-    if type(data) is bytes and len(data) > LARGE_BYTES:
-        await response.prepare(request)
-        await response.write_eof()
-    return response
-
-
 async def _repeated(data: bytes, options: WriteOptions) -> tuple[str, ...]:
     """Return which keys stand twice in a YAML body."""
     read = partial(body.repeated_in_yaml, data, options.field_validation)
@@ -488,8 +493,3 @@ async def _repeated(data: bytes, options: WriteOptions) -> tuple[str, ...]:
 async def _whole(call: Call, write: Coroutine[Any, Any, T]) -> T:
     """Carry a write out to its end, also where the client leaves meanwhile."""
     return await uninterrupted(f"{call.verb} {call.resource.plural}", write)
-
-
-def write_options_of_delete(options: Obj) -> Any:
-    """Return the write options that a DeleteOptions document has."""
-    return write_options({"dryRun": "All"} if options.get("dryRun") else {}, "delete")

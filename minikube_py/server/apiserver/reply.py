@@ -15,6 +15,8 @@ CACHE_CONTROL = "no-cache, private"
 """Upstream's, for all that is not discovery."""
 BODILESS = frozenset({204, 304})
 """Statuses whose answers have neither a body nor its length."""
+LARGE_BYTES = 64 * 1024
+"""What a connection takes at once; of more, the client has to read some first."""
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 _MEDIA_KEPT_MAX = 128
 _heads: dict[tuple[int, str], str] = {}
@@ -71,3 +73,16 @@ def _head(status: int, media: str) -> str:
     if len(_heads) < _MEDIA_KEPT_MAX:
         _heads[status, media] = text
     return text
+
+
+async def sent(
+    request: web.BaseRequest, response: web.StreamResponse | Reply
+) -> web.StreamResponse | Reply:
+    """Send a large answer while the request's time still counts: its reader may be slow."""
+    if isinstance(response, Reply):
+        response = response.in_general()
+    data = response.body if type(response) is web.Response else None
+    if type(data) is bytes and len(data) > LARGE_BYTES:
+        await response.prepare(request)
+        await response.write_eof()
+    return response

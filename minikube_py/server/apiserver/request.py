@@ -13,6 +13,10 @@ _VERBS = {
     "PATCH": "patch",
     "DELETE": "delete",
 }
+OWN = "/kpy.io/"
+"""Paths that are kpy's own."""
+HISTORY, AT = f"{OWN}history", f"{OWN}at"
+"""Before the path of a resource: its history, and how it was; see `past`."""
 _NAMESPACE_SUBRESOURCES = ("status", "finalize")
 
 
@@ -34,7 +38,7 @@ class RequestInfo(NamedTuple):
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     """Return what a request asks for."""
-    parts = path.strip("/").split("/")
+    parts = _of_resource(path).strip("/").split("/")
     located = _locate(parts)
     if located is None:
         return RequestInfo(path, method.lower())
@@ -59,6 +63,15 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
         subresource,
         more,
     )
+
+
+def _of_resource(path: str) -> str:
+    """Return the path of the resource that a request is about."""
+    if path.startswith(OWN):
+        for own in (HISTORY, AT):
+            if path.startswith(f"{own}/"):
+                return path[len(own) :]
+    return path
 
 
 def _locate(parts: list[str]) -> tuple[str, str, list[str]] | None:

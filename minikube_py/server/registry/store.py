@@ -22,6 +22,7 @@ from minikube_py.api.fields import FieldError
 from minikube_py.api.item import Item
 from minikube_py.api.object import Key, Obj, is_deleting, without
 from minikube_py.api.resource import Resource
+from minikube_py.datastore.history import AUTHOR
 from minikube_py.datastore.kv import (
     Backend,
     DatastoreError,
@@ -49,6 +50,7 @@ from minikube_py.server.registry.refusals import (
     versioned_already,
 )
 from minikube_py.server.registry.written import (
+    author_of,
     carry_metadata,
     complete,
     creating,
@@ -414,6 +416,7 @@ class Store:
 
     async def _insert(self, write: Write, obj: Obj) -> Item:
         kind, document, value = await self._stored_form(write, obj)
+        AUTHOR.set(author_of(write))
         key = f"{kind.prefix}{key_text(document)}"
         try:
             return await self._commit(kind, document, value, self.backend.create(key, value))
@@ -431,11 +434,13 @@ class Store:
 
     async def _put(self, write: Write, item: Item, obj: Obj) -> Item:
         kind, document, value = await self._stored_form(write, obj)
+        AUTHOR.set(author_of(write))
         writing = self.backend.update(f"{kind.prefix}{item.key}", value, revision=item.revision)
         return await self._commit(kind, document, value, writing)
 
     async def _remove(self, write: Write, item: Item) -> Item:
         kind = self.base(write.resource)
+        AUTHOR.set(author_of(write))
         deleting = self.backend.delete(f"{kind.prefix}{item.key}", revision=item.revision)
         with _refusing():
             revision = await deleting

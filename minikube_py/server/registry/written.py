@@ -11,6 +11,8 @@ from minikube_py.lib.values import random_text
 from minikube_py.server.registry.cache import stored
 from minikube_py.server.registry.hooks import Write
 
+AUTHOR_CHARACTERS_MAX = 255
+
 
 def random_suffix() -> str:
     """Return what makes a generated name unique."""
@@ -29,6 +31,17 @@ def creating(write: Write) -> Write:
     if options:
         options["kind"] = "CreateOptions"
     return replace(write, operation="CREATE", options=options)
+
+
+def author_of(write: Write) -> str:
+    """Return who writes and how, as the history keeps it: `patch/status system:node:a`."""
+    verb = write.operation.lower()
+    if write.applied:
+        verb = "apply"
+    elif write.options.get("kind") == "PatchOptions":
+        verb = "patch"
+    below = f"/{write.subresource}" if write.subresource else ""
+    return f"{verb}{below} {write.user.name}"[:AUTHOR_CHARACTERS_MAX]
 
 
 def key_text(obj: Obj) -> str:

@@ -88,6 +88,7 @@ async def _opened(config: ServerConfig, clock: Clock, lazy_prefixes: Sequence[st
         config.datastore_endpoint,
         data_dir=config.data_dir,
         lazy_prefixes=lazy_prefixes,
+        retention=config.retention,
         tls=config.datastore_tls,
         clock=clock,
     )

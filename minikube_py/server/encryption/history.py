@@ -1,0 +1,52 @@
+"""The history of a datastore whose values are sealed: on disk they stay so, old ones too."""
+
+from collections.abc import Sequence
+
+from minikube_py.datastore.history import Historian, Written
+from minikube_py.datastore.kv import Page
+from minikube_py.server.encryption.keyring import Keyring
+from minikube_py.server.encryption.providers import SealError
+
+
+class SealedHistory:
+    """Opens what another history holds.
+
+    A version whose key is gone, because keys were rotated since, has no value any more.
+    """
+
+    def __init__(self, inner: Historian, keyring: Keyring) -> None:
+        self._inner = inner
+        self._keyring = keyring
+
+    async def versions(self, key: str, *, before: int = 0, limit: int = 100) -> Sequence[Written]:
+        """Return the writes of a key, newest first: those before a revision (0: all)."""
+        found = await self._inner.versions(key, before=before, limit=limit)
+        return [one._replace(value=await self._opened(key, one.value)) for one in found]
+
+    async def _opened(self, key: str, value: bytes | None) -> bytes | None:
+        if value is None:
+            return None
+        try:
+            return await self._keyring.open(key, value)
+        except SealError:
+            return None
+
+    async def past(self, prefix: str, *, revision: int, after: str = "", limit: int = 0) -> Page:
+        """Return keys below a prefix as they were at a revision; what cannot be opened is empty."""
+        page = await self._inner.past(prefix, revision=revision, after=after, limit=limit)
+        items = [
+            kv._replace(value=await self._opened(kv.key, kv.value) or b"") for kv in page.items
+        ]
+        return Page(items, page.revision, page.more, page.remaining)
+
+    async def revision_at(self, at: float) -> int:
+        """Return the last revision that was written at or before a moment; 0 where none is."""
+        return await self._inner.revision_at(at)
+
+    async def time_of(self, revision: int) -> float:
+        """Return when a revision was there, in seconds of the epoch; 0 where that is not known."""
+        return await self._inner.time_of(revision)
+
+    async def oldest(self, prefix: str) -> int:
+        """Return the oldest revision at which keys below a prefix can be shown."""
+        return await self._inner.oldest(prefix)
