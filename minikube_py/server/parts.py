@@ -174,7 +174,7 @@ class Parts:
             hooks=hooks(setting, cache.kind, authorizer),
         )
         answers = dict(endpoints(self.store, authorizer, rbac, tokens))
-        answers.update(_metrics_api(setting, cache, proxy, certificates))
+        answers |= _metrics_api(setting, cache, proxy, certificates)
         self.api = Api(setting.scheme, self.store, authorizer, answers, setting.auditor)
         self.flow_control = _flow_control(setting, cache)
         self.aggregator = Aggregator(
