@@ -71,14 +71,7 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ),
         ("--profile", config.profile, PROFILES.__contains__, "cis, or nothing"),
         *_audit_checks(config),
-        ("--history-retention-bytes", config.history_retention_bytes, _is_count, "0 or more"),
-        ("--max-requests-inflight", config.max_requests_inflight, _is_count, "0 or more"),
-        (
-            "--max-mutating-requests-inflight",
-            config.max_mutating_requests_inflight,
-            _is_count,
-            "0 or more",
-        ),
+        *_count_checks(config),
         *_webhook_checks(config),
         *_duration_checks(config),
         *(
@@ -117,6 +110,16 @@ def _member_problems(config: ServerConfig) -> Iterator[str]:
 
 
 Check = tuple[str, Any, Callable[[Any], bool], str]
+
+
+def _count_checks(config: ServerConfig) -> Iterator[Check]:
+    counts = (
+        ("--history-retention-bytes", config.history_retention_bytes),
+        ("--max-requests-inflight", config.max_requests_inflight),
+        ("--max-mutating-requests-inflight", config.max_mutating_requests_inflight),
+    )
+    for flag, value in counts:
+        yield flag, value, _is_count, "0 or more"
 
 
 def _duration_checks(config: ServerConfig) -> tuple[Check, ...]:

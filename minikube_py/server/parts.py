@@ -154,8 +154,7 @@ class Parts:
         certificates: Certificates,
     ) -> None:
         rbac = _rbac(cache.kind)
-        self.webhooks = WebhookClient()
-        self.webhook_metrics = WebhookMetrics()
+        self.webhooks, self.webhook_metrics = WebhookClient(), WebhookMetrics()
         authorizer = _authorizer(setting, cache.kind, rbac, self.webhooks)
         tokens = Tokens(setting, cache.kind, self.webhooks)
         self.issuers = tokens.issuers
