@@ -26,7 +26,12 @@ async def compact_forever(
     seen: deque[tuple[float, int]] = deque()
     compacted = 0
     while True:
-        now, newest = clock.monotonic(), await backend.revision()
+        try:
+            now, newest = clock.monotonic(), await backend.revision()
+        except UnavailableError as error:
+            log.debug("not compacted while the datastore is away: %s", error)
+            await clock.sleep(STEP_SECONDS)
+            continue
         seen.append((now, newest))
         target = max(newest - KEEP_REVISIONS, 0)
         while seen[0][0] <= now - keep_seconds:

@@ -55,6 +55,8 @@ from minikube_py.server.encryption.files import Files
 from minikube_py.server.encryption.history import SealedHistory
 from minikube_py.server.encryption.keeper import Keeper
 from minikube_py.server.etcd_face import etcd_face
+from minikube_py.server.etcd_member import departure
+from minikube_py.server.etcd_member.layout import is_managed
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
 from minikube_py.server.peers import Peers
@@ -169,6 +171,9 @@ class ServerApp:
                         cluster_material.keep, self._measured, self.bootstrap.folder
                     )
                     storage.start("material", restarting("cluster material", share))
+                    if is_managed(self.config):
+                        depart = functools.partial(departure.follow, cache, self.config)
+                        storage.start("etcd members", restarting("etcd members", depart))
                 await self._serve(nursery, backend, cache, proxy, report)
                 self._start_loops(nursery, report)
                 self._start_snapshots(nursery, stored, recovered)

@@ -71,6 +71,31 @@ async def test_history_that_is_too_long_is_dropped_however_young(
         assert await oldest(backend) == 40
 
 
+async def test_a_datastore_that_is_away_for_a_while_is_compacted_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(compaction, "KEEP_REVISIONS", 1)
+    backend, clock = MemoryBackend(), StepClock()
+    ask, away = backend.revision, 2
+
+    async def revision() -> int:
+        nonlocal away
+        if away:
+            away -= 1
+            raise UnavailableError("away")
+        return await ask()
+
+    monkeypatch.setattr(backend, "revision", revision)
+    await backend.create("/a", b"")
+    await backend.create("/b", b"")
+    await backend.create("/c", b"")
+    async with Nursery("test") as nursery:
+        nursery.start("compaction", compact_forever(backend, clock))  # type: ignore[arg-type]
+        for _ in range(3):
+            await clock.step()
+        assert await oldest(backend) == 2
+
+
 async def test_a_failed_compaction_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compaction, "KEEP_REVISIONS", 1)
     backend, clock = MemoryBackend(), StepClock()

@@ -13,6 +13,7 @@ from minikube_py.lib.clock import SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.etcd_member.admission import admit, listed
+from minikube_py.server.etcd_member.departure import remove
 from minikube_py.server.etcd_member.joining import Admission, admitted
 from minikube_py.server.etcd_member.layout import Layout, find_program, layout_of
 from minikube_py.server.etcd_member.run import running
@@ -50,13 +51,11 @@ async def test_a_member_that_asks_again_is_the_same_member_without_a_vote(
 ) -> None:
     first = await admit(config, wanted())
     assert await admit(config, wanted()) == first
-    assert first["cluster"].split(",") == [
-        f"{member.name}={member.peer}",
-        "b-1234=http://127.0.0.1:1",
-    ]
+    told = set(first["cluster"].split(","))
+    assert told == {f"{member.name}={member.peer}", "b-1234=http://127.0.0.1:1"}
     assert first["clients"] == [member.client]
-    _, added = await listed(connection)
-    assert added.get("isLearner")
+    learners = [one for one in await listed(connection) if one.get("isLearner")]
+    assert [one["peerURLs"] for one in learners] == [["http://127.0.0.1:1"]]
     assert member.ctl("put", "a", "1").returncode == 0  # it costs the others nothing
 
 
@@ -88,6 +87,28 @@ async def test_a_member_without_its_data_joins_anew(
     after = await listed(connection)
     assert len(after) == 2
     assert len(before & {one["ID"] for one in after}) == 1
+
+
+async def test_the_member_of_a_deleted_node_goes_unless_it_is_alive(
+    config: ServerConfig, connection: Connection, tmp_path: Path
+) -> None:
+    second = Member(tmp_path)
+    second.name = "lost-12345678"
+    admission = await admit(config, {"name": second.name, "peerURL": second.peer})
+    second.start(admission["cluster"], "--initial-cluster-state=existing")
+    try:
+        await eventually(
+            lambda: listed(connection), lambda found: all(one.get("name") for one in found)
+        )
+        await remove(config, "lost")
+        assert len(await listed(connection)) == 2
+    finally:
+        second.kill()
+    await remove(config, "other")
+    assert len(await listed(connection)) == 2
+    await remove(config, "lost")
+    (left,) = await listed(connection)
+    assert left["name"] != "lost-12345678"
 
 
 async def test_one_member_joins_at_a_time_and_the_next_is_told_to_ask_again(
