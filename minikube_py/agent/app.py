@@ -376,6 +376,7 @@ def _stats_pages(kubelet: Kubelet, counts: Counts) -> StatsPages:
         node_name=config.node.name,
         probes=kubelet.probe_metrics,
         ingress=counts.lines,
+        counts=kubelet.tallies.lines,
         configuration=lambda: configuration(config),
     )
 

@@ -32,8 +32,8 @@ from tests.bench.server import Server
 from tests.e2e.cluster import Cluster
 
 IMAGE = "kpy.local/busybox:1"
-SINGLES, REPLICAS, FULL = 10, 20, 100
-"""With the pods that are there before, the last makes a full node."""
+SINGLES, REPLICAS, FULL = 10, 20, 110
+"""The last makes a full node."""
 IN_FLIGHT = 8
 SETTLE_SECONDS, IDLE_SECONDS = 15.0, 40.0
 SECONDS_MAX = 240.0

@@ -18,12 +18,17 @@ MESSAGE_BYTES_MAX = 16 << 20
 """The limit that containerd itself has for one message."""
 
 
+Counted = Callable[[str], contextlib.AbstractContextManager[None]]
+
+
 class Connection:
     """Calls of a runtime; opened at the first call, closed with `aclose`."""
 
     def __init__(self, endpoint: str, table: Callable[[], Codec] = codec) -> None:
         """Take `unix:///path/to.sock` or a bare path, and the messages that are spoken there."""
         self._table = table
+        self.counted: Counted = lambda _method: contextlib.nullcontext()
+        """Around each call, by the name of its method."""
         self.endpoint = endpoint if "://" in endpoint else f"unix://{endpoint}"
         self._channel: Any = None
         self._calls: dict[str, Any] = {}
@@ -53,10 +58,11 @@ class Connection:
         """Return the answer of one call; raises a child of CriError."""
         invoke = self._calls.get(method) or self._method(service, method)
         await self._connected()
-        try:
-            answer: dict[str, Any] = await invoke(request, timeout=timeout_seconds)
-        except grpc_library().aio.AioRpcError as error:
-            raise from_code(error.code().name, error.details() or "") from None
+        with self.counted(method):
+            try:
+                answer: dict[str, Any] = await invoke(request, timeout=timeout_seconds)
+            except grpc_library().aio.AioRpcError as error:
+                raise from_code(error.code().name, error.details() or "") from None
         return answer
 
     async def _connected(self) -> None:

@@ -31,6 +31,7 @@ from minikube_py.agent.kubelet.env import (
 from minikube_py.agent.kubelet.errors import StartRefusedError, SyncError
 from minikube_py.agent.kubelet.hooks import HookError, run_hook
 from minikube_py.agent.kubelet.images import PullRequest
+from minikube_py.agent.kubelet.kubelet_metrics import container_start, pod_start
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.observed import Observed
 from minikube_py.agent.kubelet.pod import Spec, container_hash, find_spec, full_name
@@ -96,13 +97,16 @@ class Executor:
                 work = stop_pod(self._context, self._pod, self._observed, grace)
                 await unless(self._stopping, "stop pod", work)
             case sync_pod.RunSandbox():
-                await self._run_sandbox(action)
+                with pod_start(self._context.tallies):
+                    await self._run_sandbox(action)
             case sync_pod.StopContainer():
                 await self._stop(action)
             case sync_pod.StartContainer():
                 spec = find_spec(self._pod, action.name)
                 if spec is not None:
-                    await self._start(spec, action.restart_count)
+                    kind = "init_container" if spec.is_init else "container"
+                    with container_start(self._context.tallies, kind):
+                        await self._start(spec, action.restart_count)
             case sync_pod.RemoveContainer():
                 await self._remove(action.container_id)
 

@@ -13,8 +13,9 @@ anything removed that belongs to none of them.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.image_records import PRELOADED, ImageRecords
 from minikube_py.agent.kubelet.images import PULLS_MAX, ImagePuller, OwnCredentials
+from minikube_py.agent.kubelet.kubelet_metrics import PodStarts, counted
 from minikube_py.agent.kubelet.log_rotation import LogLimits, LogRotation
 from minikube_py.agent.kubelet.machine import has_apparmor
 from minikube_py.agent.kubelet.node_context import Isolate, NodeContext, no_isolation
@@ -76,6 +78,7 @@ from minikube_py.client.protocol import Client
 from minikube_py.client.watcher import Selection
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import make_dir
+from minikube_py.lib.tallies import Tallies
 from minikube_py.lib.tasks import Nursery, restarting
 
 log = logging.getLogger(__name__)
@@ -149,7 +152,11 @@ class Kubelet:
         self._image_records = ImageRecords(config.root, config.image_verification)
         self._image_volumes = ImageVolumes(Snapshots(connection))
         self._recorder = Recorder(client, "kubelet", clock, host=name)
-        self._statuses = StatusWriter(client, clock, config.hear)
+        self._statuses = StatusWriter(client, clock, self._hear)
+        self.tallies = Tallies()
+        """What the kubelet counts of its work, for its server."""
+        connection.counted = partial(counted, self.tallies)
+        self._starts = PodStarts(self.tallies, clock)
         self._cgroups = cgroups.detect()
         self._apparmor = has_apparmor()
         self._mirrors = MirrorPods(
@@ -214,6 +221,10 @@ class Kubelet:
 
     def _wake_node(self) -> None:
         self.node_status.wake()
+
+    def _hear(self, uid: str, status: Mapping[str, Any] | None) -> None:
+        self._starts.hear(uid, status)
+        self.config.hear(uid, status)
 
     def _wake(self, uid: str) -> None:
         if self._workers is not None:
@@ -465,6 +476,7 @@ class Kubelet:
             resize_refusal=self._resize_refusal,
             freed=lambda: self.workers.share_out(),  # noqa: PLW0108 -- they are made with this
             crashes=Backoffs(clock),
+            tallies=self.tallies,
             user_namespaces=UserNamespaces(config.root / "pods", config.user_ids),
             runtime_status=lambda: self.node_status.runtime,
         )

@@ -26,6 +26,7 @@ from minikube_py.api.object import Obj
 from minikube_py.client.events import EventKind, Recorder
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tallies import Tallies
 
 STARTS_MAX = 8
 """Sandboxes and containers that are started at the same time. More of them start no faster on a
@@ -84,6 +85,8 @@ class NodeContext:
     """Called with a pod that has got a network, before its containers start."""
     handlers: dict[str, str] = field(default_factory=dict)
     """Runtime class -> handler, as the server last told of those that pods here have named."""
+    tallies: Tallies = field(default_factory=Tallies)
+    """What the kubelet counts of its work."""
     starts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STARTS_MAX))
 
     def tell(self, pod: Obj, kind: EventKind, reason: str, message: str) -> None:

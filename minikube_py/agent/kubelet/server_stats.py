@@ -27,6 +27,8 @@ class StatsPages:
     node_name: str
     probes: Lines
     ingress: Lines
+    counts: Lines
+    """What the kubelet counts of its work."""
     configuration: Callable[[], dict[str, Any]]
     """The document of /configz."""
 
@@ -83,6 +85,7 @@ class StatsPages:
             "[ALPHA] Number of pods that have a running pod sandbox",
             [({}, pods)],
         )
+        yield from self.counts()
         yield from process.lines()
 
     async def _configz(self, _: web.BaseRequest, __: Sequence[str]) -> web.StreamResponse:
