@@ -93,6 +93,7 @@ FEATURES = (
     ),
     ("API priority and fairness", "yes; parts in process are not limited"),
     ("Audit log", "yes, on by default with a small policy; no webhook backend"),
+    ("Backups", "snapshots of any datastore, by schedule or on demand: docs/operations.md"),
     ("Encryption at rest", "secrets, from the first start; AES-GCM, AES-CBC, KMS v2"),
     ("Users of OpenID Connect issuers", "by --authentication-config, with expressions"),
     ("CertificateSigningRequests", "approved, signed and cleared away as upstream does"),

@@ -28,7 +28,7 @@ from minikube_py.server.config import ServerConfig
 from minikube_py.server.encryption import configuration as encryption
 from minikube_py.server.encryption.files import CONFIGURATION, STATE, Files
 from minikube_py.server.snapshots import material
-from minikube_py.server.snapshots.restoring import keys_of
+from minikube_py.server.snapshots.restoring import keys_of, unused
 from minikube_py.server.snapshots.service import passphrase_of
 
 log = logging.getLogger(__name__)
@@ -127,7 +127,7 @@ async def recover(config: ServerConfig, path: Path, error: DamagedError, clock: 
     await check(place, written)
     await asyncio.to_thread(_take_keys, config, server, snapshot, passphrase)
     now = clock.now()
-    aside = path.parent / f"damaged-{int(now.timestamp())}"
+    aside = unused(path.with_name("damaged"), int(now.timestamp()))
     await asyncio.to_thread(_exchange, path, good, aside)
     done = Recovered(
         now.isoformat(timespec="seconds"),

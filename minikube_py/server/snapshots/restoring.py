@@ -142,11 +142,18 @@ def _blank(folder: Path) -> Path:
     return make_dir(folder)
 
 
+def unused(path: Path, seconds: int) -> Path:
+    """Return a name with the time at its end that nothing has."""
+    while (found := path.with_name(f"{path.name}-{seconds}")).exists():
+        seconds += 1
+    return found
+
+
 def _name(building: Path, server: Path, seconds: int) -> Path | None:
     """Put what was made in the place of what is there; return where that is now."""
     moved = None
     if server.exists():
-        moved = server.with_name(f"{BEFORE}-{seconds}")
+        moved = unused(server.with_name(BEFORE), seconds)
         server.rename(moved)
     building.rename(server)
     flush_dir(server.parent)
