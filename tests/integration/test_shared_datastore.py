@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,17 +23,21 @@ Two = tuple[Server, Server]
 @pytest.fixture(params=DATABASES)
 async def two(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Two]:
     database: DatabaseServer | Member = request.getfixturevalue(request.param)
-    endpoint = database.endpoint()
+    async with two_servers(database.endpoint(), tmp_path) as both:
+        yield both
+
+
+@asynccontextmanager
+async def two_servers(endpoint: str, folder: Path) -> AsyncIterator[Two]:
+    """Run two servers on one datastore."""
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(
-            running(tmp_path / "a", datastore_endpoint=endpoint)
-        )
+        first = await stack.enter_async_context(running(folder / "a", datastore_endpoint=endpoint))
         second = await stack.enter_async_context(
             running(
-                tmp_path / "b",
+                folder / "b",
                 datastore_endpoint=endpoint,
                 advertise_address="192.0.2.11",
-                token=(tmp_path / "a/server/token").read_text().strip(),
+                token=(folder / "a/server/token").read_text().strip(),
             )
         )
         yield first, second

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from minikube_py.datastore.face.refusals import EMPTY_KEY, NOT_TEXT, OWN_KEY, RefusedError
 
 OWN = "/kpy/etcd/"
-"""Below this the face keeps leases and members; clients neither see nor write it."""
+"""Below this the face keeps leases and members; clients neither read nor write it."""
 LAST = chr(0x10FFFF) * 2
 """After all keys."""
 CHARACTERS = range(1, 0x110000)

@@ -5,6 +5,9 @@ notification comes after everything that it is about. A watch is in one of two s
 or it catches up. It catches up after its start where it starts in the past, and when its client
 read so slowly that the queue was full: then it reads the backend's history from where it was, and
 joins the feed again when it is as far.
+
+Who watches everything sees kpy's own keys, too, which reads leave out: every revision is an event,
+as in etcd, and clients (kpy over another kpy is one) count on that.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from typing import Any
 
 from minikube_py.datastore.face.feed import Feed, Item
 from minikube_py.datastore.face.identity import Identity
-from minikube_py.datastore.face.keys import Span, is_own, span
+from minikube_py.datastore.face.keys import Span, span
 from minikube_py.datastore.face.reading import read_key
 from minikube_py.datastore.face.refusals import TOO_MANY_REQUESTS
 from minikube_py.datastore.face.transactions import wire
@@ -88,7 +91,6 @@ class Watch:
             if item.event.revision > self.position
             and ("NODELETE" if item.event.deleted else "NOPUT") not in self._filters
             and self.span.contains(item.event.key)
-            and not is_own(item.event.key)
         ]
 
 

@@ -43,13 +43,20 @@ class Face:
             self.process.wait(SECONDS_MAX)
             self.process = None
 
-    def ctl(self, *words: str, text: str = "", status: int = 0, tls: Sequence[str] = ()) -> str:
+    def endpoint(self) -> str:
+        """Return what `--datastore-endpoint` takes; nothing is in it."""
+        self.ctl("del", "", "--prefix")
+        return self.url
+
+    def ctl(
+        self, *words: str, text: str = "", status: int | None = 0, tls: Sequence[str] = ()
+    ) -> str:
         """Return what etcdctl prints about this server."""
         return etcdctl(self.url, *tls, *words, text=text, status=status)
 
 
-def etcdctl(url: str, *words: str, text: str = "", status: int = 0) -> str:
-    """Return what etcdctl prints; where it is to fail, what it complains of."""
+def etcdctl(url: str, *words: str, text: str = "", status: int | None = 0) -> str:
+    """Return what etcdctl prints; where it is to fail (None: in any way), what it complains of."""
     done = subprocess.run(
         ["etcdctl", f"--endpoints={url}", "--command-timeout=20s", *words],
         input=text,
@@ -59,5 +66,5 @@ def etcdctl(url: str, *words: str, text: str = "", status: int = 0) -> str:
         timeout=SECONDS_MAX,
         check=False,
     )
-    assert done.returncode == status, done.stderr + done.stdout
+    assert (status is None and done.returncode) or done.returncode == status, done.stderr
     return done.stdout if status == 0 else done.stderr

@@ -315,6 +315,8 @@ async def events(stream: Stream, until: int) -> Any:
             yield {"compact_revision": message["compact_revision"]}
             return
         for event in message.get("events", ()):
+            if event["kv"]["key"].startswith(b"/kpy/etcd/"):
+                continue  # a lease, which etcd does not count as a revision
             yield event
             if event["kv"]["mod_revision"] >= until:
                 return
