@@ -17,7 +17,7 @@ from minikube_py.datastore.face.feed import Feed
 from minikube_py.datastore.face.identity import RAFT_TERM, Identity
 from minikube_py.datastore.face.keys import LAST, Span, span
 from minikube_py.datastore.face.leases import Leases, described
-from minikube_py.datastore.face.reading import limit_of, read, select
+from minikube_py.datastore.face.reading import limit_of, read, read_key, select
 from minikube_py.datastore.face.refusals import (
     COMPACTED,
     LEASE_NOT_FOUND,
@@ -25,7 +25,7 @@ from minikube_py.datastore.face.refusals import (
     not_supported,
 )
 from minikube_py.datastore.face.snapshot import snapshot
-from minikube_py.datastore.face.transactions import Outcome, shown, transact
+from minikube_py.datastore.face.transactions import Outcome, lease_key, shown, transact
 from minikube_py.datastore.kv import Backend, CompactedError
 from minikube_py.lib.clock import SystemClock
 from minikube_py.lib.tasks import Nursery, in_turns, restarting
@@ -96,6 +96,10 @@ class Service:
     async def put(self, request: Message) -> Message:
         """Write a key."""
         check_put(request)
+        if request.get("lease"):  # looked at before the key here, after it in a transaction
+            lease = await read_key(self.backend, lease_key(request["lease"]))
+            if not lease.items:
+                raise RefusedError(LEASE_NOT_FOUND)
         return await self._alone("request_put", request)
 
     async def delete_range(self, request: Message) -> Message:
