@@ -440,6 +440,7 @@ def _proxy_settings(settings: NodeSettings, cluster: ClusterInfo) -> ProxySettin
         service_cidr=cluster.service_cidr,
         local_addresses=frozenset(_dns_addresses(cluster) if cluster.dns else ()),
         mode=settings.config.proxy_mode,
+        localhost=settings.config.localhost_node_ports,
     )
 
 

@@ -90,6 +90,9 @@ class NodeConfig:
     proxy_mode: str = option(
         "nftables", "how services are reached: nftables, iptables, or userspace by kpy itself"
     )
+    localhost_node_ports: bool = option(
+        True, "node ports also under 127.0.0.1 (IPv4; userspace mode has them anyway)"
+    )
     pause_image: str = option("kpy.local/pause:1", "image of the pod sandbox")
 
 

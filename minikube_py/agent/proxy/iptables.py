@@ -52,7 +52,7 @@ def plan(fronts: Mapping[Front, Served], hairpins: Iterable[str], config: ProxyC
     )
     pins = (f"-s {ip} -d {ip} -m conntrack --ctstate DNAT -j MASQUERADE" for ip in sorted(hairpins))
     return found | {
-        ("nat", "KPY-SERVICES"): (*addressed, f"{LOCAL} -j KPY-NODEPORTS"),
+        ("nat", "KPY-SERVICES"): (*addressed, f"{_local(config)} -j KPY-NODEPORTS"),
         ("nat", "KPY-NODEPORTS"): tuple(
             f"{_ports(f)} -j {_name(f)}" for f, _ in live if not f.address
         ),
@@ -107,9 +107,15 @@ def _choice(front: Front, targets: Sequence[Target], seconds: int) -> Iterator[s
         yield f"{chance}-j {names[number]}" if seconds else f"{chance}{_dnat(front, target)}"
 
 
+def _local(config: ProxyConfig) -> str:
+    """Match the addresses under which a node has its ports."""
+    closed = config.family is IPV4 and not config.localhost
+    return f"{LOCAL} ! -d 127.0.0.0/8" if closed else LOCAL
+
+
 def _refusals(fronts: Mapping[Front, Served], config: ProxyConfig) -> Iterator[str]:
     for front, served in fronts.items():
-        match = _match(front) if front.address else f"{LOCAL} {_ports(front)}"
+        match = _match(front) if front.address else f"{_local(config)} {_ports(front)}"
         if served.chain is None:
             if served.verdict == REJECT:
                 answer = "tcp-reset" if front.protocol == "TCP" else _unreachable(config)

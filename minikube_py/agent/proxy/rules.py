@@ -41,6 +41,8 @@ class ProxyConfig:
     local_addresses: frozenset[str] = frozenset()
     """Service addresses that this node serves itself (cluster DNS): they get no rules."""
     family: Family = IPV4
+    localhost: bool = True
+    """Whether 127.0.0.1 has node ports; ::1 never has."""
 
 
 class Front(NamedTuple):

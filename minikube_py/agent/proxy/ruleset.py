@@ -21,6 +21,7 @@ from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.api.object import Key
 
 TABLE = "kpy-proxy"
+NO_LOOPBACK = "ip daddr != 127.0.0.0/8"
 AFFINITY_MAX = 65535
 """Clients remembered for each timeout."""
 
@@ -140,7 +141,8 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
     family = config.family
     ip = family.table
     front, port = front_key(family, node_port=False), front_key(family, node_port=True)
-    here, marked = family.here, f"meta mark and {MASQUERADE_BIT:#x} == {MASQUERADE_BIT:#x}"
+    here = family.here if config.localhost or family is not IPV4 else f"{family.here} {NO_LOOPBACK}"
+    marked = f"meta mark and {MASQUERADE_BIT:#x} == {MASQUERADE_BIT:#x}"
     chains: Mapping[str, Sequence[str]] = {
         "refuse": ("meta l4proto tcp reject with tcp reset", f"reject with {family.unreachable}"),
         "dispatch": (f"{front} vmap @services", f"{here} {port} vmap @np-services"),

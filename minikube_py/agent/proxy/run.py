@@ -59,6 +59,8 @@ class ProxySettings:
     """Service addresses that this node serves itself (cluster DNS)."""
     mode: str = "nftables"
     """One of `MODES`."""
+    localhost: bool = True
+    """Whether 127.0.0.1 has node ports."""
     health_address: str = "0.0.0.0"
     health_port: int = PORT
 
@@ -72,6 +74,7 @@ class ProxySettings:
                 cluster_cidr=pods,
                 service_cidr=own,
                 local_addresses=self.local_addresses,
+                localhost=self.localhost,
                 family=IPV6 if ":" in pods else IPV4,
             )
             for pods in self.cluster_cidr.split(",")
@@ -156,7 +159,7 @@ class Proxy:
         self._watch = TableWatch((TABLE,), self._tampered)
         self._healing = False
         self._zone = ""
-        self._localhost_opened = False
+        self._localhost_opened = not settings.localhost or settings.mode == "userspace"
         make = MODES[settings.mode]
         self._families = [make(config) for config in settings.families("")]
         self._health_ports: dict[Key, tuple[int, LocalEndpoints]] = {}
@@ -240,7 +243,7 @@ class Proxy:
         async with self._watch.paused():
             for family in families:
                 await family.apply()
-        if not self._localhost_opened and self._settings.mode != "userspace":
+        if not self._localhost_opened:
             # Only now, because a rule of ours keeps others from using it.
             await asyncio.to_thread(kernel.set_switch, *LOCALHOST_SWITCH)
             self._localhost_opened = True

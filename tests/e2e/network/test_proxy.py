@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +176,13 @@ def test_a_service_that_is_deleted_answers_no_more(world: World) -> None:
     with pytest.raises(TimeoutError):
         world.pods[0].ask(VIP, 80, seconds=SILENCE)
     assert refused(world.outside, "192.168.77.1", 30080)
+
+
+def test_a_node_port_under_localhost_can_be_left_out(world: World) -> None:
+    world.rules = ServiceRules(replace(CONFIG, localhost=False))
+    world.set_service(5)
+    assert refused(world.node, "127.0.0.1", 30080)
+    assert world.node.ask("192.168.77.1", 30080)
 
 
 def test_datagrams_reach_a_service_and_move_when_their_endpoint_goes(world: World) -> None:

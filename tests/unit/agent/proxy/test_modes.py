@@ -1,5 +1,6 @@
 """Other modes of kube-proxy carry out what the elements of services say, as pure plans."""
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -128,3 +129,23 @@ def test_a_client_stays_with_its_endpoint_until_the_time_is_over() -> None:
     assert {next(choice.targets("192.0.2.1")) for _ in range(40)} == {first}
     now[0] = 11.0
     assert len({next(choice.targets("192.0.2.1")) for _ in range(200)}) == 4
+
+
+def test_node_ports_under_localhost_can_be_left_out() -> None:
+    fronts = Fronts()
+    key = Key("default", "s")
+    fronts.update(key, derive(service("s"), [slice_of(5)], CONFIG))
+    (*_, entry) = planned(fronts)["nat", "KPY-SERVICES"]
+    assert entry == "-m addrtype --dst-type LOCAL -j KPY-NODEPORTS"
+    closed = replace(CONFIG, localhost=False)
+    (*_, entry) = iptables.plan(fronts.current(), (), closed)["nat", "KPY-SERVICES"]
+    assert entry == "-m addrtype --dst-type LOCAL ! -d 127.0.0.0/8 -j KPY-NODEPORTS"
+
+
+def test_the_mark_is_taken_off_before_a_packet_may_be_carried_to_another_node() -> None:
+    rules = planned(Fronts())["nat", "KPY-POSTROUTING"]
+    assert rules[-3:] == (
+        "-m mark ! --mark 0x4000/0x4000 -j RETURN",
+        "-j MARK --set-xmark 0x0/0x4000",
+        "-j MASQUERADE --random-fully",
+    )
