@@ -22,6 +22,7 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import FolderLock, make_dir
 from minikube_py.server import control
 from minikube_py.server.config import ServerConfig
+from minikube_py.server.etcd_member.layout import is_managed
 from minikube_py.server.snapshots.bucket import Bucket
 from minikube_py.server.snapshots.restoring import Restore
 from minikube_py.server.snapshots.retention import ON_DEMAND
@@ -79,9 +80,14 @@ async def _saved_by_server(config: ServerConfig, name: str) -> tuple[str, int]:
 
 
 async def _saved_here(config: ServerConfig, folder: Path, name: str) -> tuple[str, int]:
+    place = place_of(config)
+    if is_managed(config):
+        raise StartError("the server's member of etcd does not run; start `kpy server` first")
+    if place.file is not None and not place.file.exists():
+        raise StartError(f"there is no {place.file}; start `kpy server` first")
     lock = FolderLock(folder)
     try:
-        backend = await place_of(config).open()
+        backend = await place.open()
         try:
             snapshots = Snapshots(config, backend, SystemClock())
             manifest, path = await snapshots.save(name)
@@ -133,6 +139,11 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 async def restore(config: ServerConfig, what: str, *, force: bool) -> None:
     """Put a snapshot in the place of what is there."""
+    if config.cluster_init or config.server:
+        raise StartError(
+            "a snapshot cannot be restored into an etcd that kpy runs: restore it without"
+            " --cluster-init and --server, or into a database by --datastore-endpoint"
+        )
     path = await _found(config, what)
     done = await Restore(path, place_of(config), passphrase_of(config), force=force).run(
         SystemClock()

@@ -36,6 +36,8 @@ async def copy(
             out of the target is not what went in.
 
     """
+    if source.file is not None and not source.file.exists():
+        raise DatastoreError(f"there is nothing to copy: {source.file} is not there")
     try:
         backend = await source.open()
     except DatastoreError as error:
