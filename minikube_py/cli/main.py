@@ -22,6 +22,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "etcd": ("etcd", "serve the API of etcd over a datastore"),
     "kubectl": ("kubectl", "run kubectl as the cluster's administrator"),
+    "get": ("get", "show objects as they were (--at TIME), or run kubectl get"),
+    "history": ("history", "show who changed an object, when and what"),
     "why": ("why", "say why a pod is pending: each node, each plugin's verdict"),
     "certificate": ("certificate", "show, renew and replace certificates"),
     "security": ("security", "look at how safe this machine and its cluster are"),

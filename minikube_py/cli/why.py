@@ -21,12 +21,12 @@ def command(what: str, namespace: str, kubeconfig: str, scheduler_config: str) -
     if kind not in ("", "pod", "pods", "po") or not name:
         raise StartError(f"{what!r} is no pod; say pod/NAME")
     for line in asyncio.run(
-        _told(Path(_kubeconfig(kubeconfig)), namespace, name, scheduler_config)
+        _told(Path(kubeconfig_of(kubeconfig)), namespace, name, scheduler_config)
     ):
         click.echo(line)
 
 
-def _kubeconfig(given: str) -> str:
+def kubeconfig_of(given: str) -> str:
     """Return the kubeconfig to use: the administrator's of this machine where none is given."""
     from minikube_py.agent.config import AgentConfig  # noqa: PLC0415 -- `--help` stays light
     from minikube_py.cli.config import ProgramConfig, load  # noqa: PLC0415

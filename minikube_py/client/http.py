@@ -124,7 +124,7 @@ class HttpClient:
         return self._session
 
     @contextlib.asynccontextmanager
-    async def _answer(
+    async def _answer(  # noqa: PLR0913 -- a request has that many parts
         self,
         method: str,
         path: str,
@@ -132,12 +132,15 @@ class HttpClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "application/json",
+        accept: str = "",
         seconds: float | None = REQUEST_SECONDS,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Send a request; every failure to get an answer is a ServiceUnavailableError."""
         try:
             tls, token = self._secrets.current()
             headers = {"Content-Type": content_type} if body is not None else {}
+            if accept:
+                headers["Accept"] = accept
             if token:
                 headers["Authorization"] = f"Bearer {token}"
             async with self._opened().request(
@@ -166,9 +169,11 @@ class HttpClient:
         found: Obj = await self._json("GET", resource.path(namespace, name))
         return found
 
-    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Obj:
-        """Return the document at a path of the API."""
-        found: Obj = await self._json("GET", path, query=query)
+    async def read(
+        self, path: str, query: Mapping[str, str] | None = None, *, accept: str = ""
+    ) -> Obj:
+        """Return the document at a path of the API; `accept` asks for another form of it."""
+        found: Obj = await self._json("GET", path, query=query, accept=accept)
         return found
 
     async def list(
