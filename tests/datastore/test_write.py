@@ -19,6 +19,10 @@ def shares_revisions(backend: Backend) -> bool:
     return isinstance(backend, CountedBackend)
 
 
+LATER = ("version", "at", "author")
+"""Columns that the first format did not have."""
+
+
 async def test_several_keys_change_together(backend: Backend) -> None:
     await backend.create("/a", b"1", lease=5)
     await backend.create("/b", b"1")
@@ -125,7 +129,9 @@ async def test_a_file_of_the_first_format_is_taken_on(tmp_path: Path) -> None:
     await backend.create("/a", b"")
     await backend.close()
     old = sqlite3.connect(tmp_path / FILE, isolation_level=None)
-    old.executescript("ALTER TABLE log DROP COLUMN version; PRAGMA user_version = 1")
+    for column in LATER:
+        old.execute(f"ALTER TABLE log DROP COLUMN {column}")
+    old.execute("PRAGMA user_version = 1")
     old.close()
     for version in (1, 2):
         backend = await open_backend("", data_dir=tmp_path)
@@ -142,7 +148,8 @@ async def test_tables_of_the_first_format_are_taken_on(shared: str) -> None:
     await backend.close()
     database = await Database.open(database_endpoint(shared))
     async with database._engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE kpy_log DROP COLUMN version"))
+        for column in LATER:
+            await connection.execute(text(f"ALTER TABLE kpy_log DROP COLUMN {column}"))
         await connection.execute(text("UPDATE kpy_state SET value = 1 WHERE name = 'format'"))
     await database.close()
     for version in (1, 2):
