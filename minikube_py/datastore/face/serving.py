@@ -29,7 +29,7 @@ from minikube_py.lib.clock import Clock, SystemClock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.grpc import grpc_library
 from minikube_py.lib.protowire import WireError
-from minikube_py.lib.tasks import Nursery
+from minikube_py.lib.tasks import Nursery, in_turns
 
 Message = Mapping[str, Any]
 REQUEST_BYTES_MAX = 1536 << 10
@@ -39,6 +39,8 @@ STREAMS_MAX = 1_000
 """Open streams (of watches and of leases kept alive) of one face; more are refused."""
 CALLS_MAX = 4_096
 """Calls that are answered at the same time."""
+ENCODED_AT_ONCE = 200
+"""Keys of a listing that are encoded in one go: some 2 ms."""
 STOP_SECONDS = 1.0
 PING_SECONDS_MIN = 5
 """Clients may ask as often whether the connection lives (etcd's --grpc-keepalive-min-time)."""
@@ -162,10 +164,22 @@ class Calls:
                 if len(data) > REQUEST_BYTES_MAX:
                     raise RefusedError(TOO_LARGE)
                 request = codec().decode(method.request, data)
-                return codec().encode(method.response, await act(request))
+                return await self._encoded(method.response, await act(request))
             raise AssertionError  # not reached: a refusal ends the call
 
         return answer
+
+    async def _encoded(self, name: str, message: Message) -> bytes:
+        """Return the bytes of a response; others have their turn while it is a long listing."""
+        kvs = message.get("kvs", ())
+        if len(kvs) <= ENCODED_AT_ONCE:
+            return codec().encode(name, message)
+        starts = range(0, len(kvs), ENCODED_AT_ONCE)
+        parts = [
+            codec().encode(name, {"kvs": kvs[start : start + ENCODED_AT_ONCE]})
+            async for start in in_turns(starts, self._clock)
+        ]
+        return codec().encode(name, {**message, "kvs": None}) + b"".join(parts)
 
     async def watch(self, requests: Any, context: Any) -> None:
         """Serve a stream of watches."""
