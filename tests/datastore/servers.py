@@ -4,9 +4,11 @@ Each has its own folder and listens on no port. They do not sync to disk unless 
 suite checks of durability is done where the server is killed, not the machine.
 """
 
+import contextlib
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -64,6 +66,15 @@ class Server:
     def pid(self) -> int | None:
         """Return the number of the process while it runs."""
         return self._process.pid if self._process is not None else None
+
+
+def stop_all(server: Server, signalled: signal.Signals) -> None:
+    """Signal the server and the processes that it made, one for each connection."""
+    assert server.pid is not None
+    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
+    for pid in (server.pid, *map(int, children)):
+        with contextlib.suppress(ProcessLookupError):  # its connection has just ended
+            os.kill(pid, signalled)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from minikube_py.datastore.kv import Backend, DatastoreError, KeyExistsError, Un
 from minikube_py.datastore.open import open_backend
 from minikube_py.datastore.shared import database
 from tests.datastore import servers
-from tests.datastore.servers import Server
+from tests.datastore.servers import Server, stop_all
 
 BOUND_SECONDS = 60.0
 SERVERS = {"postgres": servers.postgres, "mariadb": servers.mariadb}
@@ -114,14 +114,6 @@ async def test_a_server_that_stands_still_fails_requests_in_time(
     found = await backend.get("/r/a")
     assert found is not None
     await backend.close()
-
-
-def stop_all(server: Server, signalled: signal.Signals) -> None:
-    """Signal the server and the processes that it made, one for each connection."""
-    assert server.pid is not None
-    children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    for pid in (server.pid, *map(int, children)):
-        os.kill(pid, signalled)
 
 
 CLIENT = """

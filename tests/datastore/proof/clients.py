@@ -106,6 +106,22 @@ def _shown(items: Iterable[KeyValue | None]) -> dict[str, tuple[int, str]]:
     return {item.key: (item.revision, item.value.decode()) for item in items if item}
 
 
+async def finish(backend: Backend, tell: Tell) -> int:
+    """Write once more, and again where nobody says that it is done; return its revision."""
+    for number in itertools.count():
+        call, key = f"last {number}", f"{PREFIX}last {number}"
+        tell({"call": call, "kind": "create", "key": key, "value": call})
+        try:
+            revision = await backend.create(key, call.encode())
+        except UnavailableError:
+            tell({"end": call, "how": "unknown"})
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            tell({"end": call, "how": "done", "revision": revision})
+            break
+    return revision
+
+
 async def follow(backend: Backend, tell: Tell, name: str, *, after: int = 0) -> None:
     """Watch, and tell what comes; resume where it broke, or at what is left; never returns."""
     while True:

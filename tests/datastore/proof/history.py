@@ -5,6 +5,7 @@ which it happened: a process appends each with one `write`, so that what a kille
 is whole. A call that has no end was cut off: whether it counts nobody knows.
 """
 
+import asyncio
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,30 @@ from minikube_py.datastore.kv import Event
 Line = Mapping[str, Any]
 Tell = Callable[[Line], None]
 """Takes each line in order."""
+
+
+class Told:
+    """Lines as they come, and how far each watch is."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self._at: dict[str, int] = {}
+        self._moved = asyncio.Event()
+
+    def __call__(self, line: Line) -> None:
+        """Take the next line."""
+        self.lines.append(line)
+        if "events" in line:
+            self._at[line["watch"]] = line["events"][-1][2]
+        elif "after" in line:
+            self._at[line["watch"]] = line["after"]
+        self._moved.set()
+
+    async def reached(self, revision: int, *, watches: int) -> None:
+        """Return once so many watches are at a revision."""
+        while sum(at >= revision for at in self._at.values()) < watches:
+            self._moved.clear()
+            await self._moved.wait()
 
 
 class Shown(NamedTuple):
