@@ -47,7 +47,8 @@ from minikube_py.datastore.shared.tables import (
 
 CALL_SECONDS = 15.0
 """The longest that one transaction may take; then the database counts as away."""
-CONNECTIONS_MAX = 6
+CONNECTIONS_MAX = 3
+"""Connections of each kind: those that write, those that read, and those that read a snapshot."""
 RECYCLE_SECONDS = 1800
 """Older connections are replaced, so that a firewall that forgets them is not noticed."""
 
@@ -124,25 +125,34 @@ class Transaction:
             await self._connection.execute(self._dialect.notify, {"revision": str(newest)})
 
 
+def _engine(endpoint: DatabaseEndpoint, isolation_level: str) -> AsyncEngine:
+    """Return a pool of connections that have had their isolation level since they were made.
+
+    To give it to a connection that is taken from a pool costs two questions each time, and where
+    that one is dead it fails as nothing else does: the connection is never put back.
+    """
+    return create_async_engine(
+        endpoint.url,
+        connect_args=dict(endpoint.connect_args),
+        pool_size=CONNECTIONS_MAX,
+        max_overflow=0,
+        pool_timeout=CALL_SECONDS,
+        pool_recycle=RECYCLE_SECONDS,
+        isolation_level=isolation_level,
+        hide_parameters=True,  # an error must not show what was to be written
+    )
+
+
 class Database:
     """A database server; all methods raise UnavailableError where it fails or does not answer."""
 
     def __init__(self, endpoint: DatabaseEndpoint) -> None:
         self.endpoint = endpoint
         self.dialect = dialect_of(endpoint)
-        self._engine: AsyncEngine = create_async_engine(
-            endpoint.url,
-            connect_args=dict(endpoint.connect_args),
-            pool_size=CONNECTIONS_MAX,
-            max_overflow=0,
-            pool_timeout=CALL_SECONDS,
-            pool_recycle=RECYCLE_SECONDS,
-            isolation_level="READ COMMITTED",
-            hide_parameters=True,  # an error must not show what was to be written
-        )
+        self._engine = _engine(endpoint, "READ COMMITTED")
         # A read is one statement: nothing to begin and nothing to commit.
-        self._reads = self._engine.execution_options(isolation_level="AUTOCOMMIT")
-        self._snapshots = self._engine.execution_options(isolation_level="REPEATABLE READ")
+        self._reads = _engine(endpoint, "AUTOCOMMIT")
+        self._snapshots = _engine(endpoint, "REPEATABLE READ")
 
     @classmethod
     async def open(cls, endpoint: DatabaseEndpoint) -> Self:
@@ -158,7 +168,8 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._engine.dispose()
+        for engine in (self._engine, self._reads, self._snapshots):
+            await engine.dispose()
 
     async def _prepare(self) -> None:
         async with self._begun(self._reads) as locked:

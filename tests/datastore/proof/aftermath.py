@@ -23,10 +23,12 @@ async def check(
     found = {item.key: Shown(item.revision, item.value.decode()) for item in page.items}
     assert page.revision >= history.newest(), "the revision went back"
     history.listings.append(Listing(math.nextafter(math.inf, 0), math.inf, page.revision, found))
-    linearizability.check(history, start)
     end = await backend.create(f"{PREFIX}end {next(_numbers)}", b"end")
     assert end > page.revision, "a revision was given again"
     log, oldest = await read(backend, end)
+    if not oldest:
+        history.settle(log)
+    linearizability.check(history, start)
     guarantees.check(history, log, oldest=oldest)
     assert replayed(log, oldest, found) == found, "the log does not lead to what is shown"
     await backend.delete(log[-1].key, revision=end)

@@ -166,6 +166,21 @@ class History:
         for watch in list(self._watches):
             self._break(watch)
 
+    def settle(self, log: Sequence[Event]) -> None:
+        """Forget writes of unknown end that are not in a log of everything: they never happened.
+
+        The search for an order would find that out, too, after it tried them everywhere.
+        """
+        values = {event.value.decode() for event in log if not event.deleted}
+        ended = set(_ended(log))
+        self.operations = [
+            op
+            for op in self.operations
+            if op.ended != "unknown"
+            or op.value in values
+            or (op.kind == "delete" and (not op.expected or (op.key, op.expected) in ended))
+        ]
+
     @property
     def events(self) -> Iterator[Event]:
         """Everything that any watch brought."""
@@ -180,6 +195,15 @@ class History:
         told += [listing.revision for listing in self.listings]
         told += self.beats
         return max([*told, *(event.revision for event in self.events)], default=0)
+
+
+def _ended(log: Iterable[Event]) -> Iterator[tuple[str, int]]:
+    """Yield key and revision of what deletes ended."""
+    last: dict[str, int] = {}
+    for event in log:
+        if event.deleted:
+            yield event.key, last[event.key]
+        last[event.key] = event.revision
 
 
 def _operation(called: float, call: Line) -> Operation:
