@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import click
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "stats": ("datastore_stats", "show its size, its history and what it writes a day"),
     "copy": ("datastore_copy", "copy a datastore into an empty one"),
 }
 """Name -> module below `minikube_py.cli` with a `command`, and what it does."""

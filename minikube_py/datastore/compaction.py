@@ -17,14 +17,17 @@ KEEP_SECONDS = 300.0
 KEEP_REVISIONS = 100_000
 """History that is kept at most, however young it is."""
 STEP_SECONDS = 30.0
+FEW_REVISIONS, FEW_SECONDS = 1_000, 300.0
+"""So few revisions wait so long: each compaction is a transaction, which an idle node has few of.
+kube-apiserver never compacts more often."""
 
 
 async def compact_forever(
     backend: Backend, clock: Clock, keep_seconds: float = KEEP_SECONDS
 ) -> None:
-    """Compact the store every half a minute in which something was written; never returns."""
+    """Compact the store in time, every half a minute under load; never returns."""
     seen: deque[tuple[float, int]] = deque()
-    compacted = 0
+    compacted, last = 0, -FEW_SECONDS
     while True:
         try:
             now, newest = clock.monotonic(), await backend.revision()
@@ -36,8 +39,9 @@ async def compact_forever(
         target = max(newest - KEEP_REVISIONS, 0)
         while seen[0][0] <= now - keep_seconds:
             target = max(target, seen.popleft()[1])
-        if target > compacted and await _compact(backend, target):
-            compacted = target
+        due = target - compacted >= FEW_REVISIONS or now - last >= FEW_SECONDS
+        if target > compacted and due and await _compact(backend, target):
+            compacted, last = target, now
         await clock.sleep(STEP_SECONDS)
 
 

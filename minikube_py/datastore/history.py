@@ -77,6 +77,9 @@ class Historian(Protocol):
     async def oldest(self, prefix: str) -> int:
         """Return the oldest revision at which keys below a prefix can be shown."""
 
+    async def size(self) -> int:
+        """Return how many bytes all kept versions take, about."""
+
 
 class PastLog(Protocol):
     """What the history needs of a log."""
@@ -101,11 +104,13 @@ class LogHistory:
         log: PastLog,
         revision: Callable[[], Awaitable[int]],
         oldest: Callable[[str], Awaitable[int]],
+        size: Callable[[], Awaitable[int]],
     ) -> None:
         """Read a log of which `revision` and `oldest` say how far it reaches."""
         self._log = log
         self._revision = revision
         self._oldest = oldest
+        self._size = size
 
     async def versions(self, key: str, *, before: int = 0, limit: int = 100) -> Sequence[Written]:
         """Return the writes of a key, newest first: those before a revision (0: all)."""
@@ -164,6 +169,10 @@ class LogHistory:
     async def oldest(self, prefix: str) -> int:
         """Return the oldest revision at which keys below a prefix can be shown."""
         return await self._oldest(prefix)
+
+    async def size(self) -> int:
+        """Return how many bytes all kept versions take, about."""
+        return await self._size()
 
     async def _rows(self, before: int, first: str, last: str) -> AsyncIterator[Sequence[PastRow]]:
         place = before or await self._revision() + 1
@@ -233,6 +242,10 @@ class RecentHistory:
             await self._backend.list(prefix, limit=1, revision=1)
         except CompactedError as error:
             return error.oldest
+        return 0
+
+    async def size(self) -> int:
+        """Return 0: nothing is kept."""
         return 0
 
 

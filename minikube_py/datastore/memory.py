@@ -34,7 +34,7 @@ class MemoryBackend:
         self._written = asyncio.Condition()
         self._closed = False
         self._stamps: list[tuple[int, str]] = []
-        self.history = LogHistory(self, self.revision, self._oldest)
+        self.history = LogHistory(self, self.revision, self._oldest, self._size)
 
     async def rows_before(
         self, revision: int, first: str, last: str
@@ -52,6 +52,9 @@ class MemoryBackend:
         """Return the values of writes."""
         events = [self._events[revision - 1] for revision in revisions]
         return [None if event.deleted else event.value for event in events]
+
+    async def _size(self) -> int:
+        return sum(len(event.value) for event in self._events)
 
     async def _oldest(self, prefix: str) -> int:
         del prefix

@@ -21,6 +21,7 @@ from typing import Self, TypeVar
 import aiosqlite
 
 from minikube_py.datastore import damage
+from minikube_py.datastore.effort import Effort, written_by
 from minikube_py.datastore.history import PastRow
 from minikube_py.datastore.kv import (
     DamagedError,
@@ -177,6 +178,7 @@ class Database(aiosqlite.Connection):
         self._path = path
         # A server that dies of an error must not hang on this thread; what is committed is safe.
         self._thread.daemon = True
+        self._commits = 0
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -190,6 +192,10 @@ class Database(aiosqlite.Connection):
             kind = DamagedError if damaged else DatastoreError
             raise kind(f"datastore {path}: {_explain(error)}") from error
         return database
+
+    def effort(self) -> Effort:
+        """Return what this connection cost the disk since it was opened."""
+        return Effort(written_by(self._thread), self._commits)
 
     async def append(
         self, rows: Sequence[Row], state: Iterable[tuple[str, int]], deleted: Sequence[int]
@@ -280,10 +286,14 @@ class Database(aiosqlite.Connection):
                 raise DamagedError(f"the datastore {self._path} is damaged: {error}") from error
             raise UnavailableError(f"the datastore failed: {error}") from error
 
+    def _transaction(self) -> "_transaction":
+        self._commits += 1
+        return _transaction(self._conn)
+
     def _append(
         self, rows: Sequence[Row], state: Iterable[tuple[str, int]], deleted: Sequence[int]
     ) -> list[bytes | None]:
-        with _transaction(self._conn) as connection:
+        with self._transaction() as connection:
             values = self._values(deleted)
             connection.executemany(APPEND, rows)
             connection.executemany(SET_STATE, state)
@@ -307,13 +317,13 @@ class Database(aiosqlite.Connection):
         return self._conn.execute(statement, arguments).fetchall()
 
     def _set(self, state: Iterable[tuple[str, int]]) -> None:
-        with _transaction(self._conn) as connection:
+        with self._transaction() as connection:
             connection.executemany(SET_STATE, state)
 
     def _step(
         self, rule: Rule, bounds: tuple[int, int], marks: Marks, retention: Retention
     ) -> Marks:
-        with _transaction(self._conn) as connection:
+        with self._transaction() as connection:
             found = connection.execute(SUPERSEDING, (*bounds, STEP_ROWS)).fetchall()
             rows = [Superseding(*row) for row in found]
             until = rows[-1].revision if len(rows) == STEP_ROWS else bounds[1]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minikube_py.datastore.batches import Write
+from minikube_py.datastore.effort import Effort
 from minikube_py.datastore.history import LogHistory
 from minikube_py.datastore.index import Index, Loading, Version
 from minikube_py.datastore.kv import Event, FutureRevisionError
@@ -44,7 +45,7 @@ class SqliteBackend(LoggedBackend):
         self._compaction = asyncio.Lock()
         self._retention = NO_HISTORY
         self._marks = marks_of(state)
-        self.history = LogHistory(database, self.revision, self._oldest)
+        self.history = LogHistory(database, self.revision, self._oldest, self._size)
 
     @classmethod
     async def open(
@@ -123,6 +124,13 @@ class SqliteBackend(LoggedBackend):
                 self._marks = await database.sweep(self._marks, revision, retention)
             else:
                 return
+
+    async def _size(self) -> int:
+        return self._marks.history
+
+    def effort(self) -> Effort:
+        """Return what the store cost the disk since it was opened."""
+        return self._database.effort()
 
     async def _oldest(self, prefix: str) -> int:
         return self._marks.trimmed if self._retention.keeps(prefix) else self._compacted

@@ -23,7 +23,7 @@ from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
 
-LAZY_SECONDS = 10.0
+LAZY_SECONDS = 30.0
 """The longest that an acknowledged lazy update stays off the disk."""
 CEILING_STEP = 10_000
 """Revisions reserved at a time for lazy updates; a crash skips at most so many numbers."""

@@ -50,6 +50,8 @@ from minikube_py.server.bootstrap import Bootstrap, prepare
 from minikube_py.server.bootstrap_objects import Wanted
 from minikube_py.server.certificates import Certificates
 from minikube_py.server.config import WITHOUT_CLOUD, ServerConfig
+from minikube_py.server.control import Control
+from minikube_py.server.datastore_stats import DatastoreStats
 from minikube_py.server.elections import Elections
 from minikube_py.server.encryption.files import Files
 from minikube_py.server.encryption.history import SealedHistory
@@ -97,6 +99,7 @@ class ServerApp:
     _backend: Backend | None = None
     _measured: MeasuredBackend | None = None
     _history: Historian | None = None
+    stats: DatastoreStats | None = None
     _loads: dict[str, Load] = field(default_factory=dict)
     _tallies: Tallies = field(default_factory=Tallies)
     _scheduler_metrics: "SchedulerMetrics | None" = None
@@ -159,6 +162,7 @@ class ServerApp:
             ):
                 cache = Cache(backend, shared=is_shared(self.config.datastore_endpoint))
                 await cache.load(self.scheme)
+                self.stats = DatastoreStats(self.config, stored, self._measured, cache, self.clock)
                 self._ready["etcd"] = None
                 report(f"datastore is open at revision {cache.revision}")
                 storage.start("cache", restarting("cache", cache.follow))
@@ -346,8 +350,10 @@ class ServerApp:
         made = Snapshots(self.config, stored, self.clock, tallies=self._tallies)
         self.snapshots = made
         client = self.loopback(APISERVER)
-        place = self.bootstrap.folder
-        snapshots_running.start(made, nursery, place, self.elections, client, recovered)
+        stats = {} if self.stats is None else {"stats": self.stats.asked}
+        answering = Control(self.bootstrap.folder, {"snapshot": made.asked, **stats})
+        nursery.start("control", restarting("control", answering.run))
+        snapshots_running.start(made, nursery, self.elections, client, recovered)
 
     def _start_manifests(self, nursery: Nursery) -> None:
         """Follow the manifests folder; what stands there may be of any kind."""
@@ -419,6 +425,8 @@ class ServerApp:
         """Yield what is counted outside of the API server itself."""
         if self._measured is not None:
             yield from self._measured.lines()
+        if self.stats is not None:
+            yield from self.stats.lines()
         size = size_bytes(self.config.datastore_endpoint, self.config.data_dir)
         yield from metrics.storage_size(size)
         yield from metrics.workqueues(self._loads)

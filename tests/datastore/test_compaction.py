@@ -45,7 +45,8 @@ async def oldest(backend: Backend) -> int:
     return 1
 
 
-async def test_history_is_kept_for_five_minutes() -> None:
+async def test_history_is_kept_for_five_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "FEW_REVISIONS", 0)
     backend, clock = MemoryBackend(), StepClock()
     async with Nursery("test") as nursery:
         nursery.start("compaction", compact_forever(backend, clock))  # type: ignore[arg-type]
@@ -56,6 +57,20 @@ async def test_history_is_kept_for_five_minutes() -> None:
             age = 2 * (minute + 1) * compaction.STEP_SECONDS
             kept_from = (age - compaction.KEEP_SECONDS) // 60
             assert await oldest(backend) == max(1, kept_from)
+
+
+async def test_a_quiet_store_is_compacted_every_five_minutes() -> None:
+    backend, clock = MemoryBackend(), StepClock()
+    seen = set()
+    async with Nursery("test") as nursery:
+        nursery.start("compaction", compact_forever(backend, clock))  # type: ignore[arg-type]
+        for minute in range(21):
+            await backend.create(f"/{minute}", b"")
+            await clock.step()
+            await clock.step()
+            seen.add(await oldest(backend))
+    assert len(seen) == 4
+    assert max(seen) >= 21 - 5 - 6
 
 
 async def test_history_that_is_too_long_is_dropped_however_young(

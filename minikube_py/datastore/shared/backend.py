@@ -43,7 +43,7 @@ class SharedBackend(LoggedBackend):
         self._clock = clock
         self._writer = SharedWriter(database, index, self._tail, self._note_compacted, clock)
         self._retention = NO_HISTORY
-        self.history = LogHistory(database, self.revision, self._oldest)
+        self.history = LogHistory(database, self.revision, self._oldest, self._size)
         self._compaction = asyncio.Lock()
         self._heard = asyncio.Event()
         self._tasks = Nursery("datastore")
@@ -73,6 +73,9 @@ class SharedBackend(LoggedBackend):
         backend = cls(database, index, compacted=compacted, clock=clock or SystemClock())
         backend._retention = retention
         return backend
+
+    async def _size(self) -> int:
+        return marks_of(await self._database.state()).history
 
     async def _oldest(self, prefix: str) -> int:
         state = await self._database.state()

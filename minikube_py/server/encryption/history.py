@@ -50,3 +50,7 @@ class SealedHistory:
     async def oldest(self, prefix: str) -> int:
         """Return the oldest revision at which keys below a prefix can be shown."""
         return await self._inner.oldest(prefix)
+
+    async def size(self) -> int:
+        """Return how many bytes all kept versions take, about."""
+        return await self._inner.size()

@@ -1,7 +1,7 @@
 """A datastore that says how long it takes, under the names that upstream has for etcd."""
 
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 
 from minikube_py.datastore.kv import Backend, Change, Event, KeyValue, Page, Unchanged
 from minikube_py.lib.prometheus import Histogram, histograms, metric
@@ -95,6 +95,11 @@ class MeasuredBackend:
         if histogram is None:
             histogram = self._seconds[series] = Histogram(SECONDS)
         histogram.observe(took)
+
+    @property
+    def seconds(self) -> Mapping[tuple[str, str], Histogram]:
+        """How long each operation takes, by operation and type."""
+        return self._seconds
 
     def lines(self) -> Iterator[str]:
         """Yield the lines of the metrics page."""

@@ -1,12 +1,10 @@
 """Snapshots beside a running server: those that are asked for, and those of the schedule."""
 
 import functools
-from pathlib import Path
 
 from minikube_py.client.events import Recorder
 from minikube_py.client.protocol import Client
 from minikube_py.lib.tasks import Nursery, restarting
-from minikube_py.server.control import Control
 from minikube_py.server.elections import Elections
 from minikube_py.server.snapshots.service import SUBJECT, Snapshots
 
@@ -17,17 +15,14 @@ ELECTION = "kpy-snapshots"
 def start(
     snapshots: Snapshots,
     nursery: Nursery,
-    folder: Path,
     elections: Elections,
     client: Client,
     recovered: str,
 ) -> None:
-    """Answer those who ask on the socket of the folder, and follow the schedule.
+    """Follow the schedule.
 
     Where the database was `recovered` from a snapshot, that text becomes an event.
     """
-    answering = Control(folder, {"snapshot": snapshots.asked})
-    nursery.start("control", restarting("control", answering.run))
     events = Recorder(client, "kpy", snapshots.clock)
     nursery.start("snapshot events", restarting("snapshot events", events.run))
     if recovered:
