@@ -21,6 +21,8 @@ def test_the_defaults_are_good() -> None:
         ("cluster_dns", "dns", "--cluster-dns"),
         ("https_listen_port", 0, "--https-listen-port"),
         ("https_listen_port", 70000, "--https-listen-port"),
+        ("etcd_listen_client_urls", ("http://127.0.0.1:2379",), "--etcd-listen-client-urls"),
+        ("etcd_listen_client_urls", ("https://127.0.0.1",), "--etcd-listen-client-urls"),
         ("cluster_cidr", "10.42.0.1/16", "--cluster-cidr"),
         ("service_cidr", "10.43.0.0/30", "--service-cidr"),
         ("service_cidr", "nonsense", "--service-cidr"),
