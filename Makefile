@@ -9,6 +9,8 @@ IMAGES := build/images/.ready
 CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
+# Processes that share the tests out; each runs a cluster of its own.
+JOBS ?= 2
 
 .PHONY: help setup system fmt check unit test test-integration test-e2e test-two-nodes run fuzz chaos crash bench golden clean
 
@@ -48,17 +50,17 @@ check: setup ## lint, format, types, layers, sizes
 	@echo "sizes";        $(BIN)/python .ci/sizes.py minikube_py tests packaging .ci
 
 unit: setup ## unit and datastore tests: no root, no network
-	@$(PYTEST) tests/unit tests/datastore
+	@$(PYTEST) -n $(JOBS) --dist worksteal tests/unit tests/datastore
 
 test: setup ## every test
-	@$(PYTEST) --ignore tests/e2e
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n $(JOBS) --dist worksteal --ignore tests/e2e
+	@$(PYTEST) -n $(JOBS) --dist loadgroup tests/e2e
 
 test-integration: setup ## the server in process, simulations
-	@$(PYTEST) $(wildcard tests/integration tests/simulation)
+	@$(PYTEST) -n $(JOBS) --dist worksteal $(wildcard tests/integration tests/simulation)
 
 test-e2e: setup ## root: containerd, network namespaces, kubectl
-	@$(PYTEST) tests/e2e
+	@$(PYTEST) -n $(JOBS) --dist loadgroup tests/e2e
 
 test-two-nodes: setup ## sig-network over two nodes, and what cuts, delays and crashes do to them
 	@KPY_E2E_NODES=2 $(PYTEST) tests/e2e/conformance/test_reaching.py tests/e2e/conformance/test_services.py tests/e2e/network
