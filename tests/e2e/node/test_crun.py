@@ -37,6 +37,10 @@ def test_both_live_on_when_containerd_dies_and_end_when_they_are_deleted(pods: N
     wait_until(lambda: socket.read_text() != pid and pods.ctr("version"), 30, "another one runs")
     for name in RUNTIMES:
         wait_until(lambda name=name: pods.exec(name, "true") == "", 30, "it answers")
-        assert pods.pod(name)["status"]["containerStatuses"] == before[name]
+        wait_until(
+            lambda name=name: pods.pod(name)["status"]["containerStatuses"] == before[name],
+            30,
+            f"{name} is what it was: {before[name]}",
+        )
         pods.delete(name)
     wait_until(lambda: not pods.ctr("containers", "ls", "-q"), 30, "all containers are gone")
