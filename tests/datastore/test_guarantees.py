@@ -99,7 +99,7 @@ async def test_watches_beside_writes_and_compactions_keep_what_they_guarantee(
         await crowd((backend,), told, clients=8, steps=40, seed="guarantees")
         await told.reached(await finish(backend, told), watches=4)
     history = History(told.lines)
-    assert history.acknowledged > 50
+    assert history.acknowledged > 10
     await aftermath.check(backend, history)
 
 
@@ -113,7 +113,7 @@ async def test_compaction_after_every_event_leaves_no_gap_that_is_not_told(
     slow = [Slow(backend, lines, n) for n in range(4)]
     revisions: dict[str, int] = {}
     async with asyncio.timeout(BOUND_SECONDS):
-        for step in range(24):
+        for step in range(18):
             key = f"/r/{step % 5}"
             revisions[key] = await write(backend, lines, key, step, revisions.get(key, 0))
             for n, watch in enumerate(slow):
