@@ -9,7 +9,7 @@ IMAGES := build/images/.ready
 CLIENTS := build/clients/.ready
 CODE := minikube_py tests packaging .ci
 PYTEST := $(BIN)/pytest -q
-# Processes that share the tests out; each runs a cluster of its own.
+# Processes that share out the tests that need no cluster.
 JOBS ?= 2
 
 .PHONY: help setup system fmt check unit test test-integration test-e2e test-two-nodes run fuzz chaos crash bench golden clean
@@ -54,13 +54,13 @@ unit: setup ## unit and datastore tests: no root, no network
 
 test: setup ## every test
 	@$(PYTEST) -n $(JOBS) --dist worksteal --ignore tests/e2e
-	@$(PYTEST) -n $(JOBS) --dist loadgroup tests/e2e
+	@$(PYTEST) tests/e2e
 
 test-integration: setup ## the server in process, simulations
 	@$(PYTEST) -n $(JOBS) --dist worksteal $(wildcard tests/integration tests/simulation)
 
 test-e2e: setup ## root: containerd, network namespaces, kubectl
-	@$(PYTEST) -n $(JOBS) --dist loadgroup tests/e2e
+	@$(PYTEST) tests/e2e
 
 test-two-nodes: setup ## sig-network over two nodes, and what cuts, delays and crashes do to them
 	@KPY_E2E_NODES=2 $(PYTEST) tests/e2e/conformance/test_reaching.py tests/e2e/conformance/test_services.py tests/e2e/network

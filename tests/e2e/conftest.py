@@ -12,7 +12,6 @@ from tests.e2e import registry as registry_program
 from tests.e2e.cluster import Cluster, build_images
 from tests.e2e.node.machine import wait_until
 
-HERE = Path(__file__).resolve().parent
 REGISTRY_PORT = 5009
 """In the machine's own network, where nobody else listens."""
 
@@ -21,21 +20,6 @@ NODES = int(os.environ.get("KPY_E2E_NODES", "1"))
 os.environ.setdefault("KPY_EVICTION_HARD", "memory.available<1Mi")
 os.environ.setdefault("KPY_IMAGE_GC_HIGH_THRESHOLD", "100")
 # However full the machine is: nodes of tests are short of something only where a test says so.
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Say what must stay together and in order where the tests are shared out to processes.
-
-    Those below one folder: they share a cluster, and what one of them leaves there is found by the
-    same ones each time. Those of single nodes, and those right here, go file by file.
-    """
-    for item in items:
-        if HERE in item.path.parents:
-            inside = item.path.relative_to(HERE).parts
-            is_alone = len(inside) == 1 or inside[0] == "node"
-            is_of_two = "two_nodes" in getattr(item, "fixturenames", ())
-            group = "nodes" if is_of_two else item.path.stem if is_alone else inside[0]
-            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
