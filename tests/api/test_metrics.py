@@ -25,8 +25,10 @@ OTHERS = {
     # kube-scheduler's, which upstream has on a port of its own
     "scheduler_pending_pods",
     "scheduler_preemption_attempts_total",
-    # upstream's loop is not one
+    # upstream's loop is not one, and its datastore is not in its process
     "kpy_event_loop_late_seconds",
+    "kpy_datastore_commits_total",
+    "kpy_datastore_written_bytes_total",
 }
 
 

@@ -144,6 +144,8 @@ class SharedBackend(LoggedBackend):
 
     async def _history(self, prefix: str, after: int, until: int) -> Sequence[Event]:
         events = await super()._history(prefix, after, until)
+        if after >= until:
+            return events  # nothing was read, and who waits for events must not miss the next
         # Another server's compaction may have taken rows from what was read.
         self._note_compacted(await self._database.mark("compacted"))
         self._check_revision(after)
