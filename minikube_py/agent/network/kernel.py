@@ -138,15 +138,18 @@ def ensure_device_route(cidr: str, link: str) -> None:
         socket.route("replace", dst=cidr, oif=_index(socket, link), proto=PROTOCOL)
 
 
-def link_mtu_of(address: str) -> int:
-    """Return the MTU of the link that has the address; 0 where none has or a bridge has no such."""
+def link_of(address: str) -> tuple[str, int]:
+    """Return name and MTU of the link that has the address.
+
+    The name is "" where none has it, the MTU 0 there and where a bridge cannot have such a one.
+    """
     with netlink() as socket:
         for entry in socket.get_addr():
             if entry.get("address") == address:
-                links = socket.get_links(entry["index"])
-                mtu = int(next(iter(links)).get("mtu") or 0)
-                return mtu if mtu <= BRIDGE_MTU_MAX else 0
-    return 0
+                link = next(iter(socket.get_links(entry["index"])))
+                mtu = int(link.get("mtu") or 0)
+                return str(link.get("ifname") or ""), mtu if mtu <= BRIDGE_MTU_MAX else 0
+    return "", 0
 
 
 def mtu_of(name: str) -> int:

@@ -1,7 +1,8 @@
-"""Tells when one of some links of this machine goes: the kernel says so on a netlink socket.
+"""Tells when something goes that the way to other nodes' pods hangs on; the kernel says so.
 
-The messages are read here rather than by a library, because a node has many links that come and
-go with its pods, and only a name is wanted of each (linux/rtnetlink.h, linux/if_link.h).
+The messages of the netlink socket are read here rather than by a library, because a node has many
+links that come and go with its pods, and little is wanted of each (linux/rtnetlink.h,
+linux/if_link.h). Routes that go with their link go silently: hence the uplink is followed.
 """
 
 import asyncio
@@ -11,25 +12,36 @@ import socket
 import struct
 from collections.abc import Callable, Collection, Iterator
 
+from minikube_py.agent.network.kernel import PROTOCOL
+
 log = logging.getLogger(__name__)
-RTMGRP_LINK = 1
-RTM_DELLINK = 17
+GROUPS = 0x1 | 0x40 | 0x400
+"""RTMGRP_LINK, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_ROUTE."""
+RTM_NEWLINK, RTM_DELLINK, RTM_DELROUTE = 16, 17, 25
 IFLA_IFNAME = 3
 HEAD = struct.Struct("=IHHII")
-INFO_BYTES = 16
+LINK_BYTES = 16
+ROUTE = struct.Struct("=BBBBBBBBI")
+"""rtmsg: the second byte is the length of the destination, the sixth who made the route."""
 ATTRIBUTE = struct.Struct("=HH")
 READ_BYTES = 64 * 1024
 
 
 @contextlib.contextmanager
-def link_events(names: Collection[str], gone: Callable[[], object]) -> Iterator[None]:
-    """Call `gone` in this loop whenever a link of one of these names goes, or may have gone."""
+def link_events(
+    names: Collection[str], uplink: Callable[[], str], gone: Callable[[], object]
+) -> Iterator[None]:
+    """Call `gone` in this loop whenever something of ours goes, or may have gone.
+
+    That is one of the links of these names, a route that we made, the default route, or what hung
+    on the uplink, whose name `uplink` tells ("" where there is none) and whose every change counts.
+    """
     loop = asyncio.get_running_loop()
     family = socket.AF_NETLINK
     with socket.socket(
         family, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.NETLINK_ROUTE
     ) as sock:
-        sock.bind((0, RTMGRP_LINK))
+        sock.bind((0, GROUPS))
 
         def read() -> None:
             try:
@@ -39,7 +51,7 @@ def link_events(names: Collection[str], gone: Callable[[], object]) -> Iterator[
             except OSError:  # there were more messages than room: one of them may have been it
                 gone()
                 return
-            if any(name in names for name in removed(data)):
+            if matters(data, names, uplink()):
                 gone()
 
         loop.add_reader(sock, read)
@@ -49,16 +61,27 @@ def link_events(names: Collection[str], gone: Callable[[], object]) -> Iterator[
             loop.remove_reader(sock)
 
 
-def removed(data: bytes) -> Iterator[str]:
-    """Yield the names of the links that messages say are gone."""
+def matters(data: bytes, names: Collection[str], uplink: str) -> bool:
+    """Tell whether messages say that something of ours went; pure."""
+    for kind, body in _messages(data):
+        if kind in (RTM_NEWLINK, RTM_DELLINK):
+            wanted = {uplink} if kind == RTM_NEWLINK else {uplink, *names}
+            if any(n == IFLA_IFNAME and v in wanted for n, v in _attributes(body[LINK_BYTES:])):
+                return True
+        elif kind == RTM_DELROUTE and len(body) >= ROUTE.size:
+            _, length, _, _, _, maker, *_ = ROUTE.unpack_from(body)
+            if maker == PROTOCOL or length == 0:
+                return True
+    return False
+
+
+def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
     start = 0
     while start + HEAD.size <= len(data):
         length, kind, *_ = HEAD.unpack_from(data, start)
         if length < HEAD.size:
             return
-        if kind == RTM_DELLINK:
-            body = data[start + HEAD.size + INFO_BYTES : start + length]
-            yield from (value for number, value in _attributes(body) if number == IFLA_IFNAME)
+        yield kind, data[start + HEAD.size : start + length]
         start += _aligned(length)
 
 

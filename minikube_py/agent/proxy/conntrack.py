@@ -1,14 +1,17 @@
-"""Connections that the kernel remembers for UDP, which would outlive a change of endpoints.
+"""Connections that the kernel remembers: how many, how long, and those that are wrong by now.
 
 The rules are asked for the first packet of a connection only. TCP connections end by themselves;
 a UDP client may send from one port for ever and would keep its endpoint, or the lack of one.
 """
 
 import logging
+import os
 import shutil
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from minikube_py.agent.network import kernel
 from minikube_py.agent.nft_elements import Element
 from minikube_py.lib import programs
 from minikube_py.lib.errors import StartError
@@ -16,6 +19,14 @@ from minikube_py.lib.programs import ProgramError
 
 log = logging.getLogger(__name__)
 TIMEOUT_SECONDS = 20.0
+SWITCHES = {
+    "net/netfilter/nf_conntrack_tcp_timeout_established": "86400",
+    "net/netfilter/nf_conntrack_tcp_timeout_close_wait": "3600",
+}
+"""Upstream's defaults: who has heard the other end close may go on; dead ones go after a day."""
+CONNECTIONS = "net/netfilter/nf_conntrack_max"
+PER_CORE, CONNECTIONS_MIN = 32768, 131072
+"""The kernel remembers at least that many (upstream's conntrack.maxPerCore and min)."""
 
 
 class Stale(NamedTuple):
@@ -71,6 +82,20 @@ def command(stale: Stale) -> Iterator[str]:
         yield from ("--dst-nat", stale.endpoint)
     if ":" in f"{stale.address}{stale.endpoint}":
         yield from ("-f", "ipv6")
+
+
+def set_limits(root: Path = kernel.SYSCTL_ROOT) -> None:
+    """Set what kube-proxy sets on every node; more connections than asked for are left alone."""
+    for name, value in SWITCHES.items():
+        kernel.set_switch(name, value, root)
+    wanted = max(CONNECTIONS_MIN, PER_CORE * (os.cpu_count() or 1))
+    try:
+        path = root / CONNECTIONS
+        if int(path.read_text()) < wanted:
+            path.write_text(str(wanted))
+    except (OSError, ValueError) as error:
+        # In a network namespace only its owner can.
+        log.info("connections not raised name=%s error=%s", CONNECTIONS, error)
 
 
 async def forget(stale: Sequence[Stale]) -> None:

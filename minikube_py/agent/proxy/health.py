@@ -62,7 +62,7 @@ class Health:
         for port in services.keys() - self._servers.keys():
             stack = contextlib.AsyncExitStack()
             try:
-                await stack.enter_async_context(_listening(self._service_handler(port), port))
+                await stack.enter_async_context(listening(self._service_handler(port), port))
             except OSError as error:
                 log.warning("health check port not served port=%d error=%s", port, error.strerror)
                 continue
@@ -98,12 +98,19 @@ class Health:
     @contextlib.asynccontextmanager
     async def serving(self, address: str = "0.0.0.0", port: int = PORT) -> AsyncIterator[int]:
         """Serve the proxy's own health while the block runs; gives the port."""
-        async with _listening(self.proxy_handler, port, address) as bound:
+        async with listening(self.proxy_handler, port, address) as bound:
             yield bound
 
 
 @contextlib.asynccontextmanager
-async def _listening(answer: Answer, port: int, address: str = "0.0.0.0") -> AsyncIterator[int]:
+async def listening(answer: Answer, port: int, address: str = "0.0.0.0") -> AsyncIterator[int]:
+    """Answer requests while the block runs; gives the port.
+
+    Raises:
+        OSError: somebody else listens there.
+
+    """
+
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         return answer(request)
 

@@ -5,6 +5,7 @@ what they stand for, so a change is the chains whose rules differ, told in one t
 
     nat     KPY-SERVICES -> the front's chain -> DNAT       KPY-POSTROUTING masquerades
     filter  KPY-FILTER turns away what has no endpoint       KPY-UNKNOWN what no service has
+            KPY-INVALID drops what fits no connection
     mangle  KPY-GUARD keeps source ranges, KPY-LOCALHOST drops 127.0.0.0/8 from outside
 """
 
@@ -28,6 +29,7 @@ JUMPS: Sequence[tuple[str, str, str]] = (
     ("filter", "INPUT", f"{NEW} -j KPY-FILTER"),
     ("filter", "FORWARD", f"{NEW} -j KPY-UNKNOWN"),
     ("filter", "FORWARD", f"{NEW} -j KPY-FILTER"),
+    ("filter", "FORWARD", "-m conntrack --ctstate INVALID -j KPY-INVALID"),
     ("filter", "OUTPUT", f"! -o lo {NEW} -j KPY-UNKNOWN"),
     ("filter", "OUTPUT", f"{NEW} -j KPY-FILTER"),
     ("mangle", "PREROUTING", f"{NEW} -j KPY-GUARD"),
@@ -62,6 +64,11 @@ def plan(fronts: Mapping[Front, Served], hairpins: Iterable[str], config: ProxyC
         ("filter", "KPY-UNKNOWN"): tuple(
             f"-d {config.service_cidr} {protocol}-j REJECT --reject-with {answer}"
             for protocol, answer in (("-p tcp ", "tcp-reset"), ("", _unreachable(config)))
+        ),
+        ("filter", "KPY-INVALID"): tuple(
+            # What fits no connection would reach the other end without translation, and reset it.
+            f"{side} {config.cluster_cidr} -p tcp -j DROP"
+            for side in ("-s", "-d")
         ),
         ("mangle", "KPY-GUARD"): tuple(_guards(fronts)),
         ("mangle", "KPY-LOCALHOST"): (

@@ -22,7 +22,8 @@ from minikube_py.agent.proxy.endpoints import (
 from minikube_py.api import addresses
 from minikube_py.api.object import Obj, get
 
-PROXY_NAME_LABEL = "service.kubernetes.io/service-proxy-name"
+NOT_OURS = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
+"""Labels of services that another proxy serves, or none: whatever their value."""
 AFFINITY_SECONDS = 10800
 """The default of sessionAffinityConfig.clientIP.timeoutSeconds."""
 PROTOCOLS = frozenset({"TCP", "UDP", "SCTP"})
@@ -66,7 +67,8 @@ def derive(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> tuple[El
 
 def _elements(service: Obj, slices: Sequence[Obj], config: ProxyConfig) -> Iterator[Element]:
     own_ips = [address for address in cluster_ips(service) if _of_family(address, config)]
-    if not own_ips or PROXY_NAME_LABEL in (service["metadata"].get("labels") or {}):
+    labels = service["metadata"].get("labels") or {}
+    if not own_ips or any(label in labels for label in NOT_OURS):
         return
     for address in own_ips:
         yield Element("cluster-ips", address)

@@ -156,6 +156,11 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
             f"{ip} daddr @cluster-ips goto refuse",
             f"{ip} daddr {config.service_cidr} drop",
         ),
+        # What fits no connection would reach the other end without translation, and reset it.
+        "invalid": (
+            f"{ip} saddr {config.cluster_cidr} meta l4proto tcp drop",
+            f"{ip} daddr {config.cluster_cidr} meta l4proto tcp drop",
+        ),
         "prerouting": ("type nat hook prerouting priority dstnat; policy accept;", "jump dispatch"),
         "output": ("type nat hook output priority -100; policy accept;", "jump dispatch"),
         "postrouting": (
@@ -176,7 +181,7 @@ def hooks(config: ProxyConfig) -> Iterator[str]:
         ),
         "unknown-forward": (
             "type filter hook forward priority filter; policy accept;",
-            "ct state new jump unknown",
+            "ct state vmap { invalid : jump invalid, new : jump unknown }",
         ),
         "unknown-output": (
             "type filter hook output priority filter; policy accept;",

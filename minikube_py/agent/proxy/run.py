@@ -23,6 +23,7 @@ from minikube_py.agent.proxy.health import PORT, Health, LocalEndpoints
 from minikube_py.agent.proxy.iptables_run import IptablesRules
 from minikube_py.agent.proxy.rules import ProxyConfig
 from minikube_py.agent.proxy.ruleset import TABLE, Ruleset
+from minikube_py.agent.proxy.status import Status
 from minikube_py.agent.proxy.userspace import UserspaceRules
 from minikube_py.agent.slices import add_service_index, service_key, slices_of
 from minikube_py.api.core import NODES, SERVICES
@@ -32,6 +33,7 @@ from minikube_py.api.object import Key, Obj, get, labels_of
 from minikube_py.client.informer import Informer, Informers
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
 SYNC_SECONDS = 0.2
@@ -150,6 +152,7 @@ class Proxy:
     def __init__(
         self, settings: ProxySettings, services: Informer, slices: Informer, health: Health
     ) -> None:
+        self.status = Status(settings.mode)
         self._settings = settings
         self._services = services
         self._slices = slices
@@ -159,17 +162,19 @@ class Proxy:
         self._watch = TableWatch((TABLE,), self._tampered)
         self._healing = False
         self._zone = ""
-        self._localhost_opened = not settings.localhost or settings.mode == "userspace"
+        self._switched = settings.mode == "userspace"
         make = MODES[settings.mode]
         self._families = [make(config) for config in settings.families("")]
         self._health_ports: dict[Key, tuple[int, LocalEndpoints]] = {}
 
     def service_changed(self, old: Item | None, new: Item | None) -> None:
         """Note a change of a service."""
+        self.status.queued("service")
         self._mark(item.key for item in (old, new) if item is not None)
 
     def slice_changed(self, old: Item | None, new: Item | None) -> None:
         """Note a change of an endpoint slice, which may have gone from one service to another."""
+        self.status.queued("endpoint")
         keys = (service_key(item) for item in (old, new) if item is not None)
         self._mark(key for key in keys if key is not None)
 
@@ -218,6 +223,7 @@ class Proxy:
             self._healing, was_healing = False, self._healing
             try:
                 await self._sync()
+                self.status.synced(loop.time() - started)
                 failures = 0
             except nft.PacketFilterError as error:
                 failures += 1
@@ -243,14 +249,20 @@ class Proxy:
         async with self._watch.paused():
             for family in families:
                 await family.apply()
-        if not self._localhost_opened:
-            # Only now, because a rule of ours keeps others from using it.
-            await asyncio.to_thread(kernel.set_switch, *LOCALHOST_SWITCH)
-            self._localhost_opened = True
+        if not self._switched:
+            # Only now: a rule keeps others from using the first, and rules bring conntrack.
+            await asyncio.to_thread(self._switch)
+            self._switched = True
         await self._health.set_services(dict(self._health_ports.values()))
         if not self._dirty:
             self._health.synced()
         log.debug("rules applied services=%d", len(dirty))
+
+    def _switch(self) -> None:
+        """Set what services ask of the kernel beside rules."""
+        if self._settings.localhost:
+            kernel.set_switch(*LOCALHOST_SWITCH)
+        conntrack.set_limits()
 
     def _derive(self, key: Key, families: Sequence[Rules]) -> None:
         service = self._services.get(key)
@@ -297,6 +309,8 @@ async def run_proxy(informers: Informers, settings: ProxySettings, clock: Clock)
         await stack.enter_async_context(
             health.serving(settings.health_address, settings.health_port)
         )
+        nursery = await stack.enter_async_context(Nursery("kube-proxy"))
+        nursery.start("status", proxy.status.serve())
         await proxy.run()
 
 

@@ -171,7 +171,7 @@ def test_a_link_that_others_remove_is_told(pair: tuple[Node, Node]) -> None:
 
     async def scenario() -> None:
         gone = asyncio.Event()
-        with link_events({"kpy-vxlan"}, gone.set):
+        with link_events({"kpy-vxlan"}, lambda: "eth0", gone.set):
             await asyncio.to_thread(one.namespace.sh, "ip", "link", "add", "x", "type", "bridge")
             await asyncio.to_thread(one.namespace.sh, "ip", "link", "del", "x")
             assert not gone.is_set()

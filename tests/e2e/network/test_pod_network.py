@@ -9,7 +9,13 @@ import orjson
 import pytest
 
 from minikube_py.agent.network import addresses, kernel, links, run
+from minikube_py.agent.network.masquerade import TABLE
 from minikube_py.agent.network.routes import Change, Peer, Route
+from minikube_py.api.core import NODES
+from minikube_py.client.informer import Informers
+from minikube_py.lib.clock import SystemClock
+from minikube_py.lib.tasks import Nursery
+from tests.model_cluster import ModelCluster
 
 pytestmark = pytest.mark.e2e
 
@@ -184,3 +190,54 @@ def test_a_local_address_can_be_listened_on_and_reached_from_a_pod(
     assert pod.ask("10.43.0.10", 53) == (node.name, "10.42.0.5")
     assert node.ask("10.43.0.10", 53)[0] == node.name
     assert node.call(addresses.detect_node_ip) == "192.168.77.1"
+
+
+def node_object(name: str, cidr: str, address: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name},
+        "spec": {"podCIDR": cidr, "podCIDRs": [cidr]},
+        "status": {"addresses": [{"type": "InternalIP", "address": address}]},
+    }
+
+
+async def eventually(check: Callable[[], bool], what: str) -> None:
+    async with asyncio.timeout(60):
+        while not await asyncio.to_thread(check):  # noqa: ASYNC110 -- of another program's work
+            await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(check), what
+
+
+def test_what_others_do_to_rules_routes_and_the_cable_is_put_right(
+    namespaces: Callable[[str], Any], tmp_path: Path
+) -> None:
+    node, _ = with_cable(namespaces)
+    clock = SystemClock()
+    cluster = ModelCluster(clock)
+    cluster.write(NODES, node_object("a", "10.42.0.0/24", "192.168.77.1"))
+    cluster.write(NODES, node_object("b", "10.42.1.0/24", "192.168.77.2"))
+
+    def shows(words: str, *command: str) -> Callable[[], bool]:
+        return lambda: words in node.sh(*command)
+
+    routed = shows("10.42.1.0/24 via 192.168.77.2", "ip", "route")
+    served = shows("10.43.0.0/16 dev cni0", "ip", "route")
+    ruled = shows(TABLE, "nft", "list", "tables")
+
+    async def scenario() -> None:
+        client = cluster.client()
+        async with Informers(client, clock) as informers, Nursery("test") as nursery:
+            nursery.start("network", run.run_network(informers, config(tmp_path), client))
+            await eventually(lambda: routed() and served() and ruled(), "all is made")
+            node.sh("ip", "route", "del", "10.42.1.0/24")
+            await eventually(routed, "a route that somebody removes comes back")
+            node.sh("ip", "link", "set", "eth0", "down")  # its routes go silently
+            node.sh("ip", "link", "set", "eth0", "up")
+            await eventually(routed, "routes come back with the cable")
+            node.sh("ip", "route", "add", "default", "via", "192.168.77.2")
+            node.sh("ip", "route", "del", "10.43.0.0/16")
+            node.sh("ip", "route", "del", "default")
+            await eventually(served, "services are reached without a default route")
+            node.sh("nft", "flush", "ruleset")
+            await eventually(ruled, "rules that somebody removes come back")
+
+    node.run(scenario)

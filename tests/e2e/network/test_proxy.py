@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import socket
+import struct
 import urllib.error
 import urllib.request
 from collections import Counter
@@ -265,6 +266,32 @@ def test_a_load_balancer_address_is_open_to_its_source_ranges_only(world: World)
     assert world.pods[1].ask("203.0.113.9", 80)
 
 
+def test_what_fits_no_connection_is_not_forwarded(world: World) -> None:
+    counted = (
+        "table ip t { chain c { type filter hook input priority 0; tcp dport 4444 counter; };}"
+    )
+    world.outside.sh("nft", counted)
+    world.outside.serve_name("0.0.0.0", 8080, socket.SOCK_DGRAM)
+
+    def arrived(number: int) -> bool:
+        """Send a segment without any flag, and then what tells that it must have arrived."""
+
+        def work() -> None:
+            with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP) as sock:
+                segment = struct.pack(">HHIIBBHHH", 1025, 4444, 1, 0, 5 << 4, 0, 1024, 0, 0)
+                sock.sendto(segment, ("192.168.77.2", 0))
+
+        world.pods[0].call(work)
+        assert world.pods[0].ask("192.168.77.2", 8080, socket.SOCK_DGRAM)
+        return f"packets {number} " in world.outside.sh("nft", "list", "table", "ip", "t")
+
+    assert arrived(1)
+    world.set_service(5)
+    assert arrived(1)
+    world.node.sh("nft", "delete", "table", "ip", "kpy-proxy")
+    assert arrived(2)
+
+
 def test_nobody_outside_reaches_what_listens_on_localhost_only(world: World) -> None:
     world.set_service(5)
     world.node.serve_name("127.0.0.1", 8081)
@@ -324,6 +351,16 @@ def fetch(url: str) -> tuple[int, Any]:
         return error.code, orjson.loads(error.read())
 
 
+def own_page(world: World, path: str) -> str:
+    """Return what kube-proxy tells its own machine."""
+
+    def work() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:10249{path}", timeout=10) as answer:
+            return str(answer.read().decode())
+
+    return str(world.node.call(work))
+
+
 def test_the_proxy_follows_the_cluster_and_tells_of_its_health(world: World) -> None:
     cluster = ModelCluster(SystemClock())
     cluster.write(NODES, {"metadata": {"name": "node"}, "spec": {}})
@@ -354,6 +391,9 @@ def test_the_proxy_follows_the_cluster_and_tells_of_its_health(world: World) -> 
             assert (await asyncio.to_thread(health, 32000))[0] == 200
             status, told = await asyncio.to_thread(health, 10256)
             assert (status, told["nodeEligible"]) == (200, True)
+            page = await asyncio.to_thread(own_page, world, "/metrics")
+            assert "kubeproxy_sync_proxy_rules_service_changes_total 1" in page
+            assert await asyncio.to_thread(own_page, world, "/proxyMode") == "nftables"
             cluster.write(ENDPOINTSLICES, slice_of())
             await eventually(lambda: not answers("pod6")())
             await eventually(lambda: health(32000)[0] == 503)

@@ -166,6 +166,7 @@ def test_a_load_balancer_with_source_ranges_is_guarded() -> None:
         service(clusterIP="None", clusterIPs=["None"]),
         service(type="ExternalName", clusterIP="", clusterIPs=[]),
         service(labels={"service.kubernetes.io/service-proxy-name": "other"}),
+        service(labels={"service.kubernetes.io/headless": ""}),
     ],
 )
 def test_services_that_are_not_proxied_have_no_elements(svc: dict[str, Any]) -> None:
