@@ -38,7 +38,7 @@ from minikube_py.agent.kubelet.pod import Spec, container_hash, find_spec, full_
 from minikube_py.agent.kubelet.pod_mounts import ContainerFiles
 from minikube_py.agent.kubelet.references import Ref
 from minikube_py.agent.kubelet.security import SecurityError
-from minikube_py.agent.kubelet.termination import grace_of, stop_container, stop_pod
+from minikube_py.agent.kubelet.termination import Stop, grace_of, stop_container, stop_pod
 from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError
 from minikube_py.agent.kubelet.volumes.images import images_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
@@ -187,9 +187,8 @@ class Executor:
         if container is None:
             return
         grace = grace_of(self._pod, find_spec(self._pod, action.name), action.reason)
-        work = stop_container(
-            self._context, self._pod, container, self._host, grace=grace, message=action.message
-        )
+        stop = Stop(grace, self._host)
+        work = stop_container(self._context, self._pod, container, stop, message=action.message)
         await unless(self._stopping, "stop container", work)
 
     async def _remove(self, container_id: str) -> None:
@@ -394,10 +393,8 @@ class Executor:
                 pod, spec, "Warning", "FailedPostStartHook", "PostStartHook failed"
             )
             container = Container(id=container_id, name=spec.name, state="running")
-            grace = grace_of(pod, spec, "")
-            await stop_container(
-                context, pod, container, self._host, grace=grace, message="FailedPostStartHook"
-            )
+            stop = Stop(grace_of(pod, spec, ""), self._host)
+            await stop_container(context, pod, container, stop, message="FailedPostStartHook")
             raise StartRefusedError("PostStartHookError", "PostStartHook failed") from None
 
 

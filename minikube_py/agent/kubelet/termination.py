@@ -1,12 +1,15 @@
 """Ending containers: the hook, the signal, the grace period, and whose turn it is.
 
 Regular containers end together; sidecars serve them until then and end after them, in the opposite
-order of their start. All of it shares one grace period.
+order of their start. The hooks of all run at once, as upstream's, and all of it shares one grace
+period: who has had none left when his turn comes ends with the others.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from minikube_py.agent.cri.errors import CriError, CriNotFoundError
 from minikube_py.agent.cri.runtime import Container
@@ -33,14 +36,33 @@ def grace_of(pod: Obj, spec: Spec | None, reason: str) -> int:
     return grace_seconds(pod)
 
 
+class Stop(NamedTuple):
+    """How containers are stopped."""
+
+    grace: int
+    """Seconds that they have to end by themselves, hooks included."""
+    host: str
+    """Where hooks over HTTP go."""
+    hooks: bool = True
+    """Whether preStop hooks run."""
+
+
+Turn = Callable[[float], Awaitable[None]]
+"""Waits until it is a container's turn to end, at most so many seconds."""
+
+
+async def _at_once(_: float) -> None:
+    """Wait for nobody."""
+
+
 async def stop_container(
     context: NodeContext,
     pod: Obj,
     container: Container,
-    host: str,
+    stop: Stop,
     *,
-    grace: int,
     message: str = "",
+    turn: Turn = _at_once,
 ) -> None:
     """Stop one container; returns when it is dead.
 
@@ -49,14 +71,15 @@ async def stop_container(
 
     """
     clock = context.clock
-    begun = clock.monotonic()
+    end = clock.monotonic() + stop.grace
     spec = find_spec(pod, container.name)
     if spec is not None:
         told = message or f"Stopping container {spec.name}"
         context.tell_container(pod, spec, "Normal", "Killing", told)
-        if grace > 0 and container.state == "running":
-            await _pre_stop(context, pod, spec, container, host, grace)
-    left = max(round(grace - (clock.monotonic() - begun)), GRACE_SECONDS_MIN)
+        if stop.hooks and stop.grace > 0 and container.state == "running":
+            await _pre_stop(context, pod, spec, container, stop)
+    await turn(end - clock.monotonic())
+    left = max(round(end - clock.monotonic()), GRACE_SECONDS_MIN)
     try:
         await context.runtime.stop_container(container.id, left)
     except CriNotFoundError:
@@ -69,14 +92,14 @@ async def stop_container(
 
 
 async def _pre_stop(
-    context: NodeContext, pod: Obj, spec: Spec, container: Container, host: str, grace: int
+    context: NodeContext, pod: Obj, spec: Spec, container: Container, stop: Stop
 ) -> None:
     hook = get(spec.container, "lifecycle.preStop")
     if not hook:
         return
     try:
-        async with asyncio.timeout(grace):
-            await run_hook(context.runtime, spec.container, container.id, hook, host)
+        async with asyncio.timeout(stop.grace):
+            await run_hook(context.runtime, spec.container, container.id, hook, stop.host)
     except TimeoutError:
         log.info("preStop hook took too long pod=%s container=%s", full_name(pod), spec.name)
     except HookError as error:
@@ -91,36 +114,56 @@ async def stop_pod(context: NodeContext, pod: Obj, observed: Observed, grace: in
         SyncError: something still runs; try again.
 
     """
-    host = next(iter(observed.ips), "")
-    begun = context.clock.monotonic()
-    sidecars = {spec.name: i for i, spec in enumerate(specs_of(pod, "initContainers"))}
-    sidecars = {n: i for n, i in sidecars.items() if _is_sidecar(pod, n)}
-    running = observed.running
-    first = [container for container in running if container.name not in sidecars]
-    last = [container for container in running if container.name in sidecars]
-    await _stop_all(context, pod, first, host, grace)
-    for container in sorted(last, key=lambda c: sidecars[c.name], reverse=True):
-        left = max(round(grace - (context.clock.monotonic() - begun)), GRACE_SECONDS_MIN)
-        await stop_container(context, pod, container, host, grace=left)
+    stop = Stop(grace, next(iter(observed.ips), ""))
+    await stop_all(context, pod, observed.running, stop)
     for sandbox in observed.sandboxes:
         if sandbox.ready:
             await _stop_sandbox(context, sandbox.id)
 
 
-def _is_sidecar(pod: Obj, name: str) -> bool:
-    spec = find_spec(pod, name)
-    return spec is not None and spec.is_sidecar
-
-
-async def _stop_all(
-    context: NodeContext, pod: Obj, containers: Iterable[Container], host: str, grace: int
+async def stop_all(
+    context: NodeContext, pod: Obj, running: Sequence[Container], stop: Stop
 ) -> None:
-    outcomes = await together(
-        stop_container(context, pod, container, host, grace=grace) for container in containers
-    )
-    for outcome in outcomes:
+    """Stop these containers of a pod, in their order; raises SyncError."""
+    order = _Order(pod, running)
+
+    async def end(container: Container) -> None:
+        try:
+            await stop_container(
+                context, pod, container, stop, turn=lambda left: order.turn(container, left)
+            )
+        finally:
+            order.ended(container)
+
+    for outcome in await together(end(container) for container in running):
         if isinstance(outcome, Exception):
             raise outcome
+
+
+class _Order:
+    """Who ends after whom: a sidecar after all regular containers and all later sidecars."""
+
+    def __init__(self, pod: Obj, containers: Sequence[Container]) -> None:
+        self._containers = containers
+        self._ends = {container.id: asyncio.Event() for container in containers}
+        self._sidecars = [one.name for one in specs_of(pod, "initContainers") if one.is_sidecar]
+
+    def _before(self, name: str) -> Iterator[Container]:
+        """Yield those that end before the container of that name."""
+        if name in self._sidecars:
+            earlier = self._sidecars[: self._sidecars.index(name) + 1]
+            yield from (one for one in self._containers if one.name not in earlier)
+
+    async def turn(self, container: Container, seconds: float) -> None:
+        """Wait until those that end before it are dead, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(seconds, 0.0)):
+                for other in self._before(container.name):
+                    await self._ends[other.id].wait()
+
+    def ended(self, container: Container) -> None:
+        """Take note of an end, or that it failed."""
+        self._ends[container.id].set()
 
 
 async def _stop_sandbox(context: NodeContext, sandbox_id: str) -> None:

@@ -368,3 +368,28 @@ async def test_a_pod_is_ready_when_its_probe_says_so(tmp_path):
         assert not is_ready(node)
         await asyncio.sleep(8)
         assert is_ready(node)
+
+
+@virtual
+async def test_sidecars_that_have_had_no_turn_end_together_when_the_time_is_up(tmp_path):
+    async with model_node(tmp_path) as node:
+        node.runtime.scripts |= {n: [Script(ignores_term=True)] for n in ("c", "s1", "s2")}
+        await node.create(new(init=[sidecar("s1"), sidecar("s2")]))
+        await until(node, "Running")
+        await node.client.delete(PODS, "a", "default", options={"gracePeriodSeconds": 5})
+        assert 6 <= await until_gone(node) < 7
+        stops = sorted(line for line in node.runtime.log if line.startswith("stop "))
+        assert stops == ["stop c 5", "stop s1 1", "stop s2 1"]
+
+
+@virtual
+async def test_the_hook_of_a_sidecar_begins_with_those_of_the_others(tmp_path):
+    async with model_node(tmp_path) as node:
+        hook = {"preStop": {"exec": {"command": ["sleep", "4"]}}}
+        main = container(lifecycle={"preStop": {"exec": {"command": ["sleep", "3"]}}})
+        await node.create(new([main], init=[sidecar("s", lifecycle=hook)]))
+        await until(node, "Running")
+        await node.client.delete(PODS, "a", "default", options={"gracePeriodSeconds": 9})
+        assert 4 <= await until_gone(node) < 5
+        ends = [line for line in node.runtime.log if line.startswith(("exec", "stop "))]
+        assert ends == ["exec sleep 3", "exec sleep 4", "stop c 6", "stop s 5"]
