@@ -13,7 +13,7 @@ from typing import Any
 from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet.observed import Observed, restart_count
 from minikube_py.agent.kubelet.pod import Spec, specs_of
-from minikube_py.agent.kubelet.sync_pod import ProbeResults, should_run
+from minikube_py.agent.kubelet.sync_pod import ProbeResults, restart_cause, should_run
 from minikube_py.api import times
 from minikube_py.api.object import Obj, get, is_deleting
 
@@ -22,6 +22,8 @@ LOST_RUNNING = (
     "The container could not be located when the pod was deleted.  The container used to be Running"
 )
 LOST_AT_END = "The container could not be located when the pod was terminated"
+RESTARTING = "RestartingAllContainers"
+"""Why a container waits whose pod begins anew, until it is its turn."""
 LOST_INIT = (
     "Unable to get init container status from container runtime and pod has been initialized,"
     " treat it as exited normally"
@@ -90,8 +92,10 @@ def container_statuses(pod: Obj, kind: str, facts: Facts, old: Obj) -> list[dict
     `kind` is containers, initContainers or ephemeralContainers; `old` the status before this one.
     """
     olds = {status["name"]: status for status in old.get(STATUS_FIELDS[kind]) or ()}
+    begins_anew = restart_cause(pod, facts.observed) is not None
     statuses = [
-        _One(pod, spec, facts, olds.get(spec.name)).status() for spec in specs_of(pod, kind)
+        _One(pod, spec, facts, olds.get(spec.name)).status(begins_anew=begins_anew)
+        for spec in specs_of(pod, kind)
     ]
     # Init containers stay in the order in which they run.
     return statuses if kind == "initContainers" else sorted(statuses, key=lambda s: s["name"])
@@ -114,13 +118,17 @@ class _One:
         self._old: Obj = old or {}
         self._found = facts.observed.by_name.get(spec.name, [])
 
-    def status(self) -> dict[str, Any]:
+    def status(self, *, begins_anew: bool) -> dict[str, Any]:
         if self._found:
             status = self._seen(self._found[0])
             if len(self._found) > 1:
                 status["lastState"] = self._state(self._found[1])
         else:
             status = self._unseen()
+        ended = get(status, "state.terminated")
+        if begins_anew and ended and self._spec.kind != "ephemeralContainers":
+            last = {"terminated": ended}
+            status |= {"state": {"waiting": {"reason": RESTARTING}}, "lastState": last}
         status = self._waiting_for_start(status)
         if self._facts.terminal:
             status = self._ended(status)
@@ -190,6 +198,8 @@ class _One:
             return dict(self._old)
         initializing = bool(get(self._pod, "spec.initContainers"))
         reason = "PodInitializing" if initializing else "ContainerCreating"
+        if is_restarting(self._old):
+            reason = RESTARTING
         status = self._base() | {
             "state": {"waiting": {"reason": reason}},
             "restartCount": self._old.get("restartCount", 0),
@@ -249,6 +259,11 @@ class _One:
         elif self._spec.kind == "ephemeralContainers":
             return {"ready": False}
         return {"started": started, "ready": ready}
+
+
+def is_restarting(status: Obj | None) -> bool:
+    """Tell whether a container waits for its turn in a pod that begins anew."""
+    return bool(get(status, "state.waiting.reason") == RESTARTING)
 
 
 def _lost(message: str) -> dict[str, Any]:

@@ -34,11 +34,23 @@ from minikube_py.agent.kubelet.images import PullRequest
 from minikube_py.agent.kubelet.kubelet_metrics import container_start, pod_start
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.observed import Observed
-from minikube_py.agent.kubelet.pod import Spec, container_hash, find_spec, full_name
+from minikube_py.agent.kubelet.pod import (
+    Spec,
+    container_hash,
+    find_spec,
+    full_name,
+    specs_of,
+)
 from minikube_py.agent.kubelet.pod_mounts import ContainerFiles
 from minikube_py.agent.kubelet.references import Ref
 from minikube_py.agent.kubelet.security import SecurityError
-from minikube_py.agent.kubelet.termination import Stop, grace_of, stop_container, stop_pod
+from minikube_py.agent.kubelet.termination import (
+    Stop,
+    grace_of,
+    stop_all,
+    stop_container,
+    stop_pod,
+)
 from minikube_py.agent.kubelet.user_namespaces import UserNamespaceError
 from minikube_py.agent.kubelet.volumes.images import images_of
 from minikube_py.agent.kubelet.volumes.payload import VolumeError, decoded
@@ -92,10 +104,10 @@ class Executor:
 
         """
         match action:
-            case sync_pod.StopPod():
-                grace = grace_of(self._pod, None, "")
-                work = stop_pod(self._context, self._pod, self._observed, grace)
-                await unless(self._stopping, "stop pod", work)
+            case sync_pod.StopPod() | sync_pod.StopAll():
+                await self._stop_together(with_sandbox=isinstance(action, sync_pod.StopPod))
+            case sync_pod.BeginAnew():
+                await self._begin_anew(action.name)
             case sync_pod.RunSandbox():
                 with pod_start(self._context.tallies):
                     await self._run_sandbox(action)
@@ -109,6 +121,16 @@ class Executor:
                         await self._start(spec, action.restart_count)
             case sync_pod.RemoveContainer():
                 await self._remove(action.container_id)
+
+    async def _stop_together(self, *, with_sandbox: bool) -> None:
+        context, pod, observed = self._context, self._pod, self._observed
+        grace = grace_of(pod, None, "")
+        if with_sandbox:
+            work = stop_pod(context, pod, observed, grace)
+        else:
+            stop = Stop(grace, self._host, hooks=False)
+            work = stop_all(context, pod, observed.running, stop)
+        await unless(self._stopping, "stop pod", work)
 
     # --- sandbox ---
 
@@ -197,6 +219,21 @@ class Executor:
         except CriError as error:
             raise SyncError(f"container not removed: {error}") from None
 
+    async def _begin_anew(self, name: str) -> None:
+        """Forget all dead containers, last the one that has the pod begin anew."""
+        spec = find_spec(self._pod, name)
+        if spec is not None:
+            self._check_backoff(spec)
+        ephemeral = {one.name for one in specs_of(self._pod, "ephemeralContainers")}
+        dead = [one for one in self._observed.containers if one.name not in ephemeral]
+        for container in sorted(dead, key=lambda one: (one.name == name, one.created_at)):
+            await self._remove(container.id)
+
+    def is_init(self, name: str) -> bool:
+        """Tell whether others wait for the end of that container."""
+        spec = find_spec(self._pod, name)
+        return spec is not None and spec.is_init
+
     def _check_backoff(self, spec: Spec) -> None:
         """Refuse a container that ended a short while ago, longer each time."""
         context = self._context
@@ -254,7 +291,8 @@ class Executor:
             context.tell_container(pod, spec, "Warning", "Failed", f"Error: {error.reason}")
             raise
         await self._show_images(spec)
-        start = await self._prepare(spec, restart_count, image, handler)
+        count = restart_count or next_log(log_directory(context.logs, pod) / spec.name)
+        start = await self._prepare(spec, count, image, handler)
         container_id = await self._create(spec, start, sandbox.id, config)
         await self._run(spec, container_id)
         hook = get(spec.container, "lifecycle.postStart")
@@ -396,6 +434,19 @@ class Executor:
             stop = Stop(grace_of(pod, spec, ""), self._host)
             await stop_container(context, pod, container, stop, message="FailedPostStartHook")
             raise StartRefusedError("PostStartHookError", "PostStartHook failed") from None
+
+
+def next_log(folder: Path) -> int:
+    """Return one more than the highest number of the logs in a folder, 0 where there are none.
+
+    So a container of which the runtime knows nothing any more counts on where it was, and writes
+    over no log.
+    """
+    try:
+        heads = [log.name.partition(".log")[0] for log in folder.iterdir()]
+    except FileNotFoundError:
+        return 0
+    return max((int(head) + 1 for head in heads if head.isdigit()), default=0)
 
 
 def runtime_fields(ips: tuple[str, ...], host_ips: Any) -> dict[str, Any]:

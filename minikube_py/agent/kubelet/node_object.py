@@ -22,6 +22,8 @@ UNINITIALIZED = {
     "effect": "NoSchedule",
 }
 """Keeps pods off the node until a cloud controller has looked at it, which takes it away."""
+DECLARED_FEATURES = ("RestartAllContainersOnContainerExits",)
+"""What this kubelet can do and others may not; the scheduler asks for it. Sorted."""
 PROVIDED_IP = "alpha.kubernetes.io/provided-node-ip"
 SUFFICIENT = (
     ("MemoryPressure", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
@@ -231,6 +233,7 @@ def node_status(
         "allocatable": allocatable(machine),
         "capacity": capacity(machine),
         "conditions": _conditions(trouble, old, now, pressures),
+        "declaredFeatures": list(DECLARED_FEATURES),
         "daemonEndpoints": {"kubeletEndpoint": {"Port": facts.kubelet_port}},
         "images": _images(images),
         "nodeInfo": {

@@ -79,7 +79,36 @@ def restart_policy(pod: Obj) -> str:
 
 def may_restart(pod: Obj) -> bool:
     """Tell whether any failed container of the pod may come again."""
-    return restart_policy(pod) != "Never"
+    policy = restart_policy(pod)
+    return any(
+        (spec.container.get("restartPolicy") or policy) != "Never"
+        or bool(spec.container.get("restartPolicyRules"))
+        for spec in specs_of(pod, "containers")
+    )
+
+
+RESTART_ALL = "RestartAllContainers"
+"""The action of a restart rule that has the whole pod begin anew, in the sandbox that it has."""
+
+
+def restart_action(container: Obj, exit_code: int) -> str:
+    """Return what the first restart rule that matches asks for, "" where none does."""
+    if not container.get("restartPolicy"):
+        return ""
+    rules = container.get("restartPolicyRules") or ()
+    for rule in rules:
+        if _matches(rule.get("exitCodes") or {}, exit_code):
+            return str(rule.get("action", ""))
+    return ""
+
+
+def has_restart_all(pod: Obj) -> bool:
+    """Tell whether the end of some container may have the whole pod begin anew."""
+    return any(
+        rule.get("action") == RESTART_ALL
+        for spec in all_specs(pod)
+        for rule in spec.container.get("restartPolicyRules") or ()
+    )
 
 
 def restarts(container: Obj, pod: Obj, exit_code: int) -> bool:
@@ -87,13 +116,9 @@ def restarts(container: Obj, pod: Obj, exit_code: int) -> bool:
 
     A policy of the container's own goes before that of its pod, and its rules before both.
     """
-    policy = container.get("restartPolicy")
-    if policy and any(
-        rule.get("action") == "Restart" and _matches(rule.get("exitCodes") or {}, exit_code)
-        for rule in container.get("restartPolicyRules") or ()
-    ):
+    if restart_action(container, exit_code):
         return True
-    policy = policy or restart_policy(pod)
+    policy = container.get("restartPolicy") or restart_policy(pod)
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 

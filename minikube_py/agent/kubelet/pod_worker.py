@@ -14,21 +14,20 @@ ends it (deadline, refusal). It never goes back.
 import asyncio
 import enum
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.kubelet.container_status import DEADLINE, Facts, Failure, Waiting
-from minikube_py.agent.kubelet.errors import StartRefusedError, SyncError
+from minikube_py.agent.kubelet.container_status import DEADLINE, Facts, Failure
+from minikube_py.agent.kubelet.errors import SyncError
 from minikube_py.agent.kubelet.execute import Executor, runtime_fields
 from minikube_py.agent.kubelet.last_words import LastWords
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.observed import Observed, observe
 from minikube_py.agent.kubelet.pod import (
     TERMINAL,
-    find_spec,
     full_name,
     grace_seconds,
     is_host_network,
@@ -41,15 +40,10 @@ from minikube_py.agent.kubelet.references import (
     references_of,
 )
 from minikube_py.agent.kubelet.resizing import Resizing
+from minikube_py.agent.kubelet.rounds import Rounds
 from minikube_py.agent.kubelet.static.manifest import is_static
 from minikube_py.agent.kubelet.status import derive, foreign_part
-from minikube_py.agent.kubelet.sync_pod import (
-    Action,
-    Anew,
-    StartContainer,
-    StopContainer,
-    plan,
-)
+from minikube_py.agent.kubelet.sync_pod import StopAll, StopContainer
 from minikube_py.agent.kubelet.termination import stop_pod
 from minikube_py.agent.kubelet.tokens import TokenError
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
@@ -87,8 +81,6 @@ class PodWorker:
         self.observed = Observed()
         self._context = context
         self._failure = failure
-        self._waiting: dict[str, Waiting] = {}
-        self._retry_at: dict[str, float] = {}
         self._volumes: Mapping[str, Path] | None = None
         """None until all have been set up for the first time."""
         self._stale = 0
@@ -97,13 +89,12 @@ class PodWorker:
         self._ended = asyncio.Event()
         self._words = LastWords()
         self.resizing = Resizing(context, pod)
-        self._again: set[str] = set()
-        """Containers that were stopped to be started anew."""
+        self._stopping = asyncio.Event()
+        self._rounds = Rounds(context, self.resizing, self._stopping)
         self._adopted = False
         self._assigned = False
         self._failures = 0
         self._woken = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._shorter = asyncio.Event()
         self._grace: int | None = None
         self._shortest: int | None = None
@@ -261,7 +252,7 @@ class PodWorker:
         facts = Facts(
             observed=self.observed,
             probes=self._context.probes.results,
-            waiting=self._waiting,
+            waiting=self._rounds.waiting,
             terminal=terminal,
             failure=self._failure,
             resources=self.resizing.resources(self.observed),
@@ -382,75 +373,26 @@ class PodWorker:
         """Plan and act until nothing is left to do now."""
         refused: set[str] = set()
         for _ in range(ROUNDS_MAX):
-            actions = self._plan(refused)
+            actions = self._rounds.plan(self.pod, self.given, self.observed, refused)
             if not actions:
                 return
-            moved = await self._act_all(actions, refused)
+            executor = Executor(
+                self._context, self.given, self.observed, self.volumes, self._stopping
+            )
+            moved = await self._rounds.act(actions, executor, refused)
             if self._stopping.is_set():
                 return
             await self._observe()
             if not moved:
                 return
-            if any(isinstance(action, StopContainer) for action in actions):
+            if any(isinstance(action, StopContainer | StopAll) for action in actions):
                 # Its successor may take long to come: an image may have to be pulled.
                 self._context.statuses.set(self.uid, self._derive())
-
-    def _plan(self, refused: Collection[str]) -> list[Action]:
-        anew = Anew(self.resizing.outdated(self.pod, self.observed), frozenset(self._again))
-        planned = plan(self.given, self.observed, self._context.probes.results, anew)
-        return [
-            action
-            for action in planned
-            if not (isinstance(action, StartContainer) and action.name in refused)
-        ]
-
-    async def _act_all(self, actions: Sequence[Action], refused: set[str]) -> bool:
-        """Carry out a plan; return whether anything of it was done.
-
-        Containers that were refused are added to `refused` and not tried again in this go.
-        """
-        moved = False
-        volumes = self._volumes or {}
-        executor = Executor(self._context, self.given, self.observed, volumes, self._stopping)
-        stops = any(isinstance(action, StopContainer) for action in actions)
-        for action in actions:
-            if self._stopping.is_set():
-                break
-            name = action.name if isinstance(action, StartContainer) else ""
-            if name and stops:
-                continue  # first things first: the next plan has it again
-            try:
-                await executor.act(action)
-            except StoppedError:
-                break
-            except StartRefusedError as error:
-                refused.add(name)
-                if not self._refuse(name, error, executor):
-                    break
-            else:
-                moved = True
-                self._done(action)
-        return moved
-
-    def _done(self, action: Action) -> None:
-        if isinstance(action, StopContainer) and action.again:
-            self._again.add(action.name)
-        if isinstance(action, StartContainer):
-            self._again.discard(action.name)
-            self._waiting.pop(action.name, None)
-            self._retry_at.pop(action.name, None)
-
-    def _refuse(self, name: str, error: StartRefusedError, executor: Executor) -> bool:
-        """Note why a container waits; return whether the others may go on without it."""
-        self._waiting[name] = Waiting(error.reason, error.message)
-        self._retry_at[name] = executor.retry_at(name, error.reason)
-        spec = find_spec(self.pod, name)
-        return spec is None or not spec.is_init
 
     def _next_look(self) -> float | None:
         """Return the seconds until something is due by itself, None where nothing is."""
         now = self._context.clock.monotonic()
-        due = [moment - now for moment in self._retry_at.values()]
+        due = [moment - now for moment in self._rounds.retry_at.values()]
         moments = (self._token_due, self._context.volumes.due(self.uid))
         due += [moment - now for moment in moments if moment is not None]
         deadline = self._deadline_in()

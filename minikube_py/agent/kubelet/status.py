@@ -4,7 +4,7 @@ Phase, conditions and their reasons follow the kubelet's getPhase and status/gen
 clients wait for them by name. A phase that is final never changes again.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from minikube_py.agent.kubelet.container_status import (
@@ -12,14 +12,23 @@ from minikube_py.agent.kubelet.container_status import (
     Facts,
     all_statuses,
     container_statuses,
+    is_restarting,
 )
-from minikube_py.agent.kubelet.pod import TERMINAL, is_host_network, restarts, specs_of
+from minikube_py.agent.kubelet.pod import (
+    TERMINAL,
+    has_restart_all,
+    is_host_network,
+    restarts,
+    specs_of,
+)
 from minikube_py.agent.kubelet.qos import qos_class
-from minikube_py.agent.kubelet.sync_pod import sandbox_changed
-from minikube_py.api.object import Obj, get
+from minikube_py.agent.kubelet.sync_pod import restart_cause, sandbox_changed
+from minikube_py.api.object import Obj, get, has_condition
 
+ALL_RESTARTING = "AllContainersRestarting"
 OWNED = frozenset(
     {
+        ALL_RESTARTING,
         "PodResizePending",
         "PodResizeInProgress",
         "PodReadyToStartContainers",
@@ -67,6 +76,8 @@ def _phase(pod: Obj, status: Obj, facts: Facts, old: Obj) -> dict[str, Any]:
         return {"phase": "Failed", "reason": failure.reason, "message": failure.message}
     else:
         found = phase(pod, status, facts)
+        if found == "Pending" and before == "Running" and has_restart_all(pod):
+            found = before  # one that begins anew is never taken for a new one
     if found != before:
         return {"phase": found}
     # What was said of a phase holds for as long as the phase does.
@@ -129,7 +140,7 @@ class _Tally:
 
     def _count_init(self, container: Obj, status: Obj | None) -> None:
         ended = _last_end(status)
-        if ended is None:
+        if ended is None or is_restarting(status):
             self.pending_init += 1
         elif ended.get("exitCode"):
             self.failed_for_good += not restarts(container, self._pod, ended["exitCode"])
@@ -154,6 +165,8 @@ class _Tally:
             self.running += 1
         elif ended is None:
             self.waiting += 1
+        elif is_restarting(status):
+            self.stopped += 1
         else:
             code = ended.get("exitCode", 0)
             self.stopped += 1
@@ -189,10 +202,11 @@ def conditions(pod: Obj, status: Obj, facts: Facts, old: Obj, now: str) -> list[
     own: list[Mapping[str, Any]] = [
         *facts.resizes,
         _condition("PodReadyToStartContainers", not sandbox_changed(pod, facts.observed)[0]),
-        _initialized(pod, status),
+        _initialized(pod, status, old),
         _pod_ready(pod, ready, foreign),
         ready,
         _condition("PodScheduled", value=True),
+        *_restarting(pod, status, facts),
     ]
     if facts.failure is not None and facts.failure.disruption:
         own.append(
@@ -280,7 +294,19 @@ def _pod_ready(pod: Obj, containers_ready: Obj, foreign: Sequence[Obj]) -> dict[
     return _condition("Ready", not told, reason, ", ".join(told))
 
 
-def _initialized(pod: Obj, status: Obj) -> dict[str, Any]:
+def _restarting(pod: Obj, status: Obj, facts: Facts) -> Iterator[dict[str, Any]]:
+    """Yield the condition of pods whose containers may have all of them begin anew."""
+    if not has_restart_all(pod):
+        return
+    done = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(status["phase"], "")
+    if done or restart_cause(pod, facts.observed) is None:
+        yield _condition(ALL_RESTARTING, value=False, reason=done)
+    else:
+        reason, message = "RestartAllContainersStarted", "container exited with restart policy rule"
+        yield _condition(ALL_RESTARTING, value=True, reason=reason, message=message)
+
+
+def _initialized(pod: Obj, status: Obj, old: Obj) -> dict[str, Any]:
     unknown, incomplete = _sort(
         pod,
         status,
@@ -290,6 +316,8 @@ def _initialized(pod: Obj, status: Obj) -> dict[str, Any]:
     if status["phase"] == "Succeeded" and not unknown:
         return _condition("Initialized", value=True, reason="PodCompleted")
     if any(_was_started(entry) for entry in status.get("containerStatuses") or ()):
+        return _condition("Initialized", value=True)
+    if has_restart_all(pod) and has_condition({"status": old}, "Initialized"):
         return _condition("Initialized", value=True)
     message = _trouble(unknown, incomplete, "incomplete")
     reason = "ContainersNotInitialized" if message else ""

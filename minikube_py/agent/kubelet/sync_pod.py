@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet.observed import HASH, Observed, restart_count
 from minikube_py.agent.kubelet.pod import (
+    RESTART_ALL,
     Spec,
     container_hash,
     is_host_network,
     may_restart,
-    restart_policy,
+    restart_action,
     restarts,
     specs_of,
 )
@@ -28,6 +29,18 @@ ProbeResults = Mapping[tuple[str, str], bool]
 @dataclass(frozen=True)
 class StopPod:
     """Stop all containers of the pod, then its sandboxes."""
+
+
+@dataclass(frozen=True)
+class StopAll:
+    """Stop all containers of the pod without their hooks; its sandbox stays."""
+
+
+@dataclass(frozen=True)
+class BeginAnew:
+    """Forget the dead containers of the pod, last the one whose end asks for it."""
+
+    name: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,9 @@ class Anew:
     """Names of those that were stopped for it."""
 
 
-Action = StopPod | RunSandbox | StopContainer | StartContainer | RemoveContainer
+Action = (
+    StopPod | StopAll | BeginAnew | RunSandbox | StopContainer | StartContainer | RemoveContainer
+)
 
 
 def sandbox_changed(pod: Obj, observed: Observed) -> tuple[bool, int]:
@@ -106,6 +121,9 @@ def plan(
     if changed:
         yield from _new_sandbox(pod, observed, attempt)
         return
+    if (cause := restart_cause(pod, observed)) is not None:
+        yield StopAll() if observed.running else BeginAnew(cause.name)
+        return
     for spec in specs_of(pod, "ephemeralContainers"):
         if observed.latest(spec.name) is None:  # they are never started again
             yield StartContainer(spec.name)
@@ -125,6 +143,20 @@ def plan(
     else:
         # All is done; sidecars do not keep a pod alive.
         yield from _stop_pod(observed)
+
+
+def restart_cause(pod: Obj, observed: Observed) -> Spec | None:
+    """Return the container whose end has the whole pod begin anew, None where none has.
+
+    It is the last to be forgotten, so that what a crash of kpy interrupts is gone on with.
+    """
+    for spec in [*specs_of(pod, "initContainers"), *specs_of(pod, "containers")]:
+        latest = observed.latest(spec.name)
+        if latest is None or latest.state != "exited":
+            continue
+        if restart_action(spec.container, latest.exit_code) == RESTART_ALL:
+            return spec
+    return None
 
 
 def _stop_pod(observed: Observed) -> Iterator[Action]:
@@ -147,15 +179,14 @@ def _is_done(pod: Obj, observed: Observed, attempt: int) -> bool:
     """Tell whether a pod without sandbox has nothing left to run."""
     if not may_restart(pod) and attempt and observed.containers:
         return True
-    regular = specs_of(pod, "containers")
-    if restart_policy(pod) == "OnFailure" and all(_succeeded(observed, spec) for spec in regular):
-        return any(observed.latest(spec.name) for spec in regular)
-    return False
+    return all(_ended_for_good(pod, observed, spec) for spec in specs_of(pod, "containers"))
 
 
-def _succeeded(observed: Observed, spec: Spec) -> bool:
+def _ended_for_good(pod: Obj, observed: Observed, spec: Spec) -> bool:
     latest = observed.latest(spec.name)
-    return latest is not None and latest.state == "exited" and latest.exit_code == 0
+    if latest is None or latest.state != "exited":
+        return False
+    return not restarts(spec.container, pod, latest.exit_code)
 
 
 def _start(spec: Spec, observed: Observed) -> StartContainer:

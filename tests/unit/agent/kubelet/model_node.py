@@ -129,7 +129,7 @@ class ModelRuntime:
         return f"s{number}"
 
     async def create_container(
-        self, sandbox_id: str, config: Mapping[str, Any], _: Mapping[str, Any]
+        self, sandbox_id: str, config: Mapping[str, Any], sandbox: Mapping[str, Any]
     ) -> str:
         name = config["metadata"]["name"]
         self._enter("create", name)
@@ -146,6 +146,9 @@ class ModelRuntime:
             annotations=config["annotations"],
         )
         self.limits[key] = config["linux"]["resources"]
+        log = Path(sandbox.get("log_directory", "")) / config.get("log_path", "")
+        if log.parent.is_dir():
+            log.touch()
         return key
 
     async def start_container(self, container_id: str) -> None:
@@ -293,6 +296,12 @@ class Node:
         self.image_volumes = ModelImageVolumes()
         self.trouble = ""
         self.topology = NO_TOPOLOGY
+        self._killed = False
+
+    async def kill(self) -> None:
+        """End as kpy does that is killed: nothing of it hears of anything any more."""
+        self._killed = True
+        await self.nursery.cancel()
 
     def connect(
         self, cluster: ModelCluster, client: Client, informers: Informers, *, follows: bool
@@ -314,6 +323,8 @@ class Node:
             informers.get(PODS).subscribe(self._on_pod)
 
     def _on_pod(self, old: Item | None, new: Item | None) -> None:
+        if self._killed:
+            return
         if new is not None:
             self.workers.update(new.obj)
         elif old is not None:

@@ -24,6 +24,7 @@ from minikube_py.agent.kubelet.pleg import changed_pods
 from minikube_py.agent.kubelet.references import Ref, references_of
 from tests.unit.agent.kubelet.builders import NOW, container, exited, pod, running, sandbox
 
+RESTART_ALL = "RestartAllContainersOnContainerExits"
 MACHINE = MachineFacts(cpus=2, memory_bytes=1 << 30, disk_bytes=1 << 34, huge_pages={"2Mi": 0})
 FACTS = NodeFacts(
     name="n1",
@@ -68,6 +69,10 @@ def test_a_node_is_ready_unless_something_is_wrong():
     broken = ready(status("container runtime is down"))
     assert (broken["status"], broken["reason"]) == ("False", "KubeletNotReady")
     assert broken["message"] == "container runtime is down"
+
+
+def test_a_node_declares_what_the_scheduler_may_ask_for():
+    assert status()["declaredFeatures"] == [RESTART_ALL]
 
 
 def test_a_condition_keeps_the_time_of_its_change():

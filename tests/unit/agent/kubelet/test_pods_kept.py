@@ -27,7 +27,7 @@ async def test_a_kubelet_that_is_started_again_finds_its_pods_and_starts_nothing
         before = node.pod()
         node.runtime.log.clear()
         cluster, runtime = node.cluster, node.runtime
-        await node.nursery.cancel()
+        await node.kill()
         async with model_node(tmp_path, cluster, runtime) as again:
             await asyncio.sleep(30)
             assert not [line for line in runtime.log if not line.startswith("exec")]
@@ -41,7 +41,7 @@ async def test_what_ended_while_nobody_looked_is_found(tmp_path):
         await node.create(new(restartPolicy="Never"))
         await until(node, "Running")
         cluster, runtime = node.cluster, node.runtime
-        await node.nursery.cancel()
+        await node.kill()
         await asyncio.sleep(20)
         async with model_node(tmp_path, cluster, runtime) as again:
             await until(again, "Failed")
@@ -54,7 +54,7 @@ async def test_a_pod_that_was_deleted_while_nobody_looked_is_ended(tmp_path):
         await node.create(new())
         await until(node, "Running")
         cluster, runtime = node.cluster, node.runtime
-        await node.nursery.cancel()
+        await node.kill()
         await node.client.delete(PODS, "a", "default")
         async with model_node(tmp_path, cluster, runtime) as again:
             await until_gone(again)

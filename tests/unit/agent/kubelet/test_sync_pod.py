@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from minikube_py.agent.cri.runtime import Container, Sandbox
 from minikube_py.agent.kubelet.observed import HASH, Observed
 from minikube_py.agent.kubelet.sync_pod import (
+    BeginAnew,
     RemoveContainer,
     RunSandbox,
     StartContainer,
+    StopAll,
     StopContainer,
     StopPod,
     plan,
@@ -298,6 +300,10 @@ class Model:
             case StopPod():
                 self.sandboxes = [replace(s, ready=False, ips=()) for s in self.sandboxes]
                 self.containers = [self.dead(c) for c in self.containers]
+            case StopAll():
+                self.containers = [self.dead(c) for c in self.containers]
+            case BeginAnew():
+                self.containers = [c for c in self.containers if c.state != "exited"]
             case StopContainer(container_id=key):
                 self.containers = [self.dead(c) if c.id == key else c for c in self.containers]
             case RemoveContainer(container_id=key):
@@ -322,24 +328,35 @@ class Model:
 
 
 POLICIES = st.sampled_from(["Always", "OnFailure", "Never"])
-ENDINGS = st.lists(st.sampled_from([0, 0, 1, 137]), max_size=3)
-ANY_STATE = st.sampled_from(["none", "running", "created", "unknown", "ok", "bad"])
+ENDINGS = st.lists(st.sampled_from([0, 0, 1, 42, 137]), max_size=3)
+ANY_STATE = st.sampled_from(["none", "running", "created", "unknown", "ok", "bad", "anew"])
 MAKERS = {
     "running": running,
     "created": created,
     "unknown": unknown,
     "ok": exited,
     "bad": lambda name: exited(name, 1),
+    "anew": lambda name: exited(name, 42),
 }
+
+
+def source(name: str) -> dict[str, Any]:
+    """Return a container whose end with 42 has its pod begin anew."""
+    codes = {"operator": "In", "values": [42]}
+    rules = [{"action": "RestartAllContainers", "exitCodes": codes}]
+    return container(name, restartPolicy="Never", restartPolicyRules=rules)
 
 
 @st.composite
 def situations(draw: st.DrawFn) -> tuple[Any, Observed, dict[str, list[int]]]:
     """A pod, whatever the runtime may have of it, and how its containers will end."""
     inits = [
-        draw(st.sampled_from([container, sidecar]))(f"i{n}") for n in range(draw(st.integers(0, 3)))
+        draw(st.sampled_from([container, sidecar, source]))(f"i{n}")
+        for n in range(draw(st.integers(0, 3)))
     ]
-    regular = [container(f"c{n}") for n in range(draw(st.integers(1, 3)))]
+    regular = [
+        draw(st.sampled_from([container, source]))(f"c{n}") for n in range(draw(st.integers(1, 3)))
+    ]
     a_pod = pod(regular, init=inits, restartPolicy=draw(POLICIES))
     attempts = range(draw(st.integers(0, 2)))
     things: list[Sandbox | Container] = [sandbox(n, ready=draw(st.booleans())) for n in attempts]
