@@ -31,7 +31,11 @@ from minikube_py.agent.kubelet.env import (
 from minikube_py.agent.kubelet.errors import StartRefusedError, SyncError
 from minikube_py.agent.kubelet.hooks import HookError, run_hook
 from minikube_py.agent.kubelet.images import PullRequest
-from minikube_py.agent.kubelet.kubelet_metrics import container_start, pod_start
+from minikube_py.agent.kubelet.kubelet_metrics import (
+    container_start,
+    pod_start,
+    sandbox_start,
+)
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.observed import Observed
 from minikube_py.agent.kubelet.pod import (
@@ -174,7 +178,8 @@ class Executor:
         log_directory(context.logs, pod).mkdir(mode=0o755, parents=True, exist_ok=True)
         try:
             async with context.starts:
-                sandbox = await context.runtime.run_sandbox(config, handler)
+                with sandbox_start(context.tallies, context.clock, handler):
+                    sandbox = await context.runtime.run_sandbox(config, handler)
             await context.isolate(pod, lambda: self._addresses(sandbox))
         except CriError as error:
             raise SyncError(

@@ -121,6 +121,10 @@ OwnCredentials = Callable[[str], Iterable[Mapping[str, str]]]
 """registry -> entries as a docker configuration has them"""
 
 
+Pulled = Callable[[str, int, float], None]
+"""(uid of the pod, bytes of the image, seconds)"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PullRequest:
     """An image that a container needs."""
@@ -153,6 +157,8 @@ class ImagePuller:
         self._backoffs = Backoffs(clock)
         self._errors: dict[str, str] = {}
         self._slots = asyncio.Semaphore(pulls_max)
+        self.pulled: Pulled = lambda *_: None
+        """Told of each pull: whose pod, how large, how long."""
 
     async def ensure(self, request: PullRequest, tell: Tell) -> Image:
         """Return the image of a container, pulled where need be.
@@ -219,6 +225,7 @@ class ImagePuller:
             raise StartRefusedError("ErrImagePull", error.message) from None
         self._errors.pop(key, None)
         now = self._clock.monotonic()
+        self.pulled(uid_of(request.pod), found.size_bytes, now - asked)
         tell(
             "Normal",
             "Pulled",

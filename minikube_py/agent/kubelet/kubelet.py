@@ -36,7 +36,11 @@ from minikube_py.agent.kubelet.dns import node_resolver
 from minikube_py.agent.kubelet.garbage import Garbage, RemoveOrphans, no_orphans
 from minikube_py.agent.kubelet.image_records import PRELOADED, ImageRecords
 from minikube_py.agent.kubelet.images import PULLS_MAX, ImagePuller, OwnCredentials
-from minikube_py.agent.kubelet.kubelet_metrics import PodStarts, counted
+from minikube_py.agent.kubelet.kubelet_metrics import (
+    ADMISSION_REJECTIONS,
+    PodStarts,
+    counted,
+)
 from minikube_py.agent.kubelet.log_rotation import LogLimits, LogRotation
 from minikube_py.agent.kubelet.machine import has_apparmor
 from minikube_py.agent.kubelet.node_context import Isolate, NodeContext, no_isolation
@@ -223,7 +227,8 @@ class Kubelet:
         self.node_status.wake()
 
     def _hear(self, uid: str, status: Mapping[str, Any] | None) -> None:
-        self._starts.hear(uid, status)
+        worker = self._workers.get(uid) if self._workers is not None else None
+        self._starts.hear(uid, status, worker.pod if worker is not None else None)
         self.config.hear(uid, status)
 
     def _wake(self, uid: str) -> None:
@@ -254,6 +259,7 @@ class Kubelet:
                 self._clock,
                 self._wake,
                 lambda key: self.on_exit(key),  # noqa: PLW0108 -- it may be set later
+                self.tallies,
             )
             self._start(nursery, "node status", self.node_status.run)
             for part, run in self._plugins.parts():
@@ -351,6 +357,7 @@ class Kubelet:
         room = allocatable(self.config.node.machine) | self._given(node)
         failure = admit(pod, self.workers.others(pod), room, node, self._rules())
         if failure is not None:
+            self.tallies.count(ADMISSION_REJECTIONS, failure.reason)
             self._recorder.record(reference(pod), "Warning", failure.reason, failure.told)
         return failure
 
@@ -415,6 +422,7 @@ class Kubelet:
             status=self.node_status,
             recorder=self._recorder,
             clock=self._clock,
+            tallies=self.tallies,
         )
 
     def probe_metrics(self) -> Iterator[str]:
@@ -435,15 +443,17 @@ class Kubelet:
             )
 
         self._probes = Probes(self.runtime, clock, nursery, self._wake, unwell)
+        images = ImagePuller(
+            self._images, clock, config.credentials, self._image_records, config.pulls_max
+        )
+        images.pulled = self._starts.pulled
         return NodeContext(
             node_name=config.node.name,
             client=self._client,
             clock=clock,
             recorder=self._recorder,
             runtime=self.runtime,
-            images=ImagePuller(
-                self._images, clock, config.credentials, self._image_records, config.pulls_max
-            ),
+            images=images,
             probes=self._probes,
             references=References(self._client, clock, nursery, self._wake),
             tokens=self._tokens,

@@ -18,9 +18,11 @@ from minikube_py.agent.cri.errors import (
 )
 from minikube_py.agent.cri.events import container_events
 from minikube_py.agent.cri.runtime import Runtime
+from minikube_py.agent.kubelet.kubelet_metrics import RELIST_DURATION, RELIST_INTERVAL
 from minikube_py.agent.kubelet.observed import POD_UID
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tallies import Tallies
 from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
@@ -53,8 +55,11 @@ class Pleg:
         clock: Clock,
         wake: Callable[[str], None],
         exited: Callable[[str], None],
+        tallies: Tallies,
     ) -> None:
         """Take `wake`, called with the uid of a pod, and `exited`, with the id of a container."""
+        self._tallies = tallies
+        self._listed_at: float | None = None
         self._exited = exited
         self._connection = connection
         self._runtime = Runtime(connection)
@@ -67,6 +72,10 @@ class Pleg:
 
     async def relist(self) -> None:
         """Compare what the runtime has with the last time; raises CriError."""
+        begun = self._clock.monotonic()
+        if self._listed_at is not None:
+            self._tallies.observe(RELIST_INTERVAL, begun - self._listed_at)
+        self._listed_at = begun
         try:
             sandboxes = await self._runtime.list_sandboxes({})
             containers = await self._runtime.list_containers({})
@@ -74,6 +83,7 @@ class Pleg:
             self.healthy = False
             raise
         self.healthy = True
+        self._tallies.observe(RELIST_DURATION, self._clock.monotonic() - begun)
         states = {
             sandbox.id: (sandbox.uid, "ready" if sandbox.ready else "notready")
             for sandbox in sandboxes

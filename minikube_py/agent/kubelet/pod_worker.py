@@ -23,6 +23,7 @@ from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.container_status import DEADLINE, Facts, Failure
 from minikube_py.agent.kubelet.errors import SyncError
 from minikube_py.agent.kubelet.execute import Executor, runtime_fields
+from minikube_py.agent.kubelet.kubelet_metrics import worker_step
 from minikube_py.agent.kubelet.last_words import LastWords
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.observed import Observed, observe
@@ -94,6 +95,8 @@ class PodWorker:
         self._adopted = False
         self._assigned = False
         self._failures = 0
+        self._news = "create"
+        """Why the next step is done, in upstream's words: create, update, sync, kill."""
         self._woken = asyncio.Event()
         self._shorter = asyncio.Event()
         self._grace: int | None = None
@@ -112,8 +115,10 @@ class PodWorker:
         self._context.statuses.seen(pod)
         if same:
             return
+        self._news = "update"
         self.allocate()
         if is_deleting(pod):
+            self._news = "kill"
             self._stopping.set()
             if self._grace is not None and grace_seconds(pod) < self._grace:
                 self._shorter.set()
@@ -179,8 +184,10 @@ class PodWorker:
         while True:
             self._woken.clear()
             wait: float | None
+            kind, self._news = self._news, "sync"
             try:
-                wait = await self._step()
+                with worker_step(self._context.tallies, self._context.clock, kind):
+                    wait = await self._step()
                 self._failures = 0
             except (SyncError, CriError, OSError) as error:
                 wait = self._note_failure(error)  # OSError: the disk is full, or worse

@@ -30,6 +30,7 @@ from minikube_py.agent.kubelet.stats.provider import Provider
 from minikube_py.api.object import Obj
 from minikube_py.client.events import Recorder
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tallies import Tallies
 
 log = logging.getLogger(__name__)
 IMAGES_SECONDS = 300.0
@@ -63,6 +64,7 @@ class Node:
     status: NodeStatus
     recorder: Recorder
     clock: Clock
+    tallies: Tallies
 
 
 class Pressure:
@@ -84,6 +86,7 @@ class Pressure:
                 free_disk=self._free_disk,
                 levels=self._levels,
                 clock=node.clock,
+                tallies=node.tallies,
             ),
         )
 

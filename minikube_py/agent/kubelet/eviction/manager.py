@@ -40,6 +40,7 @@ from minikube_py.agent.kubelet.eviction.thresholds import (
     look,
     low_message,
 )
+from minikube_py.agent.kubelet.kubelet_metrics import EVICTIONS
 from minikube_py.agent.kubelet.pod import full_name
 from minikube_py.agent.kubelet.stats import disk, usage
 from minikube_py.agent.kubelet.stats.provider import Provider, threads
@@ -47,6 +48,7 @@ from minikube_py.agent.kubelet.stats.sample import PodSample
 from minikube_py.agent.kubelet.stats.summary import Disks, local_volumes
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.lib.clock import Clock
+from minikube_py.lib.tallies import Tallies
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 10.0
@@ -93,6 +95,8 @@ class Surroundings:
     levels: Callable[[], Awaitable[Levels]]
     """What the node has left."""
     clock: Clock
+    tallies: Tallies
+    """What is counted of the kubelet's work."""
 
 
 @dataclass
@@ -173,7 +177,7 @@ class EvictionManager:
             if not threshold.hard:
                 own = int(get(use.pod, "spec.terminationGracePeriodSeconds", 30))
                 grace = max(min(self.policy.soft_grace_seconds, own), HARD_GRACE_SECONDS)
-            if self._end(use.pod, message, grace):
+            if self._end(use.pod, message, grace, threshold.signal):
                 return
         log.warning("no pod can be ended to win back %s", resource)
 
@@ -186,10 +190,13 @@ class EvictionManager:
         sample = await stats.sample_of(limited)
         disks = await stats.disks(sample, LOOK_SECONDS)
         found = list(over_limits(uses(sample.pods, disks)))
-        ended = [self._end(use.pod, message, HARD_GRACE_SECONDS) for use, message in found]
+        ended = [
+            self._end(use.pod, message, HARD_GRACE_SECONDS, signal)
+            for use, signal, message in found
+        ]
         return any(ended)
 
-    def _end(self, pod: Obj, message: str, grace: int) -> bool:
+    def _end(self, pod: Obj, message: str, grace: int, signal: str) -> bool:
         ended = self.around.pods.evict(
             uid_of(pod), Failure(REASON, message, disruption=True), grace
         )
@@ -197,6 +204,7 @@ class EvictionManager:
             self._ending[uid_of(pod)] = self.around.clock.monotonic() + END_SECONDS
             log.warning("pod evicted pod=%s reason=%s", full_name(pod), message)
             self.around.tell(pod, message)
+            self.around.tallies.count(EVICTIONS, signal)
         return ended
 
 

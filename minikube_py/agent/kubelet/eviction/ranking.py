@@ -72,12 +72,18 @@ def containers_message(use: PodUse, resource: str) -> str:
     return "".join(parts)
 
 
-def over_limits(pods: Iterable[PodUse]) -> Iterator[tuple[PodUse, str]]:
-    """Yield the pods that take more of the disk than they may, and what they are told."""
+EMPTY_DIR = "emptydirfs.limit"
+WHOLE_POD = "ephemeralpodfs.limit"
+CONTAINER = "ephemeralcontainerfs.limit"
+"""What upstream calls the limits of pods, where it counts evictions."""
+
+
+def over_limits(pods: Iterable[PodUse]) -> Iterator[tuple[PodUse, str, str]]:
+    """Yield the pods that take more of the disk than they may, of what, and what they are told."""
     for use in pods:
-        message = next(_complaints(use), "")
-        if message:
-            yield use, message
+        for signal, message in _complaints(use):
+            yield use, signal, message
+            break
 
 
 def has_disk_limits(pod: Obj) -> bool:
@@ -97,17 +103,19 @@ def _sized(pod: Obj) -> Sequence[tuple[str, str]]:
     ]
 
 
-def _complaints(use: PodUse) -> Iterator[str]:
+def _complaints(use: PodUse) -> Iterator[tuple[str, str]]:
     for name, limit in _sized(use.pod):
         if use.volumes.get(name, 0) > quantity.value(limit):
-            yield f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
+            yield EMPTY_DIR, f'Usage of EmptyDir volume "{name}" exceeds the limit "{limit}". '
     total = pod_amounts(use.pod, "limits").get("ephemeral-storage")
     if total is not None and use.disk > total.value():
-        yield f"Pod ephemeral local storage usage exceeds the total limit of containers {total}. "
+        told = f"Pod ephemeral local storage usage exceeds the total limit of containers {total}. "
+        yield WHOLE_POD, told
     for spec in specs_of(use.pod, "containers"):
         own = (get(spec.container, "resources.limits") or {}).get("ephemeral-storage")
         if own and use.container_disk.get(spec.name, 0) > quantity.value(own):
-            yield f'Container {spec.name} exceeded its local ephemeral storage limit "{own}". '
+            told = f'Container {spec.name} exceeded its local ephemeral storage limit "{own}". '
+            yield CONTAINER, told
 
 
 def _bytes(amount: int) -> str:

@@ -45,6 +45,7 @@ from minikube_py.agent.kubelet.stats.sample import ContainerSample, PodFacts, Po
 from minikube_py.agent.kubelet.stats.summary import Disks
 from minikube_py.agent.kubelet.stats.usage import Memory, Usage
 from minikube_py.api.object import Obj
+from minikube_py.lib.tallies import Tallies
 from tests.frozen import freeze
 from tests.unit.agent.kubelet.builders import container, pod
 from tests.virtual_time import VirtualClock, virtual
@@ -211,7 +212,7 @@ def test_who_takes_more_of_the_disk_than_it_may_is_told(
     one = pod(containers, **spec)
     assert has_disk_limits(one)
     assert not has_disk_limits(pod())
-    ((_, told),) = over_limits([PodUse(pod=one, **use)])
+    ((_, _, told),) = over_limits([PodUse(pod=one, **use)])
     assert told == message
     assert not list(over_limits([PodUse(pod=one)]))
 
@@ -260,6 +261,7 @@ class NodeModel:
     ending: set[str] = field(default_factory=set)
     sampled: int = 0
     freed: int = 0
+    tallies: Tallies = field(default_factory=Tallies)
 
     def add(self, one: Obj, memory: int) -> None:
         name = one["metadata"]["name"]
@@ -307,6 +309,7 @@ class NodeModel:
                 free_disk=self.free_disk,
                 levels=self._levels,
                 clock=self.clock,
+                tallies=self.tallies,
             ),
         )
 
@@ -349,6 +352,10 @@ async def test_one_pod_at_a_time_is_ended_while_memory_is_short() -> None:
     node.levels[MEMORY] = PLENTY
     await manager.step()
     assert len(node.evicted) == 2
+    counted = [line for line in node.tallies.lines() if not line.startswith("#")]
+    assert counted == [
+        f'kubelet_evictions{{eviction_signal="memory.available"}} {len(node.evicted)}'
+    ]
 
 
 @virtual

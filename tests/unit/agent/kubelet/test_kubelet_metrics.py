@@ -6,10 +6,11 @@ import pytest
 
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.kubelet_metrics import PodStarts, counted, operation
+from minikube_py.api.core import PODS
 from minikube_py.lib.tallies import Tallies
-from tests.unit.agent.kubelet.builders import container
+from tests.unit.agent.kubelet.builders import container, pod
 from tests.unit.agent.kubelet.model_node import Script, model_node
-from tests.unit.agent.kubelet.pods_in_time import new, until
+from tests.unit.agent.kubelet.pods_in_time import new, until, until_gone
 from tests.virtual_time import VirtualClock, virtual
 
 
@@ -76,3 +77,40 @@ async def test_the_start_of_a_pod_is_measured_from_the_first_look_and_of_none_th
     found = samples(tallies)
     assert found["kubelet_pod_start_duration_seconds_count"] == 1
     assert found["kubelet_pod_start_duration_seconds_sum"] == pytest.approx(7)
+
+
+@virtual
+async def test_the_start_by_the_indicator_is_without_pulls_and_init_containers():
+    tallies = Tallies()
+    starts = PodStarts(tallies, VirtualClock())
+    created = pod(metadata={"creationTimestamp": "2026-01-01T00:00:00Z"})
+    starts.hear("u", {"phase": "Pending"}, created)
+    await asyncio.sleep(3)
+    starts.pulled("u", 20 << 20, 3)
+    starts.pulled("other", 200 << 30, 1)
+    await asyncio.sleep(7)
+    ended = {"startedAt": "2026-01-01T00:00:03Z", "finishedAt": "2026-01-01T00:00:08Z"}
+    inits = [{"state": {"terminated": ended}}, {"state": {"running": {}}}]
+    starts.hear("u", {"phase": "Running", "initContainerStatuses": inits}, created)
+    found = samples(tallies)
+    assert found["kubelet_pod_start_total_duration_seconds_sum"] == pytest.approx(10)
+    assert found["kubelet_pod_start_sli_duration_seconds_sum"] == pytest.approx(2)
+    pulls = "kubelet_image_pull_duration_seconds_count"
+    assert found[pulls + '{image_size_in_bytes="10MB-100MB"}'] == 1
+    assert found[pulls + '{image_size_in_bytes="GT100GB"}'] == 1
+
+
+@virtual
+async def test_looks_at_pods_are_counted_by_what_asked_for_them(tmp_path):
+    async with model_node(tmp_path) as node:
+        await node.create(new())
+        await until(node, "Running")
+        node.workers.wake(node.pod()["metadata"]["uid"])
+        await asyncio.sleep(1)
+        await node.client.delete(PODS, "a", "default")
+        await until_gone(node)
+        found = samples(node.context.tallies)
+    name = "kubelet_pod_worker_duration_seconds_count"
+    counted = {one.split('"')[1] for one in found if one.startswith(name)}
+    assert {"create", "kill", "sync"} <= counted
+    assert found['kubelet_run_podsandbox_duration_seconds_count{runtime_handler=""}'] == 1
