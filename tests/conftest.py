@@ -11,6 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.e2e import logs
+
+LOG_LINES = logs.LINES
+"""Of the log of a machine."""
 SHOWN_LINES = 15
 """Of each captured log, its last ones; of a traceback's entry, its first and last ones."""
 SHOWN_COLUMNS = 240
@@ -28,16 +32,16 @@ def pytest_runtest_makereport() -> Generator[None, Any, Any]:
     """Keep what is shown of a failure short; the whole is there with `-vv`."""
     report = yield
     if report.failed:
-        report.sections = [(name, _ending(text)) for name, text in report.sections]
+        report.sections = [(name, _ending(name, text)) for name, text in report.sections]
         _shorten(report.longrepr)
     return report
 
 
-def _ending(text: str) -> str:
+def _ending(name: str, text: str) -> str:
     """Return the last lines of a log."""
-    lines = text.splitlines()
-    left_out = [f"... {len(lines) - SHOWN_LINES} lines"] if len(lines) > SHOWN_LINES else []
-    return "\n".join(left_out + [line[:SHOWN_COLUMNS] for line in lines[-SHOWN_LINES:]])
+    lines, most = text.splitlines(), LOG_LINES if name.startswith(logs.SECTION) else SHOWN_LINES
+    left_out = [f"... {len(lines) - most} lines"] if len(lines) > most else []
+    return "\n".join(left_out + [line[:SHOWN_COLUMNS] for line in lines[-most:]])
 
 
 def _shorten(shown: Any) -> None:

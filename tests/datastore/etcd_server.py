@@ -56,17 +56,18 @@ class Member:
     def wait(self) -> None:
         """Return once it has a leader and takes writes."""
         until = time.monotonic() + START_SECONDS
-        while self.ctl("put", "\x7fready", "").returncode != 0:
+        while self.ctl("put", "\x7fready", "", seconds=2).returncode != 0:
             assert self._process is not None
             if self._process.poll() is not None or time.monotonic() > until:
                 raise AssertionError((self.folder / "log").read_text()[-2000:])
 
-    def ctl(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run etcdctl against this member."""
-        command = ["etcdctl", f"--endpoints={self.client}", "--dial-timeout=1s"]
+    def ctl(self, *words: str, seconds: int = 30) -> subprocess.CompletedProcess[str]:
+        """Run etcdctl against this member; it gives up after so long."""
+        dial = f"--dial-timeout={seconds // 2}s"
+        command = ["etcdctl", f"--endpoints={self.client}", dial]
         command += self._client_options()
         return subprocess.run(
-            [*command, "--command-timeout=2s", *words],
+            [*command, f"--command-timeout={seconds}s", *words],
             env={"ETCDCTL_API": "3", "PATH": "/usr/bin:/bin"},
             capture_output=True,
             text=True,

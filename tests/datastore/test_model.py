@@ -150,7 +150,7 @@ async def history(backend: Backend, prefix: str, after: int, until: int) -> list
     """Return what a watch yields up to a revision."""
     events: list[Event] = []
     if after < until:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             async for batch in backend.watch(prefix, after=after):
                 events += batch
                 if events[-1].revision >= until:

@@ -22,7 +22,7 @@ from minikube_py.datastore.shared.backend import SharedBackend
 from minikube_py.datastore.shared.tables import FORMAT
 from tests.datastore.counting import count
 
-BOUND_SECONDS = 30.0
+BOUND_SECONDS = 120.0
 
 
 async def opened(endpoint: str) -> SharedBackend:

@@ -2,18 +2,23 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e import logs
 from tests.e2e import registry as registry_program
 from tests.e2e.cluster import Cluster, build_images
 from tests.e2e.node.machine import wait_until
 
 REGISTRY_PORT = 5009
 """In the machine's own network, where nobody else listens."""
+
+BEFORE_SECONDS = 5.0
+"""So much before a test failed its logs count as well: their files know the time less exactly."""
+REASON_LETTERS = 400
 
 NODES = int(os.environ.get("KPY_E2E_NODES", "1"))
 """How many machines the cluster of all tests has; `make test-two-nodes` says 2."""
@@ -33,9 +38,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         for number in range(2, NODES + 1):
             made.add_worker(f"n{number}", f"192.168.77.{number}")
         yield made
-    except BaseException:
-        print(made.logs())  # noqa: T201 -- pytest shows it beside the error of the fixture
-        raise
     finally:
         made.close()
 
@@ -52,9 +54,6 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.start()
         made.add_worker("n2", "192.168.77.2")
         yield made
-    except BaseException:
-        print(made.logs())  # noqa: T201 -- pytest shows it beside the error of the fixture
-        raise
     finally:
         made.close()
 
@@ -86,13 +85,22 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Iterator[None]:
-    """Show the end of the servers' logs beside a test that failed."""
-    del call
-    outcome: Any = yield
-    report = outcome.get_result()
-    arguments = getattr(item, "funcargs", {})
-    for used in (arguments.get("cluster"), arguments.get("two_nodes")):
-        if report.failed and isinstance(used, Cluster):
-            report.sections.append(("kpy", used.logs()))
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Show how the logs of machines end beside a test that failed; the last line is in its reason.
+
+    The reason is all that a summary shows.
+    """
+    report = yield
+    ends = logs.added_to(call.start - BEFORE_SECONDS) if report.failed else []
+    for end in ends:
+        report.sections.append((f"{logs.SECTION} {end.name}", "\n".join(end.lines)))
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if ends and crash is not None:
+        first, newline, rest = crash.message.partition("\n")
+        crash.message = f"{first[:REASON_LETTERS]}; {_last(ends[-1])}{newline}{rest}"
+    return report
+
+
+def _last(end: logs.Ending) -> str:
+    return f"{end.name} ends: {end.lines[-1][:REASON_LETTERS]}"

@@ -69,9 +69,11 @@ def _split(line: str) -> tuple[str, str, str]:
 def test_the_kubelet_tells_what_node_pods_and_containers_use(cluster: Cluster, busy: str) -> None:
     def measured() -> Any:
         pods = json.loads(raw(cluster, "stats/summary"))["pods"]
-        (found,) = [pod for pod in pods if pod["podRef"]["namespace"] == busy]
+        found = {pod["podRef"]["namespace"]: pod for pod in pods}[busy]
         told = {one["name"]: one for one in found["containers"]}
-        said = told["burn"]["logs"]["usedBytes"] > 0 and found["volume"]
+        kept = {one["name"]: one for one in found["volume"]}["scratch"]["usedBytes"] >= 3 << 20
+        whole = told["burn"]["rootfs"]["usedBytes"] >= 0 and told["rest"]["memory"]
+        said = told["burn"]["logs"]["usedBytes"] > 0 and whole and kept
         return said and found["cpu"].get("usageNanoCores", 0) > 50_000_000 and found
 
     pod = wait_until(measured, 60, "the pod is seen to be busy")
@@ -96,7 +98,10 @@ def test_the_kubelet_tells_what_node_pods_and_containers_use(cluster: Cluster, b
 
 
 def test_kubectl_top_shows_nodes_pods_and_containers(cluster: Cluster, busy: str) -> None:
-    header, node = cluster.kubectl("top", "node", "n1").splitlines()
+    measured = wait_until(
+        lambda: cluster.kubectl("top", "node", "n1"), 60, "there are measurements of the node"
+    )
+    header, node = measured.splitlines()
     assert header.split()[:2] == ["NAME", "CPU(cores)"]
     assert node.split()[1].endswith("m")
     assert node.split()[3].endswith("Mi")

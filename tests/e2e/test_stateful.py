@@ -66,9 +66,13 @@ def test_pods_come_in_order_with_names_that_resolve(cluster: Cluster, namespace:
         )
 
     cluster.kubectl("delete", "pod", "db-1", "-n", namespace)
+    uid = pods["db-1"]["metadata"]["uid"]
+    wait_until(
+        lambda: cluster.get("pod", "db-1", "-n", namespace)["metadata"]["uid"] != uid,
+        60,
+        "there is another one of the name",
+    )
     cluster.kubectl("rollout", "status", "statefulset/db", "-n", namespace, "--timeout=120s")
-    again = cluster.get("pod", "db-1", "-n", namespace)
-    assert again["metadata"]["uid"] != pods["db-1"]["metadata"]["uid"]
 
     scale = json.dumps({"spec": {"replicas": 1}})
     cluster.kubectl("patch", "statefulset", "db", "-n", namespace, "-p", scale)

@@ -55,7 +55,7 @@ def has_account(server: Server, namespace: str) -> bool:
 def addresses(server: Server) -> set[str]:
     """Return where pods find the API."""
     found = json.loads(server.kubectl("get", "endpoints", "kubernetes", "-o", "json"))
-    return {one["ip"] for subset in found["subsets"] for one in subset["addresses"]}
+    return {one["ip"] for subset in found.get("subsets", ()) for one in subset["addresses"]}
 
 
 def leader(server: Server) -> str:
@@ -77,7 +77,7 @@ def test_when_a_server_is_killed_the_other_takes_over_its_work(two: tuple[Server
     assert leader(second) != led
     wait_for(lambda: addresses(second) == {"192.0.2.2"}, second.log.read_text)
     first.start()
-    assert has_account(first, "after")
+    wait_for(lambda: has_account(first, "after"), first.log.read_text)
     wait_for(lambda: addresses(first) == {"192.0.2.1", "192.0.2.2"}, first.log.read_text)
 
 

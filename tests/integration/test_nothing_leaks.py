@@ -52,7 +52,7 @@ class Client:
         context = self.bare if bearer else self.context
         try:
             with urllib.request.urlopen(  # noqa: S310
-                request, timeout=30, context=context
+                request, timeout=120, context=context
             ) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
@@ -128,6 +128,7 @@ def readable(server: Server, client: Client) -> dict[str, bytes]:
 
 def test_no_secret_shows_anywhere(server: Server) -> None:
     client = Client(server)
+    server.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=120s")
     assert list(plant(client)) == [201, 409, 422, 200, 201, 409, 400, 422, 400, 200, 401, 200]
     status, answer = client.call(
         "POST",

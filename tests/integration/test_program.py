@@ -24,7 +24,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 def refusal(*line: str) -> str:
     """Run a command that must refuse; return its one line."""
-    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=180)
     assert done.returncode not in (0, None)
     lines = done.stderr.strip().splitlines()
     assert len(lines) == 1, done.stderr

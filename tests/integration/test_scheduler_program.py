@@ -44,7 +44,7 @@ def why(server: Server, *arguments: str) -> "subprocess.CompletedProcess[str]":
     environ = {**os.environ, "KUBECONFIG": str(server.folder / "kubeconfig")}
     line = [str(KPY), "why", *arguments]
     return subprocess.run(
-        line, check=False, capture_output=True, text=True, timeout=60, env=environ
+        line, check=False, capture_output=True, text=True, timeout=180, env=environ
     )
 
 
@@ -97,6 +97,6 @@ def test_a_server_does_not_start_with_a_wrong_configuration(tmp_path: Path) -> N
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(CONFIG.replace("MostAllocated", "Best"))
     line = Server(tmp_path, f"--scheduler-config={wrong}").line()
-    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=180)
     assert done.returncode != 0
     assert 'scoringStrategy.type: Unsupported value: "Best"' in done.stdout + done.stderr

@@ -25,7 +25,7 @@ from minikube_py.datastore.tls_files import NO_FILES, TlsFiles
 from minikube_py.lib import authority, pki
 from tests.datastore.etcd_server import QUICK, Member, etcd
 
-BOUND_SECONDS = 60.0
+BOUND_SECONDS = 120.0
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def three(tmp_path: Path) -> Iterator[Sequence[Member]]:
     cluster = ",".join(f"{one.name}={one.peer}" for one in members)
     try:
         for one in members:
-            one.start(cluster, *QUICK)
+            one.start(cluster)  # on a busy machine quick ones would go on electing each other
         members[0].wait()
         yield members
     finally:
@@ -107,12 +107,16 @@ async def seen_until(watch: AsyncIterator[tuple[Event, ...]], end: int) -> list[
 
 
 async def check(backend: Backend, ledger: Ledger, watch: AsyncIterator[tuple[Event, ...]]) -> None:
-    """Nothing acknowledged is lost, and the watch has every key once, in order."""
+    """Nothing acknowledged is lost, and the watch has every key once, in order.
+
+    What clients had asked for when they were cancelled may still be written, also after the end.
+    """
     end = await written(backend, "/r/end")
-    found = {item.key: item.revision for item in (await backend.list("/r/")).items}
+    items = (await backend.list("/r/")).items
+    found = {item.key: item.revision for item in items if item.revision <= end}
     assert ledger.revisions.items() <= found.items()
-    seen = await seen_until(watch, end)
-    assert [event.revision for event in seen] == sorted(found.values())
+    seen = [event.revision for event in await seen_until(watch, end)]
+    assert [revision for revision in seen if revision <= end] == sorted(found.values())
 
 
 async def test_what_was_acknowledged_outlives_a_killed_etcd(

@@ -9,7 +9,7 @@ import grpc.aio
 from minikube_py.datastore.etcd.messages import PACKAGE, SERVICES, codec
 
 Message = Mapping[str, Any]
-SECONDS_MAX = 20.0
+SECONDS_MAX = 120.0
 SERVICE_OF = {name: service for service, methods in SERVICES.items() for name in methods}
 
 

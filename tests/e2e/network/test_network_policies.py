@@ -45,7 +45,7 @@ class Api:
         context = ssl.create_default_context(cadata=ca)
         context.load_cert_chain(pem)
         host = server["server"].removeprefix("https://")
-        self._connection = http.client.HTTPSConnection(host, context=context, timeout=20)
+        self._connection = http.client.HTTPSConnection(host, context=context, timeout=120)
         inside(Path(f"/proc/{cluster.machine.pid}/ns/net"), self._connection.connect)
         self._connection.auto_open = 0
 
@@ -196,7 +196,7 @@ def test_pods_reach_each_other_exactly_as_policies_allow(world: World, scenario:
 
 def test_a_pod_is_isolated_from_its_first_moment(cluster: Cluster, world: World) -> None:
     world.set_policies(egress("deny-out", "x", None))
-    script = f"nc -w 2 {world.addresses['y/a']} 80 </dev/null >/dev/termination-log; true"
+    script = f"nc -w 5 {world.addresses['y/a']} 80 </dev/null >/dev/termination-log; true"
     for namespace in "xz":
         made = pod("hasty", "n1")
         (container,) = made["spec"]["containers"]

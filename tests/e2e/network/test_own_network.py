@@ -35,9 +35,6 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         made.machine.sh("sh", "-ec", FOLDERS)
         made.start(with_node=False)
         yield made
-    except BaseException:
-        print(made.logs())  # noqa: T201 -- pytest shows it beside the error of the fixture
-        raise
     finally:
         made.close()
 

@@ -158,13 +158,13 @@ def test_a_connection_that_stands_outlives_every_change_and_answers_always_pass(
     world: World,
 ) -> None:
     def connect() -> socket.socket:
-        client = socket.create_connection(("10.42.0.9", 9000), timeout=5)
-        client.settimeout(5)
+        client = socket.create_connection(("10.42.0.9", 9000), timeout=30)
+        client.settimeout(30)
         return client
 
     def listen() -> socket.socket:
         server = socket.create_server(("10.42.0.9", 9000))
-        server.settimeout(5)
+        server.settimeout(30)
         return server
 
     async def scenario() -> None:

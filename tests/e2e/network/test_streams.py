@@ -1,5 +1,6 @@
 """kubectl's long connections against a real cluster: both protocols, terminals, ends and errors."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -105,7 +106,11 @@ def test_a_terminal_has_a_size_and_an_exit_code(cluster: Cluster, web: str) -> N
     inner = inner.replace("kubectl", f"{BIN}/kubectl --kubeconfig {cluster.kubeconfig}")
     line = ["script", "-qefc", f"stty rows 33 cols 99; {inner}", "/dev/null"]  # fmt: skip
     done = subprocess.run(
-        cluster.inside(line), check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=60
+        cluster.inside(line),
+        check=False,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=180,
     )
     assert done.returncode == 3
     assert b"/dev/pts/" in done.stdout
@@ -169,7 +174,7 @@ def test_a_followed_log_ends_soon_after_its_container(cluster: Cluster, web: str
     started = time.monotonic()
     done = kubectl(cluster, "logs", "-f", "short")
     assert done.stdout.split()[:3] == [b"1", b"2", b"3"]
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 90
 
 
 def test_a_follower_that_goes_leaves_nothing_behind(cluster: Cluster, web: str) -> None:
@@ -191,7 +196,10 @@ def test_a_follower_that_goes_leaves_nothing_behind(cluster: Cluster, web: str) 
 def is_watched(cluster: Cluster, inode: int) -> bool:
     """Return whether kpy waits for changes in a folder."""
     folder = Path(f"/proc/{cluster.server.pid}/fdinfo")
-    texts = (path.read_text(errors="replace") for path in folder.iterdir() if path.exists())
+    texts = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a file that kpy has just closed
+            texts.append(path.read_text(errors="replace"))
     return any(f" ino:{inode:x} " in text for text in texts)
 
 

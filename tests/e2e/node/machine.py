@@ -19,6 +19,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import logs
+
 HERE = Path(__file__).resolve().parent
 CGROUPS = Path("/sys/fs/cgroup")
 CONTROLLERS = (
@@ -44,6 +46,7 @@ class Machine:
         self.folder = folder
         self._group = f"kpy-{name}-{uuid.uuid4().hex[:6]}"
         self._started: list[subprocess.Popen[bytes]] = []
+        self._logs: set[Path] = set()
         self.boot()
 
     def boot(self) -> None:
@@ -94,6 +97,8 @@ class Machine:
                 stderr=output,
             )
         self._started.append(process)
+        self._logs.add(log)
+        logs.follow(log)
         return process
 
     def sh(self, *command: str, timeout: float = 120, check: bool = True) -> str:
@@ -145,6 +150,7 @@ class Machine:
     def close(self) -> None:
         """End everything inside, and remove what it had on disk."""
         self.crash()
+        logs.forget(self._logs)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -196,7 +202,7 @@ def wait_until(true: Callable[[], Any], seconds: float, what: str | Callable[[],
         try:
             if result := true():
                 return result
-        except (ProgramError, LookupError, subprocess.TimeoutExpired) as error:
+        except (ProgramError, LookupError, FileNotFoundError, subprocess.TimeoutExpired) as error:
             failure = f"; at last: {error!r}"
         if time.monotonic() >= deadline:
             told = what if isinstance(what, str) else what()

@@ -196,6 +196,8 @@ def test_init_containers_and_sidecars_have_their_turn(node: Node):
     late = (
         "echo sidecar >> /v/log; trap 'echo sidecar-end >> /v/log; exit 0' TERM; sleep 3600 & wait"
     )
+    spoken = {"exec": {"command": ["grep", "sidecar", "/v/log"]}, "periodSeconds": 1}
+    spoken |= {"failureThreshold": 60}
     node.apply(
         make(
             "steps",
@@ -204,7 +206,7 @@ def test_init_containers_and_sidecars_have_their_turn(node: Node):
             restartPolicy="Never",
             initContainers=[
                 step("first", "echo first >> /v/log"),
-                step("side", late, restartPolicy="Always"),
+                step("side", late, restartPolicy="Always", startupProbe=spoken),
                 step("second", "echo second >> /v/log"),
             ],
             volumes=[
@@ -229,7 +231,8 @@ def test_a_container_that_keeps_failing_backs_off(node: Node):
     assert status["restartCount"] >= 1
     assert status["lastState"]["terminated"]["exitCode"] == 3
     message = status["state"]["waiting"]["message"]
-    assert message.startswith("back-off 10s restarting failed container=c pod=crash_default(")
+    assert " restarting failed container=c pod=crash_default(" in message
+    assert message.startswith(("back-off 10s", "back-off 20s", "back-off 40s"))
     assert node.logs("crash", "--previous") == "run\n"
     node.told("crash", "BackOff: Back-off restarting failed container c in pod")
     node.delete("crash")
@@ -259,18 +262,22 @@ def test_a_command_that_is_missing_is_told(node: Node):
 
 
 @pytest.mark.parametrize(
-    ("policy", "reason"), [("Never", "ErrImageNeverPull"), ("IfNotPresent", "ErrImagePull")]
+    ("policy", "event"),
+    [
+        ("Never", "ErrImageNeverPull: Container image "),
+        ("IfNotPresent", "Failed: Error: ErrImagePull"),
+    ],
 )
-def test_an_image_that_is_missing_is_told(node: Node, policy: str, reason: str):
+def test_an_image_that_is_missing_is_told(node: Node, policy: str, event: str):
     name = f"image-{policy.lower()}"
     image = {"image": "127.0.0.1:1/nothing:1", "imagePullPolicy": policy}
     node.apply(make(name, container=image))
-    node.wait_state(name, reason)
+    node.told(name, event)
     node.delete(name)
 
 
 def test_probes_decide_when_a_container_serves_and_when_it_is_restarted(node: Node):
-    serve = "mkdir /www; touch /www/ok; httpd -p 8080 -h /www; sleep 4; rm /www/ok; sleep 3600"
+    serve = "mkdir /www; touch /www/ok /www/alive; httpd -p 8080 -h /www; sleep 3600"
     every = {"periodSeconds": 1, "failureThreshold": 1}
     node.apply(
         make(
@@ -278,12 +285,9 @@ def test_probes_decide_when_a_container_serves_and_when_it_is_restarted(node: No
             serve,
             container={
                 "ports": [{"name": "web", "containerPort": 8080}],
-                "startupProbe": {"tcpSocket": {"port": "web"}} | every | {"failureThreshold": 20},
+                "startupProbe": {"tcpSocket": {"port": "web"}} | every | {"failureThreshold": 60},
                 "readinessProbe": {"httpGet": {"port": "web", "path": "/ok"}} | every,
-                # The other probe has its turn before the container is killed.
-                "livenessProbe": {"exec": {"command": ["cat", "/www/ok"]}}
-                | every
-                | {"failureThreshold": 3},
+                "livenessProbe": {"exec": {"command": ["cat", "/www/alive"]}} | every,
             },
         )
     )
@@ -293,6 +297,10 @@ def test_probes_decide_when_a_container_serves_and_when_it_is_restarted(node: No
 
     node.wait("probed", "Running")
     wait_until(lambda: status()["ready"], 10, "it is ready")
+    node.exec("probed", "rm", "/www/ok")
+    wait_until(lambda: not status()["ready"], 10, "it is not ready")
+    assert status()["restartCount"] == 0
+    node.exec("probed", "rm", "/www/alive")
     wait_until(lambda: status()["restartCount"], 15, "it was restarted")
     node.told("probed", "Killing: Container c failed liveness probe, will be restarted")
     node.told("probed", "Unhealthy: Liveness probe failed: cat: can't open")
@@ -325,7 +333,9 @@ def test_hooks_and_the_grace_period_are_kept(node: Node):
 
 
 def test_a_deadline_ends_a_pod(node: Node):
-    node.apply(make("short", activeDeadlineSeconds=2))
+    node.apply(make("short"))
+    node.wait("short", "Running")
+    node.kubectl("patch", "pod", "short", "-p", '{"spec":{"activeDeadlineSeconds":1}}')
     pod = node.wait("short", "Failed", 10)
     assert pod["status"]["reason"] == "DeadlineExceeded"
     assert node.wait_state("short", "Error")["state"]["terminated"]["exitCode"] == 137

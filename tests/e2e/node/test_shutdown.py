@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.node.conftest import Node, make
-from tests.e2e.node.machine import Machine, wait_until
+from tests.e2e.node.machine import Machine, says, wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -46,8 +46,8 @@ def test_pods_end_in_order_and_say_why_when_the_machine_goes_down(ending_node: N
     assert plain["status"]["message"] == message
     conditions = {one["type"]: one for one in plain["status"]["conditions"]}
     assert conditions["DisruptionTarget"]["reason"] == "TerminationByKubelet"
-    seen = node.kubectl("get", "node", "n1", "-o", "jsonpath={.status.conditions[*].message}")
-    assert "node is shutting down" in seen
+    told = ("get", "node", "n1", "-o", "jsonpath={.status.conditions[*].message}")
+    says(lambda: node.kubectl(*told), "node is shutting down")
 
     def ended() -> bool:
         path = "jsonpath={.status.phase}"

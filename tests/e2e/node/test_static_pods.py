@@ -37,21 +37,26 @@ def test_a_file_is_a_pod_that_only_the_file_can_end(node: Node):
     assert node.exec("own-n1", "echo", "inside") == "inside\n"
 
     node.kubectl("delete", "pod", "own-n1", "--wait=false")
-    wait_until(lambda: (now := started(node)) and now[1] != uid, 30, "the mirror is there again")
-    assert started(node)[2]["containerID"] == status["containerID"]
+    again = wait_until(
+        lambda: (now := started(node)) and now[1] != uid and now, 30, "the mirror is there again"
+    )
+    assert again[2]["containerID"] == status["containerID"]
 
     node.kill()
     node.start()
-    wait_until(lambda: started(node), 30, "the mirror is told of")
-    assert started(node)[0] == began, "a restart of kpy leaves it alone"
+    told = wait_until(lambda: started(node), 30, "the mirror is told of")
+    assert told[0] == began, "a restart of kpy leaves it alone"
 
     manifest(node, "echo second; sleep 3600")
-    wait_until(
-        lambda: (now := started(node)) and now[2]["containerID"] != status["containerID"],
+    changed = wait_until(
+        lambda: (now := started(node)) and now[2]["containerID"] != status["containerID"] and now,
         30,
         "the changed manifest runs",
     )
+    container = changed[2]["containerID"].removeprefix("containerd://")
     assert wait_until(lambda: node.logs("own-n1"), 10, "it has spoken") == "second\n"
     path.unlink()
     wait_until(lambda: not node.pods(), 30, "pod and mirror are gone")
-    assert "own-n1" not in node.ctr("containers", "ls")
+    wait_until(
+        lambda: container not in node.ctr("containers", "ls", "-q"), 30, "its container is gone"
+    )

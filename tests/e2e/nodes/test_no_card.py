@@ -17,7 +17,7 @@ def test_pods_services_and_names_work_on_a_machine_without_a_network_card(
         links = alone.machine.sh("ip", "-o", "link")
         assert links.count("\n") == 1, links
         alone.start()
-        alone.kubectl("wait", "--for=create", "serviceaccount/default")
+        alone.kubectl("wait", "--for=create", "serviceaccount/default", "--timeout=120s")
         net = Net(alone, "default")
         net.make(
             pod("client"), web("target", labels={"app": "web"}), service("web", {"app": "web"})

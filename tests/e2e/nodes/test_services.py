@@ -74,4 +74,5 @@ def test_every_node_has_the_port_and_with_a_local_policy_only_those_with_pods(ne
     net.do("patch", "service", "port", "-p", change)
     at = f"{NODES['n1']}:{port}"
     wait_until(lambda: not from_machine(machines[1], at), 30, "n1 has no pod and is silent")
-    assert from_machine(machines[0], f"{NODES['n2']}:{port}") == "far"
+    at = f"{NODES['n2']}:{port}"
+    wait_until(lambda: from_machine(machines[0], at) == "far", 30, "n2 has one and answers")

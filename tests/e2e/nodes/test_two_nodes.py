@@ -6,7 +6,7 @@ import pytest
 
 from tests.e2e.cluster import Cluster
 from tests.e2e.conformance.net import web
-from tests.e2e.node.machine import Machine
+from tests.e2e.node.machine import Machine, says, wait_until
 
 
 def ready(cluster: Cluster) -> set[str]:
@@ -20,19 +20,19 @@ def ready(cluster: Cluster) -> set[str]:
 
 
 def test_an_agent_joins_and_both_nodes_are_ready(two_nodes: Cluster) -> None:
-    assert ready(two_nodes) == {"n1", "n2"}
+    wait_until(lambda: ready(two_nodes) == {"n1", "n2"}, 60, "both nodes are ready")
     networks = [node["spec"]["podCIDR"] for node in two_nodes.get("nodes")["items"]]
     assert len(set(networks)) == 2
 
 
 def test_nodes_reach_each_others_pods_wrapped_in_datagrams(two_nodes: Cluster) -> None:
-    routes = two_nodes.machine.sh("ip", "route", "show", "dev", "kpy-vxlan")
     (other,) = [
         node["spec"]["podCIDR"]
         for node in two_nodes.get("nodes")["items"]
         if node["metadata"]["name"] == "n2"
     ]
-    assert f"{other} via" in routes
+    routes = ("ip", "route", "show", "dev", "kpy-vxlan")
+    says(lambda: two_nodes.machine.sh(*routes), f"{other} via")
 
 
 def test_a_kubelet_that_lets_nobody_in_is_reached_through_its_tunnel(

@@ -44,10 +44,6 @@ def three(postgres: DatabaseServer, tmp_path_factory: pytest.TempPathFactory) ->
             made[-1].start()
         made[0].add_worker("w3", "192.168.77.3")
         yield Three(*made, fabric)
-    except BaseException:
-        for cluster in made:
-            print(cluster.logs())  # noqa: T201 -- pytest shows it beside the error of the fixture
-        raise
     finally:
         for cluster in reversed(made):
             cluster.close()
