@@ -22,9 +22,9 @@ from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import FolderLock, make_dir
 from minikube_py.server import control
 from minikube_py.server.config import ServerConfig
-from minikube_py.server.etcd_member.layout import is_managed
+from minikube_py.server.etcd_member.layout import find_restorer, is_managed
 from minikube_py.server.snapshots.bucket import Bucket
-from minikube_py.server.snapshots.restoring import Restore
+from minikube_py.server.snapshots.restoring import Restore, for_member
 from minikube_py.server.snapshots.retention import ON_DEMAND
 from minikube_py.server.snapshots.service import Snapshots, check, passphrase_of
 
@@ -32,7 +32,7 @@ HINT = (
     "it holds the keys of the cluster and nothing seals it: keep it where only you can read it, or"
     " pass --snapshot-passphrase-file"
 )
-OPTIONS = ("data_dir", "config", "encryption_provider_config")
+OPTIONS = ("data_dir", "config", "encryption_provider_config", "cluster_init")
 PREFIXES = ("snapshot_", "datastore_")
 
 
@@ -137,17 +137,18 @@ def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "   ".join(cells).rstrip()
 
 
-async def restore(config: ServerConfig, what: str, *, force: bool) -> None:
+async def restore(
+    config: ServerConfig, what: str, bump_revision: int | None, *, force: bool
+) -> None:
     """Put a snapshot in the place of what is there."""
-    if config.cluster_init or config.server:
-        raise StartError(
-            "a snapshot cannot be restored into an etcd that kpy runs: restore it without"
-            " --cluster-init and --server, or into a database by --datastore-endpoint"
-        )
-    path = await _found(config, what)
-    done = await Restore(path, place_of(config), passphrase_of(config), force=force).run(
-        SystemClock()
-    )
+    if bump_revision is not None and bump_revision < 0:
+        raise StartError("--bump-revision must not be negative: revisions never go back")
+    path, place = await _found(config, what), place_of(config)
+    if is_managed(config) and not config.datastore_endpoint:
+        find_restorer(config.data_dir)
+        place = for_member(config.data_dir)
+    restoring = Restore(path, place, passphrase_of(config), force=force, bump=bump_revision)
+    done = await restoring.run(SystemClock())
     made = done.manifest
     click.echo(
         f"restored {made.keys} keys of {made.created} at revision {made.revision};"
@@ -219,6 +220,12 @@ def _name(text: str) -> click.Parameter:
 
 
 _WHAT = click.Argument(["what"], metavar="NAME|FILE")
+_BUMP = click.Option(
+    ["--bump-revision"],
+    type=int,
+    help="how many revisions later than the snapshot the cluster goes on  [default: 1000000000;"
+    " 1000000 in an etcd that runs, where each is a write]",
+)
 _FORCE = click.Option(["--force"], is_flag=True, help="move aside what is there")
 command = click.Group(
     "snapshot",
@@ -227,7 +234,9 @@ command = click.Group(
         _command("save", save, "Make a snapshot now.", _name("what its name begins with")),
         _command("ls", show, "List the snapshots."),
         _command("verify", verify, "Read a snapshot whole and compare its digests.", _WHAT),
-        _command("restore", restore, "Restore a snapshot; no server may run.", _WHAT, _FORCE),
+        _command(
+            "restore", restore, "Restore a snapshot; no server may run.", _WHAT, _BUMP, _FORCE
+        ),
         _command(
             "prune",
             prune,

@@ -28,7 +28,8 @@ async def copy(
 ) -> Copied:
     """Copy all keys as they are now into an empty datastore.
 
-    Where it keeps revisions it goes on at that of the source, and `bump` higher if asked to.
+    It goes on at the revision of the source, and `bump` higher if asked to; an etcd that runs,
+    which gives keys revisions of its own, at a later one.
 
     Raises:
         NotEmptyError: the target holds something; nothing was written.
@@ -46,7 +47,8 @@ async def copy(
         revision = await backend.revision()
         if not revision:
             raise DatastoreError("there is nothing to copy")
-        written = await load(target, _told(backend, revision, progress), revision + bump)
+        goal = revision + bump
+        written = await load(target, _told(backend, revision, progress), goal)
         if await backend.revision() != revision:
             raise DatastoreError(
                 "a server has written meanwhile: stop all servers, and copy into another empty"
@@ -56,7 +58,7 @@ async def copy(
         raise NotEmptyError("the datastore to copy to is not empty; name another one") from error
     finally:
         await backend.close()
-    found = await check(target, written)
+    found = await check(target, written, goal)
     return Copied(written.keys, written.value_bytes, found, written.values_digest)
 
 

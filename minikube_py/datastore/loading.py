@@ -2,8 +2,9 @@
 
 A store whose log is ours takes the keys over as they are, with their revisions, in one
 transaction: the whole, or nothing. What begins there has no history before its first revision, so
-whoever asks for older ones is told that they are compacted and lists anew. Any other store is
-given the keys one by one, and gives them revisions of its own.
+whoever asks for older ones is told that they are compacted and lists anew. A new etcd begins in the
+same way with a file (`etcd-snapshot://PATH`). One that runs is given the keys one by one, and gives
+them revisions of its own, after it was written to until those come after the ones that they had.
 """
 
 import asyncio
@@ -15,13 +16,19 @@ from minikube_py.datastore import content
 from minikube_py.datastore.content import Content, Pages
 from minikube_py.datastore.kv import Backend, DatastoreError, KeyValue, NotEmptyError
 from minikube_py.datastore.log import Row
-from minikube_py.datastore.open import DATABASES, open_backend, sqlite_path
+from minikube_py.datastore.open import DATABASES, ETCD, open_backend, sqlite_path
 from minikube_py.datastore.tls_files import NO_FILES, TlsFiles
 
 BUMP = 1_000_000_000
 """Added to the revision where a snapshot is restored: more than a cluster hands out after it. So no
 revision means two things, and a watcher that knows a later one is told to list anew."""
+BUMP_BY_WRITES = 1_000_000
+"""The same where each revision is a write: as much as a cluster hands out in half a day at 23/s."""
+RAISED = "/kpy/revision"
+"""The key that is written to raise the revision of an etcd, and removed in the end."""
 WRITES_AT_ONCE = 64
+ETCD_SNAPSHOT = "etcd-snapshot"
+"""The scheme of a file of which `etcdutl snapshot restore` makes members of etcd."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,23 @@ class Place:
     @property
     def keeps_revisions(self) -> bool:
         """Whether keys can be written to it with the revisions that they had."""
-        return self.file is not None or self._scheme in DATABASES
+        return bool(self.file or self.etcd_snapshot) or self._scheme in DATABASES
+
+    @property
+    def is_etcd(self) -> bool:
+        """Whether it is an etcd that runs."""
+        return self._scheme in ETCD
+
+    @property
+    def bump(self) -> int:
+        """How much later a restored cluster goes on."""
+        return BUMP if self.keeps_revisions else BUMP_BY_WRITES
+
+    @property
+    def etcd_snapshot(self) -> Path | None:
+        """The file that is to be written for a new etcd."""
+        scheme, _, path = self.endpoint.partition("://")
+        return Path(path) if scheme == ETCD_SNAPSHOT else None
 
     @property
     def file(self) -> Path | None:
@@ -54,7 +77,7 @@ class Place:
 async def load(place: Place, pages: Pages, revision: int) -> Content:
     """Fill an empty store, whose newest revision is `revision` then; return what was written.
 
-    A store that cannot keep revisions (`Place.keeps_revisions`) goes on from its own.
+    One that cannot keep revisions (`Place.keeps_revisions`) is at a later one then.
 
     Raises:
         NotEmptyError: it is not empty.
@@ -71,6 +94,10 @@ async def load(place: Place, pages: Pages, revision: int) -> Content:
             await embedded.load(_rows(pages, written), revision)
         finally:
             await embedded.close()
+    elif place.etcd_snapshot is not None:
+        from minikube_py.datastore.etcd import database as etcd_database  # noqa: PLC0415 -- the same
+
+        await etcd_database.save(place.etcd_snapshot, _counted(pages, written), revision)
     elif place.keeps_revisions:
         from minikube_py.datastore.shared import database, endpoint  # noqa: PLC0415 -- the same
 
@@ -81,28 +108,39 @@ async def load(place: Place, pages: Pages, revision: int) -> Content:
         finally:
             await shared.close()
     else:
-        await _write_one_by_one(place, pages, written)
+        await _write_one_by_one(place, _counted(pages, written), revision)
     return written
 
 
-async def _rows(pages: Pages, written: Content) -> AsyncIterator[Sequence[Row]]:
+async def _counted(pages: Pages, written: Content) -> Pages:
     async for items in pages:
         await asyncio.to_thread(written.add, items)
+        yield items
+
+
+async def _rows(pages: Pages, written: Content) -> AsyncIterator[Sequence[Row]]:
+    async for items in _counted(pages, written):
         yield [
             Row(kv.revision, kv.key, kv.create_revision, 0, kv.lease, kv.version, kv.value)
             for kv in items
         ]
 
 
-async def _write_one_by_one(place: Place, pages: Pages, written: Content) -> None:
+async def _write_one_by_one(place: Place, pages: Pages, revision: int) -> None:
     backend = await place.open()
     try:
-        if (await backend.list("", limit=1)).items:
+        found = (await backend.list("", limit=2)).items
+        if any(item.key != RAISED for item in found):  # left of a restore that was cut off
             raise NotEmptyError("it is not empty")
+        if place.is_etcd:
+            from minikube_py.datastore.etcd import endpoint, raising  # noqa: PLC0415 -- heavy
+
+            etcd = endpoint.etcd_endpoint(place.endpoint, place.tls)
+            await raising.raise_revision(etcd, RAISED, revision)
         async for items in pages:
-            written.add(items)
             for start in range(0, len(items), WRITES_AT_ONCE):
                 await _create(backend, items[start : start + WRITES_AT_ONCE])
+        await backend.compact(await backend.revision())
     finally:
         await backend.close()
 
@@ -112,13 +150,18 @@ async def _create(backend: Backend, items: Sequence[KeyValue]) -> None:
     await asyncio.gather(*writes)
 
 
-async def check(place: Place, expected: Content) -> int:
-    """Read a store that was filled and compare; return its revision.
+async def check(place: Place, expected: Content, revision: int) -> int:
+    """Read a store that was filled, to go on at a revision, and compare; return where it does.
 
     Raises:
         DatastoreError: it is not what was written.
 
     """
+    if place.etcd_snapshot is not None:
+        from minikube_py.datastore.etcd import database  # noqa: PLC0415 -- heavy
+
+        await asyncio.to_thread(database.verify, place.etcd_snapshot)
+        return revision
     backend = await place.open()
     try:
         revision = await backend.revision()

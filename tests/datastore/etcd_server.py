@@ -105,6 +105,10 @@ class Member:
             self._process.wait()
             self._process = None
 
+    def runs(self) -> bool:
+        """Tell whether it has not ended."""
+        return self._process is not None and self._process.poll() is None
+
     def stop(self, *, going_on: bool = False) -> None:
         """Make it stand still, or go on."""
         assert self._process is not None

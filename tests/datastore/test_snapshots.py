@@ -90,7 +90,7 @@ async def test_any_store_that_keeps_revisions_goes_on_where_a_snapshot_ends(
     there, place = keys_in(path), Place(endpoint, tmp_path)
     revision = await source.revision()
     written = await loading.load(place, pages(there), revision + BUMP)
-    assert await loading.check(place, written) == revision + BUMP
+    assert await loading.check(place, written, revision + BUMP) == revision + BUMP
     target = await place.open()
     try:
         assert list((await target.list("")).items) == there
@@ -147,7 +147,7 @@ async def test_what_comes_out_otherwise_is_noticed(tmp_path: Path) -> None:
     written = await loading.load(place, pages([KeyValue("/b", b"2", 2, 2)]), 10)
     written.add([KeyValue("/c", b"3", 3, 3)])
     with pytest.raises(DatastoreError, match="do not use it"):
-        await loading.check(place, written)
+        await loading.check(place, written, 10)
 
 
 async def test_stores_with_revisions_of_their_own_are_filled_key_by_key(
@@ -167,7 +167,7 @@ async def test_stores_with_revisions_of_their_own_are_filled_key_by_key(
     await fill(source)
     place, there = Place("memory://", tmp_path), (await source.list("")).items
     written = await loading.load(place, pages(there), 10_000)
-    await loading.check(place, written)
+    await loading.check(place, written, 10_000)
     found = (await target.list("")).items
     assert [(kv.key, kv.value) for kv in found] == [(kv.key, kv.value) for kv in there]
     with pytest.raises(NotEmptyError):

@@ -25,6 +25,8 @@ AUTHORITY, AUTHORITY_NAME = "etcd-ca", "kpy-etcd-ca"
 AUTHORITY_FILES = ("etcd-ca.key", "etcd-ca-chain.crt", "etcd-ca.crt")
 """The certificate last: whoever has it has the key."""
 FOLDER = Path("server/db/etcd")
+RESTORED = FOLDER / "restored.db"
+"""A snapshot of etcd with which a member begins a new cluster; both are below the data dir."""
 LEAVES = ("etcd-server", "etcd-peer", "etcd-client")
 
 
@@ -45,6 +47,11 @@ class Layout:
         return self.folder / "data"
 
     @property
+    def restored(self) -> Path:
+        """What `kpy snapshot restore` has left for the next start."""
+        return self.folder / RESTORED.name
+
+    @property
     def has_data(self) -> bool:
         """Whether the member has been part of a cluster: then etcd asks its own books alone."""
         return any((self.data / "member" / "wal").glob("*.wal"))
@@ -58,6 +65,19 @@ class Layout:
     def peer_url(self) -> str:
         """Where other members reach it."""
         return f"https://{net.in_url(self.address)}:{self.peer_port}"
+
+    @property
+    def own(self) -> str:
+        """The member as it stands in --initial-cluster."""
+        return f"{self.name}={self.peer_url}"
+
+    @property
+    def token(self) -> str:
+        """What tells a cluster that begins here from one that began here earlier.
+
+        Members of both would otherwise take each other for their own.
+        """
+        return self.name
 
     def file(self, name: str) -> Path:
         """Return the path of a certificate or key."""
@@ -79,7 +99,7 @@ class Layout:
 
     def command(self, program: str, others: str = "") -> list[str]:
         """Return the command line; `others` is the cluster to join, "" for one's own."""
-        own = f"{self.name}={self.peer_url}"
+        own = self.own
         local = f"https://127.0.0.1:{self.client_port}"
         listen = ",".join(dict.fromkeys((self.client_url, local)))
         return [
@@ -91,6 +111,7 @@ class Layout:
             f"--listen-peer-urls={self.peer_url}",
             f"--initial-advertise-peer-urls={self.peer_url}",
             f"--initial-cluster={others or own}",
+            f"--initial-cluster-token={self.token}",
             f"--initial-cluster-state={'existing' if others else 'new'}",
             f"--cert-file={self.file('etcd-server.crt')}",
             f"--key-file={self.file('etcd-server.key')}",
@@ -158,10 +179,32 @@ def node_of(member: str) -> str:
 
 def find_program(data_dir: Path) -> str:
     """Return the path of etcd; raises StartError where there is none."""
-    own = data_dir / "bin" / "etcd"
-    found = str(own) if own.exists() else shutil.which("etcd")
+    own, found = _found(data_dir, "etcd")
     if not found:
         raise StartError(
             f"etcd is missing; install it (apt-get install etcd-server) or put it at {own}"
         )
     return found
+
+
+def find_restorer(data_dir: Path) -> str:
+    """Return the path of the program that makes a member of a snapshot.
+
+    Raises:
+        StartError: there is none.
+
+    """
+    for name in ("etcdutl", "etcdctl"):  # etcdctl did it until etcd 3.5
+        own, found = _found(data_dir, name)
+        if found:
+            return found
+    raise StartError(
+        "etcdutl is missing, which restores snapshots; install it (etcdctl before etcd 3.6: apt-get"
+        f" install etcd-client) or put it at {own.with_name('etcdutl')}"
+    )
+
+
+def _found(data_dir: Path, name: str) -> tuple[Path, str | None]:
+    """Return where a program of the data dir would be, and where one is."""
+    own = data_dir / "bin" / name
+    return own, str(own) if own.exists() else shutil.which(name)

@@ -1,7 +1,8 @@
 """Runs etcd as a child of the server, for as long as the server runs.
 
 The order at a start, of which any step may be the last before a crash: an etcd that a killed server
-left behind is ended; a member without data is let in by another server (or begins a cluster);
+left behind is ended; a member without data is let in by another server (or begins a cluster, or is
+made of a snapshot);
 certificates are made; etcd is started, and started again whenever it dies; a learner is promoted as
 soon as it has caught up; the server goes on when etcd answers, which needs most of the members.
 """
@@ -9,7 +10,6 @@ soon as it has caught up; the server goes on when etcd answers, which needs most
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
@@ -23,15 +23,15 @@ from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import read_if_there, write_atomic
-from minikube_py.lib.pids import command_of, gone
 from minikube_py.lib.tasks import Nursery, restarting
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.etcd_member.joining import Admission, admitted
 from minikube_py.server.etcd_member.layout import Layout, find_program, is_managed, layout_of
+from minikube_py.server.etcd_member.left_behind import STOP_SECONDS, end_left_behind
+from minikube_py.server.etcd_member.restored import restored
 
 log = logging.getLogger(__name__)
 Report = Callable[[str], None]
-STOP_SECONDS = 5.0
 LOG_BYTES_MAX = 16 << 20
 ASK = Backoff(first_seconds=0.05, max_seconds=1.0)
 EXITS_MAX = 4
@@ -91,8 +91,10 @@ class Member:
 
     async def prepare(self) -> None:
         """Be let in where that is needed, and have certificates."""
-        await self._end_left_behind()
-        if self.layout.has_data:
+        await end_left_behind(self.layout.folder)
+        if self.layout.restored.exists():
+            await restored(self.layout, self._config.data_dir)
+        elif self.layout.has_data:
             self._admission = Admission.kept(self.layout.folder)
         elif self._config.server:
             self._admission = await admitted(self._config, self.layout, self._clock)
@@ -187,20 +189,6 @@ class Member:
             log.debug("not promoted yet: %s", error)
         finally:
             await connection.close()
-
-    async def _end_left_behind(self) -> None:
-        """End an etcd that a killed server left running on this folder."""
-        data = read_if_there(self.layout.folder / "etcd.pid") or b"0"
-        pid = int(data) if data.isdigit() else 0
-        if f"--data-dir={self.layout.data}".encode() not in command_of(pid):
-            return
-        log.info("ending the etcd that was left running pid=%d", pid)
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, TimeoutError):
-                os.kill(pid, number)
-                async with asyncio.timeout(STOP_SECONDS):
-                    await gone(pid)
-                return
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -124,7 +124,7 @@ async def recover(config: ServerConfig, path: Path, error: DamagedError, clock: 
     passphrase = passphrase_of(config)
     revision = manifest.revision + BUMP
     written = await load(place, keys_of(read(snapshot, passphrase), None), revision)
-    await check(place, written)
+    await check(place, written, revision)
     await asyncio.to_thread(_take_keys, config, server, snapshot, passphrase)
     now = clock.now()
     aside = unused(path.with_name("damaged"), int(now.timestamp()))

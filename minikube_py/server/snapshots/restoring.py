@@ -13,13 +13,14 @@ from pathlib import Path
 
 from minikube_py.datastore import content
 from minikube_py.datastore.kv import KeyValue, NotEmptyError
-from minikube_py.datastore.loading import BUMP, Place, check, load
-from minikube_py.datastore.open import FILE
+from minikube_py.datastore.loading import ETCD_SNAPSHOT, Place, check, load
 from minikube_py.datastore.snapshots.file import Part, read, verify
 from minikube_py.datastore.snapshots.manifest import Manifest
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import FolderLock, flush_dir, make_dir
+from minikube_py.server.etcd_member.layout import FOLDER, RESTORED
+from minikube_py.server.etcd_member.left_behind import end_left_behind
 from minikube_py.server.snapshots import material
 
 RESTORING, BEFORE = "server.restoring", "server.before-restore"
@@ -44,6 +45,8 @@ class Restore:
     place: Place
     passphrase: str = ""
     force: bool = False
+    bump: int | None = None
+    """How much later than the snapshot the cluster goes on; None: `Place.bump`."""
 
     async def run(self, clock: Clock) -> Restored:
         """Do it.
@@ -57,16 +60,16 @@ class Restore:
         data_dir = make_dir(self.place.data_dir, 0o711)
         with _locked(data_dir / "server", force=self.force):
             building = await asyncio.to_thread(_blank, data_dir / RESTORING)
+            bump = self.place.bump if self.bump is None else self.bump
             with contextlib.closing(_Lock(building)):
-                revision = await self._fill(building, manifest, manifest.revision + BUMP)
+                revision = await self._fill(building, manifest, manifest.revision + bump)
+                await end_left_behind(data_dir / FOLDER)
                 moved = _name(building, data_dir / "server", int(clock.now().timestamp()))
         return Restored(manifest, revision, moved)
 
     async def _fill(self, building: Path, manifest: Manifest, revision: int) -> int:
         """Write files and keys; return where the store goes on."""
-        place = self.place
-        if place.file == place.data_dir / FILE:
-            place = replace(place, endpoint=f"sqlite://{building / FILE.relative_to('server')}")
+        place = _beside(self.place, building)
         parts = read(self.path, self.passphrase)
         try:
             written = await load(place, keys_of(parts, building), revision)
@@ -76,12 +79,29 @@ class Restore:
             for _ in _files_of(self.path, self.passphrase, building):
                 pass
             return revision
-        return await check(place, written)
+        return await check(place, written, revision)
+
+
+def for_member(data_dir: Path) -> Place:
+    """Return where the keys go for an etcd that the server runs: it begins with that file."""
+    return Place(f"{ETCD_SNAPSHOT}://{data_dir / RESTORED}", data_dir)
+
+
+def _beside(place: Place, building: Path) -> Place:
+    """Return the place below the folder that is made where the place is below the server's."""
+    path = place.file or place.etcd_snapshot
+    server = place.data_dir / "server"
+    if path is None or not path.is_relative_to(server):
+        return place
+    scheme = "sqlite" if place.file else ETCD_SNAPSHOT
+    return replace(place, endpoint=f"{scheme}://{building / path.relative_to(server)}")
 
 
 def _refusal(place: Place) -> str:
     if place.file is not None:
         return f"{place.file} is not empty; move it away"
+    if not place.keeps_revisions:
+        return "etcd is not empty; remove its keys if nobody needs them: etcdctl del '' --from-key"
     return (
         "the database is not empty; name another one, or drop its tables kpy_log and kpy_state if"
         " nobody needs what is in them"

@@ -1,0 +1,29 @@
+"""The etcd that a killed server has left running: its vote still counts until the next start."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from pathlib import Path
+
+from minikube_py.lib.fsutil import read_if_there
+from minikube_py.lib.pids import command_of, gone
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 5.0
+
+
+async def end_left_behind(folder: Path) -> None:
+    """End an etcd that runs on the data of a member's folder."""
+    data = read_if_there(folder / "etcd.pid") or b"0"
+    pid = int(data) if data.isdigit() else 0
+    if f"--data-dir={folder / 'data'}".encode() not in command_of(pid):
+        return
+    log.info("ending the etcd that was left running pid=%d", pid)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, TimeoutError):
+            os.kill(pid, number)
+            async with asyncio.timeout(STOP_SECONDS):
+                await gone(pid)
+            return
