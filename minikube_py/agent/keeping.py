@@ -38,7 +38,8 @@ from minikube_py.api.networking import INGRESSCLASSES, INGRESSES, NETWORKPOLICIE
 from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import Obj
 from minikube_py.api.resource import Resource
-from minikube_py.api.storage import CSIDRIVERS
+from minikube_py.api.resource_k8s import RESOURCECLAIMS
+from minikube_py.api.storage import CSIDRIVERS, VOLUMEATTACHMENTS
 from minikube_py.client.protocol import Client, ItemList, PatchType, WatchEvent
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
@@ -67,6 +68,9 @@ GOTTEN: Collection[Resource] = (
     CSIDRIVERS,
     PERSISTENTVOLUMECLAIMS,
     PERSISTENTVOLUMES,
+    RESOURCECLAIMS,
+    SECRETS,
+    VOLUMEATTACHMENTS,
 )
 """Kinds that nodes ask for one by one, and may go on with as they were."""
 PASSING = ("managedFields", "resourceVersion", "generation")

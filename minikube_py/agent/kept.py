@@ -2,7 +2,7 @@
 
     all PATH?SELECTORS NS/NAME    an object of a listing; without NS/NAME: that there was a listing
     one PATH?SELECTORS NS/NAME    the same of a configMap or secret that pods refer to
-    claim PATH                    a claim of a pod, or the volume behind it
+    claim PATH                    a claim of a pod, the volume behind it, or what that needs
     get PATH                      another object that was asked for
     token UID HASH                the token of a pod, by what was asked for
 
@@ -21,9 +21,14 @@ import orjson
 from minikube_py.agent.kubelet.references import references_of
 from minikube_py.agent.live_pods import LivePods
 from minikube_py.api.core import CONFIGMAPS, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS
+from minikube_py.api.core.pod_references import references_of as every_reference_of
+from minikube_py.api.core.pod_references import secrets_of
 from minikube_py.api.core.volume_matching import claims_of
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.api.resource import Resource
+from minikube_py.api.resource_k8s import RESOURCECLAIMS
+from minikube_py.api.storage import VOLUMEATTACHMENTS
+from minikube_py.api.storage.volumeattachment import attachment_name
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.sealed_log import SealedLog, key_of
 from minikube_py.lib.tasks import Nursery, restarting
@@ -35,6 +40,14 @@ GATHER_SECONDS = 2.0
 DISK_RETRY_SECONDS = 60.0
 OF_PODS = ("one ", "claim ", "token ")
 """What is kept for the sake of single pods."""
+OF_CLAIMS = (
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    RESOURCECLAIMS,
+    SECRETS,
+    VOLUMEATTACHMENTS,
+)
+"""Kinds that are asked for by name for the volumes and devices of pods."""
 
 
 class Kept:
@@ -136,11 +149,24 @@ class Kept:
             for kind in (CONFIGMAPS, SECRETS)
             if kind.plural == ref.plural
         ]
+        named, namespace = every_reference_of(pod), pod["metadata"].get("namespace", "")
+        found += [gotten(SECRETS, name, namespace) for name in named.secrets]
+        found += [gotten(RESOURCECLAIMS, name, namespace) for name in named.resource_claims]
         for _, key in claims_of(pod):
             claim = gotten(PERSISTENTVOLUMECLAIMS, key.name, key.namespace)
             found.append(claim)
             for kept in await self.read([claim]):
-                found.append(gotten(PERSISTENTVOLUMES, get(kept, "spec.volumeName", ""), ""))
+                volume = gotten(PERSISTENTVOLUMES, get(kept, "spec.volumeName", ""), "")
+                found += [volume, *await self._of_volume(volume, get(pod, "spec.nodeName", ""))]
+        return found
+
+    async def _of_volume(self, name: str, node: str) -> list[str]:
+        """Return the names of what is kept for the sake of a persistent volume."""
+        found: list[str] = []
+        for volume in await self.read([name]):
+            found += [gotten(SECRETS, secret, space) for space, secret in secrets_of(volume)]
+            if source := get(volume, "spec.csi"):
+                found.append(gotten(VOLUMEATTACHMENTS, attachment_name(source, node), ""))
         return found
 
 
@@ -157,7 +183,7 @@ def listing(resource: Resource, namespace: str, labels: str, fields: str) -> str
 
 def gotten(resource: Resource, name: str, namespace: str) -> str:
     """Return the name of an object that was asked for."""
-    is_claimed = resource in (PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES)
+    is_claimed = resource in OF_CLAIMS
     return f"{'claim' if is_claimed else 'get'} {resource.path(namespace, name)} "
 
 

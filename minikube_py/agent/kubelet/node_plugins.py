@@ -34,7 +34,7 @@ class NodePlugins:
     ) -> None:
         """Take the kubelet's folder, and whom to tell when the node has more or less to give."""
         client, tokens = services
-        drivers = CsiDrivers(node, client)
+        drivers = self._csi_drivers = CsiDrivers(node, client, clock)
         self.csi = CsiVolumes(root, node, Services(client, drivers, tokens, clock), wake)
         self._plugins = DevicePlugins(root, clock)
         self.devices = DeviceAllocations(self._plugins, wake)
@@ -51,5 +51,6 @@ class NodePlugins:
     def parts(self) -> Iterator[Part]:
         """Yield what is to run, in this order; who takes plugins up begins before they come."""
         yield "device plugins", self._plugins.run
+        yield "CSI drivers", self._csi_drivers.run
         yield "DRA drivers", self._dra_drivers.run
         yield "plugins", self._registration.run

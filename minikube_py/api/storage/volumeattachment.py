@@ -1,5 +1,6 @@
 """Volume attachments: a volume that is or is to be attached to a node."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,12 @@ MESSAGE_BYTES_MAX = 1024
 INT32_MAX = (1 << 31) - 1
 _EITHER = "must specify exactly one of inlineVolumeSpec and persistentVolumeName"
 _SPEC = {"attacher": "", "nodeName": "", "source": {}}
+
+
+def attachment_name(source: Obj, node: str) -> str:
+    """Return the name of the attachment of a CSI volume to a node, as all work it out."""
+    text = f"{source['volumeHandle']}{source['driver']}{node}"
+    return f"csi-{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def default(va: Obj) -> Obj:

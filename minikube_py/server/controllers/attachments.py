@@ -5,7 +5,6 @@ use it; on a node that will not answer any more nobody waits for that. Upstream:
 pkg/controller/volume/attachdetach/reconciler.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +21,7 @@ from minikube_py.api.object import (
     uid_of,
 )
 from minikube_py.api.storage import VOLUMEATTACHMENTS
+from minikube_py.api.storage.volumeattachment import attachment_name as name_of
 from minikube_py.api.taints import taints_of
 from minikube_py.client.actions import Action, Create, Delete, Emit, Patch
 
@@ -64,9 +64,7 @@ class NodeView:
 
 def attachment_name(volume: Obj, node: str) -> str:
     """Return the name of the attachment of a volume to a node; kubelets work it out too."""
-    source = volume["spec"]["csi"]
-    text = f"{source['volumeHandle']}{source['driver']}{node}"
-    return f"csi-{hashlib.sha256(text.encode()).hexdigest()}"
+    return name_of(volume["spec"]["csi"], node)
 
 
 def unique_name(volume: Obj) -> str:

@@ -15,11 +15,24 @@ from minikube_py.agent.kept import Kept
 from minikube_py.agent.kubelet.references import References, references_of
 from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.live_pods import LivePods
-from minikube_py.api.core import CONFIGMAPS, NODES, PODS, SECRETS, SERVICEACCOUNTS, SERVICES
+from minikube_py.api.core import (
+    CONFIGMAPS,
+    NODES,
+    PERSISTENTVOLUMECLAIMS,
+    PERSISTENTVOLUMES,
+    PODS,
+    SECRETS,
+    SERVICEACCOUNTS,
+    SERVICES,
+)
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import NotFoundError, ServiceUnavailableError
 from minikube_py.api.node import RUNTIMECLASSES
 from minikube_py.api.object import Key
+from minikube_py.api.resource import Resource
+from minikube_py.api.resource_k8s import RESOURCECLAIMS
+from minikube_py.api.storage import VOLUMEATTACHMENTS
+from minikube_py.api.storage.volumeattachment import attachment_name
 from minikube_py.client.informer import Informers
 from minikube_py.client.protocol import Client
 from minikube_py.client.watcher import Selection
@@ -338,6 +351,65 @@ async def test_secrets_and_tokens_of_pods_that_are_gone_are_forgotten(tmp_path):
         await kept.keep_only([])
         assert kept.names("one ") + kept.names("token ") == []
         assert len(kept.names("all ")) == 1
+
+
+def driven(name: str) -> dict[str, Any]:
+    """Return a volume of a CSI driver, with a secret."""
+    secret = {"name": "stage", "namespace": "system"}
+    source = {"driver": "csi.example", "volumeHandle": "h", "nodeStageSecretRef": secret}
+    return {
+        "metadata": {"name": name},
+        "spec": {
+            "csi": source,
+            "accessModes": ["ReadWriteOnce"],
+            "capacity": {"storage": "1Gi"},
+        },
+    }
+
+
+@virtual
+async def test_what_volumes_of_drivers_and_devices_need_is_kept_as_long_as_their_pods(tmp_path):
+    world = World(tmp_path)
+    admin = world.cluster.client("tester")
+    name = attachment_name(driven("v")["spec"]["csi"], "n1")
+    wanted: list[tuple[Resource, str, str]] = [
+        (PERSISTENTVOLUMECLAIMS, "data", "default"),
+        (PERSISTENTVOLUMES, "v", ""),
+        (VOLUMEATTACHMENTS, name, ""),
+        (SECRETS, "stage", "system"),
+        (SECRETS, "other", "system"),
+        (RESOURCECLAIMS, "gpu", "default"),
+    ]
+    objects: list[dict[str, Any]] = [
+        {"metadata": {"name": "data", "namespace": "default"}, "spec": {"volumeName": "v"}},
+        driven("v"),
+        {"metadata": {"name": name}, "spec": {}, "status": {"attached": True}},
+        config("Secret", "stage", {"k": "dg=="})
+        | {"metadata": {"name": "stage", "namespace": "system"}},
+        config("Secret", "other", {}) | {"metadata": {"name": "other", "namespace": "system"}},
+        {"metadata": {"name": "gpu", "namespace": "default"}, "spec": {}},
+    ]
+    for (kind, _, _), obj in zip(wanted, objects, strict=True):
+        await admin.create(kind, obj)
+    claimed = [{"name": "d", "persistentVolumeClaim": {"claimName": "data"}}]
+    devices = [{"name": "g", "resourceClaimName": "gpu"}]
+    one = pod(volumes=claimed, resourceClaims=devices, nodeName="n1")
+    clock, line = world.clock, world.line
+    async with Kept(world.file, "secret", clock) as kept:
+        client = KeepingClient(line.through(admin), kept, clock)
+        for kind, name, namespace in wanted:
+            await client.get(kind, name, namespace)
+        await kept.keep_only([one])
+    line.is_cut = True
+    async with Kept(world.file, "secret", clock) as kept:
+        client = KeepingClient(line.through(admin), kept, clock)
+        for kind, name, namespace in wanted:
+            if name != "other":  # no pod of this node needs it
+                assert (await client.get(kind, name, namespace))["metadata"]["name"] == name
+        with pytest.raises(ServiceUnavailableError):
+            await client.get(SECRETS, "other", "system")
+        await kept.keep_only([])
+        assert kept.names("claim ") == []
 
 
 class _WithTokens:

@@ -1,9 +1,11 @@
 """What the cluster is told of the CSI drivers that register themselves on a node.
 
 A driver is asked what it calls this node, and the cluster is told: in CSINode, in the node's labels
-(topology) and in an annotation.
+(topology) and in an annotation. While no server answers a driver is used all the same, for the
+pods that are here already; the cluster is told when it is back.
 """
 
+import asyncio
 import json
 import logging
 from collections.abc import Mapping
@@ -13,24 +15,60 @@ from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.kubelet.csi.driver import Driver, NodeInfo
 from minikube_py.agent.kubelet.plugins.registration import Plugin, Socket
 from minikube_py.api.core import NODES
-from minikube_py.api.errors import AlreadyExistsError, NotFoundError, StatusError
+from minikube_py.api.errors import (
+    AlreadyExistsError,
+    NotFoundError,
+    ServiceUnavailableError,
+    StatusError,
+)
 from minikube_py.api.object import Obj, annotations_of, evolve, get, labels_of, uid_of
 from minikube_py.api.storage import CSINODES
 from minikube_py.client.protocol import Client
+from minikube_py.lib.backoff import Backoff
+from minikube_py.lib.clock import Clock
 
 log = logging.getLogger(__name__)
 KIND = "CSIPlugin"
 NODE_ID = "csi.volume.kubernetes.io/nodeid"
 TRIES = 5
+RETRY = Backoff(first_seconds=1.0, max_seconds=30.0)
 
 
 class CsiDrivers:
     """The CSI drivers of this node."""
 
-    def __init__(self, node: str, client: Client) -> None:
+    def __init__(self, node: str, client: Client, clock: Clock) -> None:
         self._node = node
         self._client = client
+        self._clock = clock
         self._drivers: dict[str, tuple[Socket, Driver]] = {}
+        self._untold: dict[str, NodeInfo] = {}
+        """Drivers that the cluster has yet to be told of."""
+        self._late = asyncio.Event()
+
+    async def run(self) -> None:
+        """Tell the cluster, when it is back, of drivers that came while it was away; for ever."""
+        failures = 0
+        while True:
+            await self._late.wait()
+            self._late.clear()
+            for name, info in tuple(self._untold.items()):
+                if not await self._told(name, info):
+                    failures += 1
+                    self._clock.call_later(RETRY.wait_seconds(failures), self._late.set)
+                    break
+                failures = 0
+
+    async def _told(self, name: str, info: NodeInfo) -> bool:
+        try:
+            if name in self._drivers:
+                await self._tell(name, info)
+        except StatusError as error:
+            log.debug("cluster not told of a CSI driver driver=%s error=%s", name, error)
+            return False
+        if self._untold.get(name) is info:
+            del self._untold[name]
+        return True
 
     def get(self, name: str) -> Driver | None:
         """Return a driver by its name."""
@@ -43,7 +81,7 @@ class CsiDrivers:
         driver = Driver(name, plugin.endpoint)
         try:
             info = await driver.info()
-            await self._tell(name, info)
+            await self._tell_soon(name, info)
         except (CriError, StatusError) as error:
             await driver.aclose()
             log.warning("CSI driver not registered driver=%s error=%s", name, error)
@@ -70,6 +108,15 @@ class CsiDrivers:
         await driver.aclose()
         log.info("CSI driver left driver=%s", name)
         return True
+
+    async def _tell_soon(self, name: str, info: NodeInfo) -> None:
+        """Tell the cluster now, or later where no server answers; raises StatusError."""
+        self._untold.pop(name, None)
+        try:
+            await self._tell(name, info)
+        except ServiceUnavailableError:
+            self._untold[name] = info
+            self._late.set()
 
     async def _tell(self, name: str, info: NodeInfo | None) -> None:
         """Tell the cluster of a driver, or that it left; raises StatusError."""

@@ -8,7 +8,6 @@ looked at again each minute where its driver wants to be told anew of each pod
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import logging
 import shutil
@@ -39,6 +38,7 @@ from minikube_py.api.core import SECRETS
 from minikube_py.api.errors import NotFoundError, StatusError
 from minikube_py.api.object import Obj, get, uid_of
 from minikube_py.api.storage import CSIDRIVERS, VOLUMEATTACHMENTS
+from minikube_py.api.storage.volumeattachment import attachment_name
 from minikube_py.client.protocol import Client
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.fsutil import write_atomic
@@ -225,8 +225,8 @@ class CsiVolumes:
         """Wait for the volume to be attached where its driver wants that."""
         if volume.is_ephemeral or not info.get("attachRequired", True):
             return {}
-        text = f"{volume.handle}{volume.driver}{self._node}"
-        name = f"csi-{hashlib.sha256(text.encode()).hexdigest()}"
+        source = {"volumeHandle": volume.handle, "driver": volume.driver}
+        name = attachment_name(source, self._node)
         where = f'MountVolume.WaitForAttach failed for volume "{volume.folder_name}" : '
         try:
             attachment = await self._client.get(VOLUMEATTACHMENTS, name)

@@ -23,11 +23,13 @@ from minikube_py.agent.kubelet.tokens import Tokens
 from minikube_py.agent.kubelet.volumes.payload import Sources, VolumeError
 from minikube_py.agent.kubelet.volumes.pod_volumes import PodVolumes
 from minikube_py.api.core import NODES, PERSISTENTVOLUMECLAIMS, PERSISTENTVOLUMES, SECRETS
+from minikube_py.api.errors import NotFoundError
 from minikube_py.api.object import Key, annotations_of, evolve
 from minikube_py.api.storage import CSIDRIVERS, CSINODES, VOLUMEATTACHMENTS
 from minikube_py.server.controllers.attachments import attachment_name
 from tests.csi_driver import NAME, FakeDriver, serving
 from tests.harness import World, harness
+from tests.unit.agent.away import Line
 from tests.unit.server.controllers.volumes import volume
 
 
@@ -77,7 +79,7 @@ async def node_with_driver(
         await world.client.create(NODES, {"metadata": {"name": "n"}})
         made = {"metadata": {"name": NAME}, "spec": {"attachRequired": False, **spec}}
         await world.client.create(CSIDRIVERS, made)
-        drivers = CsiDrivers("n", world.client)
+        drivers = CsiDrivers("n", world.client, world.clock)
         registration = Registration(root / "plugins_registry", {KIND: drivers}, world.clock)
         changes: list[int] = []
         services = Services(world.client, drivers, Tokens(world.client, world.clock), world.clock)
@@ -275,7 +277,7 @@ async def test_a_plugin_of_another_kind_is_left_alone(tmp_path: Path) -> None:
     driver = FakeDriver(tmp_path / "csi.sock")
     driver.kind = "DevicePlugin"
     async with harness() as world, serving(driver, registry):
-        drivers = CsiDrivers("n", world.client)
+        drivers = CsiDrivers("n", world.client, world.clock)
         await Registration(registry, {KIND: drivers}, world.clock).look()
         assert drivers.get(NAME) is None
         assert driver.registered == []
@@ -295,7 +297,7 @@ async def test_a_driver_that_is_not_ready_yet_or_comes_again_is_registered_all_t
     driver.failures["NodeGetInfo"] = "not yet"
     async with harness() as world:
         await world.client.create(NODES, {"metadata": {"name": "n"}})
-        drivers = CsiDrivers("n", world.client)
+        drivers = CsiDrivers("n", world.client, world.clock)
         registration = Registration(registry, {KIND: drivers}, world.clock)
         world.nursery.start("plugins", registration.run())
         await until(registry.is_dir)
@@ -311,6 +313,34 @@ async def test_a_driver_that_is_not_ready_yet_or_comes_again_is_registered_all_t
             await until(lambda: drivers.get(NAME) not in (None, first))
             found = drivers.get(NAME)
             assert found is not None
+            await found.aclose()
+
+
+async def test_a_driver_that_comes_while_no_server_answers_is_used_and_told_of_later(
+    tmp_path: Path,
+) -> None:
+    registry, line = tmp_path / "plugins_registry", Line()
+    driver = FakeDriver(tmp_path / "csi.sock")
+    async with harness() as world:
+        await world.client.create(NODES, {"metadata": {"name": "n"}})
+        drivers = CsiDrivers("n", line.through(world.client), world.clock)
+        world.nursery.start("drivers", drivers.run())
+        registration = Registration(registry, {KIND: drivers}, world.clock)
+        world.nursery.start("plugins", registration.run())
+        await until(registry.is_dir)
+        line.is_cut = True
+        async with serving(driver, registry):
+            await until(lambda: driver.registered)
+            assert driver.registered[0] == {"plugin_registered": True}
+            found = drivers.get(NAME)
+            assert found is not None
+            line.is_cut = False
+            names: list[str] = []
+            while names != [NAME]:
+                await asyncio.sleep(0.01)
+                with contextlib.suppress(NotFoundError):
+                    told = await world.client.get(CSINODES, "n")
+                    names = [one["name"] for one in told["spec"]["drivers"]]
             await found.aclose()
 
 
