@@ -79,7 +79,8 @@ class Write:
         if self.before is not None:
             created, previous = self.before.create_revision, self.before.revision
         where = (revision, self.key, created, previous, self.lease, self.count)
-        return Row(*where, self.value, at, self.author)
+        more = self.group is not None and self.group.writes[-1] is not self
+        return Row(*where, self.value, at, self.author, int(more))
 
     def event(self, revision: int, last_value: bytes | None) -> Event:
         """Return what watchers get; a delete shows the value before it."""

@@ -3,11 +3,13 @@
 SQLite finds damage to its structure when it meets it, and `quick_check` reads all of it: 2 ms for
 each megabyte. A file that was closed well was whole then, so a large one is read at the start only
 where it was not closed well, or where the last server met damage (`SUSPECT`). What flips inside of
-a value SQLite cannot know.
+a value SQLite cannot know: each row has a sum, which is looked at whenever its value is read, and
+all of them where damage was met.
 """
 
 import contextlib
 import sqlite3
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from minikube_py.datastore.kv import DamagedError
@@ -18,6 +20,10 @@ SUSPECT, RECOVERING = "met damage", "recovering"
 """What stands in the mark beside the file. A recovery that was cut off is begun again."""
 PARTS = ("", "-wal", "-shm")
 """The files of a database, by what their names end with."""
+
+
+Sound = Callable[[str, bytes | None, int], bool]
+"""Tells of a key, its value and a sum whether they belong together."""
 
 
 def is_damage(error: BaseException) -> bool:
@@ -33,14 +39,28 @@ def is_doubtful(path: Path) -> bool:
     return unclean or mark_of(path).exists() or path.stat().st_size <= ALWAYS_BYTES
 
 
-def look(connection: sqlite3.Connection, path: Path) -> None:
-    """Read a file whole; raises DamagedError, or what SQLite raises."""
+def look(connection: sqlite3.Connection, path: Path, values: str, is_sound: Sound) -> None:
+    """Read a file whole; raises DamagedError, or what SQLite raises.
+
+    Of what the statement `values` yields (value, key and sum, in order; "" where there are no sums)
+    the last of each key must be sound; what came before is history, on which nothing depends.
+    """
     if mark_of(path).exists() and mark_of(path).read_text() == RECOVERING:
         raise DamagedError("it is damaged, and its recovery was cut off")
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise DamagedError(f"it is damaged: {found.splitlines()[-1]}")
-    mark_of(path).unlink(missing_ok=True)
+    if mark_of(path).exists():
+        if values:
+            _look_at_values(connection.execute(values), is_sound)
+        mark_of(path).unlink(missing_ok=True)
+
+
+def _look_at_values(rows: Iterable[tuple[bytes | None, str, int]], is_sound: Sound) -> None:
+    newest = {key: value is None or is_sound(key, value, found) for value, key, found in rows}
+    damaged = next((key for key, sound in newest.items() if not sound), None)
+    if damaged is not None:
+        raise DamagedError(f"it is damaged: the value of {damaged} is not what was written")
 
 
 def mark(path: Path, text: str) -> None:

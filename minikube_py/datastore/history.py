@@ -9,7 +9,7 @@ is known where a request comes in, far from here, and is the same for all that t
 a context variable carries it, so that no signature on the way needs it.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -25,6 +25,10 @@ AUTHOR: ContextVar[str] = ContextVar("author", default="")
 """Who makes the writes of this task, and by which verb: `patch/status system:node:a`."""
 READ_ROWS = 512
 """Values of one read."""
+REWRITE_ROWS = 64
+"""Values of one transaction that changes them."""
+Otherwise = Callable[[str, bytes], Awaitable[bytes]]
+"""(key, stored) -> what is to be stored instead; the same where nothing is to change."""
 
 
 class Written(NamedTuple):
@@ -80,6 +84,18 @@ class Historian(Protocol):
     async def size(self) -> int:
         """Return how many bytes all kept versions take, about."""
 
+    async def rewrite(self, prefix: str, otherwise: Otherwise) -> int:
+        """Store the values of old versions below a prefix otherwise; return how many changed.
+
+        Only for values that mean the same as before; the newest version of a key is not to change.
+        """
+
+    async def erase(self) -> None:
+        """Leave nothing in the store's files of what was rewritten or removed before this call.
+
+        What a database server keeps in files of its own is left to its administrator.
+        """
+
 
 class PastLog(Protocol):
     """What the history needs of a log."""
@@ -94,6 +110,12 @@ class PastLog(Protocol):
 
     async def values(self, revisions: Sequence[int]) -> Sequence[bytes | None]:
         """Return the values of rows."""
+
+    async def replace(self, values: Mapping[int, bytes]) -> None:
+        """Store other values in rows that are still there."""
+
+    async def erase(self) -> None:
+        """Leave nothing in the files of what was replaced or removed."""
 
 
 class LogHistory:
@@ -174,6 +196,30 @@ class LogHistory:
         """Return how many bytes all kept versions take, about."""
         return await self._size()
 
+    async def rewrite(self, prefix: str, otherwise: Otherwise) -> int:
+        """Store the values of old versions below a prefix otherwise; return how many changed."""
+        changed = 0
+        async for rows in self._rows(0, prefix, prefix_end(prefix)):
+            there = [row for row in rows if not row.deleted]
+            for start in range(0, len(there), REWRITE_ROWS):
+                changed += await self._rewrite(there[start : start + REWRITE_ROWS], otherwise)
+        return changed
+
+    async def _rewrite(self, rows: Sequence[PastRow], otherwise: Otherwise) -> int:
+        found = await self._log.values([row.revision for row in rows])
+        replaced: dict[int, bytes] = {}
+        for row, value in zip(rows, found, strict=True):
+            wanted = None if value is None else await otherwise(row.key, value)
+            if wanted is not None and wanted is not value:
+                replaced[row.revision] = wanted
+        if replaced:
+            await self._log.replace(replaced)
+        return len(replaced)
+
+    async def erase(self) -> None:
+        """Leave nothing in the files of what was rewritten or removed before this call."""
+        await self._log.erase()
+
     async def _rows(self, before: int, first: str, last: str) -> AsyncIterator[Sequence[PastRow]]:
         place = before or await self._revision() + 1
         while place:
@@ -247,6 +293,14 @@ class RecentHistory:
     async def size(self) -> int:
         """Return 0: nothing is kept."""
         return 0
+
+    async def rewrite(self, prefix: str, otherwise: Otherwise) -> int:
+        """Return 0: what such a store still has is gone when its next compaction passes."""
+        del prefix, otherwise
+        return 0
+
+    async def erase(self) -> None:
+        """Return: such a store keeps its own files."""
 
 
 @runtime_checkable

@@ -22,6 +22,8 @@ class Row(NamedTuple):
     """When it was written, in milliseconds of the epoch; 0 where that is not known."""
     author: str = ""
     """Who wrote it, see `history`."""
+    more: int = 0
+    """1 where the next row belongs to the same transaction."""
 
 
 Head = tuple[int, str, int, int, int, int]
@@ -37,4 +39,7 @@ class Log(Protocol):
         """Return the values of rows; None where there is no row or it is a delete."""
 
     async def history(self, after: int, until: int, prefix: str, limit: int) -> Sequence[EventRow]:
-        """Return the writes below a prefix with after < revision <= until."""
+        """Return the first writes below a prefix with after < revision <= until.
+
+        They are whole transactions, so that it may be some more than asked for.
+        """

@@ -5,7 +5,7 @@ It forgets nothing and is obviously right. `memory://` also serves clusters that
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from minikube_py.datastore.history import AUTHOR, LogHistory, PastRow
 from minikube_py.datastore.kv import (
@@ -52,6 +52,14 @@ class MemoryBackend:
         """Return the values of writes."""
         events = [self._events[revision - 1] for revision in revisions]
         return [None if event.deleted else event.value for event in events]
+
+    async def replace(self, values: Mapping[int, bytes]) -> None:
+        """Give old writes other values."""
+        for revision, value in values.items():
+            self._events[revision - 1] = self._events[revision - 1]._replace(value=value)
+
+    async def erase(self) -> None:
+        """Return: there are no files."""
 
     async def _size(self) -> int:
         return sum(len(event.value) for event in self._events)

@@ -1,8 +1,9 @@
 """The SQLite file: its one table of writes, and the few things that are done to it.
 
-`log` is append-only: one row for each write, whose row number is the revision. Nothing is ever
-updated in place and there is no index beside the row number, because the index from keys to
-revisions lives in memory (`index`); so a write dirties the fewest pages. `state` holds numbers
+`log` is append-only: one row for each write, whose row number is the revision (`schema`). Nothing
+is updated in place (but what is sealed with another key), and there is no index beside the row
+number, because the index from keys to revisions lives in memory (`index`); so a write dirties the
+fewest pages. `state` holds numbers
 that outlive their rows: how far the log is compacted, and a ceiling below which revisions may
 have been handed out without a row.
 
@@ -13,10 +14,11 @@ transaction. The connection holds the file exclusively: a second server on it is
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiosqlite
 
@@ -33,84 +35,44 @@ from minikube_py.datastore.kv import (
 from minikube_py.datastore.log import EventRow, Head, Row
 from minikube_py.datastore.retention import (
     STEP_ROWS,
-    Marks,
     Retention,
     Rule,
     Superseding,
+    marks_of,
     sweep,
     trim,
+)
+from minikube_py.datastore.schema import (
+    ALL_VALUES,
+    APPEND,
+    APPLICATION_ID,
+    COUNT,
+    FORMAT,
+    HISTORY,
+    MIGRATIONS,
+    PAST,
+    PAST_ROWS,
+    PAST_STEP,
+    REMOVE,
+    REPLACE,
+    SCAN,
+    SCHEMA,
+    SET_STATE,
+    SUPERSEDING,
+    TRANSACTION_END,
+    VALUE,
+    checksum,
+    is_sound,
 )
 
 T = TypeVar("T")
 
-APPLICATION_ID = 0x6B707931
-"""Marks the file as kpy's (`kpy1`), so that another program's database is not taken for ours."""
-FORMAT = 3
-REMOVE_LEFT = """
-DELETE FROM log WHERE revision <= (SELECT value FROM state WHERE name = 'compacted')
-AND (value IS NULL OR revision IN (
-    SELECT replacing.previous FROM log AS replacing
-    WHERE replacing.revision <= (SELECT value FROM state WHERE name = 'compacted')))
-"""
-MIGRATIONS = {
-    1: ("ALTER TABLE log ADD COLUMN version INTEGER NOT NULL DEFAULT 1",),
-    2: (
-        "ALTER TABLE log ADD COLUMN at INTEGER NOT NULL DEFAULT 0",
-        "ALTER TABLE log ADD COLUMN author TEXT NOT NULL DEFAULT ''",
-        # What a compaction that was cut off has left: from now on such rows are history.
-        REMOVE_LEFT,
-    ),
-}
-"""A file of an older kpy is brought to today's format at its start; older ones then refuse it."""
 BUSY_SECONDS = 3.0
 """How long to wait for a server that is just ending on the same file."""
 WAL_KEPT_BYTES = 8 << 20
 """The write-ahead log is cut to this after a checkpoint; a checkpoint comes every 4 MB."""
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (
-    revision INTEGER PRIMARY KEY,
-    key TEXT NOT NULL,
-    create_revision INTEGER NOT NULL,
-    previous INTEGER NOT NULL,  -- revision that this write replaces; 0: none
-    lease INTEGER NOT NULL,
-    version INTEGER NOT NULL DEFAULT 1, -- how often the key was written; added by format 2
-    at INTEGER NOT NULL DEFAULT 0,      -- milliseconds of the epoch; added by format 3
-    author TEXT NOT NULL DEFAULT '',    -- verb and user; added by format 3
-    value BLOB                          -- NULL: the key was deleted
-);
-CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-"""
-APPEND = (
-    "INSERT INTO log (revision, key, create_revision, previous, lease, version, value, at, author)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-SET_STATE = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)"
-VALUE = "SELECT value FROM log WHERE revision = ?"
-REMOVE = "DELETE FROM log WHERE revision BETWEEN ? AND ?"
-SCAN = (
-    "SELECT revision, key, create_revision, lease, version, value IS NULL FROM log"
-    " WHERE revision > ? ORDER BY revision LIMIT ?"
-)
-HISTORY = """
-SELECT log.key, coalesce(log.value, before.value), log.revision, log.create_revision,
-       log.value IS NULL, log.lease, log.version
-FROM log LEFT JOIN log AS before ON log.value IS NULL AND before.revision = log.previous
-WHERE log.revision > ? AND log.revision <= ? AND log.key >= ? AND log.key < ?
-ORDER BY log.revision LIMIT ?
-"""
-SUPERSEDING = """
-SELECT log.revision, log.key, log.previous, log.value IS NULL, length(before.value)
-FROM log LEFT JOIN log AS before ON before.revision = log.previous
-WHERE log.revision > ? AND log.revision <= ? ORDER BY log.revision LIMIT ?
-"""
-PAST_ROWS = 1024
-"""Rows that one step of a search through the past looks at: some milliseconds of the thread."""
-PAST_STEP = "SELECT revision FROM log WHERE revision < ? ORDER BY revision DESC LIMIT 1 OFFSET ?"
-PAST = """
-SELECT revision, key, create_revision, value IS NULL, at, author FROM log
-WHERE revision < ? AND revision >= ? AND key >= ? AND key <= ? ORDER BY revision DESC
-"""
+COUNT_ROWS = 8192
+"""Rows that are counted in one go."""
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -124,7 +86,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         found = _check_format(connection)
         if doubtful:
-            damage.look(connection, path)
+            damage.look(connection, path, ALL_VALUES if found == FORMAT else "", is_sound)
         _prepare(connection, found)
     except BaseException:
         connection.close()
@@ -179,6 +141,8 @@ class Database(aiosqlite.Connection):
         # A server that dies of an error must not hang on this thread; what is committed is safe.
         self._thread.daemon = True
         self._commits = 0
+        self.marks = marks_of({})
+        """Where the history stands; known once `state` was read."""
 
     @classmethod
     async def open(cls, path: Path) -> Self:
@@ -216,7 +180,7 @@ class Database(aiosqlite.Connection):
         await self._guarded(self._rows, "BEGIN IMMEDIATE", ())
         try:
             async for rows in pages:
-                await self._guarded(self._add, APPEND, rows)
+                await self._guarded(self._add, APPEND, _summed(rows))
             marks = [("compacted", revision), ("ceiling", revision)]
             await self._guarded(self._add, SET_STATE, marks)
             await self._guarded(self._rows, "COMMIT", ())
@@ -231,7 +195,18 @@ class Database(aiosqlite.Connection):
 
     async def state(self) -> dict[str, int]:
         """Return the numbers kept beside the log."""
-        return dict(await self._guarded(self._rows, "SELECT name, value FROM state", ()))
+        state = dict(await self._guarded(self._rows, "SELECT name, value FROM state", ()))
+        self.marks = marks_of(state)
+        return state
+
+    async def count(self) -> int:
+        """Return how many rows there are, those of the history included."""
+        total = after = 0
+        while True:
+            ((rows, last),) = await self._guarded(self._rows, COUNT, (after, COUNT_ROWS))
+            if not rows:
+                return total
+            total, after = total + rows, last
 
     async def scan(self, after: int, limit: int) -> list[Head]:
         """Return the rows after a revision without their values."""
@@ -239,24 +214,37 @@ class Database(aiosqlite.Connection):
         return rows
 
     async def history(self, after: int, until: int, prefix: str, limit: int) -> list[EventRow]:
-        """Return the writes below a prefix with after < revision <= until."""
-        bounds = (after, until, prefix, prefix_end(prefix), limit)
-        rows: list[EventRow] = await self._guarded(self._rows, HISTORY, bounds)
+        """Return the first writes below a prefix with after < revision <= until.
+
+        They are whole transactions, so that it may be some more than asked for.
+        """
+        bounds = (after, until, prefix, limit)
+        rows: list[EventRow] = await self._guarded(self._history, *bounds)
         return rows
 
     async def compact(self, compacted: int) -> None:
         """Note that revisions before `compacted` cannot be read any more."""
         await self._guarded(self._set, (("compacted", compacted),))
 
-    async def sweep(self, marks: Marks, compacted: int, retention: Retention) -> Marks:
+    async def sweep(self, compacted: int, retention: Retention) -> None:
         """Look at the next writes that are compacted: what they replaced is history, or goes."""
-        bounds = (marks.swept, compacted)
-        return await self._guarded_one(self._step, sweep, bounds, marks, retention)
+        await self._guarded(self._step, sweep, (self.marks.swept, compacted), retention)
 
-    async def trim(self, marks: Marks, retention: Retention) -> Marks:
+    async def trim(self, retention: Retention) -> None:
         """Remove the oldest of the history, some of it."""
-        bounds = (marks.trimmed, marks.swept)
-        return await self._guarded_one(self._step, trim, bounds, marks, retention)
+        await self._guarded(self._step, trim, (self.marks.trimmed, self.marks.swept), retention)
+
+    async def replace(self, values: Mapping[int, bytes]) -> None:
+        """Store other values in rows that nobody needs to know the present, if still there."""
+        await self._guarded(self._replace, values)
+
+    async def erase(self) -> None:
+        """Leave nothing in the files of what was removed or replaced.
+
+        The file is written anew, which holds up writes: 10 ms for each megabyte.
+        """
+        await self._guarded(self._rows, "VACUUM", ())
+        await self._guarded(self._rows, "PRAGMA wal_checkpoint(TRUNCATE)", ())
 
     async def rows_before(
         self, revision: int, first: str, last: str
@@ -280,6 +268,9 @@ class Database(aiosqlite.Connection):
     async def _guarded(self, work: object, *arguments: object) -> list:  # type: ignore[type-arg]
         try:
             return await self._execute(work, *arguments)  # type: ignore[no-untyped-call, no-any-return]
+        except DamagedError:
+            damage.mark(self._path, damage.SUSPECT)
+            raise
         except (sqlite3.Error, ValueError) as error:  # ValueError: aiosqlite's word for closed
             if damage.is_damage(error):
                 damage.mark(self._path, damage.SUSPECT)
@@ -294,8 +285,9 @@ class Database(aiosqlite.Connection):
         self, rows: Sequence[Row], state: Iterable[tuple[str, int]], deleted: Sequence[int]
     ) -> list[bytes | None]:
         with self._transaction() as connection:
-            values = self._values(deleted)
-            connection.executemany(APPEND, rows)
+            # What is not what was written can still be deleted.
+            values = [row[0] if row else None for row in self._found(deleted)]
+            connection.executemany(APPEND, _summed(rows))
             connection.executemany(SET_STATE, state)
         return values
 
@@ -309,28 +301,62 @@ class Database(aiosqlite.Connection):
         return []
 
     def _values(self, revisions: Sequence[int]) -> list[bytes | None]:
-        connection = self._conn
-        found = (connection.execute(VALUE, (revision,)).fetchone() for revision in revisions)
-        return [row[0] if row else None for row in found]
+        values: list[bytes | None] = []
+        for revision, row in zip(revisions, self._found(revisions), strict=True):
+            value, key, found = row or (None, "", 0)
+            if not is_sound(key, value, found):
+                raise DamagedError(
+                    f"the datastore {self._path} is damaged: revision {revision} of {key}"
+                    " is not what was written"
+                )
+            values.append(value)
+        return values
 
-    def _rows(self, statement: str, arguments: tuple[object, ...]) -> list[object]:
+    def _found(self, revisions: Sequence[int]) -> list[tuple[bytes | None, str, int] | None]:
+        connection = self._conn
+        return [connection.execute(VALUE, (revision,)).fetchone() for revision in revisions]
+
+    def _history(self, after: int, until: int, prefix: str, limit: int) -> list[EventRow]:
+        keys = (prefix, prefix_end(prefix))
+        rows: list[EventRow] = self._rows(HISTORY, (after, until, *keys, limit))
+        if len(rows) == limit:
+            last = rows[-1][2]
+            ((end,),) = self._rows(TRANSACTION_END, (last,))
+            rows += self._rows(HISTORY, (last, min(end or until, until), *keys, -1))
+        return rows
+
+    def _rows(self, statement: str, arguments: tuple[object, ...]) -> list[Any]:
         return self._conn.execute(statement, arguments).fetchall()
 
     def _set(self, state: Iterable[tuple[str, int]]) -> None:
         with self._transaction() as connection:
             connection.executemany(SET_STATE, state)
 
-    def _step(
-        self, rule: Rule, bounds: tuple[int, int], marks: Marks, retention: Retention
-    ) -> Marks:
+    def _step(self, rule: Rule, bounds: tuple[int, int], retention: Retention) -> list[object]:
         with self._transaction() as connection:
             found = connection.execute(SUPERSEDING, (*bounds, STEP_ROWS)).fetchall()
             rows = [Superseding(*row) for row in found]
             until = rows[-1].revision if len(rows) == STEP_ROWS else bounds[1]
-            step = rule(rows, marks, until, retention)
+            step = rule(rows, self.marks, until, retention)
             connection.executemany(REMOVE, _ranges(step.remove))
             connection.executemany(SET_STATE, step.marks.state())
-        return step.marks
+        self.marks = step.marks
+        return []
+
+    def _replace(self, values: Mapping[int, bytes]) -> list[object]:
+        marks = self.marks
+        with self._transaction() as connection:
+            for revision, row in zip(values, self._found([*values]), strict=True):
+                if row is None or row[0] is None:
+                    continue
+                value = values[revision]
+                connection.execute(REPLACE, (value, checksum(row[1], value), revision))
+                if revision <= marks.swept:
+                    grown = marks.history + len(value) - len(row[0])
+                    marks = replace(marks, history=max(grown, 0))
+            connection.executemany(SET_STATE, marks.state())
+        self.marks = marks
+        return []
 
     def _rows_before(self, revision: int, first: str, last: str) -> tuple[list[PastRow], int]:
         step = self._conn.execute(PAST_STEP, (revision, PAST_ROWS - 1)).fetchone()
@@ -343,6 +369,10 @@ class Database(aiosqlite.Connection):
             self._conn.execute(f"PRAGMA {name}").fetchone()
             for name in ("page_count", "freelist_count")
         ]
+
+
+def _summed(rows: Iterable[Row]) -> list[tuple[object, ...]]:
+    return [(*row, checksum(row.key, row.value)) for row in rows]
 
 
 def _ranges(revisions: Iterable[int]) -> list[tuple[int, int]]:

@@ -14,7 +14,7 @@ from minikube_py.datastore.history import LogHistory
 from minikube_py.datastore.index import Index, Loading, Version
 from minikube_py.datastore.kv import Event, FutureRevisionError
 from minikube_py.datastore.logged import READ_ROWS, LoggedBackend
-from minikube_py.datastore.retention import NO_HISTORY, Retention, marks_of
+from minikube_py.datastore.retention import NO_HISTORY, Retention
 from minikube_py.datastore.sql import Database
 from minikube_py.datastore.writer import Writer
 from minikube_py.lib.clock import Clock, SystemClock
@@ -44,7 +44,6 @@ class SqliteBackend(LoggedBackend):
         self._lazy_prefixes: tuple[str, ...] = ()
         self._compaction = asyncio.Lock()
         self._retention = NO_HISTORY
-        self._marks = marks_of(state)
         self.history = LogHistory(database, self.revision, self._oldest, self._size)
 
     @classmethod
@@ -94,7 +93,7 @@ class SqliteBackend(LoggedBackend):
         ]
         saved = await super()._history(prefix, after, until)
         events = {event.revision: event for event in saved}
-        last = saved[-1].revision if len(saved) == READ_ROWS else until
+        last = saved[-1].revision if len(saved) >= READ_ROWS else until
         events.update((event.revision, event) for event in unsaved if event.revision <= last)
         return [events[revision] for revision in sorted(events)]
 
@@ -118,22 +117,22 @@ class SqliteBackend(LoggedBackend):
         """Remove useless rows, or leave them as history and remove the oldest of that."""
         database, retention = self._database, self._retention
         while True:
-            if retention.is_exceeded(self._marks):
-                self._marks = await database.trim(self._marks, retention)
-            elif self._marks.swept < revision:
-                self._marks = await database.sweep(self._marks, revision, retention)
+            if retention.is_exceeded(database.marks):
+                await database.trim(retention)
+            elif database.marks.swept < revision:
+                await database.sweep(revision, retention)
             else:
                 return
 
     async def _size(self) -> int:
-        return self._marks.history
+        return self._database.marks.history
 
     def effort(self) -> Effort:
         """Return what the store cost the disk since it was opened."""
         return self._database.effort()
 
     async def _oldest(self, prefix: str) -> int:
-        return self._marks.trimmed if self._retention.keeps(prefix) else self._compacted
+        return self._database.marks.trimmed if self._retention.keeps(prefix) else self._compacted
 
     async def _shrink(self) -> None:
         """Give free pages back where they are most of the file, which load alone does not cause.

@@ -149,11 +149,12 @@ class ServerApp:
         backend: Backend = self._measured
         try:
             files = Files.of(self.bootstrap.folder, self.config.encryption_provider_config)
-            keeper = Keeper(backend, files, self.clock)
+            past = history_of(stored)
+            keeper = Keeper(backend, past, files, self.clock)
             await keeper.start()
             self._keeper = keeper
             backend = keeper.backend
-            self._history = SealedHistory(history_of(stored), keeper.backend.keyring)
+            self._history = SealedHistory(past, keeper.backend.keyring)
             # The loops end before the cache does: what they have begun waits for it.
             async with (
                 Nursery("storage") as storage,

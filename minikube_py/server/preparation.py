@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from minikube_py.datastore.history import history_of
 from minikube_py.datastore.kv import DatastoreError
 from minikube_py.datastore.open import is_shared, open_backend
 from minikube_py.lib.clock import Clock
@@ -48,7 +49,7 @@ async def prepared(
             await cluster_material.join(backend, folder, config.token, yields=made_here)
             material = await asyncio.to_thread(prepare)
             files = Files.of(folder, config.encryption_provider_config)
-            await Keeper(backend, files, clock).start()
+            await Keeper(backend, history_of(backend), files, clock).start()
             if await cluster_material.publish(backend, folder):
                 return material
     except DatastoreError as error:

@@ -130,6 +130,10 @@ async def test_a_revision_has_a_time_and_a_write_an_author(tmp_path: Path, endpo
         await store.close()
 
 
+def files_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
 async def grown(store: Backend, key: str, writes: int) -> None:
     """Write a key again and again, and compact now and then."""
     found = await store.get(key)
@@ -249,7 +253,7 @@ async def test_a_file_of_format_2_gets_a_history_from_now_on(tmp_path: Path) -> 
     await store.delete("/gone", revision=0)
     await store.close()
     file = sqlite3.connect(tmp_path / FILE)
-    for column in ("at", "author"):
+    for column in ("at", "author", "more", "sum"):
         file.execute(f"ALTER TABLE log DROP COLUMN {column}")
     # A compaction at 4 that a crash cut off before it removed anything.
     file.execute("DELETE FROM state")
@@ -307,5 +311,40 @@ async def test_what_was_deleted_stays_deleted_when_another_rule_keeps_the_histor
     try:
         assert (await store.list("")).items == ()
         assert await history_of(store).versions("/a") == []
+    finally:
+        await store.close()
+
+
+async def test_old_versions_are_stored_otherwise_and_nothing_is_left_of_what_they_were(
+    endpoint: str, tmp_path: Path
+) -> None:
+    """Small ones, such as take pages of their own, such as were deleted, and trimmed ones."""
+    store = await open_backend(endpoint, data_dir=tmp_path, retention=Retention(1 << 20, ("/p/",)))
+    try:
+        for n, size in enumerate((1, 300)):
+            first = await store.create(f"/s/{n}", b"planted" * 10 * size)
+            second = await store.update(f"/s/{n}", b"planted2" * 10 * size, revision=first)
+            await store.compact(second)
+            await store.update(f"/s/{n}", b"sealed", revision=second)
+            await store.create(f"/gone/{n}", b"planted" * 10 * size)
+            await store.delete(f"/gone/{n}", revision=0)
+            passing = await store.create(f"/p/{n}", b"planted" * 10 * size)
+            await store.update(f"/p/{n}", b"sealed", revision=passing)
+        history = history_of(store)
+        size_before = await history.size()
+
+        async def sealed(key: str, value: bytes) -> bytes:
+            assert key.startswith("/")
+            return b"sealed" if value.startswith(b"planted") else value
+
+        assert await history.rewrite("/", sealed) == 7
+        await history.erase()
+        assert await history.rewrite("/", sealed) == 0
+        assert await history.size() < size_before
+        versions = await history.versions("/s/1")
+        assert [one.value for one in versions] == [b"sealed"] * 3
+        assert [one.value for one in await history.versions("/gone/1")] == [None, b"sealed"]
+        assert b"planted" not in files_in(tmp_path)
+        await store.create("/after", b"")
     finally:
         await store.close()

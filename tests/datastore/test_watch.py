@@ -1,13 +1,14 @@
 """The laws of a watch, on every backend."""
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 import pytest
 
 from minikube_py.datastore import tail
 from minikube_py.datastore.kv import (
     Backend,
+    Change,
     CompactedError,
     DatastoreError,
     Event,
@@ -162,3 +163,24 @@ async def test_a_key_that_is_a_watched_prefix_is_seen_once(backend: Backend) -> 
     for other in waiting[1:]:
         other.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_what_was_written_together_comes_together(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also to a watcher that reads it from the log, hundreds of events at a time."""
+    monkeypatch.setattr(tail, "WAITING_EVENTS_MAX", 100)
+    await backend.create("/r/first", b"")
+    behind = aiter(backend.watch("/r/", after=0))
+    await anext(behind)
+    groups, size = 20, 30
+    for group in range(groups):
+        changes = [Change(f"/{where}/{group}/{n}", b"", 0) for n in range(size) for where in "ra"]
+        await backend.write(changes)
+    for watch in (behind, aiter(backend.watch("/r/", after=1))):
+        left = {f"/r/{group}/{n}" for group in range(groups) for n in range(size)}
+        while left:
+            keys = [event.key for event in await anext(watch)]
+            parts = Counter(key.split("/")[2] for key in keys)
+            assert set(parts.values()) == {size}
+            left -= set(keys)

@@ -32,6 +32,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
         made.process.wait()
 
 
+def is_planted(server: Server) -> bool:
+    return ENCODED in stored(server)
+
+
+def apply(server: Server, kind: dict[str, object]) -> None:
+    path = server.folder / "applied.yaml"
+    path.write_text(yaml.safe_dump(kind))
+    server.kubectl("apply", "-f", str(path))
+
+
 def password(server: Server) -> str:
     text = "go-template={{.data.password | base64decode}}"
     return server.kubectl("get", "secret", "login", "-o", text)
@@ -91,3 +101,24 @@ def test_a_server_that_is_killed_in_a_rotation_finishes_it_at_its_next_start(
     server.start()
     assert password(server) == PLANTED
     assert "secrets: enabled, by aesgcm key2" in server.kpy("secrets-encrypt", "status")
+
+
+def test_nothing_of_an_old_value_is_left_when_keys_have_changed(server: Server) -> None:
+    """Not in the history, nor in pages of the file that hold nothing now."""
+    assert "finished" in server.kpy("secrets-encrypt", "disable")
+    assert is_planted(server)
+    large = {**MANIFEST, "metadata": {"name": "large"}, "data": {"more": "AAAA" * 5000}}
+    apply(server, large)
+    apply(server, {**large, "data": {"more": "BBBB" * 5000}})
+    server.kubectl("delete", "secret", "large")
+    apply(server, {**MANIFEST, "stringData": {"password": "another"}})
+    assert is_planted(server)
+    assert "finished" in server.kpy("secrets-encrypt", "enable")
+    assert not is_planted(server)
+    assert b"k8s:enc:aesgcm:v1:key1:" in stored(server)
+    assert "finished" in server.kpy("secrets-encrypt", "rotate")
+    assert b"k8s:enc:aesgcm:v1:key1:" not in stored(server)
+    assert b"k8s:enc:aesgcm:v1:key2:" in stored(server)
+    path = "/kpy.io/history/api/v1/namespaces/default/secrets/login?values=true"
+    assert ENCODED.decode() in server.kubectl("get", "--raw", path)
+    assert password(server) == "another"

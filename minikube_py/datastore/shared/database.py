@@ -71,11 +71,16 @@ EVENTS = (
     .order_by(LOG.c.revision)
     .limit(bindparam("most"))
 )
-HISTORY = EVENTS.where(
-    LOG.c.revision <= bindparam("until"),
+EVENTS_UNTIL = EVENTS.where(LOG.c.revision <= bindparam("until"))
+HISTORY = EVENTS_UNTIL.where(
     LOG.c.key >= bindparam("first"),
     LOG.c.key < bindparam("end"),
 )
+TRANSACTION_END = select(func.min(LOG.c.revision)).where(
+    LOG.c.revision >= bindparam("last"), LOG.c.more == 0
+)
+REST_ROWS_MAX = 1 << 20
+"""More than the rest of a transaction has."""
 HEADS = (
     select(LOG.c.revision, LOG.c.key, LOG.c.create_revision, LOG.c.lease, LOG.c.version, _deleted)
     .where(LOG.c.revision > bindparam("after"))
@@ -251,10 +256,28 @@ class Database:
         return [found.get(revision) for revision in revisions]
 
     async def history(self, after: int, until: int, prefix: str, limit: int) -> list[EventRow]:
-        """Return the writes below a prefix with after < revision <= until."""
-        bounds = {"after": after, "until": until, "most": limit}
+        """Return the first writes below a prefix with after < revision <= until.
+
+        They are whole transactions, so that it may be some more than asked for.
+        """
         keys = {"first": prefix, "end": prefix_end(prefix)}
-        return [_event_row(row) for row in await self._read(HISTORY, {**bounds, **keys})]
+        bounds = {"after": after, "until": until, "most": limit}
+        rows = [*await self._read(HISTORY, {**bounds, **keys})]
+        if len(rows) == limit:
+            last = rows[-1][2]
+            ends = await self._read(TRANSACTION_END, {"last": last})
+            rest = {"after": last, "until": min(ends[0][0] or until, until)}
+            rows += await self._read(HISTORY, {**rest, "most": REST_ROWS_MAX, **keys})
+        return [_event_row(row) for row in rows]
+
+    async def replace(self, values: Mapping[int, bytes]) -> None:
+        """Store other values in rows that nobody needs to know the present, if still there."""
+        async with self._begun(self._engine) as connection:
+            await connection.execute(LOCK, {"mark": "swept"})
+            await past.replace(connection, values)
+
+    async def erase(self) -> None:
+        """Return: what was replaced is in the hands of the database server, as its files are."""
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[Transaction]:
@@ -325,7 +348,12 @@ def _failures() -> Iterator[None]:
 
 
 async def _news(connection: AsyncConnection, after: int, most: int) -> News:
-    rows = (await connection.execute(EVENTS, {"after": after, "most": most})).fetchall()
+    rows = [*await connection.execute(EVENTS, {"after": after, "most": most})]
+    if len(rows) == most:  # the last transaction is taken in as a whole
+        last = rows[-1][2]
+        end = (await connection.execute(TRANSACTION_END, {"last": last})).scalar()
+        rest = {"after": last, "until": end or last, "most": REST_ROWS_MAX}
+        rows += await connection.execute(EVENTS_UNTIL, rest)
     # Read after the rows: where compaction took some of them, this says so.
     compacted = (await connection.execute(MARK, {"mark": "compacted"})).scalar_one()
     return News([_event_row(row) for row in rows], compacted)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import BindParameter, bindparam, delete, func, select
+from sqlalchemy import BindParameter, bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from minikube_py.datastore.history import PastRow
@@ -35,6 +35,9 @@ SUPERSEDING = (
     .limit(STEP_ROWS)
 )
 REMOVE = delete(LOG).where(LOG.c.revision.in_(bindparam("revisions", expanding=True)))
+REPLACE = (
+    update(LOG).where(LOG.c.revision == bindparam("at_revision")).values(value=bindparam("new"))
+)
 ALL_MARKS = select(STATE.c.name, STATE.c.value)
 _older: BindParameter[int] = bindparam("before")
 PAST_STEP = (
@@ -82,6 +85,21 @@ async def step(connection: AsyncConnection, retention: Retention) -> bool:
         await connection.execute(REMOVE, {"revisions": taken.remove})
     await _set(connection, taken.marks)
     return True
+
+
+async def replace(connection: AsyncConnection, values: Mapping[int, bytes]) -> None:
+    """Store other values in rows that are still there; the caller holds the lock of `step`."""
+    marks = marks_of(await read_state(connection))
+    sizes = select(LOG.c.revision, func.octet_length(LOG.c.value)).where(
+        LOG.c.revision.in_([*values]), LOG.c.value.is_not(None)
+    )
+    grown = 0
+    for revision, size in (await connection.execute(sizes)).all():
+        value = values[revision]
+        await connection.execute(REPLACE, {"at_revision": revision, "new": value})
+        grown += len(value) - size if revision <= marks.swept else 0
+    history = max(marks.history + grown, 0)
+    await connection.execute(SET_MARK, {"mark": "history", "number": history})
 
 
 async def _set(connection: AsyncConnection, marks: Marks) -> None:

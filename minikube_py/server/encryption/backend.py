@@ -18,7 +18,7 @@ from minikube_py.datastore.kv import (
 )
 from minikube_py.server.encryption.configuration import Configuration
 from minikube_py.server.encryption.keyring import Keyring
-from minikube_py.server.encryption.providers import MARK, SealError
+from minikube_py.server.encryption.providers import MARK, ForeignError, SealError
 
 Stored = TypeVar("Stored", KeyValue, Event)
 
@@ -138,6 +138,25 @@ class SealedBackend:
             sealed = await self._seal(found.key, plain)
             await self.inner.update(found.key, sealed, revision=found.revision, lease=found.lease)
         return True
+
+    async def renewed(self, key: str, stored: bytes) -> bytes:
+        """Return an old version of a key as the configuration wants it stored.
+
+        That is the same where it is so already, and nothing where no key is left that opens it.
+
+        Raises:
+            UndecryptableError: it cannot be opened now, but maybe later.
+
+        """
+        if not stored or self.keyring.sealer_of(key).is_current(stored):
+            return stored
+        try:
+            plain = await self.keyring.open(key, stored)
+        except ForeignError:
+            return b""
+        except SealError as error:
+            raise UndecryptableError(key, str(error)) from error
+        return await self._seal(key, plain)
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[None]:

@@ -37,6 +37,8 @@ class State:
     keys: str = ""
     """Ids of the keys that key services used."""
     finished: bool = False
+    past: bool = False
+    """Whether the history was looked through, too."""
     checked: int = 0
     """Values looked at."""
     rewritten: int = 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from minikube_py.datastore.history import Historian, Written
+from minikube_py.datastore.history import Historian, Otherwise, Written
 from minikube_py.datastore.kv import Page
 from minikube_py.server.encryption.keyring import Keyring
 from minikube_py.server.encryption.providers import SealError
@@ -11,7 +11,7 @@ from minikube_py.server.encryption.providers import SealError
 class SealedHistory:
     """Opens what another history holds.
 
-    A version whose key is gone, because keys were rotated since, has no value any more.
+    A version that no key opened when keys were rotated has no value any more.
     """
 
     def __init__(self, inner: Historian, keyring: Keyring) -> None:
@@ -24,7 +24,7 @@ class SealedHistory:
         return [one._replace(value=await self._opened(key, one.value)) for one in found]
 
     async def _opened(self, key: str, value: bytes | None) -> bytes | None:
-        if value is None:
+        if not value:  # a version that no key opened was emptied, see `keeper`
             return None
         try:
             return await self._keyring.open(key, value)
@@ -54,3 +54,11 @@ class SealedHistory:
     async def size(self) -> int:
         """Return how many bytes all kept versions take, about."""
         return await self._inner.size()
+
+    async def rewrite(self, prefix: str, otherwise: Otherwise) -> int:
+        """Store the sealed values of old versions otherwise; return how many changed."""
+        return await self._inner.rewrite(prefix, otherwise)
+
+    async def erase(self) -> None:
+        """Leave nothing in the files of what was rewritten or removed before this call."""
+        await self._inner.erase()

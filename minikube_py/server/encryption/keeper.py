@@ -2,14 +2,16 @@
 
 A rotation is one write of the file, with the new key first and the old behind it. From there all
 is convergence: new values are sealed with the new key, everything stored otherwise is written
-again, and when all of it is, a file that kpy keeps loses all keys but the first. Switching
-encryption on and off is the same with `identity` in the place of one of them.
+again, the old versions in the history as well, and when all of it is, nothing is left of it in the
+files of the datastore, and a file that kpy keeps loses all keys but the first. Switching encryption
+on and off is the same with `identity` in the place of one of them.
 """
 
 import asyncio
 import logging
 from dataclasses import replace
 
+from minikube_py.datastore.history import Historian
 from minikube_py.datastore.kv import Backend
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
@@ -35,11 +37,18 @@ class Keeper:
     """Keeps the datastore as the configuration wants it."""
 
     def __init__(
-        self, backend: Backend, files: Files, clock: Clock, services: Services | None = None
+        self,
+        backend: Backend,
+        past: Historian,
+        files: Files,
+        clock: Clock,
+        services: Services | None = None,
     ) -> None:
+        """Keep a backend and its history, both as they are stored."""
         self.services = services or Services()
         self.backend = SealedBackend(backend, self.services.keyring)
         """The datastore as everybody else is to see it."""
+        self._past = past
         self._files = files
         self._clock = clock
         self._used = ""
@@ -106,32 +115,46 @@ class Keeper:
             log.info("encryption configuration in use")
         await self.services.refresh()
         state, begun = self._files.read_state(), State(name, self.services.key_ids())
+        done = replace(begun, finished=True, past=True)
         if state == replace(
-            begun, finished=True, checked=state.checked, rewritten=state.rewritten
-        ) or await self._rewrite(begun):
+            done, checked=state.checked, rewritten=state.rewritten
+        ) or await self._rewrite(begun, cut_off=bool(state.configuration) and not state.finished):
             self._drop_unused(name)
 
-    async def _rewrite(self, state: State) -> bool:
-        """Look through the whole datastore; False where the configuration changed meanwhile."""
-        after = ""
-        while not state.finished:
+    async def _rewrite(self, state: State, *, cut_off: bool) -> bool:
+        """Look through the whole datastore; False where the configuration changed meanwhile.
+
+        `cut_off` tells that another process did not come to the end of this.
+        """
+        self._files.write_state(state)
+        found = await self._rewrite_present(state)
+        if found is None:
+            return False
+        old = await self._past.rewrite(PREFIX, self.backend.renewed)
+        if old or found.rewritten or cut_off:
+            await self._past.erase()
+            log.info("re-encrypted values=%d of=%d old=%d", found.rewritten, found.checked, old)
+        if self._is_replaced(found.configuration):
+            return False
+        self._files.write_state(replace(found, finished=True, past=True))
+        return True
+
+    async def _rewrite_present(self, state: State) -> State | None:
+        """Look through what is there now; None where the configuration changed meanwhile."""
+        after, more = "", True
+        while more:
             page = await self.backend.inner.list(PREFIX, after=after, limit=PAGE)
             written = 0
             for kv in page.items:
                 written += await self.backend.renew(kv)
                 after = kv.key
-            state = replace(
-                state,
-                finished=not page.more,
-                checked=state.checked + len(page.items),
-                rewritten=state.rewritten + written,
-            )
+            more = page.more
+            checked, rewritten = state.checked + len(page.items), state.rewritten + written
+            state = replace(state, checked=checked, rewritten=rewritten)
             if self._is_replaced(state.configuration):
-                return False
+                return None
             self._files.write_state(state)
-        if state.rewritten:
-            log.info("re-encrypted values=%d of=%d", state.rewritten, state.checked)
-        return True
+        return state
 
     def _is_replaced(self, name: str) -> bool:
         try:

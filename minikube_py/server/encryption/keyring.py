@@ -11,9 +11,9 @@ from minikube_py.server.encryption.providers import (
     MARK,
     AesCbc,
     AesGcm,
+    ForeignError,
     Identity,
     Provider,
-    SealError,
 )
 
 GROUPS_WITHOUT_DOT = frozenset({"apps", "autoscaling", "batch", "policy"})
@@ -76,7 +76,8 @@ class Keyring:
         """Return the plain value.
 
         Raises:
-            SealError: nobody here sealed it, or it is not as it was sealed.
+            ForeignError: nobody here sealed it, or it is not as it was sealed.
+            SealError: it cannot be opened now.
 
         """
         if not stored.startswith(MARK):
@@ -84,7 +85,7 @@ class Keyring:
         mark = b":".join(stored.split(b":", MARK_PARTS)[:MARK_PARTS]) + b":"
         provider = self._openers.get(mark)
         if provider is None:
-            raise SealError(f"no provider of the configuration opens {_readable(mark)}")
+            raise ForeignError(f"no provider of the configuration opens {_readable(mark)}")
         return await provider.open(stored, key.encode())
 
 

@@ -21,6 +21,10 @@ class SealError(Exception):
     """A value that cannot be sealed or opened; says neither the value nor the key."""
 
 
+class ForeignError(SealError):
+    """A value that none of the keys at hand has sealed, however often it is tried."""
+
+
 class Provider(Protocol):
     """One way to seal with one key."""
 
@@ -93,11 +97,11 @@ class AesGcm(_Keyed):
 
         body = sealed[len(self.mark) :]
         if len(body) < NONCE_BYTES + TAG_BYTES:
-            raise SealError("the stored data is shorter than its nonce and tag")
+            raise ForeignError("the stored data is shorter than its nonce and tag")
         try:
             return self._cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], context)
         except InvalidTag as error:
-            raise SealError("the stored data is not what this key sealed") from error
+            raise ForeignError("the stored data is not what this key sealed") from error
 
 
 class AesCbc(_Keyed):
@@ -128,9 +132,9 @@ class AesCbc(_Keyed):
         body = sealed[len(self.mark) :]
         vector, blocks = body[:BLOCK_BYTES], body[BLOCK_BYTES:]
         if not blocks or len(blocks) % BLOCK_BYTES:
-            raise SealError("the stored data is not a multiple of the block size")
+            raise ForeignError("the stored data is not a multiple of the block size")
         padded: bytes = self._cipher(vector).decryptor().update(blocks)
         padding = padded[-1]
         if not 1 <= padding <= BLOCK_BYTES or padded[-padding:] != bytes([padding]) * padding:
-            raise SealError("invalid padding on input")
+            raise ForeignError("invalid padding on input")
         return padded[:-padding]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from minikube_py.datastore.history import history_of
 from minikube_py.datastore.kv import Backend, Event, RevisionMismatchError
 from minikube_py.datastore.memory import MemoryBackend
 from minikube_py.lib.clock import SystemClock
@@ -14,6 +15,7 @@ from minikube_py.lib.errors import StartError
 from minikube_py.server.encryption.backend import UndecryptableError
 from minikube_py.server.encryption.configuration import Configuration, Rule, Sealer, new_key
 from minikube_py.server.encryption.files import Files
+from minikube_py.server.encryption.history import SealedHistory
 from minikube_py.server.encryption.keeper import IDENTITY, Keeper
 from minikube_py.server.encryption.providers import MARK
 
@@ -43,7 +45,7 @@ class Frail:
 
 
 async def started(store: Backend, folder: Path) -> Keeper:
-    keeper = Keeper(store, Files.of(folder), SystemClock())
+    keeper = Keeper(store, history_of(store), Files.of(folder), SystemClock())
     await keeper.start()
     return keeper
 
@@ -214,7 +216,7 @@ async def test_keys_of_the_users_own_file_are_left_there(tmp_path: Path) -> None
     sealers = (Sealer("aesgcm", new_key()), IDENTITY)
     files.write(Configuration((Rule(("secrets",), sealers),)))
     await store.create(A, PLAIN)
-    keeper = Keeper(store, files, SystemClock())
+    keeper = Keeper(store, store.history, files, SystemClock())
     await keeper.start()
     await keeper.converge()
     assert (await raw(store, A)).startswith(MARK)
@@ -228,3 +230,69 @@ async def test_a_lost_race_shows_the_plain_value_of_the_winner(tmp_path: Path) -
         await keeper.backend.update(A, PLAIN, revision=77)
     assert caught.value.current is not None
     assert caught.value.current.value == PLAIN
+
+
+async def stored_versions(store: MemoryBackend, key: str) -> list[bytes]:
+    return [one.value or b"" for one in await store.history.versions(key)]
+
+
+async def test_a_rotation_leaves_no_old_version_that_the_old_key_opens(tmp_path: Path) -> None:
+    store = MemoryBackend()
+    keeper = await started(store, tmp_path)
+    revision = await keeper.backend.create(A, b"first")
+    await keeper.backend.update(A, b"second", revision=revision)
+    rotate(tmp_path, Sealer("aesgcm", new_key(["key1"])))
+    await keeper.converge()
+    stored = await stored_versions(store, A)
+    assert [value[:23] for value in stored] == [b"k8s:enc:aesgcm:v1:key2:"] * 3
+    again = await started(store, tmp_path)
+    past = SealedHistory(store.history, again.backend.keyring)
+    assert [one.value for one in await past.versions(A)] == [b"second", b"second", b"first"]
+
+
+async def test_what_was_plain_before_encryption_is_sealed_in_the_history(tmp_path: Path) -> None:
+    store = MemoryBackend()
+    await store.update(A, PLAIN, revision=await store.create(A, PLAIN))
+    await store.delete(A, revision=0)
+    keeper = await started(store, tmp_path)
+    await keeper.converge()
+    assert all(value.startswith(MARK) for value in (await stored_versions(store, A))[1:])
+
+
+async def test_an_old_version_that_no_key_opens_is_emptied(tmp_path: Path) -> None:
+    store = MemoryBackend()
+    keeper = await started(store, tmp_path)
+    revision = await store.create(A, MARK + b"aesgcm:v1:lost:" + bytes(40))
+    sealed = await keeper.backend._seal(A, PLAIN)
+    await store.update(A, sealed, revision=revision)
+    rotate(tmp_path, Sealer("aesgcm", new_key(["key1"])))
+    await keeper.converge()
+    past = SealedHistory(store.history, keeper.backend.keyring)
+    assert [one.value for one in await past.versions(A)] == [PLAIN, PLAIN, None]
+
+
+async def test_a_process_that_dies_before_the_history_was_looked_through_does_it_later(
+    tmp_path: Path,
+) -> None:
+    class Erased(MemoryBackend):
+        erased = 0
+        dies = True
+
+        async def erase(self) -> None:
+            if self.dies:
+                raise DyingError
+            self.erased += 1
+
+    store = Erased()
+    keeper = await started(store, tmp_path)
+    await keeper.backend.create(A, PLAIN)
+    rotate(tmp_path, Sealer("aesgcm", new_key(["key1"])))
+    with pytest.raises(DyingError):
+        await keeper.converge()
+    assert len(Files.of(tmp_path).read()[0].rules[0].sealers) == 2
+    assert not Files.of(tmp_path).read_state().finished
+    store.dies = False
+    for _ in range(2):
+        await (await started(store, tmp_path)).converge()
+    assert store.erased == 1
+    assert len(Files.of(tmp_path).read()[0].rules[0].sealers) == 1
