@@ -71,10 +71,15 @@ def _facts(told: Told) -> Iterator[tuple[str, str]]:
         yield "file", size(told["files"].get("file", 0))
         yield "write-ahead log", size(told["files"].get("writeAheadLog", 0))
     yield "live", f"{told['objects']} objects, {size(told['objectBytes'])}"
+    if told["rows"] is not None:
+        yield "rows", f"{told['rows']}, old versions included"
     yield "revision", str(history["revision"])
     kept = f"{size(history['bytes'])} of {size(history['mostBytes'])}"
     yield "history", f"{kept}, from revision {history['oldest']}{_since(history['oldestTime'])}"
-    yield "since the start", f"{effort['seconds'] / 3600:.1f} h, {effort['commits']} commits"
+    yield (
+        "since the start",
+        f"{effort['seconds'] / 3600:.1f} h, {effort['commits']} commits, an fsync each",
+    )
     if effort["writtenBytes"] is not None:
         a_day = effort["writtenBytesADay"]
         yield "written", f"{size(effort['writtenBytes'])}, at this rate {size(a_day)} a day"

@@ -71,7 +71,10 @@ async def serve(config: EtcdConfig, report: Callable[[str], None]) -> None:
     listening = Listening(config.listen_client_urls, config.name, config.tls)
     try:
         backend = await open_backend(
-            config.datastore_endpoint, data_dir=config.data_dir, tls=config.datastore_tls
+            config.datastore_endpoint,
+            data_dir=config.data_dir,
+            retention=config.retention,
+            tls=config.datastore_tls,
         )
     except DatastoreError as error:
         raise StartError(str(error)) from error

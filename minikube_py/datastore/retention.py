@@ -16,6 +16,14 @@ from typing import NamedTuple
 
 ROW_BYTES = 40
 """What a row takes beside its key and value, about."""
+PASSING = (
+    "/registry/coordination.k8s.io/leases/",
+    "/registry/events/",
+    "/registry/events.k8s.io/",
+)
+"""What is written all the time and means nothing an hour later: no history is kept of it."""
+HISTORY_BYTES = 64 << 20
+"""What history takes by default."""
 STEP_ROWS = 512
 """Rows of one step, so that writes get in between."""
 

@@ -131,6 +131,10 @@ class SqliteBackend(LoggedBackend):
         """Return what the store cost the disk since it was opened."""
         return self._database.effort()
 
+    async def rows(self) -> int:
+        """Return how many rows the log has: keys as they are, and old versions of them."""
+        return await self._database.count()
+
     async def _oldest(self, prefix: str) -> int:
         return self._database.marks.trimmed if self._retention.keeps(prefix) else self._compacted
 

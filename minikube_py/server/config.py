@@ -3,18 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from minikube_py.datastore.retention import Retention
+from minikube_py.datastore.retention import HISTORY_BYTES, PASSING, Retention
 from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib.options import option
 
 WITHOUT_CLOUD = ("external", "none")
 """Cloud providers that are none: others look after the nodes, or nobody does."""
-PASSING = (
-    "/registry/coordination.k8s.io/leases/",
-    "/registry/events/",
-    "/registry/events.k8s.io/",
-)
-"""What is written all the time and means nothing an hour later: no history is kept of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +50,7 @@ class ServerConfig:
         (), "https URLs where administrators reach the datastore by etcd's API (default: none)"
     )
     history_retention_bytes: int = option(
-        64 << 20, "size of the history that kpy history and kpy get --at show; 0 keeps none"
+        HISTORY_BYTES, "size of the history that kpy history and kpy get --at show; 0 keeps none"
     )
     token: str = option(
         "", "secret that agents join with (default: made on first start)", secret=True

@@ -53,6 +53,7 @@ class DatastoreStats:
         return {
             "backend": scheme or "sqlite",
             "files": self._files(),
+            "rows": await self._stored.rows() if isinstance(self._stored, Laborious) else None,
             "objects": sum(map(len, kinds)),
             "objectBytes": sum(kind.bytes for kind in kinds),
             "history": await self._history(),

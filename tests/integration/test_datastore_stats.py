@@ -18,6 +18,7 @@ async def test_a_running_server_tells_of_its_datastore(server: Server, tmp_path:
     told = await datastore_stats._asked(tmp_path)
     assert told["backend"] == "sqlite"
     assert told["files"]["file"] > 0
+    assert told["objects"] <= told["rows"] <= told["history"]["revision"]
     assert told["history"]["revision"] >= int(made.body["metadata"]["resourceVersion"])
     assert told["effort"]["commits"] > 0
     assert told["effort"]["writtenBytes"] > 0

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from minikube_py.datastore.retention import HISTORY_BYTES, PASSING, Retention
 from minikube_py.datastore.tls_files import TlsFiles
 from minikube_py.lib.options import option
 
@@ -28,8 +29,18 @@ class EtcdConfig:
         "", "authority of clients' certificates; whoever shows none is refused then"
     )
     auto_compaction_retention: str = option(
-        "0", "how long history is kept (0: until a client compacts it)"
+        "0", "how long old revisions can be read (0: until a client compacts them)"
     )
+    history_retention_bytes: int = option(
+        HISTORY_BYTES,
+        "size of the history for kpy history that a compaction leaves; that of the kpy server"
+        " whose datastore it is; 0 keeps none",
+    )
+
+    @property
+    def retention(self) -> Retention:
+        """What history the datastore keeps; the same rule as a server's, or that would go."""
+        return Retention(self.history_retention_bytes, PASSING)
 
     @property
     def datastore_tls(self) -> TlsFiles:

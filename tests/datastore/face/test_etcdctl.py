@@ -1,5 +1,6 @@
 """What administrators do with etcdctl works on `kpy etcd`, which is a program here."""
 
+import asyncio
 import hashlib
 import json
 import subprocess
@@ -9,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from minikube_py.datastore.history import history_of
+from minikube_py.datastore.open import open_backend
 from minikube_py.lib import pki
 from minikube_py.lib.authority import ensure_ca
 from minikube_py.lib.pki import Subject
+from minikube_py.server.config import ServerConfig
 from tests.datastore.etcd_server import Member
 from tests.datastore.face.program import Face, etcdctl
 
@@ -213,3 +217,25 @@ def test_plain_http_is_for_loopback_only(tmp_path: Path) -> None:
     face.url = "http://0.0.0.0:1"
     with pytest.raises(AssertionError, match="would let everybody who reaches it"):
         face.start()
+
+
+async def test_a_clients_compaction_leaves_the_history_that_a_server_shows(tmp_path: Path) -> None:
+    retention = ServerConfig(data_dir=tmp_path / "data").retention
+    data = tmp_path / "data"
+    store = await open_backend("", data_dir=data, retention=retention)
+    await store.create("/registry/configmaps/default/a", b"1")
+    await store.close()
+    one = Face(tmp_path)
+    await asyncio.to_thread(one.start)
+    try:
+        for value in "234":
+            await asyncio.to_thread(one.ctl, "put", "/registry/configmaps/default/a", value)
+        await asyncio.to_thread(one.ctl, "compact", "4")
+    finally:
+        await asyncio.to_thread(one.stop)
+    store = await open_backend("", data_dir=data, retention=retention)
+    versions = await history_of(store).versions("/registry/configmaps/default/a")
+    assert [version.value for version in versions] == [b"4", b"3", b"2", b"1"]
+    await store.compact(4)
+    assert await history_of(store).oldest("/registry/") == 0
+    await store.close()
