@@ -22,6 +22,7 @@ import orjson
 
 from minikube_py.api import schema, times
 from minikube_py.api.object import Obj
+from minikube_py.api.raw_text import RawText
 from minikube_py.lib.protowire import Adapter, Codec, WireError
 
 MAGIC = b"k8s\0"
@@ -322,6 +323,24 @@ def _raw(field: str) -> Adapter:
     return Adapter(from_message, lambda value: {field: orjson.dumps(value)})
 
 
+def _raw_text(field: str) -> Adapter:
+    """Return the adapter of a value whose text counts."""
+    plain = _raw(field)
+
+    def from_message(message: dict[str, Any]) -> Any:
+        value, raw = plain.from_message(message), message.get(field, b"")
+        if isinstance(value, dict) and raw != orjson.dumps(value) and not raw.startswith(MAGIC):
+            return RawText(value, raw.decode())
+        return value
+
+    def to_message(value: Any) -> dict[str, Any]:
+        if isinstance(value, RawText):
+            return {field: value.text.encode()}
+        return dict(plain.to_message(value))
+
+    return Adapter(from_message, to_message)
+
+
 def _props_or(field: str, empty: Any) -> Adapter:
     def from_message(message: dict[str, Any]) -> Any:
         if "schema" in message:
@@ -342,7 +361,7 @@ _ADAPTERS: Mapping[str, Adapter] = {
         lambda message: message.get("string", "0"), lambda text: {"string": text}
     ),
     "io.k8s.apimachinery.pkg.util.intstr.IntOrString": Adapter(_either_from, _either_to),
-    "io.k8s.apimachinery.pkg.runtime.RawExtension": _raw("raw"),
+    "io.k8s.apimachinery.pkg.runtime.RawExtension": _raw_text("raw"),
     f"{_META}.Time": Adapter(_time_from, _time_to),
     f"{_META}.MicroTime": Adapter(_micro_from, _micro_to),
     f"{_META}.Duration": Adapter(_duration_from, _duration_to),

@@ -17,9 +17,9 @@ KEEP_SECONDS = 300.0
 KEEP_REVISIONS = 100_000
 """History that is kept at most, however young it is."""
 STEP_SECONDS = 30.0
-FEW_REVISIONS, FEW_SECONDS = 1_000, 300.0
+FEW_REVISIONS, FEW_SECONDS = 1_000, 240.0
 """So few revisions wait so long: each compaction is a transaction, which an idle node has few of.
-kube-apiserver never compacts more often."""
+Nothing is kept for ten minutes (kube-apiserver: two intervals), which those who page rely on."""
 
 
 async def compact_forever(

@@ -59,7 +59,7 @@ async def test_history_is_kept_for_five_minutes(monkeypatch: pytest.MonkeyPatch)
             assert await oldest(backend) == max(1, kept_from)
 
 
-async def test_a_quiet_store_is_compacted_every_five_minutes() -> None:
+async def test_a_quiet_store_is_compacted_every_four_minutes() -> None:
     backend, clock = MemoryBackend(), StepClock()
     seen = set()
     async with Nursery("test") as nursery:
@@ -69,8 +69,21 @@ async def test_a_quiet_store_is_compacted_every_five_minutes() -> None:
             await clock.step()
             await clock.step()
             seen.add(await oldest(backend))
-    assert len(seen) == 4
-    assert max(seen) >= 21 - 5 - 6
+    assert len(seen) == 5
+    assert max(seen) >= 21 - 5 - 5
+
+
+async def test_no_revision_is_kept_for_ten_minutes() -> None:
+    backend, clock = MemoryBackend(), StepClock()
+    ages = []
+    async with Nursery("test") as nursery:
+        nursery.start("compaction", compact_forever(backend, clock))  # type: ignore[arg-type]
+        for step in range(120):
+            revision = await backend.create(f"/{step}", b"")
+            assert revision == step + 1
+            await clock.step()
+            ages.append((step + 1 - await oldest(backend)) * compaction.STEP_SECONDS)
+    assert compaction.KEEP_SECONDS < max(ages) <= 570
 
 
 async def test_history_that_is_too_long_is_dropped_however_young(

@@ -370,7 +370,7 @@ def decode(
     warnings = _problems(resource, texts, validation)
     if "metadata" not in obj:
         obj = {**obj, "metadata": {}}
-    obj = _with_texts(obj, resource.raw_paths, raw)
+    obj = _with_texts(obj, resource.raw_paths, raw, patched=patch is not None)
     return Decoded(dict(resource.default(obj)), warnings)
 
 
@@ -393,11 +393,11 @@ def _checked(resource: Resource, document: Obj, current: Obj | None) -> tuple[Ob
     return obj, unknown
 
 
-def _with_texts(obj: Obj, paths: Sequence[raw_text.Path], raw: bytes) -> Obj:
+def _with_texts(obj: Obj, paths: Sequence[raw_text.Path], raw: bytes, *, patched: bool) -> Obj:
     """Keep how free-form values are written in a document; a patch writes them anew."""
-    if not paths:
-        return obj
-    return raw_text.kept(obj, raw, paths) if raw else raw_text.flat(obj, paths)
+    if paths and patched:
+        return raw_text.flat(obj, paths)
+    return raw_text.kept(obj, raw, paths) if paths and raw else obj
 
 
 def _with_head(document: Mapping[str, Any], resource: Resource) -> dict[str, Any]:

@@ -131,9 +131,22 @@ async def list_items(
     else:
         place = Place(await _first_revision(store, options), "")
     if place.revision < 0 or place.revision >= kind.revision:
+        await _check_kept(store, kind, options, place)
         shown = store.cache.revision if place.revision < 0 else place.revision
         return _page(store, resource, kind, namespace, options, Place(shown, place.start))
     return await _old_page(store, resource, kind, namespace, options, place)
+
+
+async def _check_kept(store: Store, kind: KindCache, options: ListOptions, place: Place) -> None:
+    """Raise ExpiredError for a state that the history no longer holds, although it is today's.
+
+    A client that goes on after that learns that time has passed, whichever kind it reads.
+    """
+    if 0 <= place.revision < store.cache.revision:
+        try:
+            await store.backend.list(kind.prefix, limit=1, revision=place.revision)
+        except CompactedError as error:
+            raise _expired(place, continued=bool(options.continue_)) from error
 
 
 async def _first_revision(store: Store, options: ListOptions) -> int:

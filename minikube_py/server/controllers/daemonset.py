@@ -34,13 +34,13 @@ from minikube_py.server.controllers.daemonset_pods import (
 from minikube_py.server.controllers.daemonset_revisions import (
     HASH_LABEL,
     current,
-    data_of,
     hash_of,
     new_revision,
     plan_current,
     plan_history,
 )
 from minikube_py.server.controllers.daemonset_rollout import plan_rollout
+from minikube_py.server.controllers.revision_data import data_of, same_data
 from minikube_py.server.controllers.status import same_status
 
 BACKOFF_SECONDS, BACKOFF_MAX_SECONDS = 1.0, 900.0
@@ -94,7 +94,7 @@ async def settle_collision(ds: Obj, ctx: Context) -> None:
     """Choose another hash where the name is taken by something else than what was wanted."""
     metadata = new_revision(ds, 0)["metadata"]
     there = await ctx.client.get(CONTROLLERREVISIONS, metadata["name"], metadata["namespace"])
-    if is_controlled_by(there, ds) and there.get("data") == data_of(ds):
+    if is_controlled_by(there, ds) and same_data(there, data_of(ds)):
         return  # the cache will show it
     count = get(ds, "status.collisionCount", 0) + 1
     await ctx.apply([update_status(DAEMONSETS, evolve(ds, "status.collisionCount", count))])

@@ -21,19 +21,15 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Update
 from minikube_py.server.controllers.deployment_revisions import template_hash
+from minikube_py.server.controllers.revision_data import data_of, same_data
 
 HASH_LABEL = "controller-revision-hash"
-
-
-def data_of(ds: Obj) -> dict[str, Any]:
-    """Return what a revision keeps: a patch that brings the template back."""
-    return {"spec": {"template": {**ds["spec"]["template"], "$patch": "replace"}}}
 
 
 def current(ds: Obj, revisions: Iterable[Obj]) -> Obj | None:
     """Return the newest revision of the template that the daemon set has now."""
     data = data_of(ds)
-    same = (one for one in revisions if one.get("data") == data)
+    same = (one for one in revisions if same_data(one, data))
     return max(same, key=number_of, default=None)
 
 

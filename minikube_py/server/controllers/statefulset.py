@@ -24,6 +24,7 @@ from minikube_py.server.controllers.adoption import (
     is_controlled_by,
 )
 from minikube_py.server.controllers.pod_facts import PodFacts, facts
+from minikube_py.server.controllers.revision_data import same_data
 from minikube_py.server.controllers.statefulset_pods import (
     View,
     has_stale_claim,
@@ -44,7 +45,6 @@ from minikube_py.server.controllers.statefulset_revisions import (
     plan_revision,
     plan_truncation,
     revisions_of,
-    same_data,
     with_collision,
 )
 from minikube_py.server.controllers.statefulset_status import plan_status, seconds_to_next

@@ -8,8 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-
 from minikube_py.api.apps import CONTROLLERREVISIONS
 from minikube_py.api.object import (
     Obj,
@@ -23,6 +21,7 @@ from minikube_py.api.object import (
 )
 from minikube_py.client.actions import Action, Create, Delete, Patch
 from minikube_py.server.controllers.deployment_revisions import template_hash
+from minikube_py.server.controllers.revision_data import data_of, same_data
 
 HASH_LABEL = "controller.kubernetes.io/hash"
 _PREFIX_MAX = 223
@@ -63,20 +62,9 @@ def matching(sts: Obj, history: Sequence[Obj]) -> Obj | None:
     return next((one for one in reversed(history) if same_data(one, wanted)), None)
 
 
-def same_data(revision: Obj, data: Obj) -> bool:
-    """Tell whether a revision holds that data, in whatever order."""
-    sort = orjson.OPT_SORT_KEYS
-    return orjson.dumps(revision.get("data"), option=sort) == orjson.dumps(data, option=sort)
-
-
 def number_of(revision: Obj) -> int:
     """Return the revision's number."""
     return int(revision.get("revision", 0))
-
-
-def data_of(sts: Obj) -> dict[str, Any]:
-    """Return what a revision of the set's template holds."""
-    return {"spec": {"template": {**sts["spec"]["template"], "$patch": "replace"}}}
 
 
 def template_of(revision: Obj) -> Obj:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikube_py.api import protobuf, schema
+from minikube_py.api.raw_text import RawText
 from minikube_py.api.schema_check import check
 from minikube_py.api.schema_complete import complete
 
@@ -149,3 +150,14 @@ def test_a_watch_frame_tells_its_length_and_holds_an_envelope():
     assert int.from_bytes(frame[:4]) == len(frame) - 4
     assert frame[4:11] == b"\n\x05ADDED"
     assert protobuf.MAGIC in frame
+
+
+def test_the_text_of_a_value_that_go_wrote_stays():
+    data = RawText({"a": "&", "b": 1}, '{"a":"\\u0026","b":1}')
+    revision = {"kind": "ControllerRevision", "apiVersion": "apps/v1", "metadata": {"name": "r"}}
+    sent = protobuf.encode({**revision, "data": data, "revision": 1})
+    assert data.text.encode() in sent
+    read = protobuf.decode(sent)["data"]
+    assert (read, read["a"]) == (data, "&")
+    plain = protobuf.decode(protobuf.encode({**revision, "data": dict(data), "revision": 1}))
+    assert type(plain["data"]) is dict

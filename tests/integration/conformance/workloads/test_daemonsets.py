@@ -1,5 +1,6 @@
 """Daemon sets: a pod on every node that fits, replaced one by one."""
 
+import json
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from tests.integration.conformance.workloads.shapes import (
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 HASH = "controller-revision-hash"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 STRATEGIC = "application/strategic-merge-patch+json"
 
 
@@ -37,6 +39,21 @@ async def history(space: Space, count: int) -> list[Any]:
     path = space.apps("controllerrevisions?labelSelector=app%3Dweb")
     found = await space.api.until(path, lambda shown: len(shown["items"]) == count)
     return sorted(found["items"], key=lambda one: int(one["revision"]))
+
+
+async def are_current(space: Space, path: str) -> list[int]:
+    """Return the numbers of the revisions that are the daemon set's by their text.
+
+    The text is what Go makes of the template: clients know a revision by it.
+    """
+    spec = {"template": {**(await space.api.get(path))["spec"]["template"], "$patch": "replace"}}
+    text = json.dumps({"spec": spec}, sort_keys=True, separators=(",", ":")).replace("&", "\\u0026")
+    answer = await space.api.call("GET", space.apps("controllerrevisions"))
+    found = (one for one in answer.body["items"] if one["data"]["spec"] == spec)
+    assert f'"data":{text}' in answer.raw.decode()
+    packed = await space.api.call("GET", space.apps("controllerrevisions"), accept=PROTOBUF)
+    assert text.encode() in packed.raw
+    return [int(one["revision"]) for one in found]
 
 
 def on_both(pods: list[Any]) -> bool:
@@ -91,14 +108,18 @@ async def test_a_daemon_pod_that_failed_is_replaced(space: Space) -> None:
 
 @pytest.mark.conformance("Daemon set should update pod when spec was updated and update...")
 async def test_a_new_template_rolls_over_all_nodes(space: Space) -> None:
-    path = await create(space, updateStrategy={"type": "RollingUpdate"})
+    container = {"name": "c", "image": "web:1", "command": ["sh", "-c", "true && sleep 1"]}
+    spec = template(containers=[container])
+    path = await create(space, updateStrategy={"type": "RollingUpdate"}, template=spec)
     (first,) = await history(space, 1)
     pods = await space.until_pods(on_both)
+    assert await are_current(space, path) == [1]
     assert {labels_of(pod)[HASH] for pod in pods} == {labels_of(first)[HASH]}
     await change_image(space, path, "web:2")
     pods = await space.until_pods(lambda pods: on_both(pods) and images(pods) == ["web:2"] * 2)
     _, second = await history(space, 2)
     assert int(second["revision"]) == 2
+    assert await are_current(space, path) == [2]
     assert {labels_of(pod)[HASH] for pod in pods} == {labels_of(second)[HASH]}
     await space.api.until(path, status(updatedNumberScheduled=2, numberAvailable=2))
 
@@ -118,3 +139,26 @@ async def test_a_rollback_leaves_pods_alone_that_were_not_updated(space: Space) 
     assert uids[0] & uids[1] == set(kept)
     revisions = await history(space, 2)
     assert [int(one["revision"]) for one in revisions] == [2, 3]
+
+
+@pytest.mark.conformance("ControllerRevision should manage the lifecycle of a ControllerRevision")
+async def test_revisions_that_others_write_count(space: Space) -> None:
+    path = await create(space)
+    await space.until_pods(on_both)
+    (first,) = await history(space, 1)
+    revisions = space.apps("controllerrevisions")
+    other = {**first["metadata"], "name": "other", "labels": {**first["metadata"]["labels"]}}
+    del other["resourceVersion"], other["uid"]
+    other["labels"][HASH] = "other"
+    made = {"metadata": other, "data": first["data"], "revision": 2}
+    await space.api.create(revisions, made)
+    await history(space, 2)
+    await space.api.delete(f"{revisions}/{first['metadata']['name']}")
+    (left,) = await history(space, 1)
+    await space.api.put(f"{revisions}/other", {**left, "metadata": {**left["metadata"],
+        "labels": {**left["metadata"]["labels"], "other": "updated"}}})  # fmt: skip
+    patch = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}}
+    await space.api.patch(path, patch, STRATEGIC)
+    assert [int(one["revision"]) for one in await history(space, 2)] == [2, 3]
+    await space.api.delete(f"{revisions}?labelSelector=other%3Dupdated")
+    assert [int(one["revision"]) for one in await history(space, 1)] == [3]
