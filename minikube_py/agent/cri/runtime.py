@@ -28,6 +28,11 @@ class Sandbox:
     ips: tuple[str, ...] = ()
     host_network: bool = False
 
+    @property
+    def state(self) -> str:
+        """`ready` or `notready`."""
+        return "ready" if self.ready else "notready"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Container:

@@ -257,6 +257,7 @@ class Kubelet:
             pleg = Pleg(
                 self._connection,
                 self._clock,
+                self._workers.seen,
                 self._wake,
                 lambda key: self.on_exit(key),  # noqa: PLW0108 -- it may be set later
                 self.tallies,

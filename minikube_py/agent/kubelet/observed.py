@@ -7,7 +7,7 @@ their way.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,6 +25,8 @@ MESSAGE_POLICY = "io.kubernetes.container.terminationMessagePolicy"
 GRACE_PERIOD = "io.kubernetes.pod.terminationGracePeriod"
 RESOURCES = "kpy.dev/container.resources"
 """The `resources` that a container was made with, as JSON."""
+States = Mapping[str, tuple[str, str]]
+"""id of a container or sandbox -> (uid of its pod, state)"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class Observed:
     def ips(self) -> tuple[str, ...]:
         """The addresses of the newest sandbox while it is ready."""
         return self.sandbox.ips if self.sandbox is not None and self.sandbox.ready else ()
+
+    @property
+    def states(self) -> Iterator[tuple[str, str]]:
+        """The id and the state of each."""
+        yield from ((sandbox.id, sandbox.state) for sandbox in self.sandboxes)
+        yield from ((container.id, container.state) for container in self.containers)
 
     @property
     def running(self) -> list[Container]:

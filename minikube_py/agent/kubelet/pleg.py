@@ -3,12 +3,12 @@
 The runtime's event stream gives the ends of containers within milliseconds. Starts are the
 kubelet's own doing and no news to it. An event is sooner than the runtime's own books, which are
 kept from the same events: so a pod is woken when the books have it. A relist now and then finds
-what a broken stream lost; with a runtime that has no such stream the relist alone does the work,
-as often as upstream's.
+what a broken stream lost, and wakes the pods whose workers have seen something else; with a runtime
+that has no such stream the relist alone does the work, as often as upstream's.
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.errors import (
@@ -19,7 +19,7 @@ from minikube_py.agent.cri.errors import (
 from minikube_py.agent.cri.events import container_events
 from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.kubelet.kubelet_metrics import RELIST_DURATION, RELIST_INTERVAL
-from minikube_py.agent.kubelet.observed import POD_UID
+from minikube_py.agent.kubelet.observed import POD_UID, States
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.tallies import Tallies
@@ -34,9 +34,6 @@ RETRY = Backoff(first_seconds=0.1, max_seconds=2.0)
 BOOKS = Backoff(first_seconds=0.005, max_seconds=0.5)
 """Before each look whether the runtime has noted an end; it takes some 5 ms."""
 LOOKS_MAX = 60
-
-States = Mapping[str, tuple[str, str]]
-"""id of a container or sandbox -> (uid of its pod, state)"""
 
 
 def changed_pods(before: States, after: States) -> set[str]:
@@ -53,25 +50,29 @@ class Pleg:
         self,
         connection: Connection,
         clock: Clock,
+        seen: Callable[[], States],
         wake: Callable[[str], None],
         exited: Callable[[str], None],
         tallies: Tallies,
     ) -> None:
-        """Take `wake`, called with the uid of a pod, and `exited`, with the id of a container."""
+        """Take what workers have seen, and whom to call with the uid of a pod, id of a container.
+
+        `wake` is called where there is something to look at, `exited` where a container has ended.
+        """
         self._tallies = tallies
         self._listed_at: float | None = None
+        self._seen = seen
         self._exited = exited
         self._connection = connection
         self._runtime = Runtime(connection)
         self._clock = clock
         self._wake = wake
-        self._states: States = {}
         self._evented = True
         self.healthy = False
         """Whether the last relist succeeded."""
 
     async def relist(self) -> None:
-        """Compare what the runtime has with the last time; raises CriError."""
+        """Compare what the runtime has with what workers have seen; raises CriError."""
         begun = self._clock.monotonic()
         if self._listed_at is not None:
             self._tallies.observe(RELIST_INTERVAL, begun - self._listed_at)
@@ -84,13 +85,9 @@ class Pleg:
             raise
         self.healthy = True
         self._tallies.observe(RELIST_DURATION, self._clock.monotonic() - begun)
-        states = {
-            sandbox.id: (sandbox.uid, "ready" if sandbox.ready else "notready")
-            for sandbox in sandboxes
-        }
-        states |= {c.id: (c.labels.get(POD_UID, ""), c.state) for c in containers}
-        before, self._states = self._states, states
-        for uid in changed_pods(before, states):
+        states = {one.id: (one.labels.get(POD_UID, ""), one.state) for one in sandboxes}
+        states |= {one.id: (one.labels.get(POD_UID, ""), one.state) for one in containers}
+        for uid in changed_pods(self._seen(), states):
             self._wake(uid)
 
     async def run(self) -> None:

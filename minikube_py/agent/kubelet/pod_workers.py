@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from minikube_py.agent.kubelet.container_status import Failure
 from minikube_py.agent.kubelet.node_context import NodeContext
+from minikube_py.agent.kubelet.observed import States
 from minikube_py.agent.kubelet.pod import TERMINAL, full_name, phase_of
 from minikube_py.agent.kubelet.pod_worker import PodWorker, State
 from minikube_py.agent.kubelet.qos import qos_class
@@ -91,6 +92,14 @@ class PodWorkers:
     def get(self, uid: str) -> PodWorker | None:
         """Return the worker of a pod, or None."""
         return self._workers.get(uid)
+
+    def seen(self) -> States:
+        """Return what the workers saw when they last looked."""
+        return {
+            identifier: (worker.uid, state)
+            for worker in self
+            for identifier, state in worker.observed.states
+        }
 
     def others(self, pod: Obj) -> list[Obj]:
         """Return the other pods that hold something of the node, with what they were given."""

@@ -32,6 +32,8 @@ from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
 KINDS = {"startup": "startupProbe", "liveness": "livenessProbe", "readiness": "readinessProbe"}
+UNASKED = {"liveness": True, "readiness": False}
+"""What a container counts as before its first result, by kind of probe."""
 TRIES = 3
 """How often a probe that could not be run is tried at once."""
 Result = tuple[str, str]
@@ -176,10 +178,12 @@ class Probes:
         return prober
 
     def record(self, uid: str, container_id: str, kind: str, ok: bool) -> None:  # noqa: FBT001
-        """Keep a result and wake the pod."""
+        """Keep a result; wake the pod where it is another than what the container counted as."""
         log.debug("probe result container=%s kind=%s ok=%s", container_id, kind, ok)
+        before = self.results.get((container_id, kind), UNASKED.get(kind))
         self.results[container_id, kind] = ok
-        self._changed(uid)
+        if before is not ok:
+            self._changed(uid)
 
     async def outcome(self, probe: Probe, spec: Spec, container_id: str, host: str) -> Outcome:
         """Run a probe once; raises HandlerError where it cannot be run."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minikube_py.agent.kubelet.volumes import atomic_writer
-from minikube_py.agent.kubelet.volumes.mounts import is_mount_point, mount_tmpfs
+from minikube_py.agent.kubelet.volumes.mounts import mount_tmpfs
 from minikube_py.agent.kubelet.volumes.ownership import give
 from minikube_py.agent.kubelet.volumes.payload import (
     DEFAULT_MODE,
@@ -66,7 +66,7 @@ def empty_dir(source: Obj, place: Place) -> Path:
     folder = place.folder
     folder.mkdir(parents=True, exist_ok=True)
     if source.get("medium") == "Memory":
-        if not is_mount_point(folder):
+        if not os.path.ismount(folder):
             limit = source.get("sizeLimit")
             mount_tmpfs(folder, quantity.value(limit) if limit else 0)
     elif source.get("medium"):
@@ -135,7 +135,7 @@ def _check_mode(path: Path, mode: str) -> None:
 
 def _payload_folder(place: Place, *, memory: bool) -> Path:
     place.folder.mkdir(parents=True, exist_ok=True)
-    if memory and not is_mount_point(place.folder):
+    if memory and not os.path.ismount(place.folder):
         # What is secret never reaches a disk.
         mount_tmpfs(place.folder)
     return place.folder

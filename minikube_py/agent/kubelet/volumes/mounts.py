@@ -66,7 +66,9 @@ def points_below(folder: Path) -> list[Path]:
     prefix = f"{folder}/"
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        point = _unescape(line.split()[4])
+        point = line.split(" ", 5)[4]
+        if "\\" in point:
+            point = _unescape(point)
         if point == str(folder) or point.startswith(prefix):
             found.append(Path(point))
     # Later mounts lie over earlier ones.
@@ -80,5 +82,8 @@ def _unescape(text: str) -> str:
 
 
 def is_mount_point(path: Path) -> bool:
-    """Tell whether something is mounted there."""
+    """Tell whether something is mounted there, without touching it: its server may be away.
+
+    This reads all mounts of the machine; of a file system of our own os.path.ismount() tells.
+    """
     return path in points_below(path)
