@@ -38,8 +38,9 @@ class Uplink:
 
     def kubelet(self) -> HttpClient:
         """Return a client as system:node:<name>; the caller closes it."""
-        return HttpClient(self.config, self.servers.dial)
+        return HttpClient(self.config, self.servers.dial, managed_fields=False)
 
     def proxy(self) -> HttpClient:
         """Return a client as system:kube-proxy; the caller closes it."""
-        return HttpClient(self._config(self._member.proxy), self.servers.dial)
+        config = self._config(self._member.proxy)
+        return HttpClient(config, self.servers.dial, managed_fields=False)

@@ -10,7 +10,7 @@ import contextlib
 import random
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import orjson
 
 from minikube_py.api.errors import ServiceUnavailableError, from_status
 from minikube_py.api.item import Item
-from minikube_py.api.object import Obj
+from minikube_py.api.object import Obj, without
 from minikube_py.api.resource import Resource
 from minikube_py.client.config import ClientConfig
 from minikube_py.client.protocol import ItemList, PatchType, WatchEvent, bookmark
@@ -97,11 +97,15 @@ def _socket(info: tuple[Any, ...]) -> socket.socket:
 class HttpClient:
     """A Client of one server as one user; close it when done.
 
-    `dial` makes the connections, where another server than that of the URL may do.
+    `dial` makes the connections, where another server than that of the URL may do. Without
+    `managed_fields` what is listed and watched has none: they are a third of a pod.
     """
 
-    def __init__(self, config: ClientConfig, dial: Dial = nobody) -> None:
+    def __init__(
+        self, config: ClientConfig, dial: Dial = nobody, *, managed_fields: bool = True
+    ) -> None:
         self.config = config
+        self._shown = _whole if managed_fields else _unmanaged
         self._dial = dial
         self._secrets = _Secrets(config)
         self._session: aiohttp.ClientSession | None = None
@@ -195,7 +199,7 @@ class HttpClient:
         )
         page = await self._json("GET", resource.path(namespace), query=query)
         kind = {"apiVersion": resource.api_version, "kind": resource.kind}
-        items = [_item(resource, {**kind, **obj}) for obj in page.get("items") or ()]
+        items = [_item(resource, self._shown({**kind, **obj})) for obj in page.get("items") or ()]
         metadata = page["metadata"]
         return ItemList(
             items, int(metadata.get("resourceVersion") or 0), metadata.get("continue", "")
@@ -225,7 +229,7 @@ class HttpClient:
             contextlib.aclosing(_lines(response.content)) as batches,
         ):
             async for lines in batches:
-                yield [_event(resource, line) for line in lines]
+                yield [_event(resource, line, self._shown) for line in lines]
 
     async def remove(self, path: str) -> None:
         """Delete what is at a path of the API, in the background."""
@@ -328,14 +332,22 @@ def _item(resource: Resource, obj: Obj) -> Item:
     return Item.from_object(obj, resource.selected(obj))
 
 
-def _event(resource: Resource, line: bytes) -> WatchEvent:
+def _whole(obj: Obj) -> Obj:
+    return obj
+
+
+def _unmanaged(obj: Obj) -> Obj:
+    return without(obj, "metadata.managedFields")
+
+
+def _event(resource: Resource, line: bytes, shown: Callable[[Obj], Obj]) -> WatchEvent:
     document = _parsed(line)
     kind, obj = document["type"], document["object"]
     if kind == "ERROR":
         raise from_status(obj)
     if kind == "BOOKMARK":
         return bookmark(int(obj["metadata"]["resourceVersion"]))
-    return WatchEvent(kind, _item(resource, obj))
+    return WatchEvent(kind, _item(resource, shown(obj)))
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[Sequence[bytes], None]:

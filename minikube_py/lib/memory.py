@@ -8,15 +8,20 @@ needed no more, may give back what is free. Elsewhere than in GNU's C library no
 import ctypes
 import gc
 
-ARENA_MAX = -8
-"""M_ARENA_MAX of mallopt(3)."""
+ARENA_MAX, MMAP_THRESHOLD = -8, -3
+"""M_ARENA_MAX and M_MMAP_THRESHOLD of mallopt(3)."""
+LARGE_BYTES = 128 << 10
+"""What is larger has pages of its own, given back when it is free: buffers of 256 KB above all, one
+for each TLS connection, of which most is never touched. That is the library's own limit, which it
+would raise to the size of whatever is freed."""
 COLLECTOR = (5_000, 2, 200)
 """Objects made, and younger passes, before the next: a pass over 5,000 takes 2 to 4 ms."""
 
 
 def few_heaps() -> None:
-    """Have all threads that are yet to come share one heap."""
+    """Have all threads that are yet to come share one heap, and nothing large in it."""
     _libc("mallopt", ARENA_MAX, 1)
+    _libc("mallopt", MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def settle() -> None:

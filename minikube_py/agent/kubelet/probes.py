@@ -24,7 +24,7 @@ from minikube_py.agent.kubelet.handlers import (
     target_of,
 )
 from minikube_py.agent.kubelet.observed import Observed
-from minikube_py.agent.kubelet.pod import Spec, all_specs
+from minikube_py.agent.kubelet.pod import Spec, all_specs, reference
 from minikube_py.agent.kubelet.stats.probe_metrics import ProbeCounts
 from minikube_py.api.object import Obj
 from minikube_py.lib.clock import Clock
@@ -171,7 +171,8 @@ class Probes:
         for kind, name in KINDS.items():
             if not spec.container.get(name) or (kind == "startup" and prober.started.is_set()):
                 continue
-            one = _One(self, uid, pod, spec, latest, host, prober)
+            # The pod itself would be held as it was when its container started.
+            one = _One(self, uid, reference(pod), spec, latest, host, prober)
             probe = Probe.of(kind, spec.container[name])
             title = f"{kind} probe {spec.name} of {uid}"
             prober.tasks[kind] = self._nursery.start(title, one.run(probe))
@@ -234,6 +235,7 @@ class _One:
     probes: Probes
     uid: str
     pod: Obj
+    """As much of it as an event needs."""
     spec: Spec
     container: Container
     host: str

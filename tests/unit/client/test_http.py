@@ -142,6 +142,28 @@ async def test_a_watch_gives_events_however_the_bytes_are_cut():
     ]
 
 
+async def test_who_does_not_ask_for_managed_fields_is_given_none():
+    obj = pod("p")
+    managed = {**obj, "metadata": {**obj["metadata"], "managedFields": [{"manager": "m"}]}}
+
+    async def handler(request):
+        if "watch" not in request.query:
+            return answer({"metadata": {"resourceVersion": "5"}, "items": [managed]})
+        return web.Response(body=orjson.dumps({"type": "ADDED", "object": managed}) + b"\n")
+
+    async with serving(handler) as url:
+        for asked in (True, False):
+            client = HttpClient(ClientConfig(server=url), managed_fields=asked)
+            try:
+                listed = (await client.list(PODS)).items
+                [seen] = [event.item async for [event] in client.watch(PODS, revision=5)]
+            finally:
+                await client.close()
+            for item in (*listed, seen):
+                assert item.revision == 7
+                assert item.obj["metadata"] == (managed if asked else obj)["metadata"]
+
+
 async def test_an_expired_watch_raises_expired_as_status_or_as_event():
     status = {"kind": "Status", "reason": "Expired", "code": 410, "message": "too old"}
 

@@ -112,6 +112,25 @@ async def test_liveness_ends_with_a_failure():
 
 
 @virtual
+async def test_a_pod_is_woken_by_what_is_news_of_it_alone():
+    async with world(lambda now: int(now > 10)) as w:
+        w.begin(livenessProbe=EXEC | {"periodSeconds": 4, "failureThreshold": 1})
+        await asyncio.sleep(10)
+        assert w.result("liveness") is True
+        assert w.woken == []  # it counted as alive before
+        await asyncio.sleep(10)
+        assert w.woken == [12.0]
+
+
+@virtual
+async def test_a_pod_that_was_not_ready_from_the_start_is_woken_when_it_is():
+    async with world(lambda now: int(now < 10)) as w:
+        w.begin(readinessProbe=EXEC | {"periodSeconds": 4, "failureThreshold": 1})
+        await asyncio.sleep(20)
+        assert w.woken == [12.0]
+
+
+@virtual
 async def test_the_others_wait_until_the_container_is_started():
     async with world(lambda now: int(now < 12)) as w:
         every = {"periodSeconds": 5}
