@@ -24,6 +24,10 @@ from tests.ports import free_port
 COMMAND = "KPY_BENCH_SERVER"
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 15.0
+QUIET_SHARE = 0.05
+"""Who uses less of a core has nothing left to do but what comes by the clock."""
+QUIET_SLICE_SECONDS, QUIET_SLICES, QUIET_SLICES_MAX = 5.0, 4, 24
+"""So many slices in a row are to be quiet, of so many at most."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,17 @@ class Server:
         tasks = (task for pid in self.pids for task in Path(f"/proc/{pid}/task").iterdir())
         stats = ((task / "schedstat").read_text() for task in tasks)
         return sum(int(stat.split()[0]) for stat in stats) / 1e9
+
+    async def quiet(self) -> bool:
+        """Wait until what was asked of it is done; tell whether it came to rest in two minutes."""
+        calm, before = 0, self.cpu_seconds()
+        for _ in range(QUIET_SLICES_MAX):
+            await asyncio.sleep(QUIET_SLICE_SECONDS)
+            used, before = self.cpu_seconds() - before, self.cpu_seconds()
+            calm = calm + 1 if used / QUIET_SLICE_SECONDS <= QUIET_SHARE else 0
+            if calm == QUIET_SLICES:
+                return True
+        return False
 
     def rss_megabytes(self) -> float:
         """Return the resident memory."""
