@@ -4,6 +4,7 @@ from typing import Any
 
 from minikube_py.agent.kubelet.observed import POD_UID
 from minikube_py.agent.kubelet.pleg import Pleg
+from minikube_py.lib.tallies import Tallies
 from tests.virtual_time import VirtualClock, virtual
 
 LISTED = {
@@ -37,7 +38,7 @@ class Listing:
 
 async def relisted(seen: dict[str, tuple[str, str]]) -> list[str]:
     woken: list[str] = []
-    pleg = Pleg(Listing(), VirtualClock(), lambda: seen, woken.append, lambda _: None)  # type: ignore[arg-type]
+    pleg = Pleg(Listing(), VirtualClock(), lambda: seen, woken.append, lambda _: None, Tallies())  # type: ignore[arg-type]
     await pleg.relist()
     assert pleg.healthy
     return sorted(woken)
