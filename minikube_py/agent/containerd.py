@@ -27,7 +27,7 @@ from minikube_py.agent.cri.runtime import Runtime
 from minikube_py.agent.orphans.run import Orphans
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
-from minikube_py.lib.pids import gone
+from minikube_py.lib.pids import find_processes, gone
 
 log = logging.getLogger(__name__)
 READY_SECONDS = 30.0
@@ -241,13 +241,8 @@ class Containerd:
 
     def _find(self) -> int:
         """Return the pid of a containerd that was started for this folder, or 0."""
-        data = read_if_there(self._folder / "containerd.pid") or b""
-        with contextlib.suppress(ValueError, OSError):
-            pid = int(data)
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if os.fsencode(self._folder / "config.toml") in command:
-                return pid
-        return 0
+        found = find_processes("containerd", "--config", str(self._folder / "config.toml"))
+        return next(iter(found), 0)
 
     def _launch(self) -> None:
         log_path = self._folder / "containerd.log"
@@ -264,7 +259,6 @@ class Containerd:
                 start_new_session=True,
             )
         self._pid = self._child.pid
-        write_atomic(self._folder / "containerd.pid", str(self._pid).encode())
         log.info("containerd started pid=%d", self._pid)
 
     async def _wait_ready(self) -> None:
@@ -338,18 +332,24 @@ class Containerd:
         if self._child is not None and self._child.pid == pid:
             self._child.wait()
             self._child = None
-        for name in ("containerd.pid", "containerd.sock"):
-            with contextlib.suppress(FileNotFoundError):
-                (self._folder / name).unlink()
+        self._config.socket.unlink(missing_ok=True)
 
 
 async def run_program(arguments: Sequence[str]) -> tuple[int, str]:
-    """Run a program of the node to its end; return its exit status and what it printed."""
+    """Run a program of the node to its end; return its exit status and what it printed.
+
+    It is killed where nobody waits for it any more.
+    """
     process = await asyncio.create_subprocess_exec(
         *arguments,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
+    try:
+        output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
     return process.returncode or 0, output.decode(errors="replace").strip()

@@ -172,8 +172,7 @@ class RegistriesFile:
         make_dir(self._folder)
         for name, text in wanted.items():
             path = make_dir(self._folder / name) / "hosts.toml"
-            if read_if_there(path) != text.encode():
-                write_atomic(path, text.encode())
+            write_atomic(path, text.encode())
         for entry in self._folder.iterdir():
             if entry.name not in wanted:
                 shutil.rmtree(entry, ignore_errors=True)

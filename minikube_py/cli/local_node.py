@@ -6,7 +6,7 @@ from minikube_py.agent.uplink import servers_of
 from minikube_py.cli.node import membership_folder
 from minikube_py.lib import pki
 from minikube_py.lib.clock import Clock
-from minikube_py.lib.fsutil import make_dir, read_if_there, write_atomic
+from minikube_py.lib.fsutil import make_dir, write_atomic
 from minikube_py.server.bootstrap import Bootstrap, node_certificates
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.join import PROXY, cluster_facts
@@ -22,9 +22,7 @@ def local_membership(
     node_certificates(material, folder, node.name, node.ips, now=now)
     pki.ensure_leaf(folder, "proxy-client", material.client_ca, PROXY, "client", now=now)
     for ca in (material.cluster_ca, material.client_ca):
-        path = folder / ca.certificate_path.name
-        if read_if_there(path) != ca.bundle_pem:
-            write_atomic(path, ca.bundle_pem, 0o644)
+        write_atomic(folder / ca.certificate_path.name, ca.bundle_pem, 0o644)
     facts = ClusterFacts(**cluster_facts(config))
     save_facts(folder, facts)
     member = Membership(

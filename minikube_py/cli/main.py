@@ -4,6 +4,7 @@
 only a node needs, nor a node the datastore.
 """
 
+import errno
 import importlib
 import sys
 from collections.abc import Mapping
@@ -38,6 +39,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 """Name -> module below `minikube_py.cli`, and what the command does."""
 
 
+DISK_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+"""Errors that are the disk's and not ours."""
+
+
 class Commands(click.Group):
     """A group that knows its commands by name and imports them when they are called."""
 
@@ -69,9 +74,15 @@ def program() -> None:
 
 
 def main() -> None:
-    """Run the program; a `StartError` is one line on stderr and status 1."""
+    """Run the program; a `StartError`, or a disk that fails, is one line on stderr and status 1."""
     try:
         program(prog_name="kpy")
     except StartError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno not in DISK_FAILS:
+            raise
+        where, why = error.filename or "the disk", (error.strerror or "").lower()
+        click.echo(f"error: cannot write to {where}: {why}; mend that and start again", err=True)
         sys.exit(1)

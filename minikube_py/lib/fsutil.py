@@ -6,6 +6,7 @@ A process may be killed between any two lines here; the next start finds the old
 import contextlib
 import fcntl
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -35,7 +36,33 @@ def make_dir(path: Path, mode: int = PRIVATE_DIR) -> Path:
 
 
 def write_atomic(path: Path, data: bytes, mode: int = PRIVATE) -> None:
-    """Replace a file in one step and make it durable; nobody sees a part of it."""
+    """Replace a file in one step and make it durable; nobody sees a part of it.
+
+    A file that holds this already is left alone: a start that changes nothing needs no room.
+
+    Raises:
+        OSError: names the file; it is as it was.
+
+    """
+    if _holds(path, data, mode):
+        return
+    try:
+        _replace(path, data, mode)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    flush_dir(path.parent)
+
+
+def _holds(path: Path, data: bytes, mode: int) -> bool:
+    try:
+        found = path.stat()
+        is_alike = stat.S_ISREG(found.st_mode) and stat.S_IMODE(found.st_mode) == mode
+        return is_alike and found.st_size == len(data) and path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -48,7 +75,6 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE) -> None:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
         raise
-    flush_dir(path.parent)
 
 
 def flush_dir(path: Path) -> None:

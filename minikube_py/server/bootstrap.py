@@ -264,8 +264,7 @@ def _write_kubeconfig(bootstrap: Bootstrap, config: ServerConfig, mode: int) -> 
     path = config.write_kubeconfig
     make_dir(path.parent, 0o755)
     text = kubeconfig(bootstrap, f"https://127.0.0.1:{config.https_listen_port}").encode()
-    if read_if_there(path) != text or path.stat().st_mode & 0o777 != mode:
-        write_atomic(path, text, mode)
+    write_atomic(path, text, mode)
 
 
 def kubeconfig(bootstrap: Bootstrap, server: str) -> str:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from minikube_py.lib.pids import find_processes
 from tests.ports import free_port
 from tests.program import Server
 
@@ -29,11 +30,10 @@ class Machine(Server):
 
     def lose(self) -> None:
         """End everything on the machine at once."""
-        pid = self.members / "etcd.pid"
         if self.process is not None and self.process.poll() is None:
             self.stop(signal.SIGKILL)
-        if pid.exists() and is_etcd(int(pid.read_text()), self.members):
-            os.kill(int(pid.read_text()), signal.SIGKILL)
+        for pid in find_processes(f"--data-dir={self.members / 'data'}"):
+            os.kill(pid, signal.SIGKILL)
 
     def has(self, name: str) -> bool:
         """Tell whether there is a namespace."""
@@ -48,14 +48,6 @@ class Machine(Server):
     def told(self) -> str:
         """Return what the server printed last."""
         return self.log.read_text()[-4000:]
-
-
-def is_etcd(pid: int, folder: Path) -> bool:
-    """Tell whether a process is the etcd of a folder."""
-    try:
-        return os.fsencode(folder) in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
 
 
 def wait_for(true: Callable[[], bool], what: Callable[[], str]) -> None:

@@ -1,6 +1,6 @@
 """Where a server's member of etcd has its files, its addresses and its certificates.
 
-    <data-dir>/server/db/etcd/    data/ (etcd's own)  name  etcd.log  etcd.pid
+    <data-dir>/server/db/etcd/    data/ (etcd's own)  name  etcd.log
     <data-dir>/server/tls/        etcd-ca.*  etcd-server.*  etcd-peer.*  etcd-client.*
 
 One authority of etcd's own signs them all: nobody else's certificate opens the datastore.

@@ -7,8 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from minikube_py.lib.fsutil import read_if_there
-from minikube_py.lib.pids import command_of, gone
+from minikube_py.lib.pids import find_processes, gone
 
 log = logging.getLogger(__name__)
 STOP_SECONDS = 5.0
@@ -16,11 +15,12 @@ STOP_SECONDS = 5.0
 
 async def end_left_behind(folder: Path) -> None:
     """End an etcd that runs on the data of a member's folder."""
-    data = read_if_there(folder / "etcd.pid") or b"0"
-    pid = int(data) if data.isdigit() else 0
-    if f"--data-dir={folder / 'data'}".encode() not in command_of(pid):
-        return
-    log.info("ending the etcd that was left running pid=%d", pid)
+    for pid in find_processes(f"--data-dir={folder / 'data'}"):
+        log.info("ending the etcd that was left running pid=%d", pid)
+        await _end(pid)
+
+
+async def _end(pid: int) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, TimeoutError):
             os.kill(pid, number)

@@ -22,7 +22,7 @@ from minikube_py.lib import renewal
 from minikube_py.lib.backoff import Backoff
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
-from minikube_py.lib.fsutil import read_if_there, write_atomic
+from minikube_py.lib.fsutil import read_if_there
 from minikube_py.lib.tasks import Nursery, restarting
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.etcd_member.joining import Admission, admitted
@@ -125,7 +125,6 @@ class Member:
                 start_new_session=True,
             )
         log.info("etcd started pid=%d", process.pid)
-        write_atomic(self.layout.folder / "etcd.pid", str(process.pid).encode())
         try:
             status = await process.wait()
             self._exits += 1

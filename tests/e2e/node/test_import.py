@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.node.conftest import Node, make
-from tests.e2e.node.machine import Machine, wait_until
+from tests.e2e.node.machine import Machine, says, wait_until
 
 pytestmark = pytest.mark.e2e
 RUNS = "containerd runs with pid"
@@ -36,8 +36,9 @@ def begin(node: Node) -> "subprocess.Popen[bytes]":
     program = node.machine.start(node.line(), node.log)
 
     def begun() -> bool:
-        assert program.poll() is None
-        return RUNS.encode() in node.log.read_bytes()[before:]
+        said = node.log.read_bytes()[before:]
+        assert program.poll() is None, said.decode()
+        return RUNS.encode() in said
 
     wait_until(begun, 60, RUNS)
     return program
@@ -50,6 +51,6 @@ def test_an_import_that_was_cut_short_is_done_by_the_next_start(fresh: Node) -> 
     program.wait(120)
     fresh.program = begin(fresh)
     fresh.machine.sh("pkill", "-9", "-x", "containerd", check=False)
-    wait_until(lambda: b"node n1 is ready" in fresh.log.read_bytes(), 60, "the node is ready")
+    says(fresh.log.read_text, "node n1 is ready")
     fresh.apply(make("here", container={"imagePullPolicy": "Never"}))
     fresh.wait("here", "Running", 60)

@@ -28,7 +28,7 @@ def status(node: Node, name: str = "tick") -> Any:
 
 
 def containerd_pid(node: Node) -> str:
-    return (node.folder / "agent" / "containerd" / "containerd.pid").read_text()
+    return node.machine.sh("pgrep", "-x", "containerd").strip()
 
 
 def is_same_run(before: Any, after: Any) -> bool:

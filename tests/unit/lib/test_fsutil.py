@@ -18,10 +18,29 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match=f"No space.*{file}"):
         write_atomic(file, b"new")
     assert list(tmp_path.iterdir()) == [file]
     assert file.read_bytes() == b"old"
+
+
+def test_a_file_is_written_only_where_that_changes_it(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+
+    def written(data: bytes, mode: int) -> bool:
+        before = file.stat().st_ino
+        held = file.open("rb")  # so that its number is not used again
+        write_atomic(file, data, mode)
+        with held:
+            assert file.read_bytes() == data
+            assert file.stat().st_mode & 0o777 == mode
+            return file.stat().st_ino != before
+
+    write_atomic(file, b"old")
+    assert not written(b"old", 0o600)
+    assert written(b"new", 0o600)
+    assert written(b"new", 0o644)
+    assert not written(b"new", 0o644)
 
 
 def test_a_missing_file_reads_as_none(tmp_path: Path) -> None:
