@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import orjson
 
-from tests.bench import datastore, large, network, node, objects, reference
+from tests.bench import datastore, idle, large, network, node, objects, reference
 from tests.bench import scheduling as scheduled
 from tests.bench.http import Connection, Watcher, connected, request, together
 from tests.bench.objects import CONFIGMAPS, PODS
@@ -264,6 +264,7 @@ async def everything(names: Sequence[str], scale: float) -> Result:
     if cases and reference.is_given():
         figures = await _beside(figures, cases, scale)
     nodes = await node.node(scale) if not names or "node" in names else []
+    nodes += await idle.idle(scale) if not names or "idle-node" in names else []
     services = await network.network(scale) if not names or "network" in names else []
     stores, stored = await _datastore(names, scale)
     grown = await _large(names, scale)

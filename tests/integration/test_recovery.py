@@ -10,6 +10,7 @@ import pytest
 
 from minikube_py.cli.check import examine
 from minikube_py.lib.errors import StartError
+from tests.integration.amazon import REGION, Amazon
 from tests.integration.conftest import Server, running
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -120,3 +121,32 @@ async def test_without_a_snapshot_nothing_is_made_anew(tmp_path: Path) -> None:
         async with running(tmp_path):
             pass
     assert (tmp_path / "server/db/state.db").read_bytes() == damaged
+
+
+async def test_a_snapshot_that_only_the_bucket_has_whole_is_fetched(tmp_path: Path) -> None:
+    amazon = Amazon(tmp_path / "log")
+    try:
+        amazon.client("s3").create_bucket(Bucket="backups")
+        options = {
+            "snapshot_s3_bucket": "backups",
+            "snapshot_s3_endpoint": amazon.url,
+            "snapshot_s3_region": REGION,
+            "snapshot_s3_access_key": "testing",
+            "snapshot_s3_secret_key": "top-secret",
+        }
+        data_dir = tmp_path / "data"
+        async with running(data_dir, **options) as server:
+            older = await snapshot(server)
+            await make(server, "kept")
+            newer = await snapshot(server)
+        async with running(tmp_path / "other", **options) as other:
+            await snapshot(other)
+        newer.write_bytes(newer.read_bytes()[:-3000])
+        harm(data_dir)
+        async with running(data_dir, **options) as server:
+            assert (await server.call("GET", f"{MAPS}/kept")).status == 200
+    finally:
+        amazon.close()
+    record = json.loads((data_dir / "server/recovery.json").read_text())
+    assert record["snapshot"] == newer.stem
+    assert sorted((data_dir / "snapshots").iterdir()) == sorted((older, newer))

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -17,25 +17,20 @@ from minikube_py.datastore import damage
 from minikube_py.datastore.kv import Backend, DamagedError, DatastoreError
 from minikube_py.datastore.loading import BUMP, Place, check, load
 from minikube_py.datastore.open import open_backend, sqlite_path
-from minikube_py.datastore.snapshots.file import read, verify
-from minikube_py.datastore.snapshots.manifest import Manifest
-from minikube_py.datastore.snapshots.saving import snapshots_in
+from minikube_py.datastore.snapshots.file import read
 from minikube_py.lib.clock import Clock
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.fsutil import flush_dir, make_dir, write_atomic
-from minikube_py.server.bootstrap import AUTHORITIES
 from minikube_py.server.config import ServerConfig
 from minikube_py.server.encryption import configuration as encryption
 from minikube_py.server.encryption.files import CONFIGURATION, STATE, Files
-from minikube_py.server.snapshots import material
+from minikube_py.server.snapshots.finding import files_in, newest_good
 from minikube_py.server.snapshots.restoring import keys_of, unused
 from minikube_py.server.snapshots.service import passphrase_of
 
 log = logging.getLogger(__name__)
 RECORD = "recovery.json"
 """In the folder of the server."""
-IDENTITY = (*(f"tls/{name}.key" for name in AUTHORITIES), "tls/service-account.key")
-"""A snapshot is of this cluster where it has one of these as we have it."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +105,10 @@ async def recover(config: ServerConfig, path: Path, error: DamagedError, clock: 
     """
     server = config.data_dir / "server"
     log.error("%s", error)
-    chosen = await asyncio.to_thread(_newest_good, config, server)
+    chosen = await newest_good(config, server)
     if chosen is None:
         raise StartError(
-            f"{error}; there is no good snapshot of this cluster in {config.snapshot_folder}."
+            f"{error}; there is no good snapshot of this cluster in {_places(config)}."
             " Bring one there, or restore one: kpy snapshot restore FILE --force"
         )
     snapshot, manifest = chosen
@@ -143,35 +138,9 @@ async def recover(config: ServerConfig, path: Path, error: DamagedError, clock: 
     return done
 
 
-def _newest_good(config: ServerConfig, server: Path) -> tuple[Path, Manifest] | None:
-    """Return the newest snapshot of this cluster that is whole."""
-    folder, passphrase = config.snapshot_folder, passphrase_of(config)
-    for found in reversed(snapshots_in(folder) if folder.exists() else ()):
-        try:
-            if not _is_ours(_files_in(found.path, passphrase), server):
-                log.warning("snapshot of another cluster not used file=%s", found.path)
-                continue
-            return found.path, verify(found.path, passphrase)
-        except DatastoreError as error:
-            log.warning("snapshot not used: %s", error)
-    return None
-
-
-def _files_in(path: Path, passphrase: str) -> Mapping[str, bytes]:
-    """Return the files of a snapshot, which stand before its keys."""
-    return dict(_leading(path, passphrase))
-
-
-def _leading(path: Path, passphrase: str) -> Iterator[tuple[str, bytes]]:
-    for part in read(path, passphrase):
-        if isinstance(part, list):
-            return
-        yield part
-
-
-def _is_ours(files: Mapping[str, bytes], server: Path) -> bool:
-    own = material.read(server)
-    return any(name in own and own[name] == files.get(name) for name in IDENTITY)
+def _places(config: ServerConfig) -> str:
+    bucket = config.snapshot_s3_bucket
+    return f"{config.snapshot_folder}{f' and in bucket {bucket}' if bucket else ''}"
 
 
 def _remove(path: Path) -> None:
@@ -183,7 +152,7 @@ def _remove(path: Path) -> None:
 def _take_keys(config: ServerConfig, server: Path, snapshot: Path, passphrase: str) -> None:
     """Be able to read what was sealed with keys that have been dropped since the snapshot."""
     files = Files.of(server, config.encryption_provider_config)
-    stored = _files_in(snapshot, passphrase).get(CONFIGURATION)
+    stored = files_in(snapshot, passphrase).get(CONFIGURATION)
     if not files.own or stored is None or not files.configuration.exists():
         return
     with files.changing():
