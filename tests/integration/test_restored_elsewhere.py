@@ -14,7 +14,7 @@ from tests.datastore.conftest import DATABASES, etcd, mariadb, postgres
 from tests.datastore.etcd_server import Member
 from tests.datastore.servers import Server as DatabaseServer
 from tests.integration.conftest import Server, running
-from tests.integration.machines import Machine
+from tests.integration.machines import Machine, wait_for
 from tests.program import KPY
 
 __all__ = ["etcd", "mariadb", "postgres"]
@@ -126,6 +126,7 @@ def test_a_snapshot_is_restored_into_the_etcd_that_the_server_runs(
     second = Machine(tmp_path / "two", 2, *join, *NO_LOOPS)
     try:
         second.start()
+        wait_for(lambda: second.has("default"), second.told)
         assert metadata(second, "kept") == found
     finally:
         second.lose()
