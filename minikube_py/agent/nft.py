@@ -25,6 +25,9 @@ ERROR_MAX = 2000
 class PacketFilterError(Exception):
     """A change of the packet filter was refused."""
 
+    is_partial = False
+    """Whether all the rest was done."""
+
 
 class NftError(PacketFilterError):
     """The kernel or nft refused a change; nothing of it was done."""

@@ -14,13 +14,12 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minikube_py.agent.network.kernel import UNIVERSE, set_switch
+from minikube_py.agent.network.kernel import NO_DAD, UNIVERSE, set_switch
 from minikube_py.agent.network.netlink import netlink, refusal
 
 LINK = "kpy-lb"
 LIFE_SECONDS = 40
 """Less than the 50 s after which a silent node is not ready, and another one answers."""
-NO_DAD = 0x02
 PROXY_FLAG = 0x08
 """NTF_PROXY: of a neighbour entry that says whom we speak for."""
 BROADCAST = b"\xff" * 6

@@ -25,6 +25,8 @@ COMMENT = "kpy"
 BRIDGE_MTU_MAX = 65535
 """The loopback link has one byte more."""
 SYSCTL_ROOT = Path("/proc/sys")
+NO_DAD = 0x02
+"""IFA_F_NODAD: an IPv6 address counts at once."""
 UNIVERSE, HOST = 0, 254
 """Scopes of addresses: the latter is never chosen as a source for others."""
 SYSCTLS = {
@@ -60,6 +62,16 @@ def set_switch(name: str, value: str, root: Path = SYSCTL_ROOT) -> None:
             path.write_text(value)
     except OSError as error:
         log.warning("sysctl not set name=%s value=%s error=%s", name, value, error.strerror)
+
+
+def silence_redirects(link: str, root: Path = SYSCTL_ROOT) -> None:
+    """Have pods behind a link never told of a shorter way: there is none but through this node.
+
+    Such messages would also use up what the kernel allows itself of errors to a pod, and a
+    datagram to a service without endpoints would not be refused. Other links keep their own switch.
+    """
+    for name in ("all", link):
+        set_switch(f"net/ipv4/conf/{name}/send_redirects", "0", root)
 
 
 def accept_forwarded(cidrs: Sequence[str]) -> None:
@@ -108,7 +120,7 @@ def ensure_bridge(name: str, addresses: Sequence[str], mtu: int) -> None:
         for address in set(addresses) - current:
             ip, _, prefix = address.partition("/")
             # A bridge without ports has no carrier, which would keep an IPv6 address tentative.
-            flags = {"flags": 0x02} if ":" in ip else {}
+            flags = {"flags": NO_DAD} if ":" in ip else {}
             socket.addr("add", index=index, address=ip, prefixlen=int(prefix), **flags)
 
 
@@ -118,8 +130,9 @@ def ensure_local_address(address: str) -> None:
     with netlink() as socket:
         index = _index(socket, "lo")
         if not list(socket.get_addr(index=index, address=address)):
-            scope = {} if ":" in address else {"scope": HOST, "label": LABEL}
-            socket.addr("add", index=index, address=address, prefixlen=prefix, **scope)
+            # While the kernel looks whether others have it, nobody may listen on it.
+            more = {"flags": NO_DAD} if ":" in address else {"scope": HOST, "label": LABEL}
+            socket.addr("add", index=index, address=address, prefixlen=prefix, **more)
         socket.link("set", index=index, state="up")
 
 

@@ -123,6 +123,7 @@ class PodNetwork:
         self.uplink, uplink_mtu = kernel.link_of(config.node_ip)
         self._mtu = routes.pod_mtu(config.backend, config.node_ip, uplink_mtu)
         kernel.ensure_bridge(config.bridge, [cni.gateway(cidr) for cidr in pod_cidrs], self._mtu)
+        kernel.silence_redirects(config.bridge)
         cni.write_config(
             config.cni_conf_dir,
             cni.BridgeNetwork(

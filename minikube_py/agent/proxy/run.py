@@ -246,17 +246,23 @@ class Proxy:
             self._derive(key, families)
             if number % DERIVED_AT_ONCE == 0:
                 await asyncio.sleep(0)
+        refused = []
         async with self._watch.paused():
             for family in families:
-                await family.apply()
+                try:
+                    await family.apply()
+                except nft.PacketFilterError as failed:
+                    refused.append(failed)
         if not self._switched:
             # Only now: a rule keeps others from using the first, and rules bring conntrack.
             await asyncio.to_thread(self._switch)
             self._switched = True
         await self._health.set_services(dict(self._health_ports.values()))
-        if not self._dirty:
+        if not self._dirty and all(error.is_partial for error in refused):
             self._health.synced()
         log.debug("rules applied services=%d", len(dirty))
+        for error in refused:
+            raise error
 
     def _switch(self) -> None:
         """Set what services ask of the kernel beside rules."""

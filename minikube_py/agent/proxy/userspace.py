@@ -21,7 +21,9 @@ log = logging.getLogger(__name__)
 
 
 class ListenError(PacketFilterError):
-    """A front could not be listened on."""
+    """A front could not be listened on; all others are."""
+
+    is_partial = True
 
 
 class UserspaceRules:
@@ -54,8 +56,11 @@ class UserspaceRules:
         wanted = {front: served for front, served in current.items() if served.chain is not None}
         # Where a service has no endpoint the kernel refuses, as nobody listens on the address.
         told = {front.address for front, served in current.items() if served.verdict != DROP}
-        for front in self._listeners.keys() - wanted.keys():
+        gone = self._listeners.keys() - wanted.keys()
+        for front in gone:
             self._listeners.pop(front).close()
+        if gone:
+            await asyncio.sleep(0)  # those of datagrams end with the loop's next turn
         await self._set_addresses(told - {""})
         refused = []
         for front, served in wanted.items():

@@ -1,4 +1,7 @@
-"""The other modes of kube-proxy reach services as nftables does, in a short form."""
+"""The other modes of kube-proxy: endpoints that come and go, and what is left behind.
+
+What a service can say is in test_service_table.py.
+"""
 
 import asyncio
 import errno
@@ -97,47 +100,6 @@ def test_addresses_and_node_ports_lead_to_all_endpoints_and_follow_them(mode: Mo
         assert await mode.refused(world.node, VIP, 80)
         assert await mode.refused(world.pods[0], VIP, 80)
         assert await mode.refused(world.outside, "192.168.77.1", 30080)
-
-    mode.run(scenario)
-
-
-def test_a_client_stays_with_its_endpoint(mode: Mode) -> None:
-    async def scenario() -> None:
-        service = web(sessionAffinity="ClientIP")
-        await mode.serve(5, 6, 7, service=service)
-        (first,) = await mode.tally(mode.world.node, VIP, 80, 15)
-        others = [number for number in (5, 6, 7) if f"pod{number}" != first]
-        await mode.serve(*others, service=service)
-        (second,) = await mode.tally(mode.world.node, VIP, 80, 15)
-        assert second != first
-
-    mode.run(scenario)
-
-
-def test_traffic_policy_and_source_ranges_are_kept(mode: Mode) -> None:
-    world = mode.world
-    world.outside.sh("ip", "route", "add", "203.0.113.9/32", "via", "192.168.77.1")
-
-    async def scenario() -> None:
-        local = web(externalTrafficPolicy="Local")
-        far = {6: "other", 7: "other"}
-        await mode.serve(5, 6, 7, service=local, nodes=far)
-        assert set(await mode.tally(world.outside, "192.168.77.1", 30080, 15)) == {"pod5"}
-        seen = (await mode.ask(world.outside, "192.168.77.1", 30080))[1]
-        assert seen == ("192.168.77.2" if mode.keeps_addresses else "10.42.0.1")
-        everywhere = await mode.tally(world.pods[0], "192.168.77.1", 30080, 50)
-        assert set(everywhere) == {"pod5", "pod6", "pod7"}
-        await mode.serve(6, 7, service=local, nodes=far)
-        assert await mode.silent(world.outside, "192.168.77.1", 30080)
-        status = {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}}
-        ranges = {"192.168.77.0/24": True, "198.51.100.0/24": False}
-        for network, admitted in ranges.items():
-            balanced = web(status=status, loadBalancerSourceRanges=[network])
-            await mode.serve(5, service=balanced)
-            if admitted:
-                assert (await mode.ask(world.outside, "203.0.113.9", 80))[0]
-            else:
-                assert await mode.silent(world.outside, "203.0.113.9", 80)
 
     mode.run(scenario)
 
