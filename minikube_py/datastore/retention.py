@@ -33,7 +33,7 @@ class Retention:
     """What history a store keeps beyond its compaction."""
 
     bytes: int = 0
-    """All of it takes at most that many bytes on disk; 0 keeps none."""
+    """Its keys and values take at most that many bytes, in the file a third more; 0 keeps none."""
     passing: tuple[str, ...] = ()
     """Prefixes of keys that are written all the time and mean nothing later (heartbeats): they
     would push out what does. Of these nothing is kept beyond compaction."""

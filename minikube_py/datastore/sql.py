@@ -259,7 +259,7 @@ class Database(aiosqlite.Connection):
 
     async def shrink(self, pages: int) -> None:
         """Give up to that many free pages back to the file system."""
-        await self._guarded(self._rows, f"PRAGMA incremental_vacuum({pages})", ())
+        await self._guarded(self._shrink, pages)
 
     async def _guarded_one(self, work: Callable[..., T], *arguments: object) -> T:
         (found,) = await self._guarded(lambda: [work(*arguments)])
@@ -363,6 +363,12 @@ class Database(aiosqlite.Connection):
         place = step[0] if step is not None else 0
         found = self._conn.execute(PAST, (revision, place, first, last)).fetchall()
         return [PastRow(*row) for row in found], place
+
+    def _shrink(self, pages: int) -> list[object]:
+        # `execute` steps a statement without columns once, which is one page and one transaction.
+        self._conn.executescript(f"PRAGMA incremental_vacuum({pages})")
+        self._commits += 1
+        return []
 
     def _pages(self) -> list[object]:
         return [
