@@ -19,13 +19,16 @@ from minikube_py.lib.grpc import grpc_library
 CALL_SECONDS = 5.0
 """How long one request may take at one member; etcd itself gives a write up after 7 s."""
 CONNECT_SECONDS = 2.0
-"""How long connecting to one member may take before the next one is tried."""
+"""How long connecting to one member, or beginning a stream, may take before the next is tried."""
 ROUNDS = 2
 """How often all members are tried before a request is given up."""
 MESSAGE_BYTES_MAX = 64 << 20
 KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS = 10_000, 3_000
 """A member that stands still is found out after this; etcd allows a ping every 5 s."""
-AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+UNTOLD = "UNKNOWN"
+"""What etcd says of errors that are nobody's fault: "raft proposal dropped" while the lead goes to
+another member. Whether the request counts is as unknown as where no answer comes."""
+AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", UNTOLD})
 LEADER = ("hasleader", "true")
 BAD_TOKEN = "etcdserver: invalid auth token"  # noqa: S105
 Message = Mapping[str, Any]
@@ -99,13 +102,16 @@ class Connection:
         stream = None
         try:
             stream = invoke(metadata=await self._metadata(channel))
-            await stream.write({"create_request": request})
+            async with asyncio.timeout(CONNECT_SECONDS):  # for ever if the channel is closed now
+                await stream.write({"create_request": request})
             while (answer := await stream.read()) is not grpc_library().aio.EOF:
                 yield answer
             # The reading ends without a word where the member went away; its status tells why.
             code, details = (await stream.code()).name, await stream.details() or ""
         except grpc_library().aio.AioRpcError as error:
             code, details = error.code().name, error.details() or ""
+        except TimeoutError:
+            code, details = "UNAVAILABLE", "stream not begun in time"
         except asyncio.InvalidStateError:
             code, details = "UNAVAILABLE", "stream ended"
         except asyncio.CancelledError:
@@ -158,7 +164,8 @@ class Connection:
     async def _failed(self, place: int, code: str, details: str) -> DatastoreError:
         """Go on to the next member where this one is at fault; return what to raise."""
         if code in AWAY:
-            spoke = details.startswith("etcdserver:")  # the member is there, but without a leader
+            # The member is there, but without a leader.
+            spoke = code == UNTOLD or details.startswith("etcdserver:")
             await self._leave(place, broken=not spoke)
             why = details or code.lower()
             return UnavailableError(f"etcd {self.endpoint.members[place]}: {why}")

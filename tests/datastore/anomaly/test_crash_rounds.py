@@ -17,7 +17,8 @@ import pytest
 
 from minikube_py.datastore.kv import Backend, DatastoreError
 from minikube_py.datastore.open import open_backend
-from tests.datastore import servers
+from tests.datastore import etcd_server, servers
+from tests.datastore.etcd_server import QUICK, Member
 from tests.datastore.proof import aftermath
 from tests.datastore.proof.history import History, Line, Shown, parsed
 from tests.datastore.proof.life import LAZY
@@ -32,12 +33,14 @@ SECONDS_MAX = 60.0
 SERVERS = {"postgres": servers.postgres, "mariadb": servers.mariadb}
 
 
-@pytest.fixture(params=["sqlite", *SERVERS])
-def place(request: pytest.FixtureRequest) -> Iterator[Server | None]:
+@pytest.fixture(params=["sqlite", *SERVERS, "etcd"])
+def place(request: pytest.FixtureRequest) -> Iterator[Server | Member | None]:
     """A database server of the test's own; None for the embedded store."""
     with ExitStack() as stack:
         if request.param == "sqlite":
             yield None
+        elif request.param == "etcd":
+            yield stack.enter_context(etcd_server.etcd())
         else:
             yield stack.enter_context(SERVERS[request.param]())
 
@@ -79,8 +82,17 @@ async def reopened(endpoint: str, data_dir: Path) -> Backend:
                 await asyncio.sleep(0.02)
 
 
+def power_cut(place: Server | Member) -> None:
+    """Kill a database server and start it again."""
+    place.kill()
+    if isinstance(place, Member):
+        place.start("", *QUICK)
+    else:
+        place.start()
+
+
 async def test_no_round_of_kill_9_loses_what_was_acknowledged(
-    place: Server | None, tmp_path: Path
+    place: Server | Member | None, tmp_path: Path
 ) -> None:
     endpoint = place.endpoint() if place else ""
     choose = random.Random(SEED)  # noqa: S311
@@ -94,8 +106,7 @@ async def test_no_round_of_kill_9_loses_what_was_acknowledged(
             endpoint, tmp_path, 2 if place else 1, choose.randrange(1, LINES_MAX), *options
         )
         if place and number % 2:
-            place.kill()
-            place.start()
+            power_cut(place)
         history = History(lines)
         backend = await reopened(endpoint, tmp_path)
         try:
