@@ -13,6 +13,7 @@ from pathlib import Path
 
 from minikube_py.datastore.etcd.connection import Connection, EtcdError
 from minikube_py.datastore.etcd.endpoint import etcd_endpoint
+from tests.datastore.servers import await_stopped
 from tests.ports import free_port
 
 START_SECONDS = 60.0
@@ -113,6 +114,8 @@ class Member:
         """Make it stand still, or go on."""
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT if going_on else signal.SIGSTOP)
+        if not going_on:
+            await_stopped(self._process.pid)
 
     def empty(self) -> int:
         """Remove every key; return the revision after that."""

@@ -72,9 +72,27 @@ def stop_all(server: Server, signalled: signal.Signals) -> None:
     """Signal the server and the processes that it made, one for each connection."""
     assert server.pid is not None
     children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
-    for pid in (server.pid, *map(int, children)):
+    pids = (server.pid, *map(int, children))
+    for pid in pids:
         with contextlib.suppress(ProcessLookupError):  # its connection has just ended
             os.kill(pid, signalled)
+    if signalled is signal.SIGSTOP:
+        for pid in pids:
+            await_stopped(pid)
+
+
+def await_stopped(pid: int) -> None:
+    """Return once every thread of a process stands still; some of them go on for a moment."""
+    until = time.monotonic() + START_SECONDS
+    while not set(_states(pid)) <= set("TtZX"):
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def _states(pid: int) -> Iterator[str]:
+    for thread in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            yield thread.read_text().rpartition(")")[2].split()[0]
 
 
 @contextmanager
