@@ -213,7 +213,8 @@ async def _run_here(
             isolate=gate.isolate,
         )
         if own_runtime is not None:
-            config = replace(config, remove_orphans=own_runtime.containerd.orphans.remove)
+            orphans = own_runtime.containerd.orphans
+            config = replace(config, remove_orphans=orphans.remove, sandbox_removed=orphans.removed)
         async with (
             Informers(client, clock) as informers,
             Informers(proxy_client, clock) as proxy_informers,

@@ -1,6 +1,6 @@
 """Sandboxes and containers: the RuntimeService of CRI v1 as thin typed functions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -183,6 +183,8 @@ class Runtime:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.removed: Callable[[str], None] = lambda _: None
+        """Told of each sandbox that was removed."""
 
     async def _call(
         self,
@@ -220,6 +222,7 @@ class Runtime:
     async def remove_sandbox(self, sandbox_id: str) -> None:
         """Remove a sandbox and its containers; may be repeated."""
         await self._call("RemovePodSandbox", {"pod_sandbox_id": sandbox_id})
+        self.removed(sandbox_id)
 
     async def sandbox_status(self, sandbox_id: str) -> Sandbox:
         """Return one sandbox with its addresses."""

@@ -112,6 +112,8 @@ class KubeletConfig:
     """Called with a pod that has got a network, before its containers start."""
     remove_orphans: RemoveOrphans = no_orphans
     """Removes what the runtime was making when it was killed."""
+    sandbox_removed: Callable[[str], None] = lambda _: None
+    """Told of each sandbox that is gone."""
     keep_only: Callable[[Sequence[Obj]], Awaitable[None]] = keep_nothing
     """Told now and then of all pods here: what is kept on disk of others may be forgotten."""
     hear: Hear = nobody
@@ -144,6 +146,7 @@ class Kubelet:
     ) -> None:
         self.config = config
         self.runtime = Runtime(connection)
+        self.runtime.removed = config.sandbox_removed
         name = config.node.name
         self.pods: Informer = informers.get(PODS, Selection(field_selector=f"spec.nodeName={name}"))
         """The pods of this node, also for its server."""
@@ -183,10 +186,8 @@ class Kubelet:
         self._probes: Probes | None = None
         self.stats = self._provider()
         """What this node uses, for its server."""
-        services = (self.runtime, self._images)
-        self.node_status = NodeStatus(
-            config.node, client, services, self._recorder, clock, self._wake_all
-        )
+        told = (self._recorder, clock, self._wake_all)
+        self.node_status = NodeStatus(config.node, client, (self.runtime, self._images), *told)
         self.node_status.volumes_in_use = self._plugins.csi.in_use
         self.node_status.devices = self._plugins.devices.plugins.capacity
         self._shutdown = NodeShutdown(config.shutdown, self._around_shutdown())

@@ -30,6 +30,10 @@ class Orphans:
             await asyncio.to_thread(tasks.remove, self._folder, self._socket, task)
         return namespaces.listed(self._folder / "state")
 
+    def removed(self, sandbox: str) -> None:
+        """Take note that a sandbox was removed: its shim may have been killed before."""
+        tasks.forget_socket(self._socket, sandbox)
+
     async def remove(self, before: Collection[Path] = ()) -> None:
         """Remove what is in no book: tasks, and those of the namespaces from before a start.
 

@@ -56,7 +56,7 @@ class Machine:
         self._process = subprocess.Popen(
             self._in_groups(
                 ["unshare", *NAMESPACES, "--fork", "--kill-child", "--propagation", "private",
-                 "bash", str(HERE / "node-init.sh"), self.name, address]
+                 "bash", str(HERE / "node-init.sh"), self.name, address, str(self.folder)]
             ),
             stdout=subprocess.PIPE,
         )  # fmt: skip

@@ -2,13 +2,16 @@
 # The first process of a node in namespaces of its own: gives it a host name, its own view of
 # mounts, processes and cgroups, an address on a bridge, and reaps what it is left with.
 # With "none" for an address it has no network card at all, and the loopback link is down.
-# Usage: node-init.sh NAME ADDRESS/BITS|none ; prints "ready" when the node stands.
+# What CNI writes down lies in a folder of its own, which lasts as long as the node's other files.
+# Usage: node-init.sh NAME ADDRESS/BITS|none FOLDER ; prints "ready" when the node stands.
 set -e
 hostname "$1"
 mount --make-rshared /
 mount -t proc proc /proc
 mount -t tmpfs -o mode=755,size=256m tmpfs /run
 mkdir -p /run/netns /run/lock /run/containerd
+mkdir -p "$3/cni-records" /var/lib/cni
+mount --bind "$3/cni-records" /var/lib/cni
 cat /proc/sys/kernel/random/uuid >/run/boot_id
 mount --bind /run/boot_id /proc/sys/kernel/random/boot_id
 if mountpoint -q /sys/fs/cgroup; then umount -R /sys/fs/cgroup; fi

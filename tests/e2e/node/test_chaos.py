@@ -48,6 +48,9 @@ LEFT = {
     "network namespaces": "grep nsfs /proc/self/mountinfo | grep /containerd/state/",
     "cgroups": "find /sys/fs/cgroup -type d -path '*kubepods*' -name 'pod*'",
     "cables": "ip -o link show type veth",
+    "records of CNI": "ls /var/lib/cni/results",
+    "sockets of shims": "ls /run/containerd/s",
+    "records of the OCI runtime": "ls /run/containerd/runc/k8s.io",
     "host ports": "iptables -w -t nat -S | grep CNI-DN-",
 }
 SEEN = ("sandboxes", "containers", "pods", "folders", "bundles", "addresses")

@@ -1,5 +1,6 @@
 """Which tasks belong to nobody, and that nothing of them lives on."""
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -155,3 +156,19 @@ async def test_namespaces_from_before_a_start_go_where_they_stand_in_no_book(tmp
     books(monkeypatch, {ID: b"{}"})
     await orphans.remove(before)
     assert [path.name for path in folder.iterdir()] == ["cni-2"]
+
+
+def test_the_socket_of_a_shim_that_was_killed_goes_with_its_sandbox(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "SOCKETS", tmp_path)
+    names = [
+        hashlib.sha256(f"{path}/k8s.io/{ID}".encode()).hexdigest()
+        for path in ("/data/containerd.sock", "/other/containerd.sock")
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    orphans = Orphans(tmp_path, SOCKET)
+    orphans.removed(OTHER)
+    assert len(list(tmp_path.iterdir())) == 2
+    orphans.removed(ID)
+    orphans.removed(ID)
+    assert [path.name for path in tmp_path.iterdir()] == names[1:]
