@@ -18,6 +18,17 @@ enum NamespaceMode POD=0 CONTAINER=1 NODE=2 TARGET=3
 enum PodSandboxState SANDBOX_READY=0 SANDBOX_NOTREADY=1
 enum Protocol TCP=0 UDP=1 SCTP=2
 enum SecurityProfile.ProfileType RuntimeDefault=0 Unconfined=1 Localhost=2
+enum Signal RUNTIME_DEFAULT=0 SIGABRT=1 SIGALRM=2 SIGBUS=3 SIGCHLD=4 SIGCLD=5 SIGCONT=6 SIGFPE=7
+  SIGHUP=8 SIGILL=9 SIGINT=10 SIGIO=11 SIGIOT=12 SIGKILL=13 SIGPIPE=14 SIGPOLL=15 SIGPROF=16
+  SIGPWR=17 SIGQUIT=18 SIGSEGV=19 SIGSTKFLT=20 SIGSTOP=21 SIGSYS=22 SIGTERM=23 SIGTRAP=24
+  SIGTSTP=25 SIGTTIN=26 SIGTTOU=27 SIGURG=28 SIGUSR1=29 SIGUSR2=30 SIGVTALRM=31 SIGWINCH=32
+  SIGXCPU=33 SIGXFSZ=34 SIGRTMIN=35 SIGRTMINPLUS1=36 SIGRTMINPLUS2=37 SIGRTMINPLUS3=38
+  SIGRTMINPLUS4=39 SIGRTMINPLUS5=40 SIGRTMINPLUS6=41 SIGRTMINPLUS7=42 SIGRTMINPLUS8=43
+  SIGRTMINPLUS9=44 SIGRTMINPLUS10=45 SIGRTMINPLUS11=46 SIGRTMINPLUS12=47 SIGRTMINPLUS13=48
+  SIGRTMINPLUS14=49 SIGRTMINPLUS15=50 SIGRTMAXMINUS14=51 SIGRTMAXMINUS13=52 SIGRTMAXMINUS12=53
+  SIGRTMAXMINUS11=54 SIGRTMAXMINUS10=55 SIGRTMAXMINUS9=56 SIGRTMAXMINUS8=57 SIGRTMAXMINUS7=58
+  SIGRTMAXMINUS6=59 SIGRTMAXMINUS5=60 SIGRTMAXMINUS4=61 SIGRTMAXMINUS3=62 SIGRTMAXMINUS2=63
+  SIGRTMAXMINUS1=64 SIGRTMAX=65
 enum SupplementalGroupsPolicy Merge=0 Strict=1
 Any type_url=1:string value=2:bytes
 AttachRequest container_id=1:string stdin=2:bool tty=3:bool stdout=4:bool stderr=5:bool
@@ -36,6 +47,7 @@ ContainerConfig metadata=1:ContainerMetadata image=2:ImageSpec command=3:string*
   working_dir=5:string envs=6:KeyValue* mounts=7:Mount* devices=8:Device*
   labels=9:map<string,string> annotations=10:map<string,string> log_path=11:string stdin=12:bool
   stdin_once=13:bool tty=14:bool linux=15:LinuxContainerConfig CDI_devices=17:CDIDevice*
+  stop_signal=18:Signal
 ContainerFilter id=1:string state=2:ContainerStateValue pod_sandbox_id=3:string
   label_selector=4:map<string,string>
 ContainerMetadata name=1:string attempt=2:uint32
@@ -54,6 +66,7 @@ ContainerStatus id=1:string metadata=2:ContainerMetadata state=3:ContainerState 
   reason=10:string message=11:string labels=12:map<string,string>
   annotations=13:map<string,string> mounts=14:Mount* log_path=15:string
   resources=16:ContainerResources image_id=17:string user=18:ContainerUser
+  stop_signal=19:Signal
 ContainerStatusRequest container_id=1:string verbose=2:bool
 ContainerStatusResponse status=1:ContainerStatus info=2:map<string,string>
 ContainerUser linux=1:LinuxContainerUser

@@ -61,6 +61,8 @@ class Container:
     """LinuxContainerResources that the runtime reports."""
     recursive_read_only: frozenset[str] = frozenset()
     """Paths inside of the mounts that are read-only with all below them."""
+    stop_signal: str = ""
+    """By which the runtime ends it, where the runtime tells."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def _container(message: Mapping[str, Any]) -> Container:
         recursive_read_only=frozenset(
             m["container_path"] for m in message.get("mounts") or () if m.get("recursive_read_only")
         ),
+        stop_signal=message.get("stop_signal", ""),
     )
 
 

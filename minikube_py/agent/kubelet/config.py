@@ -12,7 +12,12 @@ from minikube_py.agent.kubelet import observed
 from minikube_py.agent.kubelet.cgroups import pod_group
 from minikube_py.agent.kubelet.dns import Resolver
 from minikube_py.agent.kubelet.expansion import expand
-from minikube_py.agent.kubelet.pod import DEFAULT_GRACE_SECONDS, container_hash, specs_of
+from minikube_py.agent.kubelet.pod import (
+    DEFAULT_GRACE_SECONDS,
+    container_hash,
+    specs_of,
+    stop_signal,
+)
 from minikube_py.agent.kubelet.resources import container_resources
 from minikube_py.agent.kubelet.security import (
     Confinement,
@@ -226,7 +231,14 @@ def container_config(pod: Obj, container: Obj, start: Start, machine: Machine) -
         "stdin_once": bool(container.get("stdinOnce")),
         "tty": bool(container.get("tty")),
         "linux": {"resources": {**resources, **extras.resources}, "security_context": security},
+        **_signal(pod, container),
     }
+
+
+def _signal(pod: Obj, container: Obj) -> dict[str, str]:
+    """Return the signal that ends the container, where it is not the image's."""
+    signal = stop_signal(pod, container)
+    return {"stop_signal": signal} if signal else {}
 
 
 def _mapped(users: Mapping[str, Any] | None) -> dict[str, Any]:

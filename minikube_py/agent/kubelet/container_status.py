@@ -12,7 +12,7 @@ from typing import Any
 
 from minikube_py.agent.cri.runtime import Container
 from minikube_py.agent.kubelet.observed import Observed, restart_count
-from minikube_py.agent.kubelet.pod import Spec, specs_of
+from minikube_py.agent.kubelet.pod import Spec, specs_of, stop_signal
 from minikube_py.agent.kubelet.sync_pod import ProbeResults, restart_cause, should_run
 from minikube_py.api import times
 from minikube_py.api.object import Obj, get, is_deleting
@@ -164,6 +164,8 @@ class _One:
         }
         if given.get("requests"):
             status["allocatedResources"] = given["requests"]
+        if signal := stop_signal(self._pod, self._spec.container):
+            status["stopSignal"] = container.stop_signal or signal
         if self._spec.kind == "containers" and (told := self._facts.devices.get(self._spec.name)):
             status["allocatedResourcesStatus"] = list(told)
         return status

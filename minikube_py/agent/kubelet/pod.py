@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from minikube_py.api.core.stop_signals import LINUX
 from minikube_py.api.object import Obj, get, uid_of
 
 TERMINAL = frozenset({"Succeeded", "Failed"})
@@ -142,6 +143,15 @@ def grace_seconds(pod: Obj) -> int:
     if deletion is not None:
         return max(int(deletion), 0)
     return int(get(pod, "spec.terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS))
+
+
+def stop_signal(pod: Obj, container: Obj) -> str:
+    """Return the signal that ends a container, "" for the one of its image.
+
+    A pod that names one has to say for which system; else the name counts for nothing.
+    """
+    name = str(get(container, "lifecycle.stopSignal", ""))
+    return name if name in LINUX and get(pod, "spec.os.name") == "linux" else ""
 
 
 def volumes_of(pod: Obj) -> Sequence[Obj]:

@@ -18,6 +18,7 @@ from minikube_py.agent.kubelet.hooks import HookError, run_hook
 from minikube_py.agent.kubelet.node_context import NodeContext
 from minikube_py.agent.kubelet.observed import Observed
 from minikube_py.agent.kubelet.pod import Spec, find_spec, full_name, grace_seconds, specs_of
+from minikube_py.agent.kubelet.signals import ended_by, untold
 from minikube_py.api.object import Obj, get
 from minikube_py.lib.tasks import together
 
@@ -80,6 +81,9 @@ async def stop_container(
             await _pre_stop(context, pod, spec, container, stop)
     await turn(end - clock.monotonic())
     left = max(round(end - clock.monotonic()), GRACE_SECONDS_MIN)
+    signal = untold(pod, spec.container, container) if spec is not None else ""
+    if signal and await ended_by(context.runtime, clock, container, signal, left) is False:
+        left = 0  # it has had its time
     try:
         await context.runtime.stop_container(container.id, left)
     except CriNotFoundError:

@@ -133,7 +133,7 @@ def _projection(
     if inner := part.get("serviceAccountToken"):
         token_mode, owner = token_owner
         return {_path(inner): File(sources.token(inner).encode(), token_mode, owner)}
-    raise VolumeError(f"projection of {', '.join(part) or 'nothing'} is not supported yet")
+    raise VolumeError(f"projection of {', '.join(part) or 'nothing'} is not supported")
 
 
 def token_ownership(pod: Obj, group: int | None) -> tuple[int, int | None]:

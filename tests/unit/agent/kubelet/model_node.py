@@ -200,6 +200,9 @@ class ModelRuntime:
             for one in await self.list_containers(labels)
         ]
 
+    async def container_info(self, container_id: str) -> dict[str, str]:
+        return {"info": f'{{"pid": {container_id.rpartition("-")[2]}}}'}
+
     async def remove_container(self, container_id: str) -> None:
         self.log.append(f"remove {container_id}")
         self.containers.pop(container_id, None)

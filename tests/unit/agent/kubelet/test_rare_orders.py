@@ -1,11 +1,14 @@
 """Pods of which several things happen at the same time, or in an order that is seldom met."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
+from minikube_py.agent.kubelet import signals
 from minikube_py.api.core import PODS
+from minikube_py.api.core.stop_signals import LINUX
 from minikube_py.api.object import condition_of, evolve
-from tests.unit.agent.kubelet.builders import container, sidecar
+from tests.unit.agent.kubelet.builders import container, pod, running, sidecar
 from tests.unit.agent.kubelet.model_node import Node, Script, model_node
 from tests.unit.agent.kubelet.pods_in_time import new, until, until_gone, wait
 from tests.virtual_time import virtual
@@ -133,10 +136,10 @@ async def test_a_resize_during_a_pull_is_given_to_the_container_from_its_start(t
         await node.create(new([container(image="late:1", resources=limits)]))
         await asyncio.sleep(1)
         more = {"limits": {"cpu": "300m"}, "requests": {"cpu": "300m"}}
-        pod = evolve(
+        changed = evolve(
             node.pod() or {}, "spec.containers", [container(image="late:1", resources=more)]
         )
-        await node.client.update(PODS, pod)
+        await node.client.update(PODS, changed)
         node.runtime.images.add("late:1")
         await until(node, "Running", 60)
         (given,) = node.runtime.limits.values()
@@ -165,8 +168,8 @@ async def test_an_ephemeral_container_that_ended_stays_ended_after_a_restart_of_
         await node.create(new())
         await until(node, "Running")
         node.runtime.scripts["e"] = [Script(0, 3)]
-        pod = evolve(node.pod() or {}, "spec.ephemeralContainers", [container("e")])
-        await node.client.update(PODS, pod)
+        changed = evolve(node.pod() or {}, "spec.ephemeralContainers", [container("e")])
+        await node.client.update(PODS, changed)
         await asyncio.sleep(6)
         cluster, runtime = node.cluster, node.runtime
         await node.kill()
@@ -204,3 +207,45 @@ async def test_a_container_of_which_the_runtime_lost_all_counts_on(tmp_path):
         await wait(lambda: starts(node) == ["i", "c", "c", "i", "c"], 60)
         await wait(lambda: node.state()["restartCount"] == 2, 10)
         assert node.state("i")["restartCount"] == 1
+
+
+@virtual
+async def test_a_container_is_ended_by_the_signal_that_its_pod_names(tmp_path, monkeypatch):
+    async with model_node(tmp_path) as node:
+        sent: list[tuple[int, int]] = []
+
+        def kill(pid: int, signal: int) -> None:
+            sent.append((pid, signal))
+            if signal == 10:
+                node.runtime.end(f"c-{pid}", 0)
+
+        monkeypatch.setattr(signals.os, "kill", kill)
+        deaf = container("d", lifecycle={"stopSignal": "SIGRTMAXMINUS1"})
+        usual = container(lifecycle={"stopSignal": "SIGUSR1"})
+        await node.create(new([usual, deaf], os={"name": "linux"}))
+        await until(node, "Running")
+        assert node.state()["stopSignal"] == "SIGUSR1"
+        await node.client.delete(PODS, "a", "default", options={"gracePeriodSeconds": 6})
+        assert 6 <= await until_gone(node) < 7
+        assert sorted(signal for _, signal in sent) == [10, 63]
+        stops = [line for line in node.runtime.log if line.startswith("stop ")]
+        assert stops == ["stop c 6", "stop d 0"]
+
+
+def test_signals_have_the_numbers_of_the_machine():
+    assert [signals.number(name) for name in ("SIGTERM", "SIGRTMIN", "SIGRTMINPLUS2")] == [
+        15,
+        34,
+        36,
+    ]
+    assert all(0 < signals.number(name) <= 64 for name in LINUX)
+
+
+def test_a_signal_that_the_runtime_sends_by_itself_is_not_sent_from_here():
+    spec, one = container(lifecycle={"stopSignal": "SIGUSR1"}), running("c")
+    linux = pod([spec], os={"name": "linux"})
+    assert signals.untold(linux, spec, one) == "SIGUSR1"
+    assert signals.untold(linux, spec, replace(one, stop_signal="SIGUSR1")) == ""
+    assert signals.untold(pod([spec]), spec, one) == ""  # it does not say for which system
+    odd = container(lifecycle={"stopSignal": "SIGODD"})
+    assert signals.untold(linux, odd, one) == ""
