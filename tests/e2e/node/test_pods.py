@@ -333,24 +333,17 @@ def test_hooks_and_the_grace_period_are_kept(node: Node):
 
 
 def test_a_container_ends_by_the_signal_that_its_pod_names(node: Node):
-    folder = node.folder / "signal"
+    log = node.folder / "signal" / "log"
     script = "trap 'echo usr1 > /v/log; exit 0' USR1; echo up > /v/log; sleep 3600 & wait"
-    node.apply(
-        make(
-            "signal",
-            script,
-            container={
-                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
-                "lifecycle": {"stopSignal": "SIGUSR1"},
-            },
-            os={"name": "linux"},
-            terminationGracePeriodSeconds=600,  # nothing else ends it in time
-            volumes=[{"name": "v", "hostPath": {"path": str(folder), "type": "DirectoryOrCreate"}}],
-        )
-    )
-    pod = node.wait("signal", "Running")
-    assert pod["status"]["containerStatuses"][0]["stopSignal"] == "SIGUSR1"
-    log = folder / "log"
+    own = {
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+        "lifecycle": {"stopSignal": "SIGUSR1"},
+    }
+    where = {"name": "v", "hostPath": {"path": str(log.parent), "type": "DirectoryOrCreate"}}
+    long = {"terminationGracePeriodSeconds": 600}  # nothing else ends it in time
+    node.apply(make("signal", script, container=own, os={"name": "linux"}, volumes=[where], **long))
+    told = node.wait("signal", "Running")["status"]["containerStatuses"][0]
+    assert told["stopSignal"] == "SIGUSR1"
     wait_until(lambda: log.exists() and log.read_text() == "up\n", 10, "it listens")
     node.kubectl("delete", "pod", "signal", "--timeout=90s")
     assert log.read_text() == "usr1\n"
