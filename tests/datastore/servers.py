@@ -38,7 +38,10 @@ class Server:
         """Return the endpoint of a database that nothing is in."""
         name = f"kpy_{os.getpid()}_{next(_numbers)}"
         words = [word.format(name=name) for word in self.create]
-        subprocess.run(words, check=True, capture_output=True, timeout=START_SECONDS)
+        until = time.monotonic() + START_SECONDS
+        while (done := _run(words)).returncode:  # it listens before it is there
+            assert time.monotonic() < until, done.stderr.decode()
+            time.sleep(0.05)
         return self.url.format(name=name)
 
     def start(self) -> None:
@@ -66,6 +69,10 @@ class Server:
     def pid(self) -> int | None:
         """Return the number of the process while it runs."""
         return self._process.pid if self._process is not None else None
+
+
+def _run(words: Sequence[str]) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(words, check=False, capture_output=True, timeout=START_SECONDS)
 
 
 def stop_all(server: Server, signalled: signal.Signals) -> None:
