@@ -10,6 +10,7 @@ what they stand for, so a change is the chains whose rules differ, told in one t
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from minikube_py.agent.proxy.chains import IPV4, MASQUERADE_BIT
@@ -190,3 +191,24 @@ def known_chains(saved: str) -> dict[tuple[str, str], None]:
         elif line.startswith(f":{PREFIX}"):
             found[table, line[1:].split()[0]] = None
     return found
+
+
+def are_intact(saved: str, told: Chains) -> bool:
+    """Tell whether iptables-save prints as many rules of ours as were told, and all jumps; pure.
+
+    The words of rules are not compared, because programs print them in their own way.
+    """
+    counts: Counter[tuple[str, str]] = Counter()
+    jumps: set[tuple[str, str, str]] = set()
+    table = ""
+    for line in saved.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith("-A "):
+            chain = line.split()[1]
+            counts[table, chain] += chain.startswith(PREFIX)
+            if not chain.startswith(PREFIX) and f"-j {PREFIX}" in line:
+                jumps.add((table, chain, line.rpartition(" ")[2]))
+    wanted = {(table, chain, rule.rpartition(" ")[2]) for table, chain, rule in JUMPS}
+    are_all = known_chains(saved).keys() == told.keys() and wanted <= jumps
+    return are_all and all(counts[at] == len(rules) for at, rules in told.items())

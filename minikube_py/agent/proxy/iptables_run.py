@@ -1,6 +1,7 @@
 """Carries out iptables rules: through iptables-restore, whichever back end it has."""
 
 import asyncio
+import logging
 import shutil
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ from minikube_py.lib import programs
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.programs import ProgramError
 
+log = logging.getLogger(__name__)
 PROGRAMS = {IPV4: "iptables", IPV6: "ip6tables"}
 ERROR_MAX = 2000
 
@@ -46,6 +48,8 @@ class IptablesRules:
         self._stale: set[conntrack.Stale] = set()
         self._changed = False
         self.is_full_needed = True
+        self.is_suspect = False
+        """Whether others may have changed our rules: they share their tables with everybody."""
 
     def set_config(self, config: ProxyConfig) -> None:
         """Take what services are derived with from now on."""
@@ -73,6 +77,8 @@ class IptablesRules:
             IptablesError: the kernel refused; the next call tells it all.
 
         """
+        if self.is_suspect:
+            await self._inspect()
         if not self._changed and not self.is_full_needed:
             return
         hairpins = {one.key.split(" . ")[0] for one in self._hairpins}
@@ -92,6 +98,16 @@ class IptablesRules:
         stale, self._stale = self._stale, set()
         if not was_full:
             await conntrack.forget(sorted(stale))
+
+    async def _inspect(self) -> None:
+        """Find out whether the kernel still has what it was told."""
+        self.is_suspect = False
+        program = PROGRAMS[self._config.family]
+        if not self.is_full_needed and not iptables.are_intact(
+            await _run(f"{program}-save"), self._told
+        ):
+            log.warning("somebody changed our rules, putting them right program=%s", program)
+            self.is_full_needed = True
 
     async def close(self) -> None:
         """Leave the rules in place: services go on while kpy is started anew."""

@@ -94,6 +94,7 @@ class ServiceRules:
         self._elements: dict[Key, tuple[Element, ...]] = {}
         self._stale: set[conntrack.Stale] = set()
         self.is_full_needed = True
+        self.is_suspect = False
 
     def set_config(self, config: ProxyConfig) -> None:
         """Take what services are derived with from now on."""
@@ -144,6 +145,12 @@ MODES: Mapping[str, Callable[[ProxyConfig], Rules]] = {
     "userspace": UserspaceRules,
 }
 """Values of `--proxy-mode`."""
+WATCHED: Mapping[str, Sequence[str]] = {
+    "nftables": (TABLE,),
+    "iptables": ("nat", "filter", "mangle"),
+    "userspace": (),
+}
+"""Tables in which changes by others matter; of the legacy back end of iptables none are told."""
 
 
 class Proxy:
@@ -159,7 +166,7 @@ class Proxy:
         self._health = health
         self._dirty: set[Key] = set()
         self._changed = asyncio.Event()
-        self._watch = TableWatch((TABLE,), self._tampered)
+        self._watch = TableWatch(WATCHED[settings.mode], self._tampered)
         self._healing = False
         self._zone = ""
         self._switched = settings.mode == "userspace"
@@ -190,11 +197,15 @@ class Proxy:
             self._mark(self._services.keys())
 
     def _tampered(self) -> None:
+        self._changed.set()
+        if self._settings.mode == "iptables":
+            for family in self._families:
+                family.is_suspect = True
+            return
         log.warning("somebody changed our rules, putting them right table=%s", TABLE)
         self._healing = True
         for family in self._families:
             family.is_full_needed = True
-        self._changed.set()
 
     async def close(self) -> None:
         """End what this process does itself; rules of the kernel stay."""
@@ -209,7 +220,7 @@ class Proxy:
 
     async def run(self) -> None:
         """Carry out changes as they come, those by others too; runs until it is cancelled."""
-        watched = self._settings.mode == "nftables"
+        watched = WATCHED[self._settings.mode]
         with self._watch.listening() if watched else contextlib.nullcontext():
             await self._run()
 

@@ -35,6 +35,7 @@ class UserspaceRules:
         self._listeners: dict[Front, TcpListener | UdpListener] = {}
         self._addresses: set[str] = set()
         self.is_full_needed = False
+        self.is_suspect = False
 
     def set_config(self, config: ProxyConfig) -> None:
         """Take what services are derived with from now on."""

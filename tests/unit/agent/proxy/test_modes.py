@@ -109,6 +109,30 @@ def test_our_chains_are_found_in_what_is_saved_and_others_are_not() -> None:
     assert iptables.known_chains(saved) == {("nat", "KPY-SERVICES"): None}
 
 
+def saved_of(chains: iptables.Chains) -> str:
+    """Return what iptables-save would print."""
+    rules = [(table, chain, rule) for (table, chain), found in chains.items() for rule in found]
+    lines = []
+    for table in ("nat", "filter", "mangle"):
+        lines += [f"*{table}", *(f":{chain} - [0:0]" for at, chain in chains if at == table)]
+        every = (*iptables.JUMPS, *rules)
+        lines += [f"-A {chain} {rule}" for at, chain, rule in every if at == table]
+    return "\n".join([*lines, "COMMIT", ""])
+
+
+def test_a_rule_or_jump_that_is_missing_is_noticed_whichever_it_is() -> None:
+    fronts = Fronts()
+    fronts.update(Key("default", "s"), derive(service("s"), [slice_of(5, 6)], CONFIG))
+    chains = planned(fronts)
+    lines = saved_of(chains).splitlines()
+    assert iptables.are_intact("\n".join(lines), chains)
+    others = ["*nat", ":DOCKER - [0:0]", "-A PREROUTING -j DOCKER", "COMMIT"]
+    assert iptables.are_intact("\n".join([*lines, *others]), chains)
+    ours = [number for number, line in enumerate(lines) if line.startswith(("-A", ":"))]
+    for number in ours:
+        assert not iptables.are_intact("\n".join(lines[:number] + lines[number + 1 :]), chains)
+
+
 def test_who_is_outside_is_bound_to_this_nodes_endpoints_and_pods_are_not() -> None:
     made = service("s", externalTrafficPolicy="Local")
     fronts = fronts_of(derive(made, [slice_of(5, 6, local=5)], CONFIG))
