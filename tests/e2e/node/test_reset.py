@@ -61,7 +61,7 @@ def test_nothing_is_left_of_a_node_that_was_killed_with_its_pods(images: Path) -
         for name in ("links", "rules", "mounts", "groups", "logs", "processes"):
             assert during[name] != before[name], f"kpy has {name}, or the look sees nothing"
 
-        networks = own_networks(folder)
+        networks = own_networks(folder, machine)
         assert len(networks) == 2
         refused = reset(node, "--yes")
         assert refused.returncode != 0
@@ -87,11 +87,12 @@ def test_nothing_is_left_of_a_node_that_was_killed_with_its_pods(images: Path) -
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def own_networks(folder: Path) -> list[Path]:
+def own_networks(folder: Path, machine: Machine) -> list[Path]:
     """Return CNI's records of the pods that have an address of this node."""
+    records = machine.folder / "cni-records" / "results"
     pool = (folder / "agent" / "cni" / "state").rglob("10.42.*")
     ids = [path.read_text().split()[0] for path in pool]
-    return [path for one in ids for path in Path("/var/lib/cni/results").glob(f"kpy-{one}-*")]
+    return [path for one in ids for path in records.glob(f"kpy-{one}-*")]
 
 
 def difference(machine: Machine, before: dict[str, str]) -> dict[str, set[str]]:
