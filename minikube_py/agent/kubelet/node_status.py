@@ -49,6 +49,10 @@ EVENTS = {
 RETRY = Backoff(first_seconds=0.2, max_seconds=7.0)
 
 
+ITS_OWN = ("nodeInfo", "daemonEndpoints")
+"""What nobody but the node knows; without the port of its endpoint no log of it can be read."""
+
+
 class NodeStatus:
     """The node in the eyes of the cluster."""
 
@@ -176,10 +180,13 @@ class NodeStatus:
     def saw(self, node: Obj) -> None:
         """Hear of the node as it is in the cluster: others may have given it resources.
 
-        A node that was silent for too long finds that it has been given up, and contradicts.
+        A node that was silent for too long finds that it has been given up, and contradicts; so it
+        does where somebody has overwritten what it says of itself.
         """
-        if any(c["status"] == "Unknown" for c in get(node, "status.conditions") or ()):
-            self._told = get(node, "status")
+        status: Obj = get(node, "status") or {}
+        given_up = any(c["status"] == "Unknown" for c in status.get("conditions") or ())
+        if given_up or any(status.get(key) != self._told.get(key) for key in ITS_OWN):
+            self._told = status
             self.wake()
         found = given(node)
         if found != self.given:

@@ -130,7 +130,7 @@ async def test_a_plugin_comes_changes_goes_and_comes_again(root: Path) -> None:
         await until(lambda: here.amounts() == ("3", "0"))
         here.clock.ring(GRACE_SECONDS)
         await until(lambda: here.amounts() == ("0", "0"))
-        assert here.wakes
+        await until(lambda: here.wakes)  # once what is known is on disk
 
 
 async def test_a_plugin_that_speaks_otherwise_is_told_why_it_is_refused(root: Path) -> None:

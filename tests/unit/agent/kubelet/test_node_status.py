@@ -132,6 +132,30 @@ async def test_a_node_that_was_given_up_contradicts_at_once():
 
 
 @virtual
+async def test_a_node_that_somebody_overwrote_contradicts_at_once():
+    async with Nursery("test") as nursery:
+        world = NodeWorld(nursery)
+        world.runtime.network = True
+        await world.status.register()
+        nursery.start("status", world.status.run())
+        await asyncio.sleep(1)
+        before = world.cluster.objects(NODES)[0]["status"]
+        # What Go makes of a node of which only the capacity is set.
+        blank = {"kubeletVersion": "", "osImage": ""}
+        patch = {"status": {"nodeInfo": blank, "daemonEndpoints": {"kubeletEndpoint": {"Port": 0}}}}
+        await world.client.patch(NODES, "n1", patch, patch_type="strategic", subresource="status")
+        world.status.saw(world.cluster.objects(NODES)[0])
+        await asyncio.sleep(1)
+        (node,) = world.cluster.objects(NODES)
+        for key in ("nodeInfo", "daemonEndpoints"):
+            assert node["status"][key] == before[key]
+        writes = world.writes()
+        world.status.saw(node)
+        await asyncio.sleep(60)
+        assert world.writes() == writes
+
+
+@virtual
 async def test_what_others_say_the_node_has_pods_may_have():
     async with Nursery("test") as nursery:
         world = NodeWorld(nursery)
