@@ -61,13 +61,15 @@ def space(cluster: Cluster, namespace: str) -> Space:
 
 @pytest.mark.conformance("Pods should be submitted and removed", "Pods should be updated")
 def test_a_pod_is_made_found_changed_and_removed(space: Space) -> None:
-    space.make(pod("a", UNTIL_TOLD, metadata={"labels": {"time": "one"}}))
+    held = {"labels": {"time": "one"}, "finalizers": ["example.com/looked-at"]}
+    space.make(pod("a", UNTIL_TOLD, metadata=held))
     assert len(space.get("pods", "-l", "time=one")["items"]) == 1
     space.patch("pod/a", {"metadata": {"labels": {"time": "two"}}})
     assert space.get("pods", "-l", "time=one")["items"] == []
     assert len(space.get("pods", "-l", "time=two")["items"]) == 1
     space.do("delete", "pod", "a", "--grace-period=30", "--wait=false")
     assert space.get("pod", "a")["metadata"]["deletionTimestamp"]
+    space.patch("pod/a", {"metadata": {"finalizers": None}})
     space.do("wait", "--for=delete", "pod/a", "--timeout=120s")
     assert space.get("pods", "-l", "time=two")["items"] == []
 
@@ -139,7 +141,7 @@ def test_the_generation_counts_changes_of_the_spec_and_is_observed(space: Space)
     observed(2)
     space.patch("pod/a", {"spec": {"activeDeadlineSeconds": 5000}})
     observed(3)
-    space.make(pod("b", "trap '' TERM; " + LONG, terminationGracePeriodSeconds=20))
+    space.make(pod("b", "trap '' TERM; " + LONG, terminationGracePeriodSeconds=180))
     space.do("delete", "pod", "b", "--wait=false")
     assert space.get("pod", "b")["metadata"]["generation"] == 2
     space.do("delete", "pod", "b", "--grace-period=0", "--force")
