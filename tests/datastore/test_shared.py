@@ -1,6 +1,7 @@
 """Several servers on one database: each shows what any acknowledged, and of rivals one wins."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from sqlalchemy import text
 
 from minikube_py.datastore.kv import (
     Backend,
+    Change,
     CompactedError,
     DatastoreError,
     Event,
@@ -18,6 +20,7 @@ from minikube_py.datastore.kv import (
 )
 from minikube_py.datastore.open import open_backend
 from minikube_py.datastore.shared import backend as shared_backend
+from minikube_py.datastore.shared import writer as shared_writer
 from minikube_py.datastore.shared.backend import SharedBackend
 from minikube_py.datastore.shared.tables import FORMAT
 from tests.datastore.counting import count
@@ -219,3 +222,19 @@ async def test_a_transaction_that_fails_answers_all_its_writes_and_the_next_one_
     monkeypatch.undo()
     assert await second.revision() == 1
     assert await first.create("/r/0", b"") == 2
+
+
+async def test_what_one_server_writes_together_the_other_tells_together(
+    two: Two, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_writer, "NEWS_ROWS", 7)
+    first, second = two
+    watch = aiter(second.watch("/r/", after=0))
+    left = 10
+    for group in range(left):
+        await first.write([Change(f"/r/{group}/{n}", b"", 0) for n in range(20)])
+    async with asyncio.timeout(BOUND_SECONDS):
+        while left:
+            told = Counter(event.key.split("/")[2] for event in await anext(watch))
+            assert set(told.values()) == {20}
+            left -= len(told)

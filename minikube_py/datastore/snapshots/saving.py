@@ -85,7 +85,8 @@ async def _write_at(
 ) -> Manifest:
     writer = await asyncio.to_thread(SnapshotWriter, file, about, source.passphrase)
     try:
-        writer.add_files(await asyncio.to_thread(source.files))
+        files = await asyncio.to_thread(source.files)
+        await asyncio.to_thread(writer.add_files, files)
         written = 0
         async for items in content.walk(source.backend, about.revision):
             await asyncio.to_thread(writer.add, items)
