@@ -13,7 +13,7 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,6 +114,8 @@ class ClusterInfo:
     network_policy: bool = True
     dns: bool = True
     """Whether nodes answer on `cluster_dns` themselves."""
+    dns_stub_domains: Sequence[str] = ()
+    """`DOMAIN=ADDRESS[:PORT]` of the servers that know the names of a domain."""
     uplink: Uplink | None = None
     """How the servers are reached; None beside one."""
     network_backend: str = "vxlan"
@@ -427,7 +429,11 @@ async def _run_policies(
 
 
 def _dns_config(cluster: ClusterInfo) -> DnsConfig:
-    return DnsConfig(addresses=_dns_addresses(cluster), domain=cluster.cluster_domain)
+    return DnsConfig(
+        addresses=_dns_addresses(cluster),
+        domain=cluster.cluster_domain,
+        stub_domains=cluster.dns_stub_domains,
+    )
 
 
 def _dns_addresses(cluster: ClusterInfo) -> tuple[str, ...]:

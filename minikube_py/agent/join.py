@@ -52,6 +52,8 @@ class ClusterFacts:
     kube_proxy: bool = True
     network_policy: bool = True
     dns: bool = True
+    dns_stub_domains: Sequence[str] = ()
+    """`DOMAIN=ADDRESS[:PORT]` of the servers that know the names of a domain."""
     network_backend: str = "vxlan"
     ingress: bool = True
     cloud_provider: str = ""

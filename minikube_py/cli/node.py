@@ -27,6 +27,7 @@ def cluster_info(member: Membership, uplink: Uplink | None = None) -> ClusterInf
         kube_proxy=facts.kube_proxy,
         network_policy=facts.network_policy,
         dns=facts.dns,
+        dns_stub_domains=facts.dns_stub_domains,
         uplink=uplink,
         network_backend=facts.network_backend,
         ingress=facts.ingress,

@@ -94,6 +94,9 @@ class ServerConfig:
     )
     service_node_port_range: str = option("30000-32767", "ports for services of type NodePort")
     cluster_dns: str = option("", "address of the cluster DNS (default: tenth of --service-cidr)")
+    dns_stub_domains: tuple[str, ...] = option(
+        (), "DOMAIN=ADDRESS[:PORT] of servers that the cluster DNS asks for names of a domain"
+    )
     cluster_domain: str = option("cluster.local", "domain of the cluster")
     disable: tuple[str, ...] = option((), "packaged components to leave out")
     node_monitor_grace_period: str = option(

@@ -231,6 +231,7 @@ def cluster_facts(config: ServerConfig) -> dict[str, Any]:
         "service_cidr": config.service_cidr,
         "cluster_dns": cluster_dns_ip(config),
         "cluster_domain": config.cluster_domain,
+        "dns_stub_domains": config.dns_stub_domains,
         "kube_proxy": not config.disable_kube_proxy,
         "network_policy": not config.disable_network_policy,
         "dns": "dns" not in config.disable,

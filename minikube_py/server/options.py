@@ -84,6 +84,10 @@ def problems(config: ServerConfig) -> Iterator[str]:
         ),
         *_tls_checks(config),
         *_cloud_checks(config),
+        *(
+            ("--dns-stub-domains", stub, _is_stub, "DOMAIN=ADDRESS[:PORT]")
+            for stub in config.dns_stub_domains
+        ),
         ("--cluster-domain", config.cluster_domain, _is_domain, "a domain such as cluster.local"),
         ("--write-kubeconfig-mode", config.write_kubeconfig_mode, _is_mode, "a mode such as 0600"),
         (
@@ -308,6 +312,15 @@ def _is_port_range(value: str) -> bool:
     if not (low.isdecimal() and high.isdecimal()):
         return False
     return 1 <= int(low) <= int(high) <= 65535
+
+
+def _is_stub(value: str) -> bool:
+    domain, _, place = value.partition("=")
+    address, port = place, "53"
+    if place.startswith("[") or place.count(":") == 1:
+        address, _, port = place.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    return _is_domain(domain) and is_address(address.strip("[]")) and is_port
 
 
 def _is_domain(value: str) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minikube_py.agent.dns import codec
-from minikube_py.agent.dns.codec import FormatError, Query
+from minikube_py.agent.dns.codec import FormatError, Labels, Query
 from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,32 @@ class Resolvers:
         return self._servers
 
 
+class Stubs:
+    """Which servers are asked for a name: those of the longest domain it lies in, or the others."""
+
+    def __init__(self, given: Sequence[str], others: Callable[[], Sequence[Server]]) -> None:
+        self._others = others
+        self._domains: dict[Labels, list[Server]] = {}
+        for domain, _, place in (text.partition("=") for text in given):
+            labels = tuple(domain.lower().split("."))
+            self._domains.setdefault(labels, []).append(_server(place))
+
+    def servers(self, name: Labels) -> Sequence[Server]:
+        """Return the servers for a name, the first to be asked first."""
+        for at in range(len(name)):
+            found = self._domains.get(name[at:])
+            if found is not None:
+                return found
+        return self._others()
+
+
+def _server(place: str) -> Server:
+    if place.startswith("[") or place.count(":") == 1:
+        address, _, port = place.rpartition(":")
+        return Server(address.strip("[]"), int(port))
+    return Server(place)
+
+
 class _Kept(NamedTuple):
     message: bytes
     stored: float
@@ -84,7 +110,7 @@ class _Kept(NamedTuple):
 class Forwarder:
     """Asks other servers and remembers what they said."""
 
-    def __init__(self, servers: Callable[[], Sequence[Server]], nursery: Nursery) -> None:
+    def __init__(self, servers: Callable[[Labels], Sequence[Server]], nursery: Nursery) -> None:
         self._servers = servers
         self._nursery = nursery
         self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
@@ -135,7 +161,7 @@ class Forwarder:
 
     async def _ask_servers(self, query: Query, *, tcp: bool) -> bytes:
         """Ask one server after the other, the one that answered last first."""
-        servers = sorted(self._servers(), key=lambda server: server != self._good)
+        servers = sorted(self._servers(query.labels), key=lambda server: server != self._good)
         failure = "no server is configured"
         for server in servers[:ATTEMPTS_MAX]:
             try:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minikube_py.agent.dns.forward import RESOLV_CONF, Forwarder, Resolvers
+from minikube_py.agent.dns.forward import RESOLV_CONF, Forwarder, Resolvers, Stubs
 from minikube_py.agent.dns.records import Zone, cluster_ips
 from minikube_py.agent.dns.server import PORT, Resolver, serving
 from minikube_py.agent.network import kernel
@@ -32,6 +32,8 @@ class DnsConfig:
     addresses: tuple[str, ...]
     """Where pods ask (`--cluster-dns`)."""
     domain: str = "cluster.local"
+    stub_domains: Sequence[str] = ()
+    """`DOMAIN=ADDRESS[:PORT]` of the servers that are asked for names of a domain."""
     resolv_conf: Path = RESOLV_CONF
     """Names the servers for all other names."""
     port: int = PORT
@@ -87,7 +89,8 @@ async def run_dns(informers: Informers, config: DnsConfig) -> None:
         nursery = await stack.enter_async_context(Nursery("dns"))
         resolvers = Resolvers(config.resolv_conf, own, loop.time)
         zone = Zone(tuple(config.domain.lower().rstrip(".").split(".")), cluster)
-        resolver = Resolver(zone, Forwarder(resolvers.servers, nursery))
+        stubs = Stubs(config.stub_domains, resolvers.servers)
+        resolver = Resolver(zone, Forwarder(stubs.servers, nursery))
         for kind in kinds:
             unsubscribe = informers.get(kind).subscribe(lambda _old, _new: resolver.changed())
             stack.callback(unsubscribe)

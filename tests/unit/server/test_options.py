@@ -31,6 +31,7 @@ def test_the_defaults_are_good() -> None:
         ("service_node_port_range", "5-x", "--service-node-port-range"),
         ("service_node_port_range", "40000-30000", "--service-node-port-range"),
         ("cluster_domain", "Not A Domain", "--cluster-domain"),
+        ("dns_stub_domains", ("corp.example=nobody",), "--dns-stub-domains"),
         ("write_kubeconfig_mode", "9z", "--write-kubeconfig-mode"),
         ("datastore_endpoint", "floppy://db", "--datastore-endpoint"),
         ("tls_sni_cert_key", ("a.crt",), "--tls-sni-cert-key"),

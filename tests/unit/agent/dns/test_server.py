@@ -11,7 +11,7 @@ import dnslib
 import pytest
 
 from minikube_py.agent.dns import codec, forward, server
-from minikube_py.agent.dns.forward import Forwarder, Resolvers, Server, servers_of
+from minikube_py.agent.dns.forward import Forwarder, Resolvers, Server, Stubs, servers_of
 from minikube_py.agent.dns.records import Zone
 from minikube_py.agent.dns.run import DnsConfig, InformedCluster
 from minikube_py.agent.dns.server import Resolver
@@ -24,6 +24,7 @@ from minikube_py.lib.tasks import Nursery
 from tests.model_cluster import ModelCluster
 from tests.ports import free_port
 
+STUBS = ("corp.example=192.0.2.1", "a.corp.example=[2001:db8::1]:5353")
 WEB: Obj = {
     "metadata": {"namespace": "shop", "name": "web"},
     "spec": {"clusterIP": "10.43.0.5", "clusterIPs": ["10.43.0.5"], "ports": []},
@@ -171,7 +172,8 @@ async def world() -> AsyncIterator[World]:
         await informers.synced(kinds)
         nursery = await stack.enter_async_context(Nursery("test"))
         resolver = Resolver(
-            Zone(("cluster", "local"), informed), Forwarder(lambda: servers, nursery)
+            Zone(("cluster", "local"), informed),
+            Forwarder(Stubs(STUBS, lambda: servers).servers, nursery),
         )
         for kind in kinds:
             informers.get(kind).subscribe(lambda _old, _new: resolver.changed())
@@ -281,6 +283,14 @@ async def test_a_server_that_is_silent_or_fails_is_passed_over(
     assert [len(server.asked) for server in bad] == [1, 1, 1]
     assert (await world.ask("two.example.com")).rr
     assert [len(server.asked) for server in bad] == [1, 1, 1]
+
+
+def test_names_of_a_stub_domain_are_asked_of_its_own_servers() -> None:
+    stubs = Stubs((*STUBS, "corp.example=192.0.2.2:5300"), lambda: [Server("192.0.2.9")])
+    own = [Server("192.0.2.1"), Server("192.0.2.2", 5300)]
+    assert stubs.servers(("x", "corp", "example")) == stubs.servers(("corp", "example")) == own
+    assert stubs.servers(("x", "a", "corp", "example")) == [Server("2001:db8::1", 5353)]
+    assert stubs.servers(("corp", "example", "com")) == [Server("192.0.2.9")]
 
 
 async def test_without_a_server_other_names_fail_at_once(world: World) -> None:
