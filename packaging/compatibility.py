@@ -120,7 +120,12 @@ FEATURES = (
 
 NODE = (
     ("Containers, init containers, sidecars, ephemeral containers", "yes"),
-    ("Probes, lifecycle hooks, restart policies, termination messages", "yes"),
+    (
+        "Probes, lifecycle hooks, restart policies and rules, termination messages",
+        "yes; RestartAllContainers; who asks for less than a second of grace has one (upstream: 2)",
+    ),
+    ("Stop signals of pods", "yes, where `spec.os.name` is linux; with any runtime"),
+    ("Projected clusterTrustBundle, podCertificate (off by default upstream)", "no: FailedMount"),
     ("Logs, exec, attach, port-forward", "yes"),
     ("Volumes", ", ".join(VOLUMES)),
     (
@@ -129,7 +134,7 @@ NODE = (
     ),
     (
         "CSI drivers",
-        "registered, attached, staged, published; no block volumes, growth or tokens for them",
+        "registered, attached, staged, published; block volumes, growth, tokens, usage, secrets",
     ),
     ("In-tree drivers, recycling", "no"),
     ("Resource metrics of nodes and pods: metrics.k8s.io built in, the kubelet's pages", "yes"),
@@ -138,7 +143,7 @@ NODE = (
         "memory, disk, inodes, process numbers; hard and soft; emptyDir and ephemeral limits",
     ),
     ("Service proxy", "nftables; ClusterIP, NodePort, external and load balancer addresses"),
-    ("Network policies", "no"),
+    ("Network policies", "yes: decisions/0017-network-policies.md"),
     (
         "Devices: DRA drivers (v1, v1beta1), device plugins, the PodResources API",
         "yes; CDI also with containerd before 1.7, there without hooks",
