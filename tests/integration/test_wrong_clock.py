@@ -67,8 +67,10 @@ def seen(server: Server, tls: ssl.SSLContext) -> Callable[[], Awaitable[x509.Cer
 
 
 async def token(server: Server) -> tuple[str, datetime]:
-    answer = await server.call("POST", TOKENS, {"spec": {"expirationSeconds": 3600}})
-    assert answer.status == 201, answer.body
+    wanted = {"spec": {"expirationSeconds": 3600}}
+    answer = await eventually(  # the account may not be there yet
+        lambda: server.call("POST", TOKENS, wanted), lambda found: found.status == 201
+    )
     status = answer.body["status"]
     return status["token"], datetime.fromisoformat(status["expirationTimestamp"])
 
