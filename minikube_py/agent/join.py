@@ -18,10 +18,10 @@ import re
 import secrets
 import ssl
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 from minikube_py.lib import authority, jws, pki, renewal
@@ -58,6 +58,17 @@ class ClusterFacts:
     ingress: bool = True
     cloud_provider: str = ""
     """Who initialises the node: `local`, `external` (and gives its addresses), "" for nobody."""
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """Return what was told; what a newer kpy tells beside it is left out.
+
+        Raises:
+            TypeError: something is missing.
+
+        """
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in told.items() if name in known})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +240,7 @@ def _still_there(
     files = ("client-ca.crt", *(f"{n}.{kind}" for n in LEAVES for kind in ("crt", "key")))
     if not all((folder / name).exists() for name in files):
         return None
-    facts = ClusterFacts(**json.loads(data))
+    facts = ClusterFacts.of(json.loads(data))
     return Membership(
         node_name=node_name,
         addresses=tuple(addresses),
@@ -293,7 +304,7 @@ async def _join_once(
         if name in LEAVES:
             write_atomic(folder / f"{name}.crt", pem.encode(), 0o644)
     write_atomic(folder / "client-ca.crt", answer["clientCA"].encode(), 0o644)
-    facts = ClusterFacts(**answer["cluster"])
+    facts = ClusterFacts.of(answer["cluster"])
     save_facts(folder, facts)
     (folder / RENEW).unlink(missing_ok=True)
     log.info("node joined node=%s server=%s", node_name, server)

@@ -23,7 +23,7 @@ def local_membership(
     pki.ensure_leaf(folder, "proxy-client", material.client_ca, PROXY, "client", now=now)
     for ca in (material.cluster_ca, material.client_ca):
         write_atomic(folder / ca.certificate_path.name, ca.bundle_pem, 0o644)
-    facts = ClusterFacts(**cluster_facts(config))
+    facts = ClusterFacts.of(cluster_facts(config))
     save_facts(folder, facts)
     member = Membership(
         node_name=node.name,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from minikube_py.agent.join import Membership, join
+from minikube_py.agent.join import ClusterFacts, Membership, join
 from minikube_py.api.errors import AlreadyExistsError, NotFoundError, StatusError
 from minikube_py.lib import pki
 from minikube_py.lib.errors import StartError
@@ -125,6 +125,18 @@ async def test_a_node_gets_all_it_needs(server: Server, tmp_path: Path, clock: A
     serving = pki.load_certificate(member.serving[0])
     assert serving is not None
     assert pki.alternatives_of(serving) >= {"w1", "10.0.0.7"}
+
+
+def test_what_a_newer_server_tells_beside_the_known_is_left_out() -> None:
+    facts = {
+        "cluster_cidr": "10.42.0.0/16",
+        "service_cidr": "10.43.0.0/16",
+        "cluster_dns": "10.43.0.10",
+        "cluster_domain": "cluster.local",
+    }
+    assert ClusterFacts.of({**facts, "new": True}) == ClusterFacts(**facts)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="cluster_domain"):
+        ClusterFacts.of({name: facts[name] for name in facts if name != "cluster_domain"})
 
 
 async def test_a_second_start_needs_no_server(server: Server, tmp_path: Path, clock: Any) -> None:

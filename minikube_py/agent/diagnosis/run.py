@@ -35,7 +35,7 @@ def member_of(data_dir: Path) -> Membership:
     """
     folder = data_dir / "agent" / "tls"
     try:
-        facts = ClusterFacts(**json.loads((folder / "cluster.json").read_bytes()))
+        facts = ClusterFacts.of(json.loads((folder / "cluster.json").read_bytes()))
         (host, port), *_ = json.loads((data_dir / "agent" / "servers.json").read_bytes())
     except (OSError, ValueError, TypeError) as error:
         raise StartError(

@@ -149,6 +149,9 @@ def test_what_crashes_while_the_server_is_away_starts_again_and_is_the_same_pod(
         wait_until(
             lambda: process(worker.machine, 810001) not in ("", first), SECONDS, "it runs again"
         )
+        inside = ("nsenter", "-m", "-n", "-t", process(worker.machine, 810001))
+        answer = worker.machine.sh(*inside, "nslookup", "kubernetes.default.svc.cluster.local")
+        assert "10.43.0.1" in answer.split(), answer
     finally:
         two_nodes.start()
     after = wait_until(lambda: runs_again(two_nodes, "lasting", 1), SECONDS, "it is told of")
