@@ -25,6 +25,8 @@ from minikube_py.server.snapshots.service import passphrase_of
 log = logging.getLogger(__name__)
 IDENTITY = (*(f"tls/{name}.key" for name in AUTHORITIES), "tls/service-account.key")
 """A snapshot is of this cluster where it has one of these as we have it."""
+FETCHED = "from-bucket"
+"""Folder beside the snapshots: what is fetched replaces nothing, whatever its name."""
 DOWNLOADS_MAX = 8
 """Snapshots of a bucket that are fetched to be looked at."""
 Chosen = tuple[Path, Manifest]
@@ -42,7 +44,7 @@ class _Candidate:
 
 
 async def newest_good(config: ServerConfig, server: Path) -> Chosen | None:
-    """Return the newest good snapshot; one of the bucket is copied into the folder."""
+    """Return the newest good snapshot; one of the bucket is copied beside the others."""
     bucket = await _bucket(config)
     downloads = 0
     for one in await _candidates(config, bucket):
@@ -95,7 +97,7 @@ async def _candidates(config: ServerConfig, bucket: Bucket | None) -> Sequence[_
 
 async def _downloaded(config: ServerConfig, bucket: Bucket, one: _Candidate) -> Path | None:
     try:
-        return await bucket.download(one.name, make_dir(config.snapshot_folder))
+        return await bucket.download(one.name, make_dir(config.snapshot_folder / FETCHED))
     except (DatastoreError, OSError) as error:
         log.warning("snapshot not used: %s", error)
     return None
