@@ -1,18 +1,24 @@
 """Connections that the kernel remembers: how many, how long, and those that are wrong by now.
 
 The rules are asked for the first packet of a connection only. TCP connections end by themselves;
-a UDP client may send from one port for ever and would keep its endpoint, or the lack of one.
+a UDP client may send from one port for ever and would keep its endpoint, or the lack of one. What a
+change makes stale is known from the change; what became stale while nobody looked is found among
+all connections when all rules are replaced, as after a start.
 """
 
+import asyncio
 import logging
 import os
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 from minikube_py.agent.network import kernel
 from minikube_py.agent.nft_elements import Element
+from minikube_py.agent.proxy.chains import IPV6, Family
 from minikube_py.lib import programs
 from minikube_py.lib.errors import StartError
 from minikube_py.lib.programs import ProgramError
@@ -27,6 +33,12 @@ SWITCHES = {
 CONNECTIONS = "net/netfilter/nf_conntrack_max"
 PER_CORE, CONNECTIONS_MIN = 32768, 131072
 """The kernel remembers at least that many (upstream's conntrack.maxPerCore and min)."""
+
+
+LINE = re.compile(
+    r"^udp .*?src=\S+ dst=(?P<address>\S+) sport=\d+ dport=(?P<port>\d+) .*?src=(?P<endpoint>\S+)",
+    re.MULTILINE,
+)
 
 
 class Stale(NamedTuple):
@@ -49,7 +61,7 @@ def plan(old: Sequence[Element], new: Sequence[Element]) -> list[Stale]:
     return sorted(stale)
 
 
-def _targets(elements: Sequence[Element]) -> dict[tuple[str, int], set[str]]:
+def _targets(elements: Iterable[Element]) -> dict[tuple[str, int], set[str]]:
     """Return the addresses of endpoints by front, of UDP."""
     targets: dict[tuple[str, int], set[str]] = {}
     for container, key, value in elements:
@@ -60,6 +72,24 @@ def _targets(elements: Sequence[Element]) -> dict[tuple[str, int], set[str]]:
             front = (address[0] if address else "", int(port))
             targets.setdefault(front, set()).add(value.split(" . ")[0])
     return targets
+
+
+def plan_all(services: Iterable[Sequence[Element]], listed: str) -> list[Stale]:
+    """Return which of all UDP connections are wrong by the elements of all services; pure.
+
+    `listed` is what `conntrack -L` prints: a line has source and destination of the first packet,
+    then those of its answers. Whoever answers from another address than was asked is an endpoint.
+    """
+    targets = _targets(chain.from_iterable(services))
+    stale = set()
+    for match in LINE.finditer(listed):
+        address, port, endpoint = match["address"], int(match["port"]), match["endpoint"]
+        front = (address, port) if (address, port) in targets else ("", port)
+        if not front[0] and address == endpoint:
+            continue  # of no service: any program may have a port of the same number
+        if endpoint not in targets.get(front, {endpoint}):
+            stale.add(Stale(*front, endpoint))
+    return sorted(stale)
 
 
 def require_conntrack() -> None:
@@ -79,7 +109,7 @@ def command(stale: Stale) -> Iterator[str]:
     if stale.address:
         yield from ("--orig-dst", stale.address)
     if stale.endpoint:
-        yield from ("--dst-nat", stale.endpoint)
+        yield from ("--reply-src", stale.endpoint)
     if ":" in f"{stale.address}{stale.endpoint}":
         yield from ("-f", "ipv6")
 
@@ -96,6 +126,17 @@ def set_limits(root: Path = kernel.SYSCTL_ROOT) -> None:
     except (OSError, ValueError) as error:
         # In a network namespace only its owner can.
         log.info("connections not raised name=%s error=%s", CONNECTIONS, error)
+
+
+async def forget_stale(services: Sequence[Sequence[Element]], family: Family) -> None:
+    """Make the kernel forget what is wrong by the elements of all services."""
+    listing = ("conntrack", "-L", "-p", "udp", "-f", "ipv6" if family is IPV6 else "ipv4")
+    try:
+        ended = await programs.run(*listing, seconds=TIMEOUT_SECONDS)
+    except ProgramError as error:
+        log.warning("connections not looked at: %s", error)
+        return
+    await forget(await asyncio.to_thread(plan_all, services, ended.printed))
 
 
 async def forget(stale: Sequence[Stale]) -> None:

@@ -96,7 +96,9 @@ class IptablesRules:
         self._told, self._changed, self.is_full_needed = wanted, False, False
         self._hairpins.told()
         stale, self._stale = self._stale, set()
-        if not was_full:
+        if was_full:
+            await conntrack.forget_stale(tuple(self._elements.values()), self._config.family)
+        else:
             await conntrack.forget(sorted(stale))
 
     async def _inspect(self) -> None:

@@ -131,7 +131,9 @@ class ServiceRules:
         self.is_full_needed = False
         self._ruleset.told()
         stale, self._stale = self._stale, set()
-        if not was_full:
+        if was_full:
+            await conntrack.forget_stale(tuple(self._elements.values()), self._config.family)
+        else:
             await conntrack.forget(sorted(stale))
 
     async def close(self) -> None:

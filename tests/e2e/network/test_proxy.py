@@ -207,6 +207,9 @@ def test_datagrams_reach_a_service_and_move_when_their_endpoint_goes(world: Worl
     udp(6)
     assert world.pods[2].call(ask_from_one_port) == "pod6"
     assert world.outside.ask("192.168.77.1", 30080, socket.SOCK_DGRAM)[0] == world.pods[1].name
+    world.rules = ServiceRules(CONFIG)  # the endpoint goes while kpy is away
+    udp(5)
+    assert world.pods[2].call(ask_from_one_port) == "pod5"
 
 
 def test_a_client_stays_with_its_endpoint_until_that_goes(world: World) -> None:

@@ -365,5 +365,36 @@ def test_udp_connections_to_fronts_that_get_their_first_endpoint_are_forgotten()
     assert conntrack.plan(udp(5), udp(5)) == []
 
 
+def connection(address: str, port: int, endpoint: str) -> str:
+    """Return a line of `conntrack -L`."""
+    return (
+        f"udp      17 27 src=10.42.0.9 dst={address} sport=40001 dport={port}"
+        f" src={endpoint} dst=10.42.0.9 sport=8080 dport=40001 mark=0 use=1\n"
+    )
+
+
+def test_connections_that_went_stale_while_nobody_looked_are_found() -> None:
+    gone, there, elsewhere = "10.42.0.4", "10.42.0.5", "192.0.2.1"
+    listed = "".join(
+        [
+            connection(VIP, 80, gone),
+            connection(VIP, 80, there),
+            connection(VIP, 80, VIP),  # it was sent on as if there were no service
+            connection(VIP, 81, VIP),
+            connection("192.0.2.9", 30053, gone),
+            connection("192.0.2.9", 30053, there),
+            connection(elsewhere, 30053, elsewhere),
+            connection(elsewhere, 5000, gone),
+        ]
+    )
+    listed += listed.replace("udp      17", "udp      17 [UNREPLIED]")
+    assert conntrack.plan_all([udp(5), ()], listed) == [
+        conntrack.Stale("", 30053, gone),
+        conntrack.Stale(VIP, 80, gone),
+        conntrack.Stale(VIP, 80, VIP),
+    ]
+    assert conntrack.plan_all([derive(service(), [piece(endpoint(5))], CONFIG)], listed) == []
+
+
 def test_tcp_connections_are_left_alone() -> None:
     assert conntrack.plan(derive(service(), [piece(endpoint(5))], CONFIG), ()) == []
