@@ -1,5 +1,6 @@
 """Kubelets of the model cluster: the simulated nodes of the product, in virtual time."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 from minikube_py.agent.simulated.node import GROUP
@@ -7,6 +8,7 @@ from minikube_py.agent.simulated.rules import PREFIX, Behaviour, Rules, span
 from minikube_py.agent.simulated.run import SimulatedNodes
 from minikube_py.api.core import NODES
 from minikube_py.api.object import Obj
+from minikube_py.lib.clock import Clock
 from tests.harness import World
 
 START_SECONDS = 2.0
@@ -30,15 +32,32 @@ def node(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
+class Apart:
+    """The clock of a machine that shows another time of day, but goes as fast."""
+
+    def __init__(self, clock: Clock, apart: timedelta) -> None:
+        self._clock = clock
+        self._apart = apart
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._apart
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._clock, name)
+
+
 class Kubelets:
     """All nodes at once; `silent` holds the names of those that are cut off."""
 
-    def __init__(self, world: World, *, beat_seconds: float = 10.0) -> None:
+    def __init__(
+        self, world: World, *, beat_seconds: float = 10.0, apart: timedelta = timedelta()
+    ) -> None:
         self.world = world
         self.client = world.cluster.client("kubelets")
         rules = Rules(usual=Behaviour(start=span(START_SECONDS)))
+        clock: Any = Apart(world.clock, apart)
         self.nodes = SimulatedNodes(
-            self.client, world.informers, world.clock, rules, beat_seconds=beat_seconds
+            self.client, world.informers, clock, rules, beat_seconds=beat_seconds
         )
         self.silent = self.nodes.silent
 

@@ -1,6 +1,7 @@
 """Nodes that fall silent, pods that have to leave them, pods that nobody cleans up."""
 
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -82,6 +83,26 @@ async def test_a_silent_node_is_unknown_after_its_grace_and_tainted():
         assert condition_of(found, "DiskPressure")["reason"] == "NodeStatusNeverUpdated"
         assert keys(found) == [("unreachable", "NoExecute"), ("unreachable", "NoSchedule")]
         assert told(world) == [("NodeNotReady", "Node n1 status is now: NodeNotReady")]
+
+
+@pytest.mark.parametrize("days", [-400, 400])
+@virtual
+async def test_a_node_whose_clock_is_wrong_is_alive_as_long_as_it_speaks(days):
+    async with harness(node_monitor_grace_seconds=40) as world:
+        world.run(node_lifecycle.CONTROLLER)
+        kubelets = Kubelets(world, apart=timedelta(days=days))
+        kubelets.start()
+        await kubelets.add(node("n1"), node("n2"))
+        await settle(3600.5)
+        assert get(condition_of(one(world), "Ready"), "status") == "True"
+        assert taints_of(one(world)) == []
+        kubelets.silent.add("n1")
+        await settle(41)
+        assert get(condition_of(one(world), "Ready"), "status") == "Unknown"
+        kubelets.silent.clear()
+        await settle(41)
+        assert get(condition_of(one(world), "Ready"), "status") == "True"
+        assert taints_of(one(world)) == []
 
 
 @virtual
