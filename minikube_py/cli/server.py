@@ -135,6 +135,7 @@ async def run_node(app: Any, settings: Any, report: Callable[[str], None]) -> No
     async def certify(moved: Any) -> None:
         nonlocal here
         here = moved
+        await app.move(moved.ips)
         await renew()
 
     member = local_membership(app.config, app.bootstrap, settings, app.clock)

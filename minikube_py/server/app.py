@@ -12,7 +12,7 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -61,10 +61,10 @@ from minikube_py.server.etcd_member import departure
 from minikube_py.server.etcd_member.layout import is_managed
 from minikube_py.server.flowcontrol import upkeep as flow_control_upkeep
 from minikube_py.server.parts import APISERVER, Parts, Setting
-from minikube_py.server.peers import Peers
 from minikube_py.server.registry.cache import Cache
 from minikube_py.server.registry.measured import MeasuredBackend
 from minikube_py.server.registry.service_repair import repair
+from minikube_py.server.served import Served
 from minikube_py.server.snapshots import recovery
 from minikube_py.server.snapshots import running as snapshots_running
 from minikube_py.server.snapshots.service import Snapshots
@@ -108,7 +108,7 @@ class ServerApp:
     _tunnels: Tunnels | None = None
     _aggregator: Aggregator | None = None
     _keeper: Keeper | None = None
-    _peers: Peers | None = None
+    _served: Served | None = None
     snapshots: Snapshots | None = None
     _ready: dict[str, str | None] = field(
         default_factory=lambda: {"etcd": "not open", "poststarthook/bootstrap": "not finished"}
@@ -195,6 +195,8 @@ class ServerApp:
 
     async def _stop(self) -> None:
         """Be not ready any more, and let requests under way finish before all else ends."""
+        if self._served is not None:
+            await self._served.leave()
         self.watches.close()
         if self._tunnels is not None:
             self._tunnels.close()
@@ -240,9 +242,12 @@ class ServerApp:
         self._aggregator = parts.aggregator
         aggregator = functools.partial(parts.aggregator.run, client)
         nursery.start("aggregator", restarting("aggregator", aggregator))
-        served = self._served_at(nursery, cache, client)
+        address = self.bootstrap.advertise_address
+        self._served = served = Served(self.config, address, cache, client, self.clock)
+        served.start(nursery)
         await bootstrap_objects.ensure(client, served.newest())
-        changing = (self._trusts(certificates), served)
+        serves = own_services.Changing(served.newest, served.subscribe)
+        changing = (self._trusts(certificates), serves)
         own = functools.partial(own_services.keep, cache, client, wanted, changing)
         nursery.start("own services", restarting("own services", own))
         upkeep = functools.partial(flow_control_upkeep.keep, cache, client, wanted, self.clock)
@@ -261,14 +266,20 @@ class ServerApp:
         keep = functools.partial(renewal.keep, self._renew, self.bootstrap.due, self.clock, changed)
         nursery.start("renewal", restarting("renewal", keep))
 
-    async def _renew(self) -> datetime:
-        made = await asyncio.to_thread(
-            prepare,
-            self.config,
-            node_name=self.bootstrap.node_name,
-            node_addresses=self.bootstrap.node_addresses,
-            now=self.clock.now(),
+    async def move(self, addresses: Sequence[str]) -> None:
+        """Have the cluster reach this server at the machine's addresses, which may be new."""
+        if tuple(addresses) != self.bootstrap.node_addresses and self._served is not None:
+            self.bootstrap = await self._prepared(addresses)  # the certificate names them first
+            await self._served.move(self.bootstrap.advertise_address)
+
+    async def _prepared(self, addresses: Sequence[str]) -> Bootstrap:
+        name, now = self.bootstrap.node_name, self.clock.now()
+        return await asyncio.to_thread(
+            prepare, self.config, node_name=name, node_addresses=addresses, now=now
         )
+
+    async def _renew(self) -> datetime:
+        made = await self._prepared(self.bootstrap.node_addresses)
         if made.cluster_ca.bundle_pem != self._root_ca:
             self._root_ca = made.cluster_ca.bundle_pem
             self._root_ca_changed.set()
@@ -283,25 +294,6 @@ class ServerApp:
             return [bootstrap_objects.authentication(self.config, users, proxies)]
 
         return own_services.Changing(newest, certificates.subscribe)
-
-    def _served_at(self, nursery: Nursery, cache: Cache, client: Client) -> own_services.Changing:
-        """Return the endpoints of the API, which other servers may share."""
-        address = self.bootstrap.advertise_address
-        if not cache.shared:
-            alone = tuple(bootstrap_objects.kubernetes_endpoints(self.config, (address,)))
-            return own_services.Changing(lambda: alone, lambda _: None)
-        port = self.config.https_listen_port
-        self._peers = peers = Peers(cache, client, address, self.clock, port=port)
-        nursery.start("peers", restarting("peers", peers.run))
-
-        def newest() -> Sequence[Wanted]:
-            config = replace(self.config, https_listen_port=peers.port)
-            return (
-                *bootstrap_objects.kubernetes_service(config),
-                *bootstrap_objects.kubernetes_endpoints(config, peers.addresses),
-            )
-
-        return own_services.Changing(newest, peers.subscribe)
 
     def _legacy_token(self, secret: Obj, account: Obj) -> str:
         signer = TokenSigner(self.bootstrap.service_account_key)

@@ -6,6 +6,7 @@ within `SILENT_SECONDS` of our own clock. A server that stops takes its Lease aw
 that died are removed by whoever finds them silent.
 """
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -28,6 +29,8 @@ PREFIX = "apiserver-"
 ADDRESS = "kpy.dev/advertise-address"
 PORT = "kpy.dev/advertise-port"
 RENEW_SECONDS = 5.0
+LEAVE_SECONDS = 1.0
+"""A datastore that does not answer holds nobody up; the others find this server silent."""
 SILENT_SECONDS = 15.0
 """Upstream's endpoint reconciler: --apiserver masterEndpointReconcileTTL."""
 
@@ -42,7 +45,7 @@ class Peers:
         self._client = client
         self._address = address
         self._clock = clock
-        self._name = f"{PREFIX}{hashlib.sha256(address.encode()).hexdigest()[:26]}"
+        self._name = _name_of(address)
         self._seen: dict[str, float] = {}
         """By name of the Lease: when it was last seen to change."""
         self.addresses: Sequence[str] = (address,)
@@ -79,10 +82,20 @@ class Peers:
         """Take the own Lease away: nobody shall be sent here any more."""
         self._leaving = True
         self._count()
+        await self._take_away()
+
+    async def move(self, address: str) -> None:
+        """Be found at another address from now on."""
+        await self._take_away()
+        self._address, self._name = address, _name_of(address)
+        await self._tend()
+
+    async def _take_away(self) -> None:
         try:
-            await self._client.delete(LEASES, self._name, NAMESPACE)
-        except StatusError as error:
-            log.info("lease of this server not removed: %s", error)
+            async with asyncio.timeout(LEAVE_SECONDS):
+                await self._client.delete(LEASES, self._name, NAMESPACE)
+        except (StatusError, TimeoutError) as error:
+            log.info("lease of this server not removed: %s", error or "it took too long")
 
     def _look(self, changes: Sequence[Change]) -> None:
         keys = [change.item.key for change in changes]
@@ -157,6 +170,10 @@ class Peers:
                 await self._client.delete(
                     LEASES, name, NAMESPACE, options={"preconditions": condition}
                 )
+
+
+def _name_of(address: str) -> str:
+    return f"{PREFIX}{hashlib.sha256(address.encode()).hexdigest()[:26]}"
 
 
 def _is_ours(name: str) -> bool:

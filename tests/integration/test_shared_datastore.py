@@ -156,6 +156,5 @@ async def test_the_endpoints_of_the_api_are_those_of_all_servers_that_run(two: T
         return [one["ip"] for one in found.body["subsets"][0]["addresses"]]
 
     await eventually(addresses, lambda found: found == ["192.0.2.10", "192.0.2.11"])
-    assert two[1].app._peers is not None
-    await two[1].app._peers.leave()
+    await two[1].app._stop()
     await eventually(addresses, lambda found: found == ["192.0.2.10"])

@@ -75,3 +75,7 @@ def test_a_node_follows_the_address_of_its_machine(wandering: Node) -> None:
         return False
 
     wait_until(reached, 60, "the kubelet is reached at the new address")
+    (led,) = node.get("endpoints", "kubernetes")["subsets"]
+    assert [one["ip"] for one in led["addresses"]] == [AFTER]
+    answer = node.exec("late", "nc", "-w", "5", "10.43.0.1", "443", "-e", "true")
+    assert answer == ""  # it was connected: else nc fails

@@ -102,6 +102,19 @@ async def test_a_server_that_stops_is_gone_at_once_and_does_not_come_back() -> N
     assert other.addresses == ("192.0.2.1",)
 
 
+async def test_a_server_that_moves_is_found_at_its_new_address_alone() -> None:
+    world = World()
+    one, other = server(world, "192.0.2.1"), server(world, "192.0.2.2")
+    await other._tend()
+    await one._tend()
+    await one.move("192.0.2.7")
+    other._count()
+    assert one.addresses == other.addresses == ("192.0.2.2", "192.0.2.7")
+    await one.leave()
+    other._count()
+    assert other.addresses == ("192.0.2.2",)
+
+
 async def test_the_last_server_keeps_its_address_when_it_stops() -> None:
     world = World()
     one = server(world, "192.0.2.1")
