@@ -4,6 +4,7 @@ Bodies stream and are never held whole; a slow reader holds back the one who wri
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 import aiohttp
 from aiohttp import hdrs, web
@@ -35,18 +36,32 @@ def is_upgrade(request: web.BaseRequest) -> bool:
     return "upgrade" in connection and hdrs.UPGRADE in request.headers
 
 
+class Through(Protocol):
+    """Changes a body as it passes."""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what can go on after these bytes; raises aiohttp.ClientError for damaged ones."""
+
+    def rest(self) -> bytes:
+        """Return what was held back to the end."""
+
+
 async def relay(
-    request: web.BaseRequest, far: aiohttp.ClientResponse, headers: Iterable[tuple[str, str]]
+    request: web.BaseRequest,
+    far: aiohttp.ClientResponse,
+    headers: Iterable[tuple[str, str]],
+    through: Through | None = None,
 ) -> web.StreamResponse:
-    """Answer with what the far end answers, as it comes."""
+    """Answer with what the far end answers, as it comes, or as `through` makes of it."""
     answer = web.StreamResponse(status=far.status, reason=far.reason)
     for name, value in headers:
         answer.headers.add(name, value)
     await answer.prepare(request)
     try:
         async for chunk in far.content.iter_any():
-            await answer.write(chunk)
-        await answer.write_eof()
+            if data := chunk if through is None else through.feed(chunk):
+                await answer.write(data)
+        await answer.write_eof(b"" if through is None else through.rest())
     except (aiohttp.ClientError, ConnectionError, TimeoutError):
         # The status line is out: ending the connection is the only way to say "incomplete".
         if request.transport is not None:

@@ -73,7 +73,7 @@ _NAMED = frozenset({"get", "update", "patch", "delete"})
 
 def _has_path(resource: Resource, info: RequestInfo) -> bool:
     """Tell whether upstream's router has any route of that path, whatever the method."""
-    if info.rest:
+    if info.rest.strip("/"):
         return info.subresource == "proxy"
     if info.name:
         return bool(info.subresource) or not _NAMED.isdisjoint(resource.verbs)

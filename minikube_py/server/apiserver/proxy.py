@@ -7,7 +7,7 @@ a server made with `handler_cancellation=True`.
 import asyncio
 import socket
 import ssl as tls
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
@@ -27,6 +27,7 @@ from minikube_py.api.errors import (
 from minikube_py.api.object import Obj
 from minikube_py.lib.dialling import Dial, DialConnector, nobody
 from minikube_py.lib.forwarding import end_to_end_headers, relay, why
+from minikube_py.server.apiserver.links import through
 from minikube_py.server.apiserver.socket_stream import send_over_socket
 from minikube_py.server.apiserver.socket_watch import asks_for_socket
 
@@ -99,7 +100,8 @@ class Proxy:
         """Send the request to `url` and its answer back.
 
         `prefix` is the path at which the client sees the far end's root
-        (`/api/v1/namespaces/a/pods/b/proxy`); redirects are rewritten below it. `server_name` is
+        (`/api/v1/namespaces/a/pods/b/proxy`); redirects and the links of pages are rewritten below
+        it. `server_name` is
         the name that the far end's certificate must hold, where it is not the URL's; `headers` are
         sent beside the client's.
 
@@ -119,7 +121,16 @@ class Proxy:
         except (aiohttp.ClientError, OSError) as error:
             raise ServiceUnavailableError(f"error trying to reach service: {why(error)}") from error
         async with far:
-            return await relay(request, far, _answer_headers(far, url, prefix))
+
+            def change(link: str) -> str:
+                return rewritten(link, url, prefix)
+
+            has_body = request.method != hdrs.METH_HEAD
+            page = through(far.headers, change) if prefix and has_body else None
+            headers = _answer_headers(far, change if prefix else str)
+            if page is not None:
+                headers = [one for one in headers if one[0].lower() != "content-length"]
+            return await relay(request, far, headers, page)
 
     async def stream(
         self, request: web.BaseRequest, url: str, ssl: tls.SSLContext | None, *, target: str = ""
@@ -251,25 +262,26 @@ def _forwarded_headers(request: web.BaseRequest, private: tuple[str, ...]) -> li
     return headers
 
 
-def _answer_headers(far: aiohttp.ClientResponse, url: str, prefix: str) -> list[tuple[str, str]]:
-    headers = []
-    for name, value in end_to_end_headers(far.headers, PRIVATE):
-        if name.lower() == "location" and prefix:
-            headers.append((name, rewritten(value, url, prefix)))
-        else:
-            headers.append((name, value))
-    return headers
+def _answer_headers(
+    far: aiohttp.ClientResponse, change: Callable[[str], str]
+) -> list[tuple[str, str]]:
+    return [
+        (name, change(value) if name.lower() == "location" else value)
+        for name, value in end_to_end_headers(far.headers, PRIVATE)
+    ]
 
 
 def rewritten(location: str, url: str, prefix: str) -> str:
-    """Return a redirect of the far end as the client has to follow it, below `prefix`."""
-    target, base = urlsplit(location), urlsplit(url)
+    """Return a link of the far end as the client has to follow it, below `prefix`."""
+    try:
+        target, base = urlsplit(location), urlsplit(url)
+    except ValueError:
+        return location
     if target.netloc and target.netloc != base.netloc:
         return location
     if not target.path.startswith("/") or target.path.startswith(prefix):
         return location
-    tail = f"?{target.query}" if target.query else ""
-    return f"{prefix.rstrip('/')}{target.path}{tail}"
+    return f"{prefix.rstrip('/')}{target._replace(scheme='', netloc='').geturl()}"
 
 
 async def _refusal(far: aiohttp.ClientResponse, target: str) -> StatusError:

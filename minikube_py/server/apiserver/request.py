@@ -33,7 +33,7 @@ class RequestInfo(NamedTuple):
     name: str = ""
     subresource: str = ""
     rest: str = ""
-    """What follows the subresource, for `proxy`; without the leading slash."""
+    """What follows the subresource, for `proxy`: with its slashes, the first and the last."""
 
 
 def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
@@ -49,7 +49,7 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     namespace, rest = _namespace(rest)
     many = len(rest)
     plural, name = rest[0], rest[1] if many > 1 else ""
-    subresource, more = (rest[2], "/".join(rest[3:])) if many > 2 else ("", "")
+    subresource, more = (rest[2], _behind(path, rest[3:])) if many > 2 else ("", "")
     verb = _collection_verb(verb, name, query)
     return RequestInfo(
         path,
@@ -63,6 +63,12 @@ def parse(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
         subresource,
         more,
     )
+
+
+def _behind(path: str, parts: list[str]) -> str:
+    """Return what a path holds behind a subresource: "" where it ends without a slash."""
+    last = "/" if path.endswith("/") else ""
+    return "".join(f"/{part}" for part in parts) + last
 
 
 def _of_resource(path: str) -> str:
