@@ -2,6 +2,8 @@
 
 Each kind adds what all objects have: apiVersion, kind and metadata, and a list kind. Version 2 has
 no words for alternatives and null, so that these are left out there, as upstream's builder does.
+Its readers also refuse what is not named where anything is named: a kind whose root keeps unknown
+fields names none there, not even its metadata.
 """
 
 from collections.abc import Iterable, Mapping
@@ -35,6 +37,8 @@ def definitions(resources: Iterable[Resource], prefix: str) -> dict[str, dict[st
 
 
 def _kind(resource: Resource, prefix: str, texts: Mapping[str, str]) -> dict[str, Any]:
+    if prefix == V2 and resource.custom_schema.get(PRESERVE):
+        return {"type": "object", **_gvk(resource, resource.kind)}
     node = _node(resource.custom_schema, prefix)
     head = {**_head(texts), "metadata": _ref(OBJECT_META, prefix, texts.get("metadata", ""))}
     node["properties"] = {**node.get("properties", {}), **head}
@@ -89,10 +93,26 @@ def _for_v2(node: Obj, out: dict[str, Any]) -> dict[str, Any]:
     out = {key: value for key, value in out.items() if key not in _V2_LACKS}
     if node.get("nullable") or node.get("x-kubernetes-int-or-string"):
         out.pop("type", None)
-    if node.get(PRESERVE):
+    if node.get("nullable") or node.get(PRESERVE):
         out.pop("properties", None)
         out.pop("items", None)
-    return out
+    if out.get("type") == "array" and "items" not in out:
+        out.pop("type")  # kubectl does not read an array of it knows not what
+    return _without_null(node, out)
+
+
+def _without_null(node: Obj, out: dict[str, Any]) -> dict[str, Any]:
+    """Require nothing that may be null: version 2 would take null for missing."""
+    required = out.pop("required", [])
+    if _is_nullable(node.get("additionalProperties")):
+        return out
+    properties = node.get("properties", {})
+    kept = [name for name in required if not _is_nullable(properties.get(name))]
+    return {**out, "required": kept} if kept else out
+
+
+def _is_nullable(node: Any) -> bool:
+    return isinstance(node, Mapping) and bool(node.get("nullable"))
 
 
 def _part(key: str, value: Any, prefix: str) -> Any:

@@ -1,7 +1,8 @@
 """What the server publishes about itself: discovery and OpenAPI, in every form, with their tags.
 
 Documents are built when first asked for, kept as bytes, and built anew when the scheme changes;
-the large ones are built in a thread, off the event loop.
+the large ones are built in a thread, off the event loop, each from one state of the scheme: kinds
+may come and go meanwhile.
 """
 
 import asyncio
@@ -95,7 +96,7 @@ class Published:
 
     def _discovery_document(self, key: str) -> bytes | None:
         path, _, form = key.partition("|")
-        own = discovery.document(self._scheme, path, server_address=self._server_address)
+        own = discovery.document(Scheme(self._scheme), path, server_address=self._server_address)
         data = self._others.discovery(path, own)
         if data is None or not form:
             return None if data is None else data + b"\n"
@@ -105,12 +106,13 @@ class Published:
 
     def _openapi_document(self, path: str) -> bytes | None:
         plain, _, form = path.partition("#")
-        own = openapi.document(self._scheme, plain)
+        scheme = Scheme(self._scheme)
+        own = openapi.document(scheme, plain)
         merged = self._others.openapi(plain, own)
         if not form:
             return merged
         if merged is own or merged is None:
-            return openapi.document(self._scheme, path)
+            return openapi.document(scheme, path)
         return openapi.encoded(orjson.loads(merged), form)
 
     # Discovery
@@ -183,10 +185,10 @@ class Published:
         self, request: web.BaseRequest, path: str, content_type: str, form: str = ""
     ) -> web.StreamResponse:
         """Serve a document as Go's `http.ServeContent` does, with upstream's tags."""
+        own = openapi.document_hash(self._scheme, path.removeprefix(_V3))  # never newer than data
         data = await self._openapi.get_in_thread(f"{path}#{form}" if form else path)
         if data is None:
             return web.Response(status=404, headers=NO_CACHE)
-        own = openapi.document_hash(self._scheme, path.removeprefix(_V3))
         etag = own or discovery.etag(data)
         headers = {**NO_CACHE, "ETag": f'"{etag}"', "Vary": "Accept"}
         asked = request.query.get("hash", "")

@@ -65,6 +65,11 @@ async def published(api: Api) -> set[str]:
     return set((await api.get("/openapi/v2"))["definitions"])
 
 
+async def v2(api: Api, name: str) -> Any:
+    """Return a definition of /openapi/v2."""
+    return (await api.get("/openapi/v2"))["definitions"][name]
+
+
 async def until_published(api: Api, *names: str, gone: tuple[str, ...] = ()) -> None:
     """Wait until definitions are there, and others not; /openapi/v3 says the same."""
     await api.until(
@@ -147,6 +152,12 @@ async def test_a_kind_without_a_schema_takes_anything(api: Api) -> None:
     schema = {"type": "object", **KEEPING}
     await api.create(CRDS, definition("empty.example.com", "Empty", "v1", schema=schema))
     await until_published(api, "com.example.empty.v1.Empty")
+    assert await v2(api, "com.example.empty.v1.Empty") == {
+        "type": "object",
+        "x-kubernetes-group-version-kind": [
+            {"group": "empty.example.com", "version": "v1", "kind": "Empty"}
+        ],
+    }
     await accepts(api, obj("empty.example.com", "Empty", a={"b": [{"c": "d"}]}))
     assert "DESCRIPTION:\n    <empty>" in await explained(api, "emptys")
 
@@ -174,7 +185,7 @@ async def test_unknown_fields_are_kept_in_a_part(api: Api) -> None:
     await accepts(api, obj("part.example.com", "Waldo", spec={"a": None, "b": [{"c": "d"}]}))
     shown = await explained(api, "waldos")
     assert "Specification of Waldo" in shown
-    kept = (await api.get("/openapi/v2"))["definitions"]["com.example.part.v1.Waldo"]
+    kept = await v2(api, "com.example.part.v1.Waldo")
     assert kept["properties"]["spec"]["x-kubernetes-preserve-unknown-fields"] is True
 
 
