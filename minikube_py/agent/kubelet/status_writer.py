@@ -23,6 +23,9 @@ from minikube_py.lib.tasks import Nursery
 
 log = logging.getLogger(__name__)
 WRITERS = 4
+CONTRADICTION_SECONDS = 1.0
+"""How long what others have written over a status stands. Who acts on it sees it for sure: a daemon
+set replaces a pod that was marked as failed. Upstream's kubelet looks every 10 s."""
 MERGED = {"conditions": "type", "podIPs": "ip", "hostIPs": "ip"}
 """Lists of a pod's status that the server merges by key."""
 OWNED = frozenset(
@@ -120,7 +123,7 @@ class StatusWriter:
             known.known, known.revision = status, revision
             if changed and known.wanted is not None and status_patch(status, known.wanted):
                 known.told.clear()
-                self._queue.add(uid)
+                self._queue.add_after(uid, CONTRADICTION_SECONDS)
 
     def mirrored(self, uid: str, mirror: Obj) -> None:
         """Have the status of a static pod told to its mirror from now on."""
@@ -139,12 +142,13 @@ class StatusWriter:
         if pod is None:
             return
         self._hear(uid, status)
-        if pod.wanted == status and pod.told.is_set():
+        is_news = pod.wanted != status
+        if not is_news and pod.told.is_set():
             return
         pod.wanted = status
         if status_patch(pod.known, status):
             pod.told.clear()
-            self._queue.add(uid)
+            self._queue.add_after(uid, 0.0 if is_news else CONTRADICTION_SECONDS)
         else:
             pod.told.set()
 

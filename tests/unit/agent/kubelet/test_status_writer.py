@@ -3,7 +3,11 @@
 import asyncio
 from typing import Any
 
-from minikube_py.agent.kubelet.status_writer import StatusWriter, status_patch
+from minikube_py.agent.kubelet.status_writer import (
+    CONTRADICTION_SECONDS,
+    StatusWriter,
+    status_patch,
+)
 from minikube_py.api.core import PODS
 from minikube_py.api.errors import ServiceUnavailableError
 from minikube_py.lib.tasks import Nursery
@@ -120,17 +124,35 @@ async def test_a_server_that_is_away_is_told_later():
 
 
 @virtual
-async def test_what_somebody_else_changed_is_told_again():
+async def test_what_somebody_else_changed_is_told_again_once_others_have_seen_it():
     async with Nursery("test") as nursery:
         world = World(nursery)
         uid = await world.begin()
         world.writer.set(uid, {"phase": "Running"})
         await world.writer.told(uid)
-        patch = {"status": {"phase": "Pending"}}
+        patch = {"status": {"phase": "Failed"}}
         changed = await world.client.patch(PODS, "a", patch, "default", subresource="status")
         world.writer.seen(changed)
-        await asyncio.sleep(1)
+        world.writer.set(uid, {"phase": "Running"})  # as after every look at its containers
+        await asyncio.sleep(CONTRADICTION_SECONDS / 2)
+        assert world.stored()["phase"] == "Failed"
+        await asyncio.sleep(CONTRADICTION_SECONDS)
         assert world.stored()["phase"] == "Running"
+
+
+@virtual
+async def test_news_of_a_pod_that_somebody_else_changed_does_not_wait():
+    async with Nursery("test") as nursery:
+        world = World(nursery)
+        uid = await world.begin()
+        world.writer.set(uid, {"phase": "Running"})
+        await world.writer.told(uid)
+        patch = {"status": {"phase": "Failed"}}
+        changed = await world.client.patch(PODS, "a", patch, "default", subresource="status")
+        world.writer.seen(changed)
+        world.writer.set(uid, {"phase": "Succeeded"})
+        await asyncio.sleep(CONTRADICTION_SECONDS / 2)
+        assert world.stored()["phase"] == "Succeeded"
 
 
 @virtual
