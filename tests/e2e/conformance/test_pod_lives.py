@@ -224,9 +224,27 @@ def init_restarts(status: Any) -> list[int]:
     return [int(one["restartCount"]) for one in status.get("initContainerStatuses", ())]
 
 
-def has_run(status: Any) -> bool:
-    """Tell whether the main container was ever started."""
-    return bool(first(status).get("containerID"))
+def incomplete(status: Any) -> str:
+    """Return what the pod says of init containers that have not ended well; "" where all have."""
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "Initialized" and condition["status"] == "False":
+            assert condition["reason"] == "ContainersNotInitialized"
+            return str(condition["message"])
+    return ""
+
+
+def out_of_turn(status: Any) -> bool:
+    """Tell whether something does not wait for the first init container that never ends well."""
+    inits_done = [
+        one["state"].get("terminated", {}).get("exitCode") == 0
+        for one in status.get("initContainerStatuses", ())
+    ]
+    turn = inits_done.index(False) if False in inits_done else len(inits_done)
+    after = status.get("initContainerStatuses", ())[turn + 1 :]
+    waiting = [*after, *status.get("containerStatuses", ())]
+    return any(
+        one["state"].get("waiting", {}).get("reason") != "PodInitializing" for one in waiting
+    )
 
 
 INITS = [
@@ -249,8 +267,13 @@ INITS = [
         " pod",
         Life(
             inits("false", "true", policy="Always", main=LONG),
-            lambda status: sum(init_restarts(status)) >= 2,
-            has_run,
+            lambda status: (
+                sum(init_restarts(status)) >= 2
+                and status["initContainerStatuses"][0]["lastState"]["terminated"]["exitCode"] == 1
+                and incomplete(status) == "containers with incomplete status: [init1 init2]"
+                and status["phase"] == "Pending"
+            ),
+            out_of_turn,
         ),
     ),
     entry(
@@ -258,8 +281,11 @@ INITS = [
         " a RestartNever pod",
         Life(
             inits("true", "false", policy="Never", main=LONG),
-            lambda status: status["phase"] == "Failed" and not has_run(status),
-            has_run,
+            lambda status: (
+                status["phase"] == "Failed"
+                and incomplete(status) == "containers with incomplete status: [init2]"
+            ),
+            out_of_turn,
         ),
     ),
 ]

@@ -184,25 +184,6 @@ def test_a_pod_that_has_failed_is_deleted(space: Space) -> None:
     space.do("delete", "pod", "a", "--timeout=120s")
 
 
-@pytest.mark.conformance(
-    "Ephemeral Containers will start an ephemeral container in an existing pod",
-    "Ephemeral Containers should update the ephemeral containers in an existing pod",
-)
-def test_ephemeral_containers_are_added_one_after_the_other(space: Space) -> None:
-    space.make(pod("a"))
-    for count, name in enumerate(("debugger", "debugger2"), 1):
-        words = ("debug", "a", f"--image={IMAGE}", "-c", name, "--", "sh", "-c", "echo polo")
-        space.do(*words)
-
-        def ended(found: Any, name: str = name) -> bool:
-            statuses = found["status"].get("ephemeralContainerStatuses", ())
-            return any(one["name"] == name and "terminated" in one["state"] for one in statuses)
-
-        found = space.until("a", ended)
-        assert len(found["spec"]["ephemeralContainers"]) == count
-        assert space.do("logs", "a", "-c", name) == "polo\n"
-
-
 # --- hooks ----------------------------------------------------------------------------------------
 
 

@@ -150,6 +150,15 @@ def test_pods_and_the_node_reach_each_pod_by_datagrams(net: Net, tmp_path: Path)
             server.wait()
 
 
+FROM_ADDRESS = """
+import http.client, sys
+source, host = sys.argv[1:]
+connection = http.client.HTTPConnection(host, timeout=5, source_address=(source, 0))
+connection.request("GET", "/")
+print(connection.getresponse().read().decode())
+"""
+
+
 @pytest.mark.conformance(
     "HostPort validates that there is no conflict between pods with same hostPort but different"
     " hostIP and protocol"
@@ -171,6 +180,8 @@ def test_one_host_port_serves_several_pods_on_several_addresses(net: Net) -> Non
     for address, name in (("127.0.0.1", "pod1"), ("192.168.77.1", "pod2")):
         at = f"{address}:54323"
         wait_until(lambda at=at, n=name: net.from_node(at) == n, 20, f"{name} answers at {at}")
+    command = (sys.executable, "-c", FROM_ADDRESS, "192.168.77.1", "127.0.0.1:54323")
+    assert net.cluster.machine.sh(*command).strip() == "pod1"
 
 
 HEALTH = """

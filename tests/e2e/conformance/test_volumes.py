@@ -362,7 +362,7 @@ EMPTY_DIRS = [
 
 TOGETHER = [
     {"configMap": {"name": "held", "items": [{"key": "data-1", "path": "from-map"}]}},
-    {"secret": {"name": "held", "items": [{"key": "data-2", "path": "from-secret"}]}},
+    {"secret": {"name": "held", "items": [{"key": "data-2", "path": "projected/from-secret"}]}},
     {"downwardAPI": {"items": [{"path": "namespace", **NAME}]}},
 ]
 
@@ -380,17 +380,21 @@ def part(volume: dict[str, Any], sub_path: str, line: str, place: str = "/v") ->
     )
 
 
-DOWNWARD_VOLUME = {"downwardAPI": {"items": [{"path": "namespace", **NAME}]}}
+DOWNWARD_VOLUME = {"downwardAPI": {"items": [{"path": "downward/namespace", **NAME}]}}
 COMBINED = [
     entry(
         "Projected combined should project all components that make up the projection API",
         Case(
             pod(
-                look("/v/from-map", "/v/from-secret", "/v/namespace"),
+                look("/v/from-map", "/v/projected/from-secret", "/v/namespace"),
                 container={"volumeMounts": [{"name": "v", "mountPath": "/v"}]},
                 volumes=[{"name": "v", "projected": {"sources": TOGETHER}}],
             ),
-            ("/v/from-map: value-1", "/v/from-secret: value-2", "/v/namespace: test-volumes"),
+            (
+                "/v/from-map: value-1",
+                "/v/projected/from-secret: value-2",
+                "/v/namespace: test-volumes",
+            ),
         ),
     ),
     entry(
@@ -419,7 +423,7 @@ COMBINED = [
     entry(
         "Subpath Atomic writer volumes should support subpaths with configmap pod with mountPath"
         " of existing file",
-        part(KINDS["configMap"]({}), "data-1", "value-1", place="/etc/passwd"),
+        part(KINDS["configMap"]({}), "data-1", "value-1", place="/etc/resolv.conf"),
     ),
     entry(
         "Subpath Atomic writer volumes should support subpaths with secret pod",
@@ -427,11 +431,11 @@ COMBINED = [
     ),
     entry(
         "Subpath Atomic writer volumes should support subpaths with downward pod",
-        part(DOWNWARD_VOLUME, "namespace", "test-volumes"),
+        part(DOWNWARD_VOLUME, "downward/namespace", "test-volumes"),
     ),
     entry(
         "Subpath Atomic writer volumes should support subpaths with projected pod",
-        part({"projected": {"sources": TOGETHER}}, "from-secret", "value-2"),
+        part({"projected": {"sources": TOGETHER}}, "projected/from-secret", "value-2"),
     ),
 ]
 CASES = [*CONFIG_MAPS, *SECRETS, *DOWNWARD, *EMPTY_DIRS, *COMBINED]
