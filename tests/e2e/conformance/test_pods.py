@@ -427,6 +427,7 @@ def test_a_command_is_run_over_a_websocket(space: Space) -> None:
     kubeconfig = space.cluster.kubeconfig
     found = space.cluster.machine.run(lambda: messages(kubeconfig, path, "channel.k8s.io"))
     assert b"".join(one[1:] for one in found if one[:1] == b"\x01") == b"remote execution test\n"
+    assert not [one for one in found if one[:1] != b"\x01" and len(one) > 1]
 
 
 @pytest.mark.conformance("Pods should support retrieving logs from the container over websockets")
