@@ -87,14 +87,34 @@ MESSAGES: Mapping[str, Mapping[str, Any]] = {
     "Schema": {
         "$ref": [1, "string"],
         "format": [2, "string"],
+        "title": [3, "string"],
         "description": [4, "string"],
+        "default": [5, "Any"],
+        "multipleOf": [6, "double"],
+        "maximum": [7, "double"],
+        "exclusiveMaximum": [8, "bool"],
+        "minimum": [9, "double"],
+        "exclusiveMinimum": [10, "bool"],
+        "maxLength": [11, "int64"],
+        "minLength": [12, "int64"],
+        "pattern": [13, "string"],
+        "maxItems": [14, "int64"],
+        "minItems": [15, "int64"],
+        "uniqueItems": [16, "bool"],
+        "maxProperties": [17, "int64"],
+        "minProperties": [18, "int64"],
         "required": [19, "string", "repeated"],
-        "additionalProperties": [21, "SchemaItem"],
+        "enum": [20, "Any", "repeated"],
+        "additionalProperties": [21, "SchemaOrBool"],
         "type": [22, "TypeItem"],
         "items": [23, "ItemsItem"],
         "properties": [25, "Definitions"],
+        "externalDocs": [29, "ExternalDocs"],
+        "example": [30, "Any"],
         "extensions": [31, "NamedAny", "repeated"],
     },
+    "SchemaOrBool": {"schema": [1, "Schema"], "boolean": [2, "bool"]},
+    "ExternalDocs": {"description": [1, "string"], "url": [2, "string"]},
     "TypeItem": {"value": [1, "string", "repeated"]},
     "ItemsItem": {"schema": [1, "Schema", "repeated"]},
     "Definitions": {"entries": [1, "NamedSchema", "repeated"]},
@@ -192,20 +212,26 @@ def _schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     if "items" in out:
         out["items"] = {"schema": [_schema(out["items"])]}
     if "additionalProperties" in out:
-        out["additionalProperties"] = {"schema": _schema(out["additionalProperties"])}
+        out["additionalProperties"] = _schema_or_bool(out["additionalProperties"])
     if "properties" in out:
         out["properties"] = {"entries": _entries(_each(out["properties"], _schema))}
-    return out
+    if "enum" in out:
+        out["enum"] = [_any(value) for value in out["enum"]]
+    return out | {name: _any(out[name]) for name in ("default", "example") if name in out}
+
+
+def _schema_or_bool(given: Any) -> dict[str, Any]:
+    return {"boolean": given} if isinstance(given, bool) else {"schema": _schema(given)}
+
+
+def _any(value: Any) -> dict[str, str]:
+    return {"yaml": orjson.dumps(value).decode()}
 
 
 def _with_extensions(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields, those that begin with `x-` apart as texts."""
     out = {name: value for name, value in given.items() if not name.startswith("x-")}
-    texts = {
-        name: {"yaml": orjson.dumps(value).decode()}
-        for name, value in given.items()
-        if name.startswith("x-")
-    }
+    texts = {name: _any(value) for name, value in given.items() if name.startswith("x-")}
     if texts:
         out["extensions"] = _entries(texts)
     return out

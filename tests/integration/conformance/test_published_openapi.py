@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from minikube_py.api import openapi_protobuf
 from tests.integration.conformance.api import Api
 from tests.integration.test_custom_kinds import CRDS
 
@@ -124,6 +125,7 @@ async def explained(api: Api, *arguments: str) -> str:
 async def test_a_schema_validates_and_explains(api: Api) -> None:
     await api.create(CRDS, definition("foo.example.com", "Foo", "v1", schema=VALIDATING))
     await until_published(api, "com.example.foo.v1.Foo")
+    assert (await api.call("GET", "/openapi/v2", accept=openapi_protobuf.MEDIA_TYPE)).status == 200
     bar = {"name": "test-bar", "age": "1", "bazs": ["a"], "feeling": "Great"}
     await accepts(api, obj("foo.example.com", "Foo", spec={"bars": [bar]}))
     unknown = obj("foo.example.com", "Foo", spec={"bars": [bar], "foo": True})
