@@ -5,13 +5,13 @@ only a node needs, nor a node the datastore.
 """
 
 import errno
-import importlib
 import sys
 from collections.abc import Mapping
 
 import click
 
 from minikube_py import KUBERNETES_VERSION, __version__
+from minikube_py.cli.commands import Commands
 from minikube_py.lib.errors import StartError
 
 COMMANDS: Mapping[str, tuple[str, str]] = {
@@ -43,31 +43,11 @@ DISK_FAILS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 """Errors that are the disk's and not ours."""
 
 
-class Commands(click.Group):
-    """A group that knows its commands by name and imports them when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return all names, in the order in which a user meets them."""
-        del ctx
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command."""
-        del ctx
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(f"minikube_py.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = module.command
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing any."""
-        del ctx
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    commands_by_name=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, message=f"kpy {__version__} (Kubernetes {KUBERNETES_VERSION})")
 def program() -> None:
     """Kubernetes in one Python process."""

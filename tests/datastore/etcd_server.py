@@ -136,3 +136,18 @@ def etcd(tls: Sequence[str] = ()) -> Iterator[Member]:
     finally:
         member.kill()
         shutil.rmtree(folder)
+
+
+@contextmanager
+def cluster(folder: Path, *flags: str) -> Iterator[Sequence[Member]]:
+    """Have three members that are one cluster."""
+    members = [Member(folder) for _ in range(3)]
+    peers = ",".join(f"{one.name}={one.peer}" for one in members)
+    try:
+        for one in members:
+            one.start(peers, *flags)
+        members[0].wait()
+        yield members
+    finally:
+        for one in members:
+            one.kill()

@@ -1,7 +1,6 @@
 """The database server is killed, stands still or breaks connections, and its clients are killed."""
 
 import asyncio
-import itertools
 import os
 import signal
 import subprocess
@@ -12,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from minikube_py.datastore.kv import Backend, DatastoreError, KeyExistsError, UnavailableError
+from minikube_py.datastore.kv import Backend, DatastoreError, UnavailableError
 from minikube_py.datastore.open import open_backend
 from minikube_py.datastore.shared import database
 from tests.datastore import servers
+from tests.datastore.anomaly.ledger import BOUND_SECONDS, Ledger, written
 from tests.datastore.servers import Server, stop_all
 
-BOUND_SECONDS = 60.0
 SERVERS = {"postgres": servers.postgres, "mariadb": servers.mariadb}
 
 
@@ -33,20 +32,6 @@ async def opened(server: Server) -> Backend:
     return await open_backend(server.endpoint(), data_dir=Path("/nonexistent"))
 
 
-async def until_it_works(backend: Backend, key: str) -> int:
-    """Create a key, again and again while the database is away; one time may go unanswered."""
-    async with asyncio.timeout(BOUND_SECONDS):
-        while True:
-            try:
-                return await backend.create(key, b"")
-            except UnavailableError:
-                await asyncio.sleep(0.05)
-            except KeyExistsError:
-                found = await backend.get(key)
-                assert found is not None
-                return found.revision
-
-
 async def listed(backend: Backend) -> dict[str, int]:
     """List, again where a connection that the kill has broken is found to be so only now."""
     async with asyncio.timeout(BOUND_SECONDS):
@@ -55,29 +40,6 @@ async def listed(backend: Backend) -> dict[str, int]:
                 return {item.key: item.revision for item in (await backend.list("/r/")).items}
             except UnavailableError:
                 await asyncio.sleep(0.05)
-
-
-class Ledger:
-    """What was acknowledged to clients that write without end."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.revisions: dict[str, int] = {}
-        self._backend = backend
-        self._entered: asyncio.Queue[str] = asyncio.Queue()
-
-    async def write(self, client: int) -> None:
-        for n in itertools.count():
-            key = f"/r/{client}-{n}"
-            try:
-                self.revisions[key] = await self._backend.create(key, b"")
-                self._entered.put_nowait(key)
-            except UnavailableError:
-                await asyncio.sleep(0.01)
-
-    async def grown(self, entries: int) -> None:
-        async with asyncio.timeout(BOUND_SECONDS):
-            for _ in range(entries):
-                await self._entered.get()
 
 
 async def test_what_was_acknowledged_outlives_a_killed_server(server: Server) -> None:
@@ -93,7 +55,7 @@ async def test_what_was_acknowledged_outlives_a_killed_server(server: Server) ->
     for client in clients:
         client.cancel()
     await asyncio.gather(*clients, return_exceptions=True)
-    end = await until_it_works(backend, "/r/end")
+    end = await written(backend, "/r/end")
     found = await listed(backend)
     assert ledger.revisions.items() <= found.items()
     seen = []
@@ -120,7 +82,7 @@ async def test_a_server_that_stands_still_fails_requests_in_time(
     try:
         await backend.create("/r/b", b"")
     except DatastoreError:
-        await until_it_works(backend, "/r/c")
+        await written(backend, "/r/c")
     found = await backend.get("/r/a")
     assert found is not None
     await backend.close()

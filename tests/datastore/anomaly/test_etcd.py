@@ -1,7 +1,6 @@
 """Members of etcd are killed, stand still and compact; connections are by TLS and by password."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -17,15 +16,13 @@ from minikube_py.datastore.kv import (
     CompactedError,
     DatastoreError,
     Event,
-    KeyExistsError,
     UnavailableError,
 )
 from minikube_py.datastore.open import open_backend
 from minikube_py.datastore.tls_files import NO_FILES, TlsFiles
 from minikube_py.lib import authority, pki
-from tests.datastore.etcd_server import QUICK, Member, etcd
-
-BOUND_SECONDS = 120.0
+from tests.datastore.anomaly.ledger import BOUND_SECONDS, Ledger, written
+from tests.datastore.etcd_server import QUICK, Member, cluster, etcd
 
 
 @pytest.fixture
@@ -38,16 +35,8 @@ def member() -> Iterator[Member]:
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[Sequence[Member]]:
     """A cluster of three members."""
-    members = [Member(tmp_path) for _ in range(3)]
-    cluster = ",".join(f"{one.name}={one.peer}" for one in members)
-    try:
-        for one in members:
-            one.start(cluster)  # on a busy machine quick ones would go on electing each other
-        members[0].wait()
+    with cluster(tmp_path) as members:  # quick ones would go on electing on a busy machine
         yield members
-    finally:
-        for one in members:
-            one.kill()
 
 
 async def opened(endpoint: str, tls: TlsFiles = NO_FILES) -> Backend:
@@ -59,43 +48,6 @@ async def backend(member: Member) -> AsyncIterator[Backend]:
     made = await opened(member.client)
     yield made
     await made.close()
-
-
-async def written(backend: Backend, key: str) -> int:
-    """Create a key, again and again while etcd is away; one time may go unanswered."""
-    async with asyncio.timeout(BOUND_SECONDS):
-        while True:
-            try:
-                return await backend.create(key, b"")
-            except UnavailableError:
-                await asyncio.sleep(0.05)
-            except KeyExistsError:
-                found = await backend.get(key)
-                assert found is not None
-                return found.revision
-
-
-class Ledger:
-    """What was acknowledged to clients that write without end."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.revisions: dict[str, int] = {}
-        self._backend = backend
-        self._entered: asyncio.Queue[str] = asyncio.Queue()
-
-    async def write(self, client: int) -> None:
-        for n in itertools.count():
-            key = f"/r/{client}-{n}"
-            try:
-                self.revisions[key] = await self._backend.create(key, b"")
-                self._entered.put_nowait(key)
-            except UnavailableError:
-                await asyncio.sleep(0.01)
-
-    async def grown(self, entries: int) -> None:
-        async with asyncio.timeout(BOUND_SECONDS):
-            for _ in range(entries):
-                await self._entered.get()
 
 
 async def seen_until(watch: AsyncIterator[tuple[Event, ...]], end: int) -> list[Event]:

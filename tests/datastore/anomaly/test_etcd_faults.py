@@ -15,7 +15,7 @@ from minikube_py.datastore.etcd.endpoint import etcd_endpoint
 from minikube_py.datastore.kv import Backend, UnavailableError
 from minikube_py.datastore.open import open_backend
 from tests.datastore.anomaly.test_watched_faults import under
-from tests.datastore.etcd_server import QUICK, Member, etcd
+from tests.datastore.etcd_server import QUICK, Member, cluster, etcd
 
 TERMS = ("--heartbeat-interval=50", "--election-timeout=500")
 """Three members on a busy machine; with shorter ones they elect all the time."""
@@ -31,16 +31,8 @@ def member() -> Iterator[Member]:
 @pytest.fixture
 def three(tmp_path: Path) -> Iterator[Sequence[Member]]:
     """A cluster of three members."""
-    members = [Member(tmp_path) for _ in range(3)]
-    cluster = ",".join(f"{one.name}={one.peer}" for one in members)
-    try:
-        for one in members:
-            one.start(cluster, *TERMS)
-        members[0].wait()
+    with cluster(tmp_path, *TERMS) as members:
         yield members
-    finally:
-        for one in members:
-            one.kill()
 
 
 async def opened(*members: Member) -> Backend:
