@@ -55,6 +55,20 @@ def parse_cidr_sloppy(text: str) -> Network | None:
     return ipaddress.ip_network(f"{address}/{length}", strict=False)
 
 
+def is_global_unicast(address: Address) -> bool:
+    """Tell whether one machine beyond this link has the address, as Go's `IsGlobalUnicast` does.
+
+    Addresses of private networks count.
+    """
+    return not (
+        address.is_unspecified
+        or address.is_loopback
+        or address.is_multicast
+        or address.is_link_local
+        or str(address) == "255.255.255.255"
+    )
+
+
 def family(text: str) -> str:
     """Return `IPv4` or `IPv6`, or "" where the text is no address or CIDR."""
     address = parse_sloppy(text.partition("/")[0])

@@ -104,6 +104,23 @@ async def sample(server: Server, tmp_path: Path) -> AsyncIterator[SampleApiServe
         yield sample
 
 
+async def assert_conditions_are_kept(server: Server) -> None:
+    """Add conditions by PUT and by PATCH; the aggregator's own one stays the first."""
+    path = f"{API_SERVICES}/{NAME}/status"
+    found = (await server.call("GET", path)).body
+    first = found["status"]["conditions"][0]
+    assert (first["type"], first["message"]) == ("Available", "all checks passed")
+    added = {"type": "StatusUpdated", "status": "True", "lastTransitionTime": None}
+    status = {"conditions": [*found["status"]["conditions"], added]}
+    assert (await server.call("PUT", path, {**found, "status": status})).status == 200
+    status = {"conditions": [*status["conditions"], {**added, "type": "StatusPatched"}]}
+    kind = "application/merge-patch+json"
+    assert (await server.call("PATCH", path, {"status": status}, content_type=kind)).status == 200
+    found = (await server.call("GET", path)).body
+    types = [condition["type"] for condition in found["status"]["conditions"]]
+    assert types == ["Available", "StatusUpdated", "StatusPatched"]
+
+
 @pytest.mark.conformance(
     "Aggregator Should be able to support the 1.17 Sample API Server using the current Aggregator"
 )
@@ -125,18 +142,23 @@ async def test_the_aggregator_supports_the_sample_api_server(
         content_type="application/merge-patch+json",
     )
     assert patched.body["metadata"]["labels"] == {"e2e": "patched"}
-    status = {"conditions": [{"type": "StatusPatched", "status": "True"}]}
-    patched = await server.call(
-        "PATCH",
-        f"{API_SERVICES}/{NAME}/status",
-        {"status": status},
-        content_type="application/merge-patch+json",
-    )
-    assert "StatusPatched" in {c["type"] for c in patched.body["status"]["conditions"]}
+    await assert_conditions_are_kept(server)
     gone = await server.call("DELETE", f"{API_SERVICES}?labelSelector=e2e%3Dpatched")
     assert gone.status == 200
     await eventually(lambda: server.call("GET", FLUNDERS), lambda answer: answer.status == 404)
     assert sample.flunders == {}
+
+
+async def test_a_body_without_a_type_is_handed_on_without_one(
+    server: Server, sample: SampleApiServer
+) -> None:
+    body = orjson.dumps(flunder("one"))
+    async with server.session.post(
+        f"{server.url}{FLUNDERS}", data=body, skip_auto_headers=("Content-Type",)
+    ) as answer:
+        assert (answer.status, (await answer.json())["kind"]) == (201, "Flunder")
+    (request,) = [request for _, method, request in sample.asked if method == "POST"]
+    assert "Content-Type" not in request.headers
 
 
 async def test_the_other_server_learns_who_asks(server: Server, sample: SampleApiServer) -> None:

@@ -151,3 +151,12 @@ async def test_a_page_is_only_shown_below_a_path_that_ends_with_a_slash(world: W
         for method in WITH_BODY:
             found = await world.server.call(method, f"{path}?method={method}")
             assert (found.status, found.raw.decode()) == (200, PAGE.replace("/re", f"{path}/re"))
+
+
+async def test_a_pod_is_not_reached_where_its_address_means_this_machine(world: World) -> None:
+    for address in ("127.0.0.1", "169.254.169.254", "::1"):
+        pod = await world.server.client.get(PODS, "web", "default")
+        status = {**pod["status"], "podIP": address, "podIPs": [{"ip": address}]}
+        await world.server.client.update(PODS, {**pod, "status": status}, subresource="status")
+        found = await world.server.call("GET", f"{SPACE}/pods/web/proxy/")
+        assert (found.status, found.body["message"]) == (400, "address not allowed")

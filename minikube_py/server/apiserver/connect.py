@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 from aiohttp import web
 
+from minikube_py.api import addresses
 from minikube_py.api.core import NODES, PODS, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import BadRequestError, ServiceUnavailableError
@@ -129,9 +130,7 @@ class Connector:
     def _target(self, call: Call, obj: Obj, scheme: str, port: str) -> str:
         """Return the address of a pod, or of one ready endpoint of a service."""
         if call.resource is PODS:
-            address = get(obj, "status.podIP")
-            if not address:
-                raise BadRequestError("address not allowed")
+            address = _proxyable(get(obj, "status.podIP") or "")
             number = port or str(_first_port(obj))
         else:
             address, number = self._endpoint(call, obj, port)
@@ -153,6 +152,14 @@ class Connector:
             if found is not None:
                 return found
         raise ServiceUnavailableError(f'no endpoints available for service "{call.name}"')
+
+
+def _proxyable(text: str) -> str:
+    # Who writes a pod's status must not get at what listens on this machine alone.
+    address = addresses.parse_sloppy(text)
+    if address is None or not addresses.is_global_unicast(address):
+        raise BadRequestError("address not allowed")
+    return text
 
 
 def _ready_endpoint(endpoint_slice: Obj, port_name: str) -> tuple[str, str] | None:

@@ -67,3 +67,16 @@ def test_the_old_parser_reads_zeros_and_mapped_addresses_as_ipv4() -> None:
     assert addresses.parse("010.001.2.3") is None
     assert str(addresses.parse_cidr_sloppy("10.1.2.3/8")) == "10.0.0.0/8"
     assert str(addresses.parse_cidr_sloppy("::ffff:10.0.0.0/104")) == "10.0.0.0/8"
+
+
+def test_only_an_address_of_one_machine_beyond_the_link_is_global_unicast() -> None:
+    def told(text: str) -> bool:
+        address = addresses.parse_sloppy(text)
+        assert address is not None
+        return addresses.is_global_unicast(address)
+
+    for text in ("10.42.0.9", "192.0.2.2", "2001:db8::1", "fd00::1"):
+        assert told(text), text
+    here = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "169.254.169.254", "fe80::1")
+    for text in (*here, "224.0.0.1", "255.255.255.255", "0.0.0.0", "::"):
+        assert not told(text), text

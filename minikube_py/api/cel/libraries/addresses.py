@@ -53,14 +53,7 @@ def _is(parse: Any) -> Any:
 
 
 def _is_global_unicast(ip: Opaque) -> bool:
-    value = ip.value
-    return not (
-        value.is_unspecified
-        or value.is_loopback
-        or value.is_multicast
-        or _is_link_local(ip)
-        or str(value) == "255.255.255.255"
-    )
+    return addresses.is_global_unicast(ip.value)
 
 
 def _is_link_local(ip: Opaque) -> bool:
