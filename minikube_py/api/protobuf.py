@@ -310,7 +310,10 @@ def _either_to(value: int | str) -> dict[str, Any]:
     return {"type": 0, "intVal": value, "strVal": ""}
 
 
-def _raw(field: str) -> Adapter:
+def _raw(field: str, *, in_order: bool = False) -> Adapter:
+    """Return the adapter of a value that is sent as JSON, with its keys in order if so asked."""
+    option = orjson.OPT_SORT_KEYS if in_order else 0
+
     def from_message(message: dict[str, Any]) -> Any:
         raw = message.get(field, b"")
         if raw.startswith(MAGIC):
@@ -320,7 +323,7 @@ def _raw(field: str) -> Adapter:
         except orjson.JSONDecodeError as error:
             raise WireError(f"raw value is no JSON: {error}") from None
 
-    return Adapter(from_message, lambda value: {field: orjson.dumps(value)})
+    return Adapter(from_message, lambda value: {field: orjson.dumps(value, option=option)})
 
 
 def _raw_text(field: str) -> Adapter:
@@ -365,7 +368,9 @@ _ADAPTERS: Mapping[str, Adapter] = {
     f"{_META}.Time": Adapter(_time_from, _time_to),
     f"{_META}.MicroTime": Adapter(_micro_from, _micro_to),
     f"{_META}.Duration": Adapter(_duration_from, _duration_to),
-    f"{_META}.FieldsV1": _raw("Raw"),
+    # Who compares an object with one that was read as JSON compares the text of these sets, which
+    # an unstructured client has put in order.
+    f"{_META}.FieldsV1": _raw("Raw", in_order=True),
     _EXTENSIONS + "JSON": _raw("raw"),
     _EXTENSIONS + "JSONSchemaPropsOrArray": _props_or("jSONSchemas", []),
     _EXTENSIONS + "JSONSchemaPropsOrBool": _props_or("allows", empty=False),

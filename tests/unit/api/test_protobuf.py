@@ -161,3 +161,15 @@ def test_the_text_of_a_value_that_go_wrote_stays():
     assert (read, read["a"]) == (data, "&")
     plain = protobuf.decode(protobuf.encode({**revision, "data": dict(data), "revision": 1}))
     assert type(plain["data"]) is dict
+
+
+@pytest.mark.conformance("Pod InPlace Resize Container resize pod via the replace endpoint...")
+def test_sets_of_fields_are_sent_with_their_keys_in_order():
+    # A typed client keeps their text; one that reads maps from JSON has put it in order.
+    keyed = {"f:name": {}, ".": {}, "f:image": {}}
+    fields = {"f:spec": {"f:b": {}, "f:a": {'k:{"name":"c"}': keyed}}, "f:metadata": {}}
+    entry = {"manager": "m", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a", "managedFields": [entry]}}
+    sent = protobuf.encode(pod)
+    assert json.dumps(fields, sort_keys=True, separators=(",", ":")).encode() in sent
+    assert protobuf.decode(sent) == pod
