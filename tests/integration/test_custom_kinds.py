@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from minikube_py.api import protobuf
 from tests.integration.conftest import Answer, Server, running
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -145,6 +146,23 @@ async def test_printer_columns_and_selectable_fields_come_from_the_definition(
     table = await server.call("GET", f"{TABS}?fieldSelector=spec.image%3Dredis", accept=accept)
     assert [row["cells"] for row in table.body["rows"]] == [["b", "redis"]]
     assert [column["name"] for column in table.body["columnDefinitions"]] == ["Name", "Image"]
+
+
+async def test_who_takes_protobuf_and_json_gets_custom_objects_in_json(server: Server) -> None:
+    await defined(server, crd(version(subresources={"status": {}})))
+    accept = "application/vnd.kubernetes.protobuf,application/json"
+    made = await server.call("POST", TABS, tab(), accept=accept)
+    assert (made.status, made.body["kind"]) == (201, "CronTab")
+    for path in (f"{TABS}/a", f"{TABS}/a/status"):
+        assert (await server.call("GET", path, accept=accept)).body["kind"] == "CronTab"
+    watched = await server.call("GET", f"{TABS}?watch=1&timeoutSeconds=1", accept=accept)
+    assert orjson.loads(watched.raw)["object"]["metadata"]["name"] == "a"
+    removed = await server.call("DELETE", TABS, accept=accept)
+    assert (removed.status, len(removed.body["items"])) == (200, 1)
+    missing = await server.call("GET", f"{TABS}/a", accept=accept)
+    assert protobuf.decode(missing.raw)["reason"] == "NotFound"  # a Status has a message
+    alone = await server.call("GET", TABS, accept="application/vnd.kubernetes.protobuf")
+    assert alone.status == 406
 
 
 async def test_discovery_and_openapi_show_a_custom_kind(server: Server) -> None:

@@ -312,7 +312,6 @@ class Frontend:
     def _negotiate(self, request: web.BaseRequest, call: Call) -> None:
         """Decide on the form of the answer; raises NotAcceptableError where there is none."""
         headers, query = request.headers, request.query
-        many = call.verb in ("list", "watch")
         try:
             chosen = negotiated(headers.get("Accept", ""), call.verb, custom=call.resource.custom)
             pretty = chosen.pretty or wants_pretty(query, headers.get("User-Agent", ""))
@@ -321,7 +320,7 @@ class Frontend:
                 return
             shown = include_object(query) if chosen.view == "Table" else ""
             form = Form(chosen, self.clock.now(), pretty=pretty, include_object=shown)
-            check_form(form, call.resource, is_list=many, subresource=call.subresource)
+            check_form(form, call.resource, subresource=call.subresource)
         except NotAcceptableError:
             self.api.find(call)  # what is not there at all, or has no such verb, is refused first
             raise

@@ -139,8 +139,10 @@ def not_acceptable(known: Sequence[str]) -> NotAcceptableError:
     return NotAcceptableError(f"only the following media types are accepted: {', '.join(known)}")
 
 
-def objects_view(media: str, wanted: Wanted) -> bool:
+def objects_view(media: str, wanted: Wanted | None) -> bool:
     """Tell whether objects and lists can be shown that way: tables have no protobuf message."""
+    if wanted is None:
+        return True
     if wanted.group != "meta.k8s.io" or wanted.version not in ("v1", "v1beta1"):
         return False
     if wanted.kind == "Table":
@@ -148,14 +150,23 @@ def objects_view(media: str, wanted: Wanted) -> bool:
     return wanted.kind in _VIEWS
 
 
-def no_view(media: str, wanted: Wanted) -> bool:
+def custom_view(media: str, wanted: Wanted | None) -> bool:
+    """Tell the same of custom kinds: they have no protobuf message, only their metadata has.
+
+    So who takes JSON as well, as every client of built-in kinds does, is answered in JSON.
+    """
+    if wanted is None:
+        return MEDIA_TYPES[media] != "protobuf"
+    return objects_view(media, wanted)
+
+
+def no_view(_media: str, wanted: Wanted | None) -> bool:
     """Tell that a document has no other view."""
-    del media, wanted
-    return False
+    return wanted is None
 
 
 def choose(
-    header: str, offered: Sequence[str], allows: Callable[[str, Wanted], bool]
+    header: str, offered: Sequence[str], allows: Callable[[str, Wanted | None], bool]
 ) -> tuple[str, Clause | None] | None:
     """Return the media type to serve and the clause that chose it; None where nothing fits."""
     if not header:
@@ -164,27 +175,27 @@ def choose(
         for media in offered:
             if not clause.fits(media):
                 continue
-            wanted, stream = clause.wanted, clause.parameters.get("stream", "")
+            stream = clause.parameters.get("stream", "")
             if stream and (stream != "watch" or media == "application/yaml"):
                 continue
-            if wanted is None or allows(media, wanted):
+            if allows(media, clause.wanted):
                 return media, clause
     return None
 
 
 @remembered(1024)
-def accepted(header: str) -> Accepted:
+def accepted(header: str, *, custom: bool = False) -> Accepted:
     """Choose the form of an object or a list; raises NotAcceptableError where nothing fits."""
-    chosen = choose(header, tuple(MEDIA_TYPES), objects_view)
+    chosen = choose(header, tuple(MEDIA_TYPES), custom_view if custom else objects_view)
     if chosen is None:
         raise not_acceptable(tuple(MEDIA_TYPES))
     return _accepted(*chosen)
 
 
 @remembered(1024)
-def accepted_stream(header: str) -> Accepted:
+def accepted_stream(header: str, *, custom: bool = False) -> Accepted:
     """Choose the form of a watch's events; raises NotAcceptableError where nothing fits."""
-    chosen = choose(header, tuple(MEDIA_TYPES), objects_view)
+    chosen = choose(header, tuple(MEDIA_TYPES), custom_view if custom else objects_view)
     if chosen is None or MEDIA_TYPES[chosen[0]] == "yaml":
         raise not_acceptable(STREAMS)
     return _accepted(*chosen)
@@ -208,7 +219,8 @@ def negotiated(header: str, verb: str, *, custom: bool) -> Accepted:
     if not custom:
         many = verb in ("list", "watch")
         check_produced(header, (*MEDIA_TYPES, *STREAMS) if many else tuple(MEDIA_TYPES))
-    return accepted_stream(header) if verb == "watch" else accepted(header)
+    choice = accepted_stream if verb == "watch" else accepted
+    return choice(header, custom=custom)
 
 
 def _accepted(media: str, clause: Clause | None) -> Accepted:

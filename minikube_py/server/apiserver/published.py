@@ -222,8 +222,8 @@ def _key(path: str, chosen: Accepted, *, pretty: bool) -> str:
 _FORMS: Mapping[str, Accepted] = {form: Accepted(form) for form in MEDIA_TYPES.values()}
 
 
-def _is_aggregated(_media: str, wanted: Wanted) -> bool:
-    return wanted == _AGGREGATED
+def _is_aggregated(_media: str, wanted: Wanted | None) -> bool:
+    return wanted is None or wanted == _AGGREGATED
 
 
 _BINARY: Mapping[bool, Mapping[str, str]] = {

@@ -242,24 +242,17 @@ def _go_name(resource: Resource, *, is_list: bool = False) -> str:
     return f"*{package or 'core'}.{resource.list_kind if is_list else resource.kind}"
 
 
-def check_form(
-    form: Form, resource: Resource, *, is_list: bool = False, subresource: str = ""
-) -> None:
+def check_form(form: Form, resource: Resource, *, subresource: str = "") -> None:
     """Raise NotAcceptableError where there is no such form.
 
-    Custom kinds have no protobuf message; what is answered but never stored, as a review or a
-    binding, has no printer, nor have some other subresources.
+    What is answered but never stored, as a review or a binding, has no printer, nor have some other
+    subresources.
     """
     sub = resource.subresource(subresource)
     verbs = resource.verbs if sub is None else sub.verbs
     has_tables = verbs != ("create",) and (sub is None or sub.has_tables)
     if form.accepted.view == "Table" and not has_tables:
         raise not_acceptable(tuple(MEDIA_TYPES))
-    if resource.custom and form.accepted.format == "protobuf" and not form.accepted.view:
-        raise NotAcceptableError(
-            f"object {_go_name(resource, is_list=is_list)} does not implement the protobuf "
-            "marshalling interface and cannot be encoded to a protobuf message"
-        )
 
 
 def _protobuf_event(kind: str, obj: Obj) -> bytes:

@@ -52,6 +52,25 @@ def test_what_no_clause_fits_is_not_acceptable(header):
     )
 
 
+@pytest.mark.parametrize("verb", ["get", "list", "watch", "create", "delete"])
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [
+        ("application/vnd.kubernetes.protobuf,application/json", Accepted()),
+        ("application/vnd.kubernetes.protobuf, */*", Accepted()),
+        (PARTIAL, Accepted("protobuf", "PartialObjectMetadata", "meta.k8s.io", "v1")),
+    ],
+)
+def test_a_custom_kind_is_json_for_who_takes_that_beside_protobuf(verb, header, form):
+    assert negotiate.negotiated(header, verb, custom=True) == form
+
+
+@pytest.mark.parametrize("verb", ["get", "watch"])
+def test_a_custom_kind_has_no_protobuf_message(verb):
+    with pytest.raises(NotAcceptableError, match="only the following media types are accepted"):
+        negotiate.negotiated("application/vnd.kubernetes.protobuf", verb, custom=True)
+
+
 def test_a_watch_cannot_be_sent_as_yaml():
     with pytest.raises(NotAcceptableError, match="application/json;stream=watch, application/vnd"):
         accepted_stream("application/yaml")
