@@ -35,7 +35,9 @@ def table(
 
     `include_object` is None, Metadata or Object. Later events of a watch leave `columns` out.
     """
-    shown = objects if resource.row_order is None else sorted(objects, key=resource.row_order)
+    shown = objects
+    if resource.row_order is not None and len(objects) > 1:  # one row, as of a bookmark, has none
+        shown = sorted(objects, key=resource.row_order)
     rows = [_row(resource, obj, now, include_object) for obj in shown]
     # Upstream's converter for kinds without a printer of their own begins with no list at all.
     generic = (

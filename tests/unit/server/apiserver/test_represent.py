@@ -9,9 +9,11 @@ import pytest
 from minikube_py.api import yaml
 from minikube_py.api.core import CONFIGMAPS
 from minikube_py.api.item import Item
+from minikube_py.api.kinds import BUILTIN
+from minikube_py.api.resource import Resource
 from minikube_py.server.apiserver.listing import Listing
 from minikube_py.server.apiserver.negotiate import Accepted, Format
-from minikube_py.server.apiserver.represent import Form
+from minikube_py.server.apiserver.represent import Form, event_line
 
 NOW = datetime(2026, 1, 31, tzinfo=UTC)
 
@@ -48,3 +50,19 @@ def test_nothing_is_encoded_before_it_is_asked_for(form: Format) -> None:
     assert not parsed
     assert b"text" in b"".join(chunks)
     assert parsed
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    "resource", [r for r in BUILTIN if "watch" in r.verbs], ids=lambda r: f"{r.group}-{r.plural}"
+)
+def test_a_bookmark_of_any_kind_can_be_sent_as_a_table(resource: Resource, first: bool) -> None:  # noqa: FBT001 -- a parameter
+    annotations = {"k8s.io/initial-events-end": "true"}
+    metadata = {"resourceVersion": "5", "annotations": annotations}
+    bookmark = {"kind": resource.kind, "apiVersion": resource.api_version, "metadata": metadata}
+    form = Form(Accepted(view="Table", view_group="meta.k8s.io", view_version="v1"), NOW)
+    sent = orjson.loads(event_line(form, resource, "BOOKMARK", bookmark, first=first))
+    assert sent["type"] == "BOOKMARK"
+    assert (sent["object"]["columnDefinitions"] is None) != first
+    [row] = sent["object"]["rows"]
+    assert row["object"]["metadata"]["annotations"] == annotations
