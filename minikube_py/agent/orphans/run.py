@@ -6,13 +6,14 @@ between is not looked at, and what is unmade in between may be removed twice.
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection
 from pathlib import Path
 
 from minikube_py.agent.cri.connection import Connection
 from minikube_py.agent.cri.errors import CriError
 from minikube_py.agent.cri.records import Records
-from minikube_py.agent.orphans import namespaces, tasks
+from minikube_py.agent.orphans import namespaces, sockets, tasks
 
 log = logging.getLogger(__name__)
 
@@ -32,16 +33,17 @@ class Orphans:
 
     def removed(self, sandbox: str) -> None:
         """Take note that a sandbox was removed: its shim may have been killed before."""
-        tasks.forget_socket(self._socket, sandbox)
+        sockets.forget(self._socket, sandbox)
 
     async def remove(self, before: Collection[Path] = ()) -> None:
-        """Remove what is in no book: tasks, and those of the namespaces from before a start.
+        """Remove what is in no book: tasks, those of the namespaces from before a start, sockets.
 
         Raises:
             CriError: containerd does not tell; nothing was removed.
 
         """
         seen = await asyncio.to_thread(tasks.seen, self._folder, self._socket)
+        await asyncio.to_thread(sockets.sweep, self._socket, seen, time.time())
         if not (seen or before):
             return
         connection = Connection(f"unix://{self._socket}")

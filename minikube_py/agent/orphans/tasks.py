@@ -11,7 +11,6 @@ the books then is nobody's.
 """
 
 import contextlib
-import hashlib
 import itertools
 import logging
 import os
@@ -23,6 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minikube_py.agent.kubelet.volumes.mounts import points_below, unmount
+from minikube_py.agent.orphans import sockets
 
 log = logging.getLogger(__name__)
 BUNDLES = "io.containerd.runtime.v2.task/k8s.io"
@@ -33,8 +33,6 @@ FIRST = "init.pid"
 """In a bundle, when the task has been made: the process that the runtime began it with."""
 RUNC = Path("/run/containerd/runc/k8s.io")
 """Where the shim has runc and crun keep what they know of a task."""
-SOCKETS = Path("/run/containerd/s")
-"""Where shims listen, wherever their containerd keeps its own files."""
 ID = re.compile(r"\.?[0-9a-f]{64}")
 """What CRI names a task; containerd puts a dot before it while it removes the bundle."""
 GROUP = re.compile(rb"/([^/\n]+)$", re.MULTILINE)
@@ -110,15 +108,6 @@ def belongings(running: Collection[Process], socket: Path, task: str) -> set[int
     return found
 
 
-def forget_socket(socket: Path, sandbox: str) -> None:
-    """Remove the socket of the shim of a sandbox that is gone; a shim that was killed leaves it.
-
-    Its name is made of the containerd's own socket, so no other containerd's shim has it.
-    """
-    digest = hashlib.sha256(os.fsencode(socket / "k8s.io" / sandbox)).hexdigest()
-    (SOCKETS / digest).unlink(missing_ok=True)
-
-
 def remove(folder: Path, socket: Path, task: str) -> None:
     """Kill what runs of a task, then remove its files; what cannot go now is tried again later."""
     killed = _kill(socket, task)
@@ -128,7 +117,7 @@ def remove(folder: Path, socket: Path, task: str) -> None:
                 unmount(point)
         if path.exists() and not points_below(path):  # never delete what is another's
             shutil.rmtree(path, ignore_errors=True)
-    forget_socket(socket, task)
+    sockets.forget(socket, task)
     log.warning("task that no container has removed id=%s processes=%d", task, killed)
 
 

@@ -1,16 +1,19 @@
 """Which tasks belong to nobody, and that nothing of them lives on."""
 
+import contextlib
 import hashlib
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from minikube_py.agent.cri.errors import CriError
-from minikube_py.agent.orphans import run, tasks
+from minikube_py.agent.orphans import run, sockets, tasks
 from minikube_py.agent.orphans.run import Orphans
 from minikube_py.agent.orphans.tasks import Process
 
@@ -159,7 +162,7 @@ async def test_namespaces_from_before_a_start_go_where_they_stand_in_no_book(tmp
 
 
 def test_the_socket_of_a_shim_that_was_killed_goes_with_its_sandbox(tmp_path, monkeypatch):
-    monkeypatch.setattr(tasks, "SOCKETS", tmp_path)
+    monkeypatch.setattr(sockets, "SOCKETS", tmp_path)
     names = [
         hashlib.sha256(f"{path}/k8s.io/{ID}".encode()).hexdigest()
         for path in ("/data/containerd.sock", "/other/containerd.sock")
@@ -172,3 +175,30 @@ def test_the_socket_of_a_shim_that_was_killed_goes_with_its_sandbox(tmp_path, mo
     orphans.removed(ID)
     orphans.removed(ID)
     assert [path.name for path in tmp_path.iterdir()] == names[1:]
+
+
+def test_sockets_on_which_nobody_listens_go_after_a_while(monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # paths of sockets are short
+        monkeypatch.setattr(sockets, "SOCKETS", Path(name))
+        check_sweep(Path(name))
+
+
+def check_sweep(folder: Path) -> None:
+    now = folder.stat().st_ctime
+    sockets.sweep(SOCKET, (), now + 1000)  # there are none
+    ours = sockets.path_of(SOCKET, ID)
+    listening, dead = folder / "listening", folder / "dead"
+    with contextlib.ExitStack() as stack:
+        for path in (ours, listening, dead):
+            made = stack.enter_context(socket.socket(socket.AF_UNIX))
+            made.bind(os.fspath(path))
+            if path is listening:
+                made.listen(0)
+        (folder / "file").touch()
+        sockets.sweep(SOCKET, {ID}, now + 20)
+        assert dead.exists()
+        for _ in range(3):  # also one that has no room for another connection
+            sockets.sweep(SOCKET, {ID}, now + 1000)
+        assert {path.name for path in folder.iterdir()} == {ours.name, "listening", "file"}
+        sockets.sweep(SOCKET, (), now + 1000)
+        assert {path.name for path in folder.iterdir()} == {"listening", "file"}
