@@ -95,7 +95,7 @@ async def make(server: Server, plain: int, secure: int) -> None:
         "kind": "EndpointSlice",
         "metadata": {**meta, "labels": {"kubernetes.io/service-name": "web"}},
         "addressType": "IPv4",
-        "endpoints": [{"addresses": [ADDRESS]}],
+        "endpoints": [{"addresses": [ADDRESS], "targetRef": {**meta, "kind": "Pod"}}],
         "ports": [{**ports[0], "port": plain}, {**ports[1], "port": secure}],
     }
     await server.client.create(ENDPOINTSLICES, endpoints)
@@ -160,3 +160,20 @@ async def test_a_pod_is_not_reached_where_its_address_means_this_machine(world: 
         await world.server.client.update(PODS, {**pod, "status": status}, subresource="status")
         found = await world.server.call("GET", f"{SPACE}/pods/web/proxy/")
         assert (found.status, found.body["message"]) == (400, "address not allowed")
+
+
+async def test_a_service_is_only_reached_at_addresses_of_its_pods(world: World) -> None:
+    found = await world.server.client.get(ENDPOINTSLICES, "web", "default")
+    (endpoint,) = found["endpoints"]
+    for odd in (
+        {"addresses": [ADDRESS]},
+        {**endpoint, "addresses": ["10.42.0.10"]},
+        {**endpoint, "targetRef": {**endpoint["targetRef"], "name": "gone"}},
+        {**endpoint, "targetRef": {**endpoint["targetRef"], "namespace": "other"}},
+        {**endpoint, "conditions": {"ready": False}},
+    ):
+        found = await world.server.client.get(ENDPOINTSLICES, "web", "default")
+        await world.server.client.update(ENDPOINTSLICES, {**found, "endpoints": [odd]})
+        answer = await world.server.call("GET", f"{SPACE}/services/web:http/proxy/")
+        message = 'no endpoints available for service "web:http"'
+        assert (answer.status, answer.body["message"]) == (503, message), odd

@@ -15,7 +15,7 @@ from minikube_py.api import addresses
 from minikube_py.api.core import NODES, PODS, SERVICES
 from minikube_py.api.endpointslices import ENDPOINTSLICES
 from minikube_py.api.errors import BadRequestError, ServiceUnavailableError
-from minikube_py.api.object import Obj, get
+from minikube_py.api.object import Key, Obj, get
 from minikube_py.api.resource import Resource
 from minikube_py.lib.forwarding import is_upgrade
 from minikube_py.server.apiserver import log_options
@@ -148,10 +148,24 @@ class Connector:
         for item in self._store.kind(ENDPOINTSLICES).items(call.namespace):
             if item.labels.get("kubernetes.io/service-name") != service["metadata"]["name"]:
                 continue
-            found = _ready_endpoint(item.obj, str(wanted.get("name", "")))
-            if found is not None:
-                return found
+            number = _port_number(item.obj, str(wanted.get("name", "")))
+            found = next((e for e in get(item.obj, "endpoints", ()) if self._serves(e, call)), None)
+            if found is not None and number:
+                return str(found["addresses"][0]), number
         raise ServiceUnavailableError(f'no endpoints available for service "{call.name}"')
+
+    def _serves(self, endpoint: Obj, call: Call) -> bool:
+        # Only what a pod of the namespace has for an address (upstream: isValidAddress): who
+        # writes EndpointSlices must not get at what is reached from this machine alone.
+        target = endpoint.get("targetRef") or {}
+        found = endpoint.get("addresses")
+        ready = get(endpoint, "conditions.ready", default=True)
+        if not ready or not found or target.get("namespace") != call.namespace:
+            return False
+        pod = self._store.kind(PODS).get(Key(call.namespace, str(target.get("name") or "")))
+        return pod is not None and found[0] in (
+            one.get("ip") for one in get(pod, "status.podIPs", ())
+        )
 
 
 def _proxyable(text: str) -> str:
@@ -162,15 +176,10 @@ def _proxyable(text: str) -> str:
     return text
 
 
-def _ready_endpoint(endpoint_slice: Obj, port_name: str) -> tuple[str, str] | None:
-    ports = (p for p in get(endpoint_slice, "ports", ()) if (p.get("name") or "") == port_name)
+def _port_number(endpoint_slice: Obj, name: str) -> str:
+    ports = (p for p in get(endpoint_slice, "ports", ()) if (p.get("name") or "") == name)
     port = next(ports, None)
-    if port is None:
-        return None
-    for endpoint in get(endpoint_slice, "endpoints", ()):
-        if get(endpoint, "conditions.ready", default=True) and endpoint.get("addresses"):
-            return str(endpoint["addresses"][0]), str(port.get("port"))
-    return None
+    return str(port.get("port")) if port else ""
 
 
 def _service_port(ports: Sequence[Obj], wanted: str) -> Obj | None:
