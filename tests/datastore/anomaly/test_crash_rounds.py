@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ ROUNDS = int(os.environ.get("KPY_CRASH_ROUNDS", "8"))
 SEED = os.environ.get("KPY_CRASH_SEED", "11")
 LINES_MAX = 1500
 """A process is killed before it has told more than this."""
-BATCH_BYTES = 1 << 16
+LINE_BYTES_MAX = 1 << 20
 SECONDS_MAX = 60.0
 SERVERS = {"postgres": servers.postgres, "mariadb": servers.mariadb}
 
@@ -48,26 +49,27 @@ def place(request: pytest.FixtureRequest) -> Iterator[Server | Member | None]:
 def lived(endpoint: str, data_dir: Path, processes: int, lines: int, *options: str) -> list[Line]:
     """Let processes write until they have told so many lines, then kill them; return all lines.
 
-    They share one pipe, in which each line stands where it was told.
+    They share one socket, in which each line is whole and stands where it was told: what is
+    written to a pipe is mixed with what others write when it is more than a page.
     """
-    read, write = os.pipe()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     life = [sys.executable, "-m", "tests.datastore.proof.life", *options]
     command = [*life, "--endpoint", endpoint, "--data-dir", str(data_dir)]
     running = [
-        subprocess.Popen([*command, f"--seed={options[0]}-{n}"], stdout=write)
+        subprocess.Popen([*command, f"--seed={options[0]}-{n}"], stdout=theirs)
         for n in range(processes)
     ]
-    os.close(write)
-    told = bytearray()
-    with os.fdopen(read, "rb", buffering=0) as output:
-        while part := output.read(BATCH_BYTES):
-            told += part
-            if told.count(b"\n") >= lines:
+    theirs.close()
+    told: list[bytes] = []
+    with ours:
+        while line := ours.recv(LINE_BYTES_MAX):
+            told.append(line)
+            if len(told) >= lines:
                 for process in running:
                     process.send_signal(signal.SIGKILL)
     for process in running:
-        assert process.wait(SECONDS_MAX) == -signal.SIGKILL, told[-2000:]
-    return parsed(bytes(told))
+        assert process.wait(SECONDS_MAX) == -signal.SIGKILL, told[-2:]
+    return parsed(b"".join(told))
 
 
 async def reopened(endpoint: str, data_dir: Path) -> Backend:
