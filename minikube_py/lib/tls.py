@@ -8,6 +8,7 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,6 +63,15 @@ class ReloadingContext(ssl.SSLContext):
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """Begin a connection with what is current."""
         return self.current.wrap_socket(*args, **kwargs)
+
+
+@cache
+def unverified() -> ssl.SSLContext:
+    """Return the settings of a client that does not ask who answers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def server_context(min_version: str, cipher_suites: Sequence[str]) -> ssl.SSLContext:

@@ -10,8 +10,9 @@ import errno
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
 from urllib.parse import urlsplit
+
+from minikube_py.lib.tls import unverified
 
 REDIRECTS_MAX = 10
 HEAD_BYTES_MAX = 64 << 10
@@ -37,15 +38,6 @@ class Target:
         """The target as text."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
-
-
-@cache
-def _unchecked() -> ssl.SSLContext:
-    # A probe asks whether somebody answers, not who (upstream skips verification as well).
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def get_status(target: Target, timeout_seconds: float) -> int:
@@ -102,7 +94,8 @@ async def _get(target: Target) -> tuple[int, str]:
 
 
 async def _open(target: Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    context = _unchecked() if target.scheme == "https" else None
+    # A probe asks whether somebody answers, not who (upstream skips verification as well).
+    context = unverified() if target.scheme == "https" else None
     try:
         return await asyncio.open_connection(
             target.host, target.port, ssl=context, limit=HEAD_BYTES_MAX

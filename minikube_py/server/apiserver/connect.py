@@ -6,7 +6,6 @@ the kubelet, the pod or the service.
 
 import ssl
 from collections.abc import Mapping, Sequence
-from functools import cache
 from urllib.parse import quote, urlencode
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from minikube_py.api.errors import BadRequestError, ServiceUnavailableError
 from minikube_py.api.object import Key, Obj, get
 from minikube_py.api.resource import Resource
 from minikube_py.lib.forwarding import is_upgrade
+from minikube_py.lib.tls import unverified
 from minikube_py.server.apiserver import log_options
 from minikube_py.server.apiserver.call import Call
 from minikube_py.server.apiserver.connect_options import options_of, ports_of
@@ -39,15 +39,6 @@ _STREAMS = ("exec", "attach", "portforward")
 
 _PATH_SAFE = "/$&+,:;=@-_.~"
 """What Go leaves as it is in a path, beside letters and digits."""
-
-
-@cache
-def _unchecked() -> ssl.SSLContext:
-    # Nobody vouches for pods; upstream verifies nothing either (its proxy transport).
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 class Connector:
@@ -116,7 +107,8 @@ class Connector:
             base, tls = self._kubelet_base(_plain_name(call)), self._tls
         else:
             base = self._target(call, obj, scheme, port)
-            tls = _unchecked() if base.startswith("https:") else None
+            # Nobody vouches for pods; upstream verifies nothing either (its proxy transport).
+            tls = unverified() if base.startswith("https:") else None
         path, mark, query = request.raw_path.partition("?")
         url = f"{base}{quote(info.rest, safe=_PATH_SAFE) or '/'}{mark}{query}"
         prefix = call.resource.path(call.namespace, call.name, "proxy")
